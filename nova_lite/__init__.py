@@ -1,0 +1,1 @@
+"""A kill-proof agent for OpenStack compute hosts."""
