@@ -1,0 +1,55 @@
+"""Configuration options, one file per group, under nova.conf's own names and defaults.
+
+Every module offers ``GROUP`` (None for [DEFAULT]) and ``OPTS``; a ConfigOpts is always passed in.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_lite.conf import (
+    capacity,
+    compute,
+    configdrive,
+    default,
+    glance,
+    image_cache,
+    libvirt,
+    neutron,
+    placement,
+    service_user,
+    vnc,
+    workarounds,
+)
+
+MODULES: tuple[ModuleType, ...] = (
+    default,
+    capacity,
+    compute,
+    configdrive,
+    glance,
+    image_cache,
+    libvirt,
+    neutron,
+    placement,
+    service_user,
+    vnc,
+    workarounds,
+)
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register every option of the agent on ``conf``."""
+    for module in MODULES:
+        conf.register_opts(module.OPTS, group=module.GROUP)
+
+
+def list_opts() -> list[tuple[str | None, list[Any]]]:
+    """Options by group, for oslo-config-generator."""
+    groups: dict[str | None, list[Any]] = {}
+    for module in MODULES:
+        groups.setdefault(module.GROUP, []).extend(module.OPTS)
+    return list(groups.items())

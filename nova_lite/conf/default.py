@@ -1,0 +1,9 @@
+"""General options of [DEFAULT]."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = None
+
+OPTS: list[cfg.Opt] = []

@@ -1,0 +1,1 @@
+"""One folder per kind of driver: ``base.py`` is the contract, the rest implements it."""

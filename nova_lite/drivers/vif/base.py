@@ -1,0 +1,35 @@
+"""The VIF contract: make a port's host side exist, and tell the hypervisor how to use it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from nova_lite.model.domain import NicSpec
+from nova_lite.model.network import Vif
+
+
+class VifDriver(ABC):
+    """Plugs ports of some vif types.
+
+    May raise VifPlugError (the message names port and cause) and VifTypeUnsupported.
+    """
+
+    @abstractmethod
+    def supports(self, vif: Vif) -> bool:
+        """Whether this driver can plug the port (vif_type, vnic_type, details)."""
+
+    @abstractmethod
+    def plug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
+        """Create the host side of the port; repeating it changes nothing."""
+
+    @abstractmethod
+    def unplug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
+        """Remove the host side of the port; nothing to remove is success."""
+
+    @abstractmethod
+    def plugged(self, vif: Vif) -> bool:
+        """Whether the host side exists now."""
+
+    @abstractmethod
+    def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
+        """How the guest definition refers to the plugged port."""

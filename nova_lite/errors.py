@@ -1,0 +1,270 @@
+"""The one table of errors: what each means to the user, to the API and to the operation engine.
+
+A row is a class. ``nova_name`` is the exception name that nova-api and nova-conductor know (module
+``nova.exception``), ``code`` its HTTP meaning, ``verdict`` what a failed boot does with it, and
+``expected`` whether it is somebody's mistake (logged in one line) rather than ours (traceback).
+Messages name the thing and the remedy and never hold a secret.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Verdict(enum.Enum):
+    """What a boot that met the error does."""
+
+    RESCHEDULE = "reschedule"  # this host's fault: try the next one
+    ABORT = "abort"  # the request's fault: ERROR with a fault
+    GONE = "gone"  # the user deleted the server meanwhile: clean up in silence
+
+
+class NovaLiteError(Exception):
+    """Root of all errors raised on purpose; ``message`` is shown to the user."""
+
+    nova_name = "NovaException"
+    code = 500
+    verdict = Verdict.RESCHEDULE
+    expected = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+# --- hypervisor -----------------------------------------------------------------------------
+class HypervisorUnavailable(NovaLiteError):
+    nova_name, code, expected = "HypervisorUnavailable", 503, True
+
+
+class HypervisorTooOld(NovaLiteError):
+    nova_name, expected = "InternalError", True
+
+
+class HypervisorError(NovaLiteError):
+    nova_name = "InternalError"
+
+
+class DomainNotFound(NovaLiteError):
+    nova_name, code, expected = "InstanceNotFound", 404, True
+
+
+class InvalidGuestConfig(NovaLiteError):
+    """Flavor or image ask for something invalid or impossible here."""
+
+    nova_name, code, verdict, expected = "Invalid", 400, Verdict.ABORT, True
+
+
+class UnsupportedByHost(NovaLiteError):
+    """Valid, but this host cannot do it; another one may."""
+
+    nova_name, code, expected = "ComputeResourcesUnavailable", 500, True
+
+
+# --- capacity -------------------------------------------------------------------------------
+class ResourcesUnavailable(NovaLiteError):
+    nova_name, expected = "ComputeResourcesUnavailable", True
+
+
+class GroupPolicyViolation(NovaLiteError):
+    nova_name, expected = "GroupAffinityViolation", True
+
+
+# --- image and disk -------------------------------------------------------------------------
+class ImageNotFound(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageNotFound", 404, Verdict.ABORT, True
+
+
+class ImageNotAuthorized(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageNotAuthorized", 403, Verdict.ABORT, True
+
+
+class ImageUnavailable(NovaLiteError):
+    nova_name, code, expected = "GlanceConnectionFailed", 503, True
+
+
+class ImageCorrupt(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+
+
+class ImageUnacceptable(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+
+
+class FlavorDiskTooSmall(NovaLiteError):
+    nova_name, code, verdict, expected = "FlavorDiskSmallerThanImage", 400, Verdict.ABORT, True
+
+
+class FlavorMemoryTooSmall(NovaLiteError):
+    nova_name, code, verdict, expected = "FlavorMemoryTooSmall", 400, Verdict.ABORT, True
+
+
+class DiskFull(NovaLiteError):
+    nova_name, expected = "ComputeResourcesUnavailable", True
+
+
+class DiskError(NovaLiteError):
+    nova_name = "InternalError"
+
+
+class ConfigDriveError(NovaLiteError):
+    nova_name = "ConfigDriveMkfsFailed"
+
+
+# --- network --------------------------------------------------------------------------------
+class NetworkUnavailable(NovaLiteError):
+    """Neutron does not answer."""
+
+    nova_name, code, expected = "NeutronAdminCredentialConfigurationInvalid", 503, True
+
+
+class NetworkRequestInvalid(NovaLiteError):
+    """The request names a network, port or address that cannot be used."""
+
+    nova_name, code, verdict, expected = "NetworkNotFound", 400, Verdict.ABORT, True
+
+
+class PortNotUsable(NetworkRequestInvalid):
+    nova_name, code = "PortNotUsable", 400
+
+
+class PortInUse(NetworkRequestInvalid):
+    nova_name, code = "PortInUse", 409
+
+
+class PortNotFound(NetworkRequestInvalid):
+    nova_name, code = "PortNotFound", 404
+
+
+class NetworkAmbiguous(NetworkRequestInvalid):
+    nova_name, code = "NetworkAmbiguous", 409
+
+
+class FixedIpInUse(NetworkRequestInvalid):
+    nova_name, code = "FixedIpAlreadyInUse", 409
+
+
+class NoMoreFixedIps(NetworkRequestInvalid):
+    nova_name, code = "NoMoreFixedIps", 400
+
+
+class PortLimitExceeded(NetworkRequestInvalid):
+    nova_name, code = "PortLimitExceeded", 403
+
+
+class SecurityGroupNotFound(NetworkRequestInvalid):
+    nova_name, code = "SecurityGroupNotFound", 404
+
+
+class PortBindingFailed(NovaLiteError):
+    """Neutron bound the port to no mechanism on this host."""
+
+    nova_name, expected = "PortBindingFailed", True
+
+
+class VifPlugError(NovaLiteError):
+    nova_name, code, verdict = "VirtualInterfacePlugException", 500, Verdict.ABORT
+
+
+class VifPlugTimeout(NovaLiteError):
+    nova_name, code, verdict, expected = "VirtualInterfaceCreateException", 500, Verdict.ABORT, True
+
+
+class VifTypeUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "VirtualInterfacePlugException", 500, Verdict.ABORT, True
+
+
+# --- block devices --------------------------------------------------------------------------
+class InvalidBlockDevice(NovaLiteError):
+    nova_name, code, verdict, expected = "InvalidBDM", 400, Verdict.ABORT, True
+
+
+# --- control plane --------------------------------------------------------------------------
+class ControlPlaneUnavailable(NovaLiteError):
+    """No conductor, broker, Keystone or Placement answers within the timeout."""
+
+    nova_name, code, expected = "ServiceUnavailable", 503, True
+
+
+class PlacementError(NovaLiteError):
+    nova_name, code = "PlacementAPIConnectFailure", 500
+
+
+class CredentialsInvalid(NovaLiteError):
+    """Keystone refuses the configured credentials; the message names the config group."""
+
+    nova_name, code, expected = "Forbidden", 500, True
+
+
+class ServerNotFound(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceNotFound", 404, Verdict.GONE, True
+
+
+class ServerBeingDeleted(NovaLiteError):
+    nova_name, code, verdict, expected = (
+        "UnexpectedDeletingTaskStateError",
+        409,
+        Verdict.GONE,
+        True,
+    )
+
+
+class UnexpectedTaskState(NovaLiteError):
+    nova_name, code, verdict, expected = "UnexpectedTaskStateError", 409, Verdict.GONE, True
+
+
+class ConductorError(NovaLiteError):
+    """The conductor answered with an exception that means nothing special here."""
+
+    nova_name = "NovaException"
+
+
+class ServiceTooOld(NovaLiteError):
+    nova_name, expected = "ServiceTooOld", True
+
+
+class HostIdentityError(NovaLiteError):
+    """compute_id, host name or existing guests do not match the Service and ComputeNode records."""
+
+    nova_name, expected = "InvalidConfiguration", True
+
+
+class InvalidConfiguration(NovaLiteError):
+    nova_name, expected = "InvalidConfiguration", True
+
+
+# --- requests to this agent -----------------------------------------------------------------
+class MalformedMessage(NovaLiteError):
+    """A message that cannot be decoded or lacks an argument."""
+
+    nova_name, code, expected = "Invalid", 400, True
+
+
+class ServerNotReady(NovaLiteError):
+    nova_name, code, expected = "InstanceNotReady", 409, True
+
+
+class ServerInvalidState(NovaLiteError):
+    nova_name, code, expected = "InstanceInvalidState", 409, True
+
+
+class ConsoleTypeUnavailable(NovaLiteError):
+    nova_name, code, expected = "ConsoleTypeUnavailable", 400, True
+
+
+class ConsoleTypeInvalid(NovaLiteError):
+    nova_name, code, expected = "ConsoleTypeInvalid", 400, True
+
+
+class ConsoleNotAvailable(NovaLiteError):
+    nova_name, code, expected = "ConsoleNotAvailable", 404, True
+
+
+class PowerOffFailure(NovaLiteError):
+    nova_name, code = "InstancePowerOffFailure", 500
+
+
+class JournalError(NovaLiteError):
+    """The journal cannot be written: nothing is started that could not be resumed."""
+
+    nova_name = "InternalError"

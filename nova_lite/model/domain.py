@@ -1,0 +1,173 @@
+"""The guest we want, in the hypervisor's terms: what ``guest/`` plans and a driver realises.
+
+A DomainSpec is complete: a driver adds nothing that a user could have asked for. Sizes say their
+unit in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class CpuSpec:
+    """``mode`` none/host-model/host-passthrough/maximum/custom; ``features`` are (policy, name)."""
+
+    mode: str | None = None
+    model: str | None = None
+    match: str | None = None
+    sockets: int = 1
+    cores: int = 1
+    threads: int = 1
+    features: tuple[tuple[str, str], ...] = ()
+    numa_cells: tuple[GuestNumaCell, ...] = ()
+    maxphysaddr: tuple[str, int | None] | None = None
+
+
+@dataclass(frozen=True)
+class GuestNumaCell:
+    """A guest NUMA node: its vCPUs, memory, and the host node that holds it (None: floating)."""
+
+    id: int
+    cpus: frozenset[int]
+    memory_kib: int
+    host_node: int | None = None
+    shared_memory: bool = False
+    page_kib: int | None = None
+
+
+@dataclass(frozen=True)
+class CpuTune:
+    """vCPU placement and weights; ``pins`` maps a vCPU to host CPUs, quotas in microseconds."""
+
+    shares: int | None = None
+    quota_us: int | None = None
+    period_us: int | None = None
+    pins: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    emulator_pin: frozenset[int] = frozenset()
+    realtime: frozenset[int] = frozenset()
+    realtime_priority: int = 1
+
+
+@dataclass(frozen=True)
+class MemoryBacking:
+    """``pages`` are (page size KiB, guest cell ids); locked/shared as in libvirt."""
+
+    pages: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    locked: bool = False
+    shared: bool = False
+    nosharepages: bool = False
+    discard: bool = False
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A disk or CD-ROM of the guest.
+
+    ``source`` is a path; ``format`` raw/qcow2; ``kind`` disk/cdrom/lun/floppy; ``iotune`` holds
+    libvirt's names (read_bytes_sec ...); ``boot_order`` starts at 1.
+    """
+
+    target: str
+    bus: str
+    source: str
+    format: str = "raw"
+    kind: str = "disk"
+    source_type: str = "file"
+    cache: str | None = None
+    io: str | None = None
+    discard: str | None = None
+    serial: str | None = None
+    readonly: bool = False
+    boot_order: int | None = None
+    iotune: Mapping[str, int] = field(default_factory=dict)
+    alias: str | None = None
+
+
+@dataclass(frozen=True)
+class NicSpec:
+    """A network interface.
+
+    ``plug`` says how it reaches the network: ``tap`` (an existing tap device named ``target``),
+    ``ovs`` (libvirt adds it to bridge ``bridge`` with ``interface_id``), ``bridge``, ``vhostuser``,
+    ``hostdev``, ``direct``. ``mtu`` in bytes, ``bandwidth`` holds libvirt's inbound/outbound values.
+    """
+
+    mac: str
+    plug: str
+    target: str | None = None
+    bridge: str | None = None
+    interface_id: str | None = None
+    model: str | None = "virtio"
+    driver: str | None = None
+    queues: int | None = None
+    rx_queue_size: int | None = None
+    tx_queue_size: int | None = None
+    mtu: int | None = None
+    source_path: str | None = None
+    source_mode: str | None = None
+    packed: bool = False
+    bandwidth: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    boot_order: int | None = None
+
+
+@dataclass(frozen=True)
+class GraphicsSpec:
+    kind: str  # vnc or spice
+    listen: str
+    keymap: str | None = None
+    tls: bool = False
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """Everything about one guest. ``metadata`` is the nova XML metadata as nested plain data."""
+
+    uuid: str
+    name: str
+    title: str
+    virt_type: str  # kvm or qemu
+    arch: str
+    machine: str | None
+    memory_kib: int
+    vcpus: int
+    cpu: CpuSpec = CpuSpec()
+    cpu_tune: CpuTune = CpuTune()
+    memory_backing: MemoryBacking = MemoryBacking()
+    cpuset: frozenset[int] = frozenset()
+    firmware: str = "bios"  # bios or uefi
+    secure_boot: bool = False
+    kernel: str | None = None
+    initrd: str | None = None
+    cmdline: str | None = None
+    boot_devices: tuple[str, ...] = ("hd",)
+    boot_menu: bool = False
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    graphics: tuple[GraphicsSpec, ...] = ()
+    video_model: str | None = "virtio"
+    video_ram_mb: int | None = None
+    console_log: str | None = None
+    serial_ports: int = 1
+    serial_tcp: tuple[str, int] | None = None
+    rng: str | None = None  # host device path
+    rng_rate: tuple[int, int] | None = None  # (bytes, period ms)
+    watchdog: str | None = None  # action
+    balloon_period_s: int | None = 10
+    input_devices: tuple[tuple[str, str], ...] = ()  # (type, bus)
+    scsi_model: str | None = None
+    usb_model: str | None = None
+    pcie_ports: int = 0
+    guest_agent: bool = False
+    sound_model: str | None = None
+    viommu_model: str | None = None
+    tpm: tuple[str, str] | None = None  # (model, version)
+    hide_hypervisor: bool = False
+    pmu: bool | None = None
+    hpet: bool | None = None
+    hyperv: bool = False
+    clock_offset: str = "utc"
+    smbios: Mapping[str, str] = field(default_factory=dict)
+    tb_cache_mb: int | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)

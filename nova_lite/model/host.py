@@ -1,0 +1,89 @@
+"""What a hypervisor host is and can do, as its driver found it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nova_lite.model.states import PowerState
+
+
+@dataclass(frozen=True)
+class NumaCell:
+    """A host NUMA node: memory in KiB, CPU ids, sibling threads, page size (KiB) -> total pages."""
+
+    id: int
+    memory_kib: int
+    cpus: frozenset[int]
+    siblings: tuple[frozenset[int], ...] = ()
+    pages: Mapping[int, int] = field(default_factory=dict)
+    socket: int | None = None
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """Identity and size of the host; memory in MiB, versions as libvirt's integers (9000000 = 9.0.0).
+
+    ``cpu`` is the JSON-able ``{arch, model, vendor, topology, features}`` of ComputeNode.cpu_info;
+    ``guests`` lists (architecture, domain type, os type) that can run.
+    """
+
+    hostname: str
+    uuid: str
+    arch: str
+    hypervisor_type: str
+    hypervisor_version: int
+    libvirt_version: int
+    online_cpus: frozenset[int]
+    memory_mb: int
+    cpu: Mapping[str, Any]
+    numa_cells: tuple[NumaCell, ...] = ()
+    guests: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the driver can do; plans consult it and Placement traits come from the same source.
+
+    ``traits`` are os-traits names; ``machine_types`` maps an architecture to (default, all).
+    """
+
+    traits: frozenset[str] = frozenset()
+    machine_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    firmware: frozenset[str] = frozenset({"bios"})
+    secure_boot: bool = False
+    cgroup_cpu: bool = True
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class DomainInfo:
+    """A guest known to the hypervisor; memory in KiB."""
+
+    uuid: str
+    name: str
+    power_state: PowerState
+    memory_kib: int = 0
+    vcpus: int = 0
+
+
+@dataclass(frozen=True)
+class DomainEvent:
+    """A guest changed by itself or by somebody else.
+
+    ``kind`` is one of started, stopped, crashed, paused, resumed, suspended, shutdown, rebooted.
+    """
+
+    uuid: str
+    kind: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ConsoleAddress:
+    """Where a guest's graphical or serial console listens."""
+
+    host: str
+    port: int
+    tls_port: int | None = None

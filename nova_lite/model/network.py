@@ -1,0 +1,68 @@
+"""Virtual interfaces as Neutron describes them, typed; ``wire.network_info`` writes Nova's form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FixedIp:
+    address: str
+    version: int
+    floating_ips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A subnet with those of its addresses that the interface holds."""
+
+    cidr: str
+    version: int
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    ips: tuple[FixedIp, ...] = ()
+    routes: tuple[Mapping[str, Any], ...] = ()  # {"cidr": ..., "gateway": ...}
+    dhcp_server: str | None = None
+    enable_dhcp: bool = True
+    ipv6_address_mode: str | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network; ``mtu`` in bytes, ``bridge`` the host bridge its ports hang on."""
+
+    id: str
+    label: str = ""
+    bridge: str | None = None
+    mtu: int | None = None
+    project_id: str | None = None
+    physical_network: str | None = None
+    tunneled: bool = False
+    injected: bool = False
+    subnets: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vif:
+    """One port bound to this host.
+
+    ``vif_type``/``details``/``vnic_type``/``profile`` are Neutron's ``binding:*``. ``preserve`` is
+    true for a port that existed before the server: it is unbound, not deleted, with the server.
+    ``active`` false means a network-vif-plugged event is still to come.
+    """
+
+    id: str
+    mac: str
+    network: Network
+    vif_type: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    vnic_type: str = "normal"
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    devname: str = ""
+    ovs_interfaceid: str | None = None
+    active: bool = False
+    preserve: bool = False
+    tag: str | None = None
+    queues: int | None = None
