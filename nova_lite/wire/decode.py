@@ -1,0 +1,165 @@
+"""From Nova's objects and dicts to the model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nova_lite.errors import MalformedMessage
+from nova_lite.model.server import BlockDevice, Flavor, Image, Server
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+IMAGE_KEY = "image_"
+# Keys that the API stores beside the image properties under the same prefix.
+_IMAGE_ATTRIBUTES = (
+    "base_image_ref",
+    "min_disk",
+    "min_ram",
+    "disk_format",
+    "container_format",
+    "size",
+    "checksum",
+    "name",
+    "id",
+)
+
+
+def utcnow() -> str:
+    """Now in the form that DateTime fields travel in."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def flavor(obj: WireObject) -> Flavor:
+    """A Flavor object."""
+    return Flavor(
+        name=obj.get("name", ""),
+        flavorid=obj.get("flavorid", ""),
+        vcpus=int(obj["vcpus"]),
+        memory_mb=int(obj["memory_mb"]),
+        root_gb=int(obj["root_gb"]),
+        ephemeral_gb=int(obj.get("ephemeral_gb", 0)),
+        swap_mb=int(obj.get("swap", 0)),
+        rxtx_factor=float(obj.get("rxtx_factor", 1.0)),
+        extra_specs=dict(obj.get("extra_specs", {})),
+    )
+
+
+def image(properties: Mapping[str, Any]) -> Image:
+    """The Glance image dict of build_and_run_instance and unshelve_instance ({}: from a volume)."""
+    return Image(
+        id=properties.get("id"),
+        name=properties.get("name") or "",
+        disk_format=properties.get("disk_format"),
+        container_format=properties.get("container_format"),
+        checksum=properties.get("checksum"),
+        size=int(properties.get("size") or 0),
+        min_disk=int(properties.get("min_disk") or 0),
+        min_ram=int(properties.get("min_ram") or 0),
+        status=properties.get("status") or "active",
+        properties=dict(properties.get("properties") or {}),
+    )
+
+
+def image_of_server(instance: WireObject) -> Image:
+    """What the server remembers of its image in system_metadata (``image_*`` keys)."""
+    stored = {
+        key.removeprefix(IMAGE_KEY): value
+        for key, value in dict(instance.get("system_metadata", {})).items()
+        if key.startswith(IMAGE_KEY)
+    }
+    return Image(
+        id=instance.get("image_ref") or None,
+        name=stored.get("name") or "",
+        disk_format=stored.get("disk_format"),
+        container_format=stored.get("container_format"),
+        min_disk=int(stored.get("min_disk") or 0),
+        min_ram=int(stored.get("min_ram") or 0),
+        properties={k: v for k, v in stored.items() if k not in _IMAGE_ATTRIBUTES},
+    )
+
+
+def server(
+    instance: WireObject,
+    *,
+    name_template: str,
+    context: RequestContext,
+    image_dict: Mapping[str, Any] | None = None,
+) -> Server:
+    """An Instance as the server it describes.
+
+    ``name_template`` is nova.conf's ``instance_name_template``; ``image_dict`` is given at boot,
+    afterwards the image is read from system_metadata.
+    """
+    system = dict(instance.get("system_metadata", {}))
+    keypair = next(iter(instance["keypairs"].objects()), None) if instance.get("keypairs") else None
+    ec2 = instance.get("ec2_ids")
+    try:
+        domain_name = name_template % instance["id"]
+    except (TypeError, ValueError):
+        domain_name = str(instance["uuid"])
+    return Server(
+        uuid=str(instance["uuid"]),
+        domain_name=domain_name,
+        display_name=instance.get("display_name", ""),
+        hostname=instance.get("hostname", ""),
+        flavor=flavor(instance["flavor"]),
+        image=image(image_dict) if image_dict is not None else image_of_server(instance),
+        project_id=instance.get("project_id", ""),
+        project_name=system.get("owner_project_name") or context.project_name or "",
+        user_id=instance.get("user_id", ""),
+        user_name=system.get("owner_user_name") or context.user_name or "",
+        key_name=instance.get("key_name"),
+        key_data=instance.get("key_data"),
+        key_type=keypair.get("type", "ssh") if keypair else "ssh",
+        user_data=instance.get("user_data"),
+        metadata=dict(instance.get("metadata", {})),
+        availability_zone=instance.get("availability_zone"),
+        launch_index=int(instance.get("launch_index", 0)),
+        reservation_id=instance.get("reservation_id"),
+        config_drive=str(instance.get("config_drive", "")).lower() in ("true", "1", "yes", "on"),
+        kernel_id=instance.get("kernel_id") or None,
+        ramdisk_id=instance.get("ramdisk_id") or None,
+        root_device_name=instance.get("root_device_name"),
+        ec2_instance_id=ec2.get("instance_id") if ec2 else None,
+        ec2_ami_id=ec2.get("ami_id") if ec2 else None,
+        created_at=instance.get("created_at"),
+    )
+
+
+def block_devices(mappings: Iterable[WireObject]) -> tuple[BlockDevice, ...]:
+    """BlockDeviceMapping objects, ``no_device`` entries left out."""
+    return tuple(
+        BlockDevice(
+            uuid=str(bdm.get("uuid", "")),
+            source_type=bdm["source_type"],
+            destination_type=bdm["destination_type"],
+            boot_index=bdm.get("boot_index"),
+            device_name=bdm.get("device_name"),
+            disk_bus=bdm.get("disk_bus"),
+            device_type=bdm.get("device_type"),
+            guest_format=bdm.get("guest_format"),
+            size_gb=bdm.get("volume_size"),
+            image_id=bdm.get("image_id"),
+            volume_id=bdm.get("volume_id"),
+            tag=bdm.get("tag"),
+        )
+        for bdm in mappings
+        if not bdm.get("no_device")
+    )
+
+
+def required(arguments: Mapping[str, Any], name: str, kind: type[Any] | None = None) -> Any:
+    """An argument of an RPC message.
+
+    :raises MalformedMessage: it is missing or of another kind
+    """
+    if name not in arguments:
+        raise MalformedMessage(f"the message lacks its argument {name!r}")
+    value = arguments[name]
+    if kind is not None and not isinstance(value, kind):
+        raise MalformedMessage(
+            f"argument {name!r} is a {type(value).__name__}, not a {kind.__name__}"
+        )
+    return value

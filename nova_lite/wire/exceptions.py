@@ -1,0 +1,67 @@
+"""Exceptions crossing the wire, in both directions.
+
+nova-api and nova-conductor accept only exceptions of module ``nova.exception`` (and builtins); any
+other becomes HTTP 500. So an error leaves as a class of the right name in that module, made here,
+without importing nova. What comes from the conductor arrives as oslo.messaging's RemoteError and is
+told apart by its ``exc_type``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_lite import errors
+
+_classes: dict[str, type[Exception]] = {}
+
+
+def _wire_class(name: str) -> type[Exception]:
+    """The class that oslo serialises as ``nova.exception.<name>``."""
+    if name not in _classes:
+        _classes[name] = type(name, (Exception,), {"__module__": "nova.exception"})
+    return _classes[name]
+
+
+def outgoing(error: Exception) -> Exception:
+    """The exception to send to the caller for ``error``.
+
+    Errors of the table get the name their row gives; NotImplementedError stays (the API answers
+    501); anything else is a NovaException whose text names only the type, for its message could
+    hold anything.
+    """
+    if isinstance(error, NotImplementedError):
+        return NotImplementedError(str(error))
+    if isinstance(error, errors.NovaLiteError):
+        name, message, code = error.nova_name, error.message, error.code
+    else:
+        name, code = "NovaException", 500
+        message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
+    result = _wire_class(name)(message)
+    result.kwargs = {"code": code}  # type: ignore[attr-defined]
+    result.code = code  # type: ignore[attr-defined]
+    return result
+
+
+_INCOMING: dict[str, type[errors.NovaLiteError]] = {
+    "InstanceNotFound": errors.ServerNotFound,
+    "UnexpectedDeletingTaskStateError": errors.ServerBeingDeleted,
+    "UnexpectedTaskStateError": errors.UnexpectedTaskState,
+    "UnexpectedVMStateError": errors.UnexpectedTaskState,
+    "ServiceTooOld": errors.ServiceTooOld,
+}
+
+
+class RemoteFailure(errors.ConductorError):
+    """An exception raised by the conductor; ``exc_type`` is its class name there."""
+
+    def __init__(self, exc_type: str, message: str) -> None:
+        super().__init__(f"nova-conductor: {exc_type}: {message}")
+        self.exc_type = exc_type
+
+
+def incoming(remote: Any) -> errors.NovaLiteError:
+    """The table's error for a RemoteError (``exc_type``, ``value``) from the conductor."""
+    exc_type = str(getattr(remote, "exc_type", "") or "Exception")
+    message = str(getattr(remote, "value", "") or "")
+    known = _INCOMING.get(exc_type)
+    return known(message) if known else RemoteFailure(exc_type, message)
