@@ -9,6 +9,9 @@ Messages name the thing and the remedy and never hold a secret.
 from __future__ import annotations
 
 import enum
+import traceback
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 class Verdict(enum.Enum):
@@ -268,3 +271,39 @@ class JournalError(NovaLiteError):
     """The journal cannot be written: nothing is started that could not be resumed."""
 
     nova_name = "InternalError"
+
+
+# --- what is kept of an error ---------------------------------------------------------------
+@dataclass(frozen=True)
+class Failure:
+    """An error as the journal, the fault and the action event keep it.
+
+    ``message`` may be read by the user: the table's own text, or only the type of a surprise, whose
+    text could hold anything. ``trace`` is file and line of each frame, without values.
+    """
+
+    nova_name: str
+    message: str
+    code: int
+    verdict: str
+    expected: bool
+    trace: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
+        trace = "".join([*frames, type(error).__name__])
+        if isinstance(error, NovaLiteError):
+            return cls(
+                error.nova_name,
+                error.message,
+                error.code,
+                error.verdict.value,
+                error.expected,
+                trace,
+            )
+        message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
+        return cls("NovaException", message, 500, Verdict.RESCHEDULE.value, False, trace)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""What the agent asks of nova-conductor: one thin file per noun."""

@@ -1,0 +1,1 @@
+"""One verb per file; ``engine`` runs them, ``journal`` remembers how far they got."""

@@ -1,0 +1,1 @@
+"""Idempotent bricks that operations are made of."""

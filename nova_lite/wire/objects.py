@@ -2,7 +2,7 @@
 
 An object is a dict with the keys ``nova_object.name``, ``.namespace``, ``.version``, ``.data`` and,
 when something was changed, ``.changes``. Unknown fields and newer nested minor versions are kept as
-they are, so that what is sent back is what was received plus our changes, in the version it came in.
+they are, so that what is sent back is what was received plus our changes, in its own version.
 """
 
 from __future__ import annotations

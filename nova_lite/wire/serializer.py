@@ -10,7 +10,7 @@ from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
 
 
-class NovaSerializer(serializer.Serializer):  # type: ignore[misc]
+class NovaSerializer(serializer.Serializer):
     """Objects as :class:`WireObject`, contexts as :class:`RequestContext`."""
 
     def serialize_entity(self, ctxt: Any, entity: Any) -> Any:

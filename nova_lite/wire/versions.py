@@ -108,5 +108,5 @@ _TREES: dict[str, tuple[str, ...]] = {
 
 
 def manifest(name: str) -> dict[str, str]:
-    """Versions to announce when asking for an object: the class and all that may be nested in it."""
+    """Versions to announce when asking for an object: its own and those nested in it."""
     return {member: VERSIONS[member] for member in _TREES.get(name, (name,))}

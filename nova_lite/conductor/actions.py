@@ -1,0 +1,70 @@
+"""Instance action events and faults: what ``openstack server event show`` and ``show`` print."""
+
+from __future__ import annotations
+
+from nova_lite.conductor.client import Conductor
+from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError
+from nova_lite.wire.context import RequestContext
+
+MESSAGE_LIMIT = 255  # characters; the column's width
+
+
+class Actions:
+    """Events of the action (same request id) that the API started."""
+
+    def __init__(self, conductor: Conductor, host: str) -> None:
+        self._conductor = conductor
+        self._host = host
+
+    def start(self, context: RequestContext, server_uuid: str, event: str) -> None:
+        """Record that ``event`` began on this host; nobody waits for the answer."""
+        self._conductor.class_cast(
+            context,
+            "InstanceActionEvent.event_start",
+            server_uuid,
+            event,
+            want_result=False,
+            host=self._host,
+        )
+
+    def finish(
+        self,
+        context: RequestContext,
+        server_uuid: str,
+        event: str,
+        failure: Failure | None = None,
+    ) -> None:
+        """Record how ``event`` ended."""
+        self._conductor.class_call(
+            context,
+            "InstanceActionEvent.event_finish_with_failure",
+            server_uuid,
+            event,
+            exc_val=failure.message if failure else None,
+            exc_tb=failure.trace if failure else None,
+            want_result=False,
+        )
+
+    def action_start(self, context: RequestContext, server_uuid: str, action: str) -> None:
+        """Open an action of our own (the API does it for requests of users)."""
+        self._conductor.class_call(
+            context, "InstanceAction.action_start", server_uuid, action, want_result=False
+        )
+
+    def fault(self, context: RequestContext, server_uuid: str, failure: Failure) -> None:
+        """Record the fault that ``openstack server show`` prints."""
+        try:
+            self._conductor.create(
+                context,
+                "InstanceFault",
+                host=self._host,
+                instance_uuid=server_uuid,
+                code=failure.code,
+                message=failure.message[:MESSAGE_LIMIT],
+                details=failure.trace,
+            )
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError:
+            # The server may be gone; a fault that cannot be stored must not hide the error itself.
+            return

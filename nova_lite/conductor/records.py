@@ -1,0 +1,121 @@
+"""The smaller records that belong to one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nova_lite.conductor.client import Conductor
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.exceptions import RemoteFailure
+from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import VERSIONS
+
+
+class BlockDevices:
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def of_server(self, context: RequestContext, server_uuid: str) -> list[WireObject]:
+        found = self._conductor.class_call(
+            context, "BlockDeviceMappingList.get_by_instance_uuid", server_uuid
+        )
+        return list(found.objects())
+
+    def save(self, context: RequestContext, mapping: WireObject, **fields: Any) -> None:
+        """Save ``fields`` of a mapping."""
+        mapping.set(**fields)
+        updates, _ = self._conductor.object_call(context, mapping.partial("id"), "save")
+        mapping.apply(updates)
+
+
+class Interfaces:
+    """VirtualInterface records: the metadata API and device tags read them."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def create(
+        self, context: RequestContext, server_uuid: str, port_id: str, mac: str, tag: str | None
+    ) -> None:
+        """Record a port; one that is there already is left as it is."""
+        try:
+            self._conductor.create(
+                context,
+                "VirtualInterface",
+                address=f"{mac}/{port_id}",
+                instance_uuid=server_uuid,
+                uuid=port_id,
+                tag=tag,
+            )
+        except RemoteFailure as error:
+            if error.exc_type not in ("VirtualInterfaceCreateException", "DBDuplicateEntry"):
+                raise
+
+    def delete_all(self, context: RequestContext, server_uuid: str) -> None:
+        self._conductor.class_call(
+            context, "VirtualInterface.delete_by_instance_uuid", server_uuid
+        )
+
+
+class InfoCaches:
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def save(self, context: RequestContext, server_uuid: str, network_info: str) -> None:
+        """Store the network model (JSON) that the API renders addresses from."""
+        cache = WireObject.new(
+            "InstanceInfoCache",
+            VERSIONS["InstanceInfoCache"],
+            instance_uuid=server_uuid,
+            network_info=network_info,
+        )
+        self._conductor.object_call(context, cache, "save")
+
+
+class ConsoleTokens:
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def authorize(self, context: RequestContext, ttl: int, **fields: Any) -> str:
+        """Make a console token valid for ``ttl`` seconds; only its hash is stored."""
+        token = WireObject.new("ConsoleAuthToken", VERSIONS["ConsoleAuthToken"], **fields)
+        _, value = self._conductor.object_call(context, token, "authorize", ttl=ttl)
+        return str(value)
+
+    def clean(self, context: RequestContext, server_uuid: str) -> None:
+        """Forget the tokens of a server."""
+        self._conductor.class_call(
+            context, "ConsoleAuthToken.clean_console_auths_for_instance", server_uuid
+        )
+
+
+class Builds:
+    """Handing a boot back, so that the conductor tries the next host."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def reschedule(
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        request: dict[str, Any],
+        filter_properties: dict[str, Any],
+        host_list: Iterable[Any],
+    ) -> None:
+        """Cast ``build_instances`` with the alternates left in ``host_list``."""
+        self._conductor.task_cast(
+            context,
+            "build_instances",
+            "1.19",
+            instances=[instance],
+            image=request["image"],
+            filter_properties=filter_properties,
+            admin_password=request["admin_password"],
+            injected_files=request["injected_files"],
+            requested_networks=request["requested_networks"],
+            security_groups=request["security_groups"],
+            request_spec=request["request_spec"],
+            host_lists=[list(host_list)],
+        )

@@ -1,0 +1,37 @@
+"""What an operation is: one verb of the compute RPC API as a plan of steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from nova_lite.errors import Failure
+from nova_lite.steps.base import Plan, Work
+
+
+class Operation(ABC):
+    """One verb on one server.
+
+    ``event`` is the name under which ``openstack server event show`` tells of it, ``pool`` the
+    group of workers that runs it, ``urgent`` makes it interrupt what runs on the server now.
+    """
+
+    event: ClassVar[str]
+    pool: ClassVar[str] = "short"
+    urgent: ClassVar[bool] = False
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.tools = work.tools
+
+    @classmethod
+    def load(cls, work: Work) -> None:  # noqa: B027  the request carries enough for most verbs
+        """Fetch what the request lacks, before the plan is made."""
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Stages in order; the steps of one stage run in parallel."""
+
+    @abstractmethod
+    def failed(self, failure: Failure) -> None:
+        """Tell the API how it ended, after the steps were undone. May be repeated."""

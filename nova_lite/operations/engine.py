@@ -1,0 +1,302 @@
+"""The operation engine: promise, run, resume, roll back.
+
+The life of an operation: ``accept`` puts the intent on disk (then the message may be acknowledged),
+``start`` queues it behind what its server is doing, the plan's stages run, and the journal entry is
+removed. When a step fails, the failure is put on disk, every step is undone in reverse order and
+``failed`` tells the API. A process that dies at any point leaves an entry from which ``resume``
+goes on in the direction it had.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    Failure,
+    HypervisorUnavailable,
+    NovaLiteError,
+    Verdict,
+)
+from nova_lite.operations.base import Operation
+from nova_lite.operations.journal import Entry, Journal
+from nova_lite.operations.queues import ServerQueues
+from nova_lite.steps.base import Plan, Step, Work
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject, unwrap, wrap
+
+LOG = logging.getLogger(__name__)
+
+REMEMBERED = 1000  # finished requests, so that a message delivered twice has no second effect
+# How long (seconds) a step is tried again while a dependency is away. The control plane has no
+# limit: without it nobody could be told of a failure either.
+PATIENCE: dict[type[NovaLiteError], float] = {
+    ControlPlaneUnavailable: float("inf"),
+    HypervisorUnavailable: 120.0,
+}
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+
+MakeWork = Callable[[RequestContext, Mapping[str, Any], Entry], Work]
+Observer = Callable[[str], None]
+
+
+class Draining(Exception):
+    """The agent stops: the operation ends at a step boundary and goes on at the next start."""
+
+
+class Engine:
+    """Runs operations.
+
+    ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share,
+    ``observer`` is told of every boundary by name (tests kill the process there).
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        queues: ServerQueues,
+        verbs: Mapping[str, type[Operation]],
+        make_work: MakeWork,
+        finish_event: Callable[[RequestContext, str, str, Failure | None], None],
+        start_event: Callable[[RequestContext, str, str], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self._journal = journal
+        self._queues = queues
+        self._verbs = verbs
+        self._make_work = make_work
+        self._start_event = start_event
+        self._finish_event = finish_event
+        self._observe = observer or (lambda boundary: None)
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, str, str], Entry] = {}
+        self._finished: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._running: dict[str, Work] = {}
+        self._drain = threading.Event()
+
+    # --- in ---------------------------------------------------------------------------------
+    def accept(
+        self,
+        method: str,
+        context: RequestContext,
+        server_uuid: str,
+        arguments: Mapping[str, Any],
+    ) -> Entry | None:
+        """Promise the operation; None when this request was promised before.
+
+        :raises JournalError: the intent cannot be written; nothing was promised
+        """
+        key = (context.request_id, method, server_uuid)
+        with self._lock:
+            if key in self._open or key in self._finished:
+                LOG.info("Dropped a second %s for server %s of request %s",
+                         method, server_uuid, context.request_id)  # fmt: skip
+                return None
+            entry = self._journal.open(
+                {
+                    "request_id": context.request_id,
+                    "method": method,
+                    "server": server_uuid,
+                    "context": context.fields,
+                    "arguments": unwrap(dict(arguments)),
+                }
+            )
+            self._open[key] = entry
+        self._observe(f"{method}:accepted")
+        return entry
+
+    def start(self, entry: Entry) -> None:
+        """Queue a promised operation behind what its server is doing."""
+        verb = self._verbs[entry.method]
+        if verb.urgent:
+            running = self._running.get(entry.server_uuid)
+            if running is not None:
+                running.cancelled.set()
+        label = f"{entry.method} of server {entry.server_uuid}"
+        self._queues.submit(entry.server_uuid, verb.pool, label, lambda: self._run(entry, verb))
+
+    def resume(self) -> int:
+        """Start every operation that an earlier process left open; return how many."""
+        count = 0
+        for entry in self._journal.entries():
+            if entry.method not in self._verbs:
+                LOG.error("The journal %s holds the unknown operation %r; left as it is. "
+                          "Was a newer agent running here?", entry.path, entry.method)  # fmt: skip
+                continue
+            LOG.warning("Resuming %s of server %s (%s)", entry.method, entry.server_uuid,
+                        "rolling back" if entry.failure else "forward")  # fmt: skip
+            self._open[entry.key] = entry
+            self.start(entry)
+            count += 1
+        return count
+
+    def busy(self, server_uuid: str) -> bool:
+        """Whether an operation runs or waits for this server."""
+        return self._queues.busy(server_uuid)
+
+    def drain(self, timeout: float) -> bool:
+        """Let running operations end, or stop at a step boundary; False when some did not."""
+        self._drain.set()
+        return self._queues.wait_idle(timeout)
+
+    # --- run --------------------------------------------------------------------------------
+    def _run(self, entry: Entry, verb: type[Operation]) -> None:
+        context = RequestContext(entry.intent["context"])
+        arguments = wrap(entry.intent["arguments"])
+        try:
+            work = self._load(context, arguments, entry, verb)
+            self._running[entry.server_uuid] = work
+            operation = verb(work)
+            self._start_event_once(work, entry, verb)
+            if entry.failure is None:
+                self._forward(operation, entry)
+            if entry.failure is not None:
+                self._roll_back(operation, entry)
+            self._persist(lambda: self._finish_event(
+                context, entry.server_uuid, verb.event, entry.failure))  # fmt: skip
+            self._close(entry)
+        except Draining:
+            LOG.info("Stopped %s of server %s at a step boundary; it goes on at the next start",
+                     entry.method, entry.server_uuid)  # fmt: skip
+        finally:
+            self._running.pop(entry.server_uuid, None)
+
+    def _load(
+        self,
+        context: RequestContext,
+        arguments: Mapping[str, Any],
+        entry: Entry,
+        verb: type[Operation],
+    ) -> Work:
+        work = self._make_work(context, arguments, entry)
+        if self._drain.is_set():
+            raise Draining
+        self._persist(lambda: verb.load(work))
+        return work
+
+    def _start_event_once(self, work: Work, entry: Entry, verb: type[Operation]) -> None:
+        if not entry.notes.get("event"):
+            self._persist(lambda: self._start_event(work.context, entry.server_uuid, verb.event))
+            entry.note(event=True)
+
+    def _forward(self, operation: Operation, entry: Entry) -> None:
+        try:
+            for stage in operation.plan():
+                if self._drain.is_set():
+                    raise Draining
+                self._run_stage([step for step in stage if step.name not in entry.ended], entry)
+        except Draining:
+            raise
+        except Exception as error:
+            failure = Failure.of(error)
+            self._log_failure(entry, failure, error)
+            entry.fail(failure)
+            self._observe(f"{entry.method}:failed")
+
+    def _run_stage(self, steps: list[Step], entry: Entry) -> None:
+        if len(steps) <= 1:
+            for step in steps:
+                self._run_step(step, entry)
+            return
+        with ThreadPoolExecutor(len(steps), thread_name_prefix=entry.method) as workers:
+            futures = [workers.submit(self._run_step, step, entry) for step in steps]
+        # All have ended here: nothing of this stage goes on beside a rollback.
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, Draining):
+                raise error
+        if errors:
+            raise errors[0]
+
+    def _run_step(self, step: Step, entry: Entry) -> None:
+        began_before = step.name in entry.begun
+        entry.mark("begin", step.name)
+        self._observe(f"{entry.method}:{step.name}:begin")
+
+        def attempt() -> None:
+            if not (began_before and step.done()):
+                step.do()
+
+        start = time.monotonic()
+        self._persist(attempt)
+        LOG.debug("%s of server %s: %s took %.3f s",
+                  entry.method, entry.server_uuid, step.name, time.monotonic() - start)  # fmt: skip
+        entry.mark("end", step.name)
+        entry.ended.add(step.name)
+        self._observe(f"{entry.method}:{step.name}:end")
+
+    def _persist(self, attempt: Callable[[], None]) -> None:
+        """Run ``attempt``, again and again while a dependency is away; steps are idempotent."""
+        pause, began = FIRST_PAUSE, time.monotonic()
+        while True:
+            try:
+                attempt()
+                return
+            except tuple(PATIENCE) as error:
+                patience = next(p for kind, p in PATIENCE.items() if isinstance(error, kind))
+                if time.monotonic() - began > patience:
+                    raise
+                LOG.warning("%s; trying again in %d s", error, pause)
+                if self._drain.wait(pause):
+                    raise Draining from None
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _roll_back(self, operation: Operation, entry: Entry) -> None:
+        assert entry.failure is not None
+        plan: Plan = operation.plan()
+        for stage in reversed(plan):
+            for step in reversed(stage):
+                if step.name in entry.begun:
+                    self._undo_step(step, entry)
+        failure = entry.failure
+        self._persist(lambda: operation.failed(failure))
+        self._observe(f"{entry.method}:reported")
+
+    def _undo_step(self, step: Step, entry: Entry) -> None:
+        entry.mark("undo", step.name)
+        self._observe(f"{entry.method}:{step.name}:undo")
+        try:
+            self._persist(step.undo)
+        except NovaLiteError as error:
+            # What cannot be taken back must not keep the rest from being taken back.
+            LOG.error("Could not undo %s for server %s: %s", step.name, entry.server_uuid, error)
+        except Draining:
+            raise
+        except Exception:
+            LOG.exception("Could not undo %s for server %s", step.name, entry.server_uuid)
+        entry.mark("undone", step.name)
+        self._observe(f"{entry.method}:{step.name}:undone")
+
+    # --- out --------------------------------------------------------------------------------
+    def _close(self, entry: Entry) -> None:
+        with self._lock:
+            entry.close()
+            self._open.pop(entry.key, None)
+            self._finished[entry.key] = None
+            if len(self._finished) > REMEMBERED:
+                self._finished.popitem(last=False)
+        self._observe(f"{entry.method}:closed")
+
+    @staticmethod
+    def _log_failure(entry: Entry, failure: Failure, error: Exception) -> None:
+        if failure.verdict == Verdict.GONE.value:
+            LOG.info("%s of server %s ended early: %s",
+                     entry.method, entry.server_uuid, failure.message)  # fmt: skip
+        elif failure.expected:
+            LOG.error("%s of server %s failed: %s",
+                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
+        else:
+            LOG.error("%s of server %s failed: %s", entry.method, entry.server_uuid,
+                      failure.message, exc_info=error)  # fmt: skip
+
+
+def subject(arguments: Mapping[str, Any]) -> WireObject | None:
+    """The Instance that a message is about."""
+    instance = arguments.get("instance")
+    return instance if isinstance(instance, WireObject) else None

@@ -1,0 +1,64 @@
+"""What a step is, and what the steps of one operation share."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nova_lite.model.server import Server
+from nova_lite.steps.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+
+@dataclass
+class Work:
+    """One operation's subject and memory.
+
+    ``notes`` holds what earlier steps found out (read it with ``notes[...]``, write with ``note``,
+    which is durable); ``cancelled`` is set when the user deletes the server meanwhile or the agent
+    stops: whoever waits looks at it.
+    """
+
+    context: RequestContext
+    tools: Toolbox
+    instance: WireObject
+    server: Server
+    arguments: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    note: Callable[..., None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Step(ABC):
+    """One idempotent brick.
+
+    ``done`` is asked only when the step may have begun before (the agent was killed in it): it
+    looks at the world, not at our memory. ``do`` and ``undo`` may be repeated. ``deadline`` is the
+    number of seconds after which a step that has not returned is reported as stuck.
+    """
+
+    name: str
+    deadline: float = 120.0
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.tools = work.tools
+
+    def done(self) -> bool:
+        """Whether the world already is as ``do`` would make it."""
+        return False
+
+    @abstractmethod
+    def do(self) -> None:
+        """Make it so."""
+
+    def undo(self) -> None:  # noqa: B027  most steps have nothing to take back
+        """Take it back; nothing to take back is success."""
+
+
+Stage = tuple[Step, ...]
+Plan = list[Stage]
