@@ -24,8 +24,7 @@ class Operation(ABC):
         self.work = work
         self.tools = work.tools
 
-    @classmethod
-    def load(cls, work: Work) -> None:  # noqa: B027  the request carries enough for most verbs
+    def load(self) -> None:  # noqa: B027  the request carries enough for some verbs
         """Fetch what the request lacks, before the plan is made."""
 
     @abstractmethod

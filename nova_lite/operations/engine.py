@@ -27,7 +27,7 @@ from nova_lite.errors import (
 from nova_lite.operations.base import Operation
 from nova_lite.operations.journal import Entry, Journal
 from nova_lite.operations.queues import ServerQueues
-from nova_lite.steps.base import Plan, Step, Work
+from nova_lite.steps.base import Step, Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject, unwrap, wrap
 
@@ -147,38 +147,27 @@ class Engine:
 
     # --- run --------------------------------------------------------------------------------
     def _run(self, entry: Entry, verb: type[Operation]) -> None:
+        if self._drain.is_set():
+            return
         context = RequestContext(entry.intent["context"])
-        arguments = wrap(entry.intent["arguments"])
+        work = self._make_work(context, wrap(entry.intent["arguments"]), entry)
+        operation = verb(work)
+        self._running[entry.server_uuid] = work
         try:
-            work = self._load(context, arguments, entry, verb)
-            self._running[entry.server_uuid] = work
-            operation = verb(work)
             self._start_event_once(work, entry, verb)
             if entry.failure is None:
                 self._forward(operation, entry)
             if entry.failure is not None:
                 self._roll_back(operation, entry)
-            self._persist(lambda: self._finish_event(
-                context, entry.server_uuid, verb.event, entry.failure))  # fmt: skip
+            self._persist(
+                lambda: self._finish_event(context, entry.server_uuid, verb.event, entry.failure)
+            )
             self._close(entry)
         except Draining:
             LOG.info("Stopped %s of server %s at a step boundary; it goes on at the next start",
                      entry.method, entry.server_uuid)  # fmt: skip
         finally:
             self._running.pop(entry.server_uuid, None)
-
-    def _load(
-        self,
-        context: RequestContext,
-        arguments: Mapping[str, Any],
-        entry: Entry,
-        verb: type[Operation],
-    ) -> Work:
-        work = self._make_work(context, arguments, entry)
-        if self._drain.is_set():
-            raise Draining
-        self._persist(lambda: verb.load(work))
-        return work
 
     def _start_event_once(self, work: Work, entry: Entry, verb: type[Operation]) -> None:
         if not entry.notes.get("event"):
@@ -187,6 +176,7 @@ class Engine:
 
     def _forward(self, operation: Operation, entry: Entry) -> None:
         try:
+            self._persist(operation.load)
             for stage in operation.plan():
                 if self._drain.is_set():
                     raise Draining
@@ -248,13 +238,13 @@ class Engine:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _roll_back(self, operation: Operation, entry: Entry) -> None:
-        assert entry.failure is not None
-        plan: Plan = operation.plan()
-        for stage in reversed(plan):
-            for step in reversed(stage):
-                if step.name in entry.begun:
-                    self._undo_step(step, entry)
         failure = entry.failure
+        assert failure is not None
+        if entry.begun:
+            for stage in reversed(operation.plan()):
+                for step in reversed(stage):
+                    if step.name in entry.begun:
+                        self._undo_step(step, entry)
         self._persist(lambda: operation.failed(failure))
         self._observe(f"{entry.method}:reported")
 

@@ -1,0 +1,1 @@
+"""The compute RPC API: two servers, one table, one place where errors become answers."""

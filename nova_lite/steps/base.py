@@ -10,6 +10,7 @@ from typing import Any
 
 from nova_lite.model.server import Server
 from nova_lite.steps.toolbox import Toolbox
+from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -26,11 +27,32 @@ class Work:
     context: RequestContext
     tools: Toolbox
     instance: WireObject
-    server: Server
     arguments: Mapping[str, Any]
     notes: Mapping[str, Any]
     note: Callable[..., None]
     cancelled: threading.Event = field(default_factory=threading.Event)
+    _server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """The server in the model's terms, decoded when first needed."""
+        if self._server is None:
+            self._server = decode.server(
+                self.instance,
+                name_template=self.tools.conf.instance_name_template,
+                context=self.context,
+                image_dict=self.arguments.get("image"),
+            )
+        return self._server
+
+    @property
+    def uuid(self) -> str:
+        return str(self.instance["uuid"])
+
+    def reload(self) -> None:
+        """Fetch the instance with everything an operation may need, in one call."""
+        self.instance = self.tools.instances.get(self.context, self.uuid)
+        self._server = None
 
 
 class Step(ABC):

@@ -1,0 +1,89 @@
+"""The RPC servers on the topics ``compute`` and ``compute-alt``.
+
+oslo.messaging's own RPC server acknowledges a message before it is looked at, so a process killed
+then has lost it. Here the intent of an operation is on disk before the broker may forget it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import oslo_messaging as messaging
+from oslo_messaging.server import MessageHandlingServer
+
+from nova_lite.rpc.dispatch import Dispatcher
+from nova_lite.wire import exceptions
+
+LOG = logging.getLogger(__name__)
+
+TOPICS = ("compute", "compute-alt")  # 2026.1 and later send the second half of the API to -alt
+
+
+class ComputeServer(MessageHandlingServer):
+    """Receives messages for one topic and this host.
+
+    ``workers`` bounds the messages handled at the same time; operations run elsewhere.
+    """
+
+    def __init__(
+        self, transport: Any, topic: str, host: str, dispatcher: Dispatcher, workers: int
+    ) -> None:
+        super().__init__(transport, dispatcher)
+        self._target = messaging.Target(topic=topic, server=host)
+        self._workers = workers
+
+    def listen(self) -> None:
+        """Start to receive."""
+        self.start(override_pool_size=self._workers)
+
+    def _create_listener(self) -> Any:
+        return self.transport._listen(self._target, 1, None)
+
+    def _process_incoming(self, incoming: Any) -> None:
+        message = incoming[0]
+        reply, error = None, None
+        try:
+            reply = self.dispatcher.dispatch(message)
+        except Exception as raised:
+            error = raised
+        self._answer(message, reply, error)
+
+    @staticmethod
+    def _answer(message: Any, reply: Any, error: Exception | None) -> None:
+        if not message.msg_id:
+            return  # a cast: nobody waits
+        try:
+            if error is None:
+                message.reply(reply)
+            else:
+                wire_error = exceptions.outgoing(error).with_traceback(None)
+                message.reply(failure=(type(wire_error), wire_error, None))
+        except Exception:
+            LOG.exception("Could not answer %s; the caller will time out",
+                          message.message.get("method"))  # fmt: skip
+
+
+class CallMonitor:
+    """Tells a caller that set ``call_monitor_timeout`` that its call is still being worked on."""
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+        self._done = threading.Event()
+        self._interval = float(message.client_timeout or 0) / 2
+
+    def __enter__(self) -> None:
+        if self._interval >= 1:
+            threading.Thread(target=self._beat, daemon=True, name="call-monitor").start()
+
+    def __exit__(self, *unused: object) -> None:
+        self._done.set()
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._interval):
+            try:
+                self._message.heartbeat()
+            except Exception as error:
+                LOG.debug("Call monitor ended: %s", error)
+                return
