@@ -11,9 +11,11 @@ from typing import Any
 from oslo_config import cfg
 
 from nova_lite.conf import (
+    agent,
     capacity,
     compute,
     configdrive,
+    consoleauth,
     default,
     glance,
     image_cache,
@@ -27,9 +29,11 @@ from nova_lite.conf import (
 
 MODULES: tuple[ModuleType, ...] = (
     default,
+    agent,
     capacity,
     compute,
     configdrive,
+    consoleauth,
     glance,
     image_cache,
     libvirt,

@@ -1,9 +1,103 @@
-"""General options of [DEFAULT]."""
+"""General options of [DEFAULT], under nova.conf's own names and defaults."""
 
 from __future__ import annotations
+
+import socket
 
 from oslo_config import cfg
 
 GROUP = None
 
-OPTS: list[cfg.Opt] = []
+OPTS: list[cfg.Opt] = [
+    cfg.HostAddressOpt(
+        "host",
+        sample_default="<current_hostname>",
+        help="Name of this host in the cloud; the key of its Service and ComputeNode records. "
+        "Default: the machine's host name.",
+    ),
+    cfg.HostAddressOpt(
+        "my_ip", sample_default="<host_ipv4>", help="Management address of this host."
+    ),
+    cfg.HostAddressOpt(
+        "my_block_storage_ip", default="$my_ip", help="Address for block storage traffic."
+    ),
+    cfg.StrOpt(
+        "state_path",
+        default="/var/lib/nova",
+        help="Directory of compute_id and of the operation journal.",
+    ),
+    cfg.StrOpt(
+        "instances_path",
+        default="$state_path/instances",
+        help="Directory of the servers' local disks and of the image cache.",
+    ),
+    cfg.StrOpt(
+        "instance_name_template",
+        default="instance-%08x",
+        help="Name of a server's domain, made from the id of its record.",
+    ),
+    cfg.StrOpt(
+        "compute_driver",
+        default="libvirt.LibvirtDriver",
+        help="Hypervisor driver. libvirt.LibvirtDriver and libvirt mean the driver libvirt.",
+    ),
+    cfg.IntOpt(
+        "long_rpc_timeout", default=1800, help="Timeout of RPC calls that may take long, seconds."
+    ),
+    cfg.IntOpt("report_interval", default=10, help="Seconds between two heartbeats."),
+    cfg.IntOpt(
+        "service_down_time", default=60, help="Seconds without heartbeat until a host is down."
+    ),
+    cfg.BoolOpt("periodic_enable", default=True, help="Whether periodic work runs."),
+    cfg.IntOpt(
+        "graceful_shutdown_timeout",
+        default=180,
+        help="Seconds that running operations have to end when the agent is told to stop.",
+    ),
+    cfg.IntOpt(
+        "max_concurrent_builds", default=10, min=0, help="Servers built at once; 0: no limit."
+    ),
+    cfg.IntOpt(
+        "vif_plugging_timeout",
+        default=300,
+        min=0,
+        help="Seconds to wait for network-vif-plugged during a boot.",
+    ),
+    cfg.BoolOpt(
+        "vif_plugging_is_fatal",
+        default=True,
+        help="Whether a boot fails when network-vif-plugged does not arrive in time.",
+    ),
+    cfg.IntOpt(
+        "shutdown_timeout", default=60, min=0, help="Seconds a guest has to power itself off."
+    ),
+    cfg.IntOpt(
+        "sync_power_state_interval",
+        default=600,
+        help="Seconds between two comparisons of power states with the hypervisor; <0: never.",
+    ),
+    cfg.IntOpt(
+        "update_resources_interval",
+        default=0,
+        help="Seconds between two looks at the host's resources; 0: 60 s, <0: never.",
+    ),
+    cfg.BoolOpt(
+        "resume_guests_state_on_host_boot",
+        default=False,
+        help="Start guests that ran before the host was rebooted.",
+    ),
+    cfg.IntOpt(
+        "reclaim_instance_interval",
+        default=0,
+        help="Seconds a soft-deleted server is kept; 0: soft delete is off.",
+    ),
+    cfg.BoolOpt(
+        "instance_usage_audit", default=False, help="Send compute.instance.exists notifications."
+    ),
+    cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
+]
+
+
+def hostname() -> str:
+    """The machine's name: the default of ``host``."""
+    return socket.gethostname()

@@ -6,4 +6,15 @@ from oslo_config import cfg
 
 GROUP = "workarounds"
 
-OPTS: list[cfg.Opt] = []
+OPTS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "handle_virt_lifecycle_events",
+        default=True,
+        help="Whether life-cycle events of the hypervisor change power states in the cloud.",
+    ),
+    cfg.BoolOpt(
+        "disable_group_policy_check_upcall",
+        default=False,
+        help="Skip the late check of server group policies, which asks the API database.",
+    ),
+]

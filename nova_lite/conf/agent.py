@@ -1,0 +1,30 @@
+"""Options that only this agent has, in [nova_lite]."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+GROUP = "nova_lite"
+
+OPTS: list[cfg.Opt] = [
+    cfg.IntOpt(
+        "service_version",
+        min=66,
+        help="Version that the Service record reports. Default: that of the control plane found, "
+        "within what this agent keeps the promises of.",
+    ),
+    cfg.IntOpt(
+        "resume_timeout",
+        default=60,
+        min=0,
+        help="Seconds that operations left open by an earlier process have to end before the host "
+        "reports itself up; what is not over by then goes on beside.",
+    ),
+    cfg.IntOpt(
+        "stuck_worker_timeout",
+        default=900,
+        min=1,
+        help="Seconds after which a worker that hangs in the hypervisor or in storage is reported "
+        "and replaced.",
+    ),
+]
