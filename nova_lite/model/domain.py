@@ -91,7 +91,7 @@ class NicSpec:
 
     ``plug`` says how it reaches the network: ``tap`` (an existing tap device named ``target``),
     ``ovs`` (libvirt adds it to bridge ``bridge`` with ``interface_id``), ``bridge``, ``vhostuser``,
-    ``hostdev``, ``direct``. ``mtu`` in bytes, ``bandwidth`` holds libvirt's inbound/outbound values.
+    ``hostdev``, ``direct``. ``mtu`` in bytes, ``bandwidth`` libvirt's inbound/outbound values.
     """
 
     mac: str

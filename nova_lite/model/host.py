@@ -23,7 +23,7 @@ class NumaCell:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """Identity and size of the host; memory in MiB, versions as libvirt's integers (9000000 = 9.0.0).
+    """Identity and size of the host; memory in MiB, versions as integers (9000000 is 9.0.0).
 
     ``cpu`` is the JSON-able ``{arch, model, vendor, topology, features}`` of ComputeNode.cpu_info;
     ``guests`` lists (architecture, domain type, os type) that can run.

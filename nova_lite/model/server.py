@@ -1,4 +1,4 @@
-"""A server as asked for by its user: flavor, image, keys; independent of the wire and of libvirt."""
+"""A server as its user asked for it: flavor, image, keys; knows neither wire nor libvirt."""
 
 from __future__ import annotations
 
