@@ -1,0 +1,54 @@
+"""external_instance_event: what Neutron (and later Cinder) tell of a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from nova_lite.steps.events import EventHub
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+WAITED_FOR = (
+    "network-vif-plugged",
+    "network-vif-unplugged",
+    "accelerator-request-bound",
+    "volume-reimaged",
+)
+
+
+class ExternalEvents:
+    """Hands events to who waits, and has the network cache refreshed when Neutron says so.
+
+    ``refresh`` is called with (context, server uuid, port id or None).
+    """
+
+    def __init__(
+        self, hub: EventHub, refresh: Callable[[RequestContext, str, str | None], None]
+    ) -> None:
+        self._hub = hub
+        self._refresh = refresh
+
+    def external_instance_event(
+        self,
+        context: RequestContext,
+        instances: list[WireObject],
+        events: list[WireObject],
+        **_ignored: Any,
+    ) -> None:
+        known = {str(instance["uuid"]): instance for instance in instances}
+        for event in events:
+            uuid, name, tag = str(event["instance_uuid"]), event["name"], event.get("tag")
+            if uuid not in known:
+                LOG.warning("Event %s names server %s, which is not in the message", name, uuid)
+                continue
+            if name in WAITED_FOR:
+                if not self._hub.deliver(uuid, name, tag, event.get("status", "completed")):
+                    LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)
+            elif name in ("network-changed", "network-vif-deleted"):
+                self._refresh(context, uuid, tag)
+            else:
+                LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)

@@ -1,0 +1,123 @@
+"""build_and_run_instance: from a scheduled request to a running guest.
+
+Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
+Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
+asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError, Verdict
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.base import Operation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.capacity import ClaimResources
+from nova_lite.steps.domain import DefineGuest, StartGuest
+from nova_lite.steps.network import AllocatePorts, PlugInterfaces, WaitForPorts
+from nova_lite.steps.records import RecordDisks, ReportActive, TakeServer
+from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
+from nova_lite.wire.objects import WireObject, unwrap
+
+LOG = logging.getLogger(__name__)
+
+NOWHERE = {
+    "host": None,
+    "node": None,
+    "compute_id": None,
+    "launched_on": None,
+    "availability_zone": None,
+}
+
+
+class Boot(Operation):
+    event = "compute__do_build_and_run_instance"
+    pool = "builds"
+
+    def load(self) -> None:
+        # From here on no event of this server is lost, however early Neutron sends it.
+        self.tools.events.watch(self.work.uuid)
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (ClaimResources(work),),
+            (TakeServer(work),),
+            (FetchImages(work), AllocatePorts(work)),
+            (RecordDisks(work),),
+            (MakeDisks(work), MakeConfigDrive(work), PlugInterfaces(work)),
+            (DefineGuest(work),),
+            (StartGuest(work),),
+            (WaitForPorts(work),),
+            (ReportActive(work),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        self.tools.events.forget(self.work.uuid)
+        try:
+            if failure.verdict == Verdict.GONE.value:
+                self._drop_allocation()
+            elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
+                self._reschedule(failure)
+            else:
+                self._abort(failure)
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            # The server is gone or somebody else's by now: nothing of it is left here.
+            LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
+            self._drop_allocation()
+        self.tools.usage_changed()
+
+    def _retry(self) -> dict[str, object] | None:
+        """The retry record of the request; without one the conductor must not be asked again."""
+        retry = self.work.arguments["filter_properties"].get("retry")
+        return dict(retry) if retry else None
+
+    def _reschedule(self, failure: Failure) -> None:
+        work, tools = self.work, self.tools
+        filter_properties = {**self.work.arguments["filter_properties"]}
+        filter_properties["retry"] = {
+            **(self._retry() or {}),
+            "exc": failure.trace.splitlines(keepends=True) + [failure.message],
+            "exc_reason": failure.message,
+        }
+        tools.instances.save(
+            work.context,
+            work.instance,
+            expected_task_state=[
+                TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.SPAWNING
+            ],
+            task_state=TaskState.SCHEDULING,
+            **NOWHERE,
+        )  # fmt: skip
+        self._drop_allocation()
+        tools.builds.reschedule(
+            work.context,
+            work.instance,
+            {key: unwrap(value) for key, value in work.arguments.items()},
+            filter_properties,
+            work.arguments["host_list"] or [],
+        )
+        LOG.warning("Server %s goes to the next host: %s", work.uuid, failure.message)
+
+    def _abort(self, failure: Failure) -> None:
+        work, tools = self.work, self.tools
+        tools.actions.fault(work.context, work.uuid, failure)
+        tools.instances.save(
+            work.context,
+            work.instance,
+            vm_state=VmState.ERROR,
+            task_state=None,
+            **NOWHERE,
+        )
+        self._drop_allocation()
+
+    def _drop_allocation(self) -> None:
+        self.tools.placement.delete_allocations(self.work.uuid)
+
+
+def requested_mappings(arguments: dict[str, WireObject]) -> list[WireObject]:
+    """The block device mapping of the request."""
+    return list(arguments["block_device_mapping"].objects())

@@ -1,0 +1,52 @@
+"""reboot_instance: SOFT asks the guest and falls back to HARD, which builds the guest anew."""
+
+from __future__ import annotations
+
+from nova_lite.errors import Failure, NovaLiteError
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
+from nova_lite.steps.network import PlugInterfaces, RefreshPorts
+from nova_lite.steps.records import MarkRebooting, ReportPower
+
+SOFT_STATES = (TaskState.REBOOTING, TaskState.REBOOT_PENDING, TaskState.REBOOT_STARTED)
+HARD_STATES = (
+    TaskState.REBOOTING_HARD,
+    TaskState.REBOOT_PENDING_HARD,
+    TaskState.REBOOT_STARTED_HARD,
+)
+
+
+class Reboot(PowerOperation):
+    event = "compute_reboot_instance"
+
+    def plan(self) -> Plan:
+        work = self.work
+        soft = work.arguments["reboot_type"] == "SOFT"
+        states = SOFT_STATES if soft else HARD_STATES
+        after = VmState(work.instance["vm_state"])
+        return [
+            (MarkRebooting(work, states), RefreshPorts(work)),
+            (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
+            (PlugInterfaces(work),),
+            (DefineGuest(work),),
+            (StartGuest(work),),
+            (
+                ReportPower(
+                    work,
+                    after if after == VmState.RESCUED else VmState.ACTIVE,
+                    list(states),
+                ),
+            ),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        """A guest that still runs keeps its state; one that is off by now is in ERROR."""
+        try:
+            running = self.tools.hypervisor.power_state(self.work.uuid) == PowerState.RUNNING
+        except NovaLiteError:
+            running = False
+        if not running:
+            self.work.instance.set(vm_state=VmState.ERROR)
+        super().failed(failure)

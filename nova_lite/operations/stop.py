@@ -1,0 +1,20 @@
+"""stop_instance: ask the guest to power off, then cut the power."""
+
+from __future__ import annotations
+
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import PowerOff
+from nova_lite.steps.records import ReportPower
+
+
+class Stop(PowerOperation):
+    event = "compute_stop_instance"
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
+            (ReportPower(work, VmState.STOPPED, [TaskState.POWERING_OFF]),),
+        ]

@@ -1,0 +1,128 @@
+"""The table of the compute RPC API: method -> what it needs -> who does it.
+
+Read it top to bottom to know what this agent answers. A row with neither ``operation`` nor
+``handler`` is a method that the control plane may send and that is not supported yet: callers get
+HTTP 501, casts end in a fault and a clear task state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nova_lite.operations.base import Operation
+from nova_lite.operations.boot import Boot
+from nova_lite.operations.delete import Delete
+from nova_lite.operations.reboot import Reboot
+from nova_lite.operations.start import Start
+from nova_lite.operations.stop import Stop
+from nova_lite.rpc.dispatch import Route
+
+OPERATIONS: Mapping[str, type[Operation]] = {
+    "build_and_run_instance": Boot,
+    "terminate_instance": Delete,
+    "stop_instance": Stop,
+    "start_instance": Start,
+    "reboot_instance": Reboot,
+}
+
+# Arguments beside ``instance`` without which an operation cannot begin.
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "build_and_run_instance": (
+        "image",
+        "request_spec",
+        "filter_properties",
+        "requested_networks",
+        "security_groups",
+        "block_device_mapping",
+        "host_list",
+    ),
+    "terminate_instance": ("bdms",),
+    "stop_instance": (),
+    "start_instance": (),
+    "reboot_instance": ("reboot_type",),
+}
+
+NOT_YET = (
+    "add_fixed_ip_to_instance",
+    "allow_share",
+    "attach_interface",
+    "attach_volume",
+    "backup_instance",
+    "cache_images",
+    "check_can_live_migrate_destination",
+    "check_can_live_migrate_source",
+    "check_instance_shared_storage",
+    "confirm_resize",
+    "confirm_snapshot_based_resize_at_source",
+    "deny_share",
+    "detach_interface",
+    "detach_volume",
+    "drop_move_claim_at_destination",
+    "finish_resize",
+    "finish_revert_resize",
+    "finish_revert_snapshot_based_resize_at_source",
+    "finish_snapshot_based_resize_at_dest",
+    "get_diagnostics",
+    "get_instance_diagnostics",
+    "get_mks_console",
+    "get_rdp_console",
+    "get_serial_console",
+    "get_spice_console",
+    "host_maintenance_mode",
+    "host_power_action",
+    "inject_network_info",
+    "live_migration",
+    "live_migration_abort",
+    "live_migration_force_complete",
+    "pause_instance",
+    "post_live_migration_at_destination",
+    "pre_live_migration",
+    "prep_resize",
+    "prep_snapshot_based_resize_at_dest",
+    "prep_snapshot_based_resize_at_source",
+    "quiesce_instance",
+    "rebuild_instance",
+    "remove_fixed_ip_from_instance",
+    "remove_volume_connection",
+    "rescue_instance",
+    "reserve_block_device_name",
+    "resize_instance",
+    "restore_instance",
+    "resume_instance",
+    "revert_resize",
+    "revert_snapshot_based_resize_at_dest",
+    "rollback_live_migration_at_destination",
+    "set_admin_password",
+    "shelve_instance",
+    "shelve_offload_instance",
+    "snapshot_instance",
+    "soft_delete_instance",
+    "suspend_instance",
+    "swap_volume",
+    "trigger_crash_dump",
+    "unpause_instance",
+    "unquiesce_instance",
+    "unrescue_instance",
+    "unshelve_instance",
+    "volume_snapshot_create",
+    "volume_snapshot_delete",
+)
+
+
+def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
+    """The whole table; ``handlers`` are the methods answered at once, by name."""
+    table = {method: Route() for method in NOT_YET}
+    for method in OPERATIONS:
+        table[method] = Route(("instance", *REQUIRED[method]), operation=method)
+    for method, handler in handlers.items():
+        table[method] = Route(handler=handler)
+    return table
+
+
+def base_routes() -> dict[str, Route]:
+    """Namespace ``baseapi``, version 1.1."""
+    return {
+        "ping": Route(handler=lambda context, arg: {"service": "compute", "arg": arg}),
+        "get_backdoor_port": Route(handler=lambda context: None),
+    }

@@ -1,0 +1,63 @@
+"""External events that somebody waits for, such as Neutron's network-vif-plugged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+LOG = logging.getLogger(__name__)
+
+VIF_PLUGGED = "network-vif-plugged"
+
+
+class EventHub:
+    """Keeps events of the servers that announced interest, so that none is lost by coming early."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._arrived: dict[str, dict[tuple[str, str | None], str]] = {}
+
+    def watch(self, server_uuid: str) -> None:
+        """Keep what arrives for this server from now on; call it before what triggers events."""
+        with self._changed:
+            self._arrived.setdefault(server_uuid, {})
+
+    def forget(self, server_uuid: str) -> None:
+        with self._changed:
+            self._arrived.pop(server_uuid, None)
+            self._changed.notify_all()
+
+    def deliver(self, server_uuid: str, name: str, tag: str | None, status: str) -> bool:
+        """Take an event in; False when nobody waits for events of this server."""
+        with self._changed:
+            kept = self._arrived.get(server_uuid)
+            if kept is None:
+                return False
+            kept[name, tag] = status
+            self._changed.notify_all()
+            return True
+
+    def status(self, server_uuid: str, name: str, tag: str | None) -> str | None:
+        """Status of an event that has arrived, None when it has not."""
+        with self._changed:
+            return self._arrived.get(server_uuid, {}).get((name, tag))
+
+    def wait(
+        self, server_uuid: str, name: str, tags: set[str], timeout: float, cancelled: threading.Event
+    ) -> set[str]:
+        """Wait until ``name`` has arrived for all ``tags``; return those still missing.
+
+        Returns early when one of them came with the status ``failed`` (its tag counts as missing)
+        or when ``cancelled`` is set. ``timeout`` in seconds.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                kept = self._arrived.get(server_uuid, {})
+                missing = {tag for tag in tags if kept.get((name, tag)) != "completed"}
+                failed = any(kept.get((name, tag)) == "failed" for tag in missing)
+                left = deadline - time.monotonic()
+                if not missing or failed or left <= 0 or cancelled.is_set():
+                    return missing
+                self._changed.wait(min(left, 1.0))

@@ -1,0 +1,164 @@
+"""Steps that write the server's state where users see it."""
+
+from __future__ import annotations
+
+from nova_lite.errors import ServerNotFound
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.steps.base import Step, Work
+from nova_lite.wire.decode import utcnow
+
+
+class TakeServer(Step):
+    """Make this host the server's host and say that its networks are being made.
+
+    One save for what is three in stock: accept, claim and networking. It is a compare-and-swap, so
+    a server that was deleted or taken elsewhere meanwhile is left alone.
+    """
+
+    name = "take_server"
+
+    def do(self) -> None:
+        tools = self.tools
+        fields = {
+            "vm_state": VmState.BUILDING,
+            "task_state": TaskState.NETWORKING,
+            "host": tools.host,
+            "launched_on": tools.host,
+            "node": tools.node,
+            "compute_id": tools.node_id,
+        }
+        if self.work.notes.get("numa_topology"):
+            fields["numa_topology"] = self.work.notes["numa_topology"]
+        tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.SCHEDULING, None, TaskState.NETWORKING],
+            **fields,
+        )
+
+
+class RecordDisks(Step):
+    """Save the device names and buses that the plan gave to disks, and go on to spawning.
+
+    A server without volumes is in block_device_mapping for an instant nobody can see, so that task
+    state is passed over.
+    """
+
+    name = "record_disks"
+
+    def do(self) -> None:
+        plan = self.work.notes["disk_names"]
+        for mapping in self.work.arguments["block_device_mapping"].objects():
+            wanted = plan["mappings"].get(str(mapping.get("uuid")))
+            known = {field: mapping.get(field) for field in wanted or ()}
+            if wanted and wanted != known:
+                self.tools.block_devices.save(self.work.context, mapping, **wanted)
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.NETWORKING, TaskState.SPAWNING],
+            task_state=TaskState.SPAWNING,
+            **plan["instance"],
+        )
+
+
+class ReportActive(Step):
+    """The server runs: tell its user."""
+
+    name = "report_active"
+
+    def done(self) -> bool:
+        self.work.reload()
+        return bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+
+    def do(self) -> None:
+        system_metadata = dict(self.work.instance.get("system_metadata", {}))
+        system_metadata.update(self.work.notes.get("registered", {}))
+        system_metadata["network_allocated"] = "True"
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.SPAWNING],
+            vm_state=VmState.ACTIVE,
+            task_state=None,
+            power_state=int(PowerState.RUNNING),
+            launched_at=utcnow(),
+            config_drive="True" if self.work.notes.get("config_drive") else "",
+            system_metadata=system_metadata,
+        )
+        self.tools.usage_changed()
+
+
+class ReportPower(Step):
+    """End of a power verb: the given vm_state, no task, and what the hypervisor says."""
+
+    name = "report_power"
+
+    def __init__(self, work: Work, vm_state: VmState, expected: list[str | None]) -> None:
+        super().__init__(work)
+        self._vm_state = vm_state
+        self._expected = expected
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[*self._expected, None],
+            vm_state=self._vm_state,
+            task_state=None,
+            power_state=int(self.tools.hypervisor.power_state(self.work.uuid)),
+        )
+        self.tools.usage_changed()
+
+
+class MarkRebooting(Step):
+    """Show that the reboot has begun: ``reboot_started`` or ``reboot_started_hard``."""
+
+    name = "mark_rebooting"
+
+    def __init__(self, work: Work, states: tuple[str, ...]) -> None:
+        super().__init__(work)
+        self._states = states
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[*self._states, None],
+            task_state=self._states[-1],
+        )
+
+
+class RecordDeleted(Step):
+    """The server is gone: say so, and forget what the cloud kept for it."""
+
+    name = "record_deleted"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        tools.interfaces.delete_all(work.context, work.uuid)
+        tools.instances.save(
+            work.context,
+            work.instance,
+            vm_state=VmState.DELETED,
+            task_state=None,
+            power_state=int(PowerState.NOSTATE),
+            terminated_at=utcnow(),
+            cleaned=True,
+        )
+        tools.placement.delete_allocations(work.uuid)
+
+
+class ForgetServer(Step):
+    """Remove console tokens and the record itself; the last thing that is done."""
+
+    name = "forget_server"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        tools.console_tokens.clean(work.context, work.uuid)
+        try:
+            tools.instances.destroy(work.context, work.instance)
+        except ServerNotFound:
+            pass  # destroyed before we were cut off
+        tools.usage_changed()

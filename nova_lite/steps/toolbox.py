@@ -1,0 +1,63 @@
+"""Everything steps and handlers work with, built once by ``service.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nova_lite.clients.placement import Placement
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.records import (
+    BlockDevices,
+    Builds,
+    ConsoleTokens,
+    InfoCaches,
+    Interfaces,
+)
+from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.guest.policy import HostPolicy
+from nova_lite.inventory.claims import Claims
+from nova_lite.model.host import Capabilities, HostFacts
+from nova_lite.steps.events import EventHub
+from nova_lite.steps.image_cache import ImageCache
+from nova_lite.steps.ports import Ports
+
+
+@dataclass
+class Toolbox:
+    """The collaborators of every operation.
+
+    ``host`` is nova.conf's host, ``node`` the hypervisor's host name, ``node_uuid`` the compute_id,
+    ``node_id`` the row id of the ComputeNode record. ``usage_changed`` asks the inventory loop to
+    report soon, ``set_disabled`` tells Placement that the host may not be scheduled to.
+    """
+
+    conf: Any
+    host: str
+    node: str
+    node_uuid: str
+    node_id: int
+    instances: Instances
+    block_devices: BlockDevices
+    interfaces: Interfaces
+    info_caches: InfoCaches
+    console_tokens: ConsoleTokens
+    actions: Actions
+    builds: Builds
+    placement: Placement
+    hypervisor: Hypervisor
+    facts: HostFacts
+    capabilities: Capabilities
+    policy: HostPolicy
+    vif_driver: VifDriver
+    ports: Ports
+    images: ImageCache
+    disks: DiskBackend
+    claims: Claims
+    events: EventHub
+    usage_changed: Callable[[], None]
+    set_disabled: Callable[[bool], None]
