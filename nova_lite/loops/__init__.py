@@ -1,0 +1,1 @@
+"""Periodic work, one ``tick()`` per file, and the timer that calls it."""

@@ -1,0 +1,21 @@
+"""The heartbeat: a host whose report_count stops growing is down after service_down_time."""
+
+from __future__ import annotations
+
+from nova_lite.conductor.services import Services
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+
+class Heartbeat:
+    def __init__(self, services: Services, service: WireObject) -> None:
+        self._services = services
+        self._service = service
+
+    def tick(self) -> None:
+        """Save a grown report_count; only that field travels."""
+        self._services.save(
+            RequestContext.admin(),
+            self._service,
+            report_count=int(self._service.get("report_count", 0)) + 1,
+        )

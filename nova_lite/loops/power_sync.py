@@ -1,0 +1,115 @@
+"""Power states: what the hypervisor says against what the cloud believes.
+
+Life-cycle events start it at once for one server; a slow poll over all is the safety net.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.instances import Instances
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.errors import DomainNotFound, ServerNotFound
+from nova_lite.model.host import DomainEvent
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.engine import Engine
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
+# Seconds between an event and the look at the guest: one that restarts itself is not off.
+SETTLE = 2.0
+
+
+class PowerSync:
+    """``later`` runs a function after some seconds."""
+
+    def __init__(
+        self,
+        host: str,
+        hypervisor: Hypervisor,
+        instances: Instances,
+        actions: Actions,
+        engine: Engine,
+        later: Callable[[float, Callable[[], None]], Any],
+    ) -> None:
+        self._host = host
+        self._hypervisor = hypervisor
+        self._instances = instances
+        self._actions = actions
+        self._engine = engine
+        self._later = later
+
+    def on_event(self, event: DomainEvent) -> None:
+        """Called by the hypervisor driver's event thread; must not block."""
+        if self._engine.busy(event.uuid):
+            return  # our own doing, and the operation reports it
+        LOG.info("Lifecycle event: guest of server %s %s %s", event.uuid, event.kind, event.detail)
+        self._later(SETTLE, lambda: self.check_uuid(event.uuid))
+
+    def tick(self) -> None:
+        """Compare all servers of this host."""
+        context = RequestContext.admin()
+        states = {domain.uuid: domain.power_state for domain in self._hypervisor.domains()}
+        for instance in self._instances.by_host(context, self._host, ()):
+            uuid = str(instance["uuid"])
+            if not self._engine.busy(uuid):
+                self._compare(context, instance, states.get(uuid))
+
+    def check_uuid(self, uuid: str) -> None:
+        """Compare one server."""
+        context = RequestContext.admin()
+        if self._engine.busy(uuid):
+            return
+        try:
+            state = self._hypervisor.power_state(uuid)
+        except DomainNotFound:
+            return
+        try:
+            instance = self._instances.get(context, uuid, ())
+        except ServerNotFound:
+            LOG.info("Guest %s is not a server of this cloud; left alone", uuid)
+            return
+        if instance.get("host") == self._host:
+            self._compare(context, instance, state)
+
+    def _compare(
+        self, context: RequestContext, instance: WireObject, state: PowerState | None
+    ) -> None:
+        if instance.get("task_state") is not None:
+            return
+        uuid, vm_state = str(instance["uuid"]), instance.get("vm_state")
+        actual = PowerState.NOSTATE if state is None else state
+        if vm_state == VmState.ACTIVE and actual in OFF:
+            LOG.warning("Guest of server %s is off (%s) though the server is active; stopping it",
+                        uuid, actual.name.lower())  # fmt: skip
+            self._stop(context, instance)
+        elif vm_state == VmState.STOPPED and actual == PowerState.RUNNING:
+            LOG.warning("Guest of server %s runs though the server is stopped; stopping it", uuid)
+            self._stop(context, instance)
+        elif instance.get("power_state") != int(actual):
+            self._instances.save(
+                context, instance, expected_task_state=[None], power_state=int(actual)
+            )
+
+    def _stop(self, context: RequestContext, instance: WireObject) -> None:
+        """What the API does for ``server stop``, on our own behalf."""
+        uuid = str(instance["uuid"])
+        self._instances.save(
+            context,
+            instance,
+            expected_task_state=[None],
+            task_state=TaskState.POWERING_OFF,
+            progress=0,
+        )
+        self._actions.action_start(context, uuid, "stop")
+        entry = self._engine.accept(
+            "stop_instance", context, uuid, {"instance": instance, "clean_shutdown": False}
+        )
+        if entry is not None:
+            self._engine.start(entry)
