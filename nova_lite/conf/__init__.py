@@ -56,4 +56,6 @@ def list_opts() -> list[tuple[str | None, list[Any]]]:
     groups: dict[str | None, list[Any]] = {}
     for module in MODULES:
         groups.setdefault(module.GROUP, []).extend(module.OPTS)
+        if hasattr(module, "sample_opts"):  # registered by keystoneauth, at first use
+            groups[module.GROUP].extend(module.sample_opts())
     return list(groups.items())

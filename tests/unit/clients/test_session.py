@@ -1,0 +1,165 @@
+"""Keystone sessions against a Keystone on a real socket."""
+
+from __future__ import annotations
+
+import pytest
+from oslo_config import cfg
+
+from nova_lite import conf as nova_lite_conf
+from nova_lite import errors
+from nova_lite.clients.session import Sessions
+from nova_lite.wire.context import RequestContext
+from tests.fakes.http_cloud import HttpCloud, Reply
+
+
+@pytest.fixture
+def cloud():
+    fake = HttpCloud()
+    fake.services["net"] = ("network", lambda call: Reply(200, {"ports": []}))
+    fake.tokens["user-token"] = "alice"
+    yield fake
+    fake.close()
+
+
+def read_conf(tmp_path, groups):
+    text = "\n".join(
+        f"[{group}]\n" + "\n".join(f"{key} = {value}" for key, value in options.items())
+        for group, options in groups.items()
+    )
+    path = tmp_path / "nova.conf"
+    path.write_text(text)
+    conf = cfg.ConfigOpts()
+    nova_lite_conf.register_opts(conf)
+    conf(["--config-file", str(path)])
+    return conf
+
+
+def context(token="user-token", **fields):
+    return RequestContext({"auth_token": token, "request_id": "req-1", **fields})
+
+
+def test_service_speaks_with_the_groups_credentials_and_the_request_id(cloud, tmp_path):
+    """[neutron]'s user logs in once for many calls; the request id goes along."""
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    for _ in range(2):
+        sessions.service("neutron", "network", context(global_request_id="req-g")).get("/v2.0/x")
+    assert cloud.logins == ["neutron"]
+    assert cloud.tokens[cloud.calls[0].headers["X-Auth-Token"]] == "neutron"
+    assert cloud.calls[0].headers["X-OpenStack-Request-ID"] == "req-g"
+
+
+def test_a_group_without_credentials_uses_those_of_service_user(cloud, tmp_path):
+    """[glance] often has none: [service_user] comes before [placement] and [neutron]."""
+    groups = {
+        "neutron": cloud.credentials("neutron"),
+        "service_user": cloud.credentials("nova"),
+    }
+    Sessions(read_conf(tmp_path, groups)).service("glance", "network").get("/")
+    assert cloud.logins == ["nova"]
+
+
+def test_no_credentials_anywhere_names_the_groups(tmp_path):
+    """The message says where credentials are looked for."""
+    with pytest.raises(errors.CredentialsInvalid, match=r"\[glance\].*\[service_user\]"):
+        Sessions(read_conf(tmp_path, {})).service("glance", "image")
+
+
+def test_a_wrong_password_names_the_group_and_not_the_password(cloud, tmp_path):
+    """Keystone's refusal becomes CredentialsInvalid."""
+    groups = {"neutron": cloud.credentials("neutron", "hunter2")}
+    with pytest.raises(errors.CredentialsInvalid, match=r"\[neutron\]") as caught:
+        Sessions(read_conf(tmp_path, groups)).service("neutron", "network").get("/")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"auth_type": "passwrd"}, {"auth_type": "password", "username": "x"}]
+)
+def test_incomplete_credentials_name_the_group(tmp_path, options):
+    """An unknown plugin or a missing auth_url is a configuration error of that group."""
+    with pytest.raises(errors.CredentialsInvalid, match=r"\[neutron\]"):
+        Sessions(read_conf(tmp_path, {"neutron": options})).service("neutron", "network")
+
+
+def test_a_keystone_that_does_not_answer_is_the_control_planes_fault(cloud, tmp_path):
+    """A refused connection is not taken for wrong credentials."""
+    options = {**cloud.credentials("neutron"), "auth_url": "http://127.0.0.1:1/v3"}
+    sessions = Sessions(read_conf(tmp_path, {"neutron": options}))
+    with pytest.raises(errors.ControlPlaneUnavailable, match=r"\[neutron\]"):
+        sessions.service("neutron", "network").get("/")
+
+
+def test_user_speaks_with_the_requests_token_and_a_service_token(cloud, tmp_path):
+    """Both tokens are sent when [service_user] says so."""
+    groups = {
+        "neutron": cloud.credentials("neutron"),
+        "service_user": {**cloud.credentials("nova"), "send_service_user_token": "true"},
+    }
+    Sessions(read_conf(tmp_path, groups)).user("neutron", "network", context()).get("/")
+    headers = cloud.calls[0].headers
+    assert headers["X-Auth-Token"] == "user-token"
+    assert cloud.tokens[headers["X-Service-Token"]] == "nova"
+
+
+def test_user_takes_the_endpoint_of_the_requests_catalog(cloud, tmp_path):
+    """With a catalog in the context nothing is asked of Keystone."""
+    endpoint = {"region": "RegionOne", "publicURL": f"{cloud.url}/net"}
+    catalog = [{"type": "network", "name": "neutron", "endpoints": [endpoint]}]
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    sessions.user("neutron", "network", context(service_catalog=catalog)).get("/v2.0/ports")
+    assert cloud.logins == []
+    assert cloud.calls[0].path == "/v2.0/ports"
+
+
+def test_an_expired_token_is_replaced_by_own_credentials(cloud, tmp_path):
+    """A 401 is answered by a second try as the agent, and the token is not tried again."""
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    for _ in range(2):
+        sessions.user("neutron", "network", context("expired")).get("/v2.0/ports")
+    seen = [cloud.tokens.get(call.headers["X-Auth-Token"]) for call in cloud.calls]
+    assert seen == [None, "neutron", "neutron"]
+
+
+def test_a_request_without_token_is_done_with_own_credentials(cloud, tmp_path):
+    """Periodic work has no user."""
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    sessions.user("neutron", "network", RequestContext.admin()).get("/")
+    assert cloud.tokens[cloud.calls[0].headers["X-Auth-Token"]] == "neutron"
+
+
+def test_endpoint_override_timeout_and_tls_options_are_honoured(cloud, tmp_path):
+    """The options reach the session and the adapter, and there is always a timeout."""
+    options = {
+        **cloud.credentials("neutron"),
+        "endpoint_override": f"{cloud.url}/net/over",
+        "timeout": "7",
+        "cafile": "/ca.pem",
+        "connect_retries": "5",
+    }
+    sessions = Sessions(read_conf(tmp_path, {"neutron": options}))
+    adapter = sessions.service("neutron", "network")
+    adapter.get("/v2.0/ports")
+    assert cloud.calls[0].path == "/over/v2.0/ports"
+    assert (adapter.session.timeout, adapter.session.verify) == (7.0, "/ca.pem")
+    assert (adapter.connect_retries, adapter.status_code_retries) == (5, 3)
+    assert sessions.service("glance", "image").session.timeout == 60.0
+
+
+def test_a_group_without_ca_trusts_the_ca_of_its_credentials(cloud, tmp_path):
+    """Keystone is reached through the same session: its CA file is taken over."""
+    groups = {"service_user": {**cloud.credentials("nova"), "cafile": "/ca.pem"}}
+    adapter = Sessions(read_conf(tmp_path, groups)).service("glance", "image")
+    assert adapter.session.verify == "/ca.pem"
+
+
+def test_auth_section_is_followed(cloud, tmp_path):
+    """Credentials may stand in a group of another name."""
+    groups = {"neutron": {"auth_section": "shared"}, "shared": cloud.credentials("shared")}
+    Sessions(read_conf(tmp_path, groups)).service("neutron", "network").get("/")
+    assert cloud.logins == ["shared"]
+
+
+def test_the_sample_configuration_shows_the_credentials():
+    """oslo-config-generator lists keystoneauth's options under the groups that use them."""
+    options = {opt.dest for opt in dict(nova_lite_conf.list_opts())["neutron"]}
+    assert {"auth_type", "password", "cafile", "endpoint_override", "http_retries"} <= options
