@@ -1,0 +1,58 @@
+# Where everything lives, and every knob the environment may turn. Sourced first.
+# shellcheck shell=bash disable=SC2034
+
+STATE=${NOVA_LITE_CLOUD:-/opt/nova-lite-cloud}
+ETC=$STATE/etc          # rendered configuration and secrets
+LOG=$STATE/log
+RUN=$STATE/run          # pid files and sockets
+DATA=$STATE/data        # databases, queues, Glance's images
+HOSTS=$STATE/nodes      # one directory per compute host
+IMAGES=$STATE/images    # guest images as built
+KEYS=$STATE/keys
+CACHE=$STATE/cache
+VENV=$STATE/venv               # control plane and stock nova-compute
+AGENT_VENV=$STATE/venv-agent   # nova_lite
+UV_VENV=$STATE/venv-uv         # the installer itself
+
+DEBUG=${DEBUG:-false}
+# messagingv2 makes the services emit notifications.
+NOTIFICATIONS=${NOTIFICATIONS:-noop}
+# VLAN first: OVS's userspace datapath drops offloaded TCP inside tunnels.
+TENANT_NETWORKS=${TENANT_NETWORKS:-vlan,geneve}
+GATEWAY_NODES=${GATEWAY_NODES:-node1}
+REGION=RegionOne
+
+# Compute hosts and the agent of each. What "cloud agent" switched is remembered
+# per host and holds unless NODE_AGENTS is in the environment.
+NODE_AGENTS_GIVEN=${NODE_AGENTS:-}
+NODE_AGENTS=${NODE_AGENTS:-"node1=nova-lite node2=nova-lite"}
+NODES=$(for pair in $NODE_AGENTS; do echo "${pair%%=*}"; done | xargs)
+
+KEYSTONE_PORT=5000
+PLACEMENT_PORT=8778
+GLANCE_PORT=9292
+NOVA_PORT=8774
+METADATA_PORT=8775
+NOVNC_PORT=6080
+NEUTRON_PORT=9696
+RABBIT_PORT=5672
+RABBIT_MANAGEMENT_PORT=15672
+RABBIT_DIST_PORT=25672
+EPMD_PORT=4370     # not 4369: a packaged Erlang may own that one
+MYSQL_PORT=3306
+MEMCACHED_PORT=11211
+OVN_NB_PORT=6641
+OVN_SB_PORT=6642
+KEYSTONE_URL=http://127.0.0.1:$KEYSTONE_PORT/v3
+
+# What a compute host may reach of the control plane (no database: as in any real cell).
+PORTS_FOR_NODES="$KEYSTONE_PORT $PLACEMENT_PORT $GLANCE_PORT $NOVA_PORT $METADATA_PORT
+  $NOVNC_PORT $NEUTRON_PORT $RABBIT_PORT $MEMCACHED_PORT $OVN_NB_PORT $OVN_SB_PORT"
+
+export PATH=$VENV/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/openvswitch/scripts:/usr/share/ovn/scripts
+export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
+# Python settings of the caller must not leak into the services.
+unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+# Title and remedy of each step of "up"; the file of the subject fills them in.
+declare -A STEP_TITLE STEP_REMEDY

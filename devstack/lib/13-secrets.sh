@@ -1,0 +1,35 @@
+# Passwords: random per installation, in one file that only root reads.
+# shellcheck shell=bash disable=SC2034
+
+STEP_TITLE[secrets]="passwords"
+STEP_REMEDY[secrets]="is $STATE writable?"
+
+random_hex() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
+step_secrets() {
+  [[ -s $ETC/secrets ]] && return 0
+  local name
+  mkdir -p -m 700 "$ETC"
+  (
+    umask 077
+    for name in ADMIN_PASSWORD DEMO_PASSWORD SERVICE_PASSWORD DATABASE_PASSWORD RABBIT_PASSWORD METADATA_SECRET; do
+      echo "$name=$(random_hex)"
+    done >"$ETC/secrets.new"
+  )
+  mv "$ETC/secrets.new" "$ETC/secrets"
+}
+
+load_secrets() {
+  [[ -s $ETC/secrets ]] || die "there is no cloud in $STATE yet: run '$CLOUD up'"
+  # shellcheck source=/dev/null
+  . "$ETC/secrets"
+  TRANSPORT_URL="rabbit://openstack:$RABBIT_PASSWORD@127.0.0.1:$RABBIT_PORT/openstack"
+  KEYSTONE_DATABASE=$(database_url keystone)
+  PLACEMENT_DATABASE=$(database_url placement)
+  GLANCE_DATABASE=$(database_url glance)
+  NEUTRON_DATABASE=$(database_url neutron)
+  NOVA_API_DATABASE=$(database_url nova_api)
+  NOVA_CELL_DATABASE=$(database_url nova_cell1)
+}
+
+database_url() { echo "mysql+pymysql://root:$DATABASE_PASSWORD@127.0.0.1:$MYSQL_PORT/$1?charset=utf8mb4"; }

@@ -1,0 +1,71 @@
+# Two virtual environments from PyPI: the control plane (with stock nova-compute), and nova_lite.
+# shellcheck shell=bash
+
+STEP_TITLE[python]="OpenStack from PyPI"
+STEP_REMEDY[python]="is pypi.org reachable? A failing build of libvirt-python or uwsgi wants python3-dev, gcc, libvirt-dev"
+STEP_TITLE[agent_venv]="nova_lite from this repository"
+STEP_REMEDY[agent_venv]="try: $UV_VENV/bin/uv pip install --python $AGENT_VENV -e $REPO"
+
+UV_VERSION=0.13.8
+
+step_python() {
+  local python
+  python=$(choose_python)
+  if up_to_date "$VENV" "$python" "$DEVSTACK/requirements.txt" "$DEVSTACK/constraints.txt"; then
+    result "$python, unchanged"
+    return 0
+  fi
+  new_venv "$VENV" "$python"
+  # Bytecode now, on all cores, instead of by each service at its first start.
+  uv pip install --python "$VENV" --compile-bytecode \
+    --requirement "$DEVSTACK/requirements.txt" --constraint "$DEVSTACK/constraints.txt"
+  mark_done "$VENV" "$python" "$DEVSTACK/requirements.txt" "$DEVSTACK/constraints.txt"
+  result "$("$python" --version) of $python"
+}
+
+# The distribution's Python, whatever the PATH of the caller says: same result on every machine.
+choose_python() {
+  local candidate
+  for candidate in /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1{3,2,1}; do
+    [[ -x $candidate ]] || continue
+    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo "$candidate"; return; }
+  done
+  die "no Python >= 3.11 in /usr/bin or /usr/local/bin"
+}
+
+# uv in an environment of its own: the system's Python refuses foreign packages (PEP 668).
+uv() {
+  if ! [[ -x $UV_VENV/bin/uv ]]; then
+    "$(choose_python)" -m venv "$UV_VENV" >&2
+    "$UV_VENV/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION" >&2
+  fi
+  UV_CACHE_DIR=$CACHE/uv UV_PYTHON_DOWNLOADS=never "$UV_VENV/bin/uv" "$@"
+}
+
+new_venv() { uv venv --quiet --clear --seed --python "$2" "$1"; }
+
+# A stamp in the environment says from which inputs it was made.
+fingerprint() { { "$1" --version; cat "${@:2}" 2>/dev/null || true; } | sha256sum; }
+up_to_date() { [[ -s $1/.stamp && $(fingerprint "${@:2}") == "$(cat "$1/.stamp")" ]]; }
+mark_done() { fingerprint "${@:2}" >"$1/.stamp"; }
+
+AGENT_INPUTS=("$REPO/setup.cfg" "$REPO/pyproject.toml" "$REPO/requirements.txt" "$DEVSTACK/constraints.txt")
+
+nova_lite_written() { grep -qs 'nova-lite-compute' "$REPO/setup.cfg" "$REPO/pyproject.toml"; }
+
+step_agent_venv() {
+  local python
+  nova_lite_written || { result "no nova-lite-compute in this repository yet"; return 0; }
+  python=$(choose_python)
+  if up_to_date "$AGENT_VENV" "$python" "${AGENT_INPUTS[@]}"; then
+    result "unchanged"
+    return 0
+  fi
+  # Installed into the existing environment: an agent may be running from it.
+  [[ -x $AGENT_VENV/bin/python ]] || new_venv "$AGENT_VENV" "$python"
+  # pbr wants a version from git; a tarball or a machine without git has none.
+  git -C "$REPO" rev-parse HEAD >/dev/null 2>&1 || export PBR_VERSION=0.0.1.dev0
+  uv pip install --python "$AGENT_VENV" --compile-bytecode --editable "$REPO" \
+    --constraint "$DEVSTACK/constraints.txt"
+  mark_done "$AGENT_VENV" "$python" "${AGENT_INPUTS[@]}"
+}

@@ -1,0 +1,25 @@
+# Keystone, the users and the catalogue.
+# shellcheck shell=bash
+
+STEP_TITLE[keystone]="Keystone"
+STEP_REMEDY[keystone]="see $LOG/keystone.log; a half-made database is dropped by '$CLOUD down --wipe'"
+
+step_keystone() {
+  render keystone.conf "$ETC/keystone/keystone.conf"
+  write_client_configuration
+  once keystone-database bootstrap_keystone
+  api keystone "$KEYSTONE_PORT" keystone.wsgi.api:application 2 2 OS_KEYSTONE_CONFIG_DIR="$ETC/keystone"
+  api_answers keystone "$KEYSTONE_URL"
+  once keystone-catalog seed catalog
+}
+
+bootstrap_keystone() {
+  local manage="keystone-manage --config-file $ETC/keystone/keystone.conf"
+  $manage db_sync
+  $manage fernet_setup --keystone-user root --keystone-group root
+  $manage credential_setup --keystone-user root --keystone-group root
+  OS_BOOTSTRAP_PASSWORD=$ADMIN_PASSWORD $manage bootstrap --bootstrap-region-id "$REGION" \
+    --bootstrap-admin-url "$KEYSTONE_URL" --bootstrap-internal-url "$KEYSTONE_URL" --bootstrap-public-url "$KEYSTONE_URL"
+}
+
+write_client_configuration() { render clouds.yaml "$ETC/clouds.yaml"; }

@@ -1,0 +1,12 @@
+# Placement.
+# shellcheck shell=bash
+
+STEP_TITLE[placement]="Placement"
+STEP_REMEDY[placement]="see $LOG/placement.log"
+
+step_placement() {
+  render placement.conf "$ETC/placement/placement.conf"
+  once placement-database placement-manage --config-file "$ETC/placement/placement.conf" db sync
+  api placement "$PLACEMENT_PORT" placement.wsgi.api:application 1 4 OS_PLACEMENT_CONFIG_DIR="$ETC/placement"
+  api_answers placement "http://127.0.0.1:$PLACEMENT_PORT/"
+}

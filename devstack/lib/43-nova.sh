@@ -1,0 +1,30 @@
+# Nova's control plane: API, metadata, conductor, scheduler, noVNC proxy; cell0 and cell1.
+# shellcheck shell=bash
+
+STEP_TITLE[nova]="Nova control plane"
+STEP_REMEDY[nova]="see $LOG/nova-*.log and $LOG/nova-api.out"
+
+step_nova() {
+  mkdir -p "$DATA/nova"
+  render nova.conf "$ETC/nova/nova.conf"
+  cp "$VENV/etc/nova/api-paste.ini" "$ETC/nova/"
+  once nova-database create_cells
+  local service
+  for service in conductor scheduler; do
+    spawn "nova-$service" "nova-$service" --config-file "$ETC/nova/nova.conf" --log-file "$LOG/nova-$service.log"
+  done
+  spawn_server nova-novncproxy "$NOVNC_PORT" nova-novncproxy --config-file "$ETC/nova/nova.conf" \
+    --log-file "$LOG/nova-novncproxy.log" --web /usr/share/novnc
+  api nova-api "$NOVA_PORT" nova.wsgi.osapi_compute:application 2 4 OS_NOVA_CONFIG_DIR="$ETC/nova"
+  api nova-metadata "$METADATA_PORT" nova.wsgi.metadata:application 1 4 OS_NOVA_CONFIG_DIR="$ETC/nova"
+  api_answers nova-api "http://127.0.0.1:$NOVA_PORT/"
+  api_answers nova-metadata "http://127.0.0.1:$METADATA_PORT/"
+}
+
+create_cells() {
+  local manage="nova-manage --config-file $ETC/nova/nova.conf"
+  $manage api_db sync
+  $manage cell_v2 map_cell0 --database_connection "$(database_url nova_cell0)"
+  $manage cell_v2 list_cells | grep -q ' cell1 ' || $manage cell_v2 create_cell --name cell1
+  $manage db sync
+}

@@ -1,0 +1,49 @@
+# What runs, and its logs.
+# shellcheck shell=bash
+
+# MiB of a process and its descendants (shared pages counted for each).
+resident() { descendants "$1" | xargs -I{} awk '/^VmRSS/ {print $2}' /proc/{}/status 2>/dev/null | awk '{sum += $1} END {print int(sum / 1024)}'; }
+
+descendants() {
+  local child
+  echo "$1"
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do descendants "$child"; done
+}
+
+command_status() {
+  local name pid down=0
+  for name in $(recorded '*'); do
+    if pid=$(pid_of "$name"); then
+      # A host is its services; they have lines of their own.
+      [[ $name == node-* ]] && continue
+      printf '%-26s pid %-8s %5d MiB  up %s\n' "$name" "$pid" "$(resident "$pid")" "$(ps -o etime= -p "$pid" | xargs)"
+    else
+      printf '%-26s DEAD (see %s logs %s)\n' "$name" "$CLOUD" "$name"
+      down=1
+    fi
+  done
+  [[ -n $(recorded '*') ]] || { echo "nothing runs; start it with: $CLOUD up"; return 3; }
+  echo
+  agent_list
+  local node
+  for node in $(known_nodes); do
+    alive "node-$node" || { echo "$node is switched off"; continue; }
+    echo "$node: $(in_node "$node" virsh --connect qemu:///system list --name 2>/dev/null | grep -c .) guests"
+  done
+  return $down
+}
+
+command_logs() {
+  local follow=() name
+  if [[ ${1:-} == -f ]]; then
+    follow=(--follow)
+    shift
+  fi
+  (($#)) || { (cd "$LOG" && ls --size --human-readable -- *.log *.out); return; }
+  local files=()
+  for name in "$LOG/$1".{log,out} "$LOG/$1-access.log"; do
+    [[ -s $name ]] && files+=("$name")
+  done
+  ((${#files[@]})) || die "no log of '$1' in $LOG"
+  tail --lines=40 "${follow[@]}" "${files[@]}"
+}
