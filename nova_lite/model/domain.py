@@ -59,6 +59,7 @@ class MemoryBacking:
     shared: bool = False
     nosharepages: bool = False
     discard: bool = False
+    file_backed: bool = False  # memory in a file of the host, allocated at once
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class DiskSpec:
     """A disk or CD-ROM of the guest.
 
     ``source`` is a path; ``format`` raw/qcow2; ``kind`` disk/cdrom/lun/floppy; ``iotune`` holds
-    libvirt's names (read_bytes_sec ...); ``boot_order`` starts at 1.
+    libvirt's names (read_bytes_sec ...); ``boot_order`` starts at 1; ``unit`` is the place on a
+    virtio-scsi controller.
     """
 
     target: str
@@ -83,6 +85,7 @@ class DiskSpec:
     boot_order: int | None = None
     iotune: Mapping[str, int] = field(default_factory=dict)
     alias: str | None = None
+    unit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ class DomainSpec:
     cpuset: frozenset[int] = frozenset()
     firmware: str = "bios"  # bios or uefi
     secure_boot: bool = False
+    firmware_stateless: bool = False
     kernel: str | None = None
     initrd: str | None = None
     cmdline: str | None = None
@@ -157,7 +161,8 @@ class DomainSpec:
     balloon_period_s: int | None = 10
     input_devices: tuple[tuple[str, str], ...] = ()  # (type, bus)
     scsi_model: str | None = None
-    usb_model: str | None = None
+    usb_model: str | None = None  # 'none' for no controller, None for the hypervisor's choice
+    usb_redirections: int = 0
     pcie_ports: int = 0
     guest_agent: bool = False
     sound_model: str | None = None
@@ -170,4 +175,6 @@ class DomainSpec:
     clock_offset: str = "utc"
     smbios: Mapping[str, str] = field(default_factory=dict)
     tb_cache_mb: int | None = None
+    iothreads: int = 1
+    perf_events: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
