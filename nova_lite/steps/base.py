@@ -6,13 +6,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nova_lite.model.server import Server
-from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+
+if TYPE_CHECKING:
+    from nova_lite.steps.toolbox import Toolbox
 
 
 @dataclass

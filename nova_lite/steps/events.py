@@ -44,7 +44,12 @@ class EventHub:
             return self._arrived.get(server_uuid, {}).get((name, tag))
 
     def wait(
-        self, server_uuid: str, name: str, tags: set[str], timeout: float, cancelled: threading.Event
+        self,
+        server_uuid: str,
+        name: str,
+        tags: set[str],
+        timeout: float,
+        cancelled: threading.Event,
     ) -> set[str]:
         """Wait until ``name`` has arrived for all ``tags``; return those still missing.
 

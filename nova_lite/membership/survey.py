@@ -1,0 +1,158 @@
+"""What this agent finds on arrival: servers whose last operation nobody finished.
+
+Operations of nova_lite have a journal and are resumed from there. What is looked at here was left
+by a stock nova-compute, or was asked for while no agent ran.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.records import BlockDevices
+from nova_lite.errors import Failure, NovaLiteError, Verdict
+from nova_lite.model.host import DomainInfo
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.engine import Engine
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import VERSIONS
+
+LOG = logging.getLogger(__name__)
+
+BUILD_TASKS = (
+    TaskState.SCHEDULING,
+    TaskState.BLOCK_DEVICE_MAPPING,
+    TaskState.NETWORKING,
+    TaskState.SPAWNING,
+)
+REBUILD_TASKS = ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
+CLEARED_TASKS = (
+    "image_snapshot_pending",
+    "image_snapshot",
+    "image_pending_upload",
+    "image_uploading",
+    "resize_prep",
+)
+# A server in one of these is left alone when it is in ERROR; deleting goes on all the same.
+ERROR_EXCEPT = (TaskState.DELETING,)
+
+
+class Survey:
+    """Puts every server of this host into a state that its user can act on."""
+
+    def __init__(
+        self,
+        conf: Any,
+        instances: Instances,
+        block_devices: BlockDevices,
+        actions: Actions,
+        engine: Engine,
+    ) -> None:
+        self._conf = conf
+        self._instances = instances
+        self._block_devices = block_devices
+        self._actions = actions
+        self._engine = engine
+
+    def run(self, instances: list[WireObject], domains: list[DomainInfo]) -> None:
+        """Look at each server once; one that cannot be helped is logged and passed over."""
+        states = {domain.uuid: domain.power_state for domain in domains}
+        for instance in instances:
+            uuid = str(instance["uuid"])
+            if instance.get("host") != self._conf.host or self._engine.busy(uuid):
+                continue
+            try:
+                self._settle(RequestContext.admin(), instance, states.get(uuid))
+            except NovaLiteError as error:
+                LOG.error("Could not settle server %s at start: %s", uuid, error)
+
+    def _settle(
+        self, context: RequestContext, instance: WireObject, state: PowerState | None
+    ) -> None:
+        vm_state, task = instance.get("vm_state"), instance.get("task_state")
+        if vm_state == VmState.SOFT_DELETED:
+            return
+        if vm_state == VmState.ERROR and task not in ERROR_EXCEPT:
+            return
+        if task == TaskState.DELETING:
+            self._delete(context, instance)
+        elif vm_state == VmState.BUILDING or task in BUILD_TASKS or task in REBUILD_TASKS:
+            self._interrupted(context, instance)
+        elif task == TaskState.POWERING_OFF:
+            self._redo(context, "stop_instance", instance, clean_shutdown=True)
+        elif task == TaskState.POWERING_ON:
+            self._redo(context, "start_instance", instance)
+        elif task is not None and task.startswith("reboot"):
+            self._rebooting(context, instance, state, hard=task.endswith("_hard"))
+        elif task in CLEARED_TASKS:
+            LOG.info("Clearing task state %s of server %s", task, instance["uuid"])
+            self._instances.save(context, instance, task_state=None)
+        elif self._lost_its_power(instance, state):
+            self._redo(
+                context, "reboot_instance", instance, reboot_type="HARD", block_device_info=None
+            )
+
+    def _lost_its_power(self, instance: WireObject, state: PowerState | None) -> bool:
+        """The host was rebooted under a running guest, and the operator wants it back."""
+        return bool(
+            self._conf.resume_guests_state_on_host_boot
+            and instance.get("power_state") == PowerState.RUNNING
+            and instance.get("task_state") is None
+            and state in (PowerState.SHUTDOWN, PowerState.CRASHED)
+        )
+
+    def _delete(self, context: RequestContext, instance: WireObject) -> None:
+        LOG.info("Server %s was being deleted; going on", instance["uuid"])
+        mappings = self._block_devices.of_server(context, str(instance["uuid"]))
+        bdms = WireObject.new(
+            "BlockDeviceMappingList", VERSIONS["BlockDeviceMappingList"], objects=mappings
+        )
+        self._redo(context, "terminate_instance", instance, bdms=bdms)
+
+    def _interrupted(self, context: RequestContext, instance: WireObject) -> None:
+        """A build that a stock agent left half done, as stock itself ends it."""
+        failure = Failure(
+            "BuildAbortException",
+            "The compute agent was stopped while it built this server; delete it and try again",
+            500,
+            Verdict.ABORT.value,
+            True,
+            "",
+        )
+        LOG.warning("Server %s was left half built by another agent: ERROR", instance["uuid"])
+        self._actions.fault(context, str(instance["uuid"]), failure)
+        self._instances.save(context, instance, vm_state=VmState.ERROR, task_state=None)
+
+    def _rebooting(
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        state: PowerState | None,
+        *,
+        hard: bool,
+    ) -> None:
+        if state == PowerState.RUNNING and "started" in instance["task_state"]:
+            self._instances.save(
+                context, instance, vm_state=VmState.ACTIVE, task_state=None, power_state=int(state)
+            )
+            return
+        self._redo(
+            context,
+            "reboot_instance",
+            instance,
+            reboot_type="HARD" if hard else "SOFT",
+            block_device_info=None,
+        )
+
+    def _redo(
+        self, context: RequestContext, method: str, instance: WireObject, **arguments: Any
+    ) -> None:
+        LOG.info("Doing %s of server %s again", method, instance["uuid"])
+        entry = self._engine.accept(
+            method, context, str(instance["uuid"]), {"instance": instance, **arguments}
+        )
+        if entry is not None:
+            self._engine.start(entry)

@@ -1,0 +1,287 @@
+"""The engine: forward, back, again after a kill at any boundary."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from nova_lite.errors import ControlPlaneUnavailable, ImageNotFound
+from nova_lite.operations import engine as engine_module
+from nova_lite.operations.base import Operation
+from nova_lite.operations.engine import Engine
+from nova_lite.operations.journal import Journal
+from nova_lite.operations.queues import Pool, ServerQueues
+from nova_lite.steps.base import Step, Work
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+STEPS = ("first", "left", "right", "last")
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler may catch it."""
+
+
+class World:
+    """What the steps change: a set of things that exist, and a log."""
+
+    def __init__(self):
+        self.exists = set()
+        self.log = []
+        self.fail_at = None
+        self.error = ImageNotFound("Image 42 is gone")
+        self.reported = None
+
+
+def make_operation(world):
+    class Make(Step):
+        def __init__(self, work, name):
+            super().__init__(work)
+            self.name = name
+
+        def done(self):
+            return self.name in world.exists
+
+        def do(self):
+            world.log.append(f"do {self.name}")
+            if world.fail_at == self.name:
+                raise world.error
+            world.exists.add(self.name)
+
+        def undo(self):
+            world.log.append(f"undo {self.name}")
+            world.exists.discard(self.name)
+
+    class Operate(Operation):
+        event = "compute_operate"
+
+        def plan(self):
+            def step(name):
+                return Make(self.work, name)
+
+            return [(step("first"),), (step("left"), step("right")), (step("last"),)]
+
+        def failed(self, failure):
+            world.reported = failure
+
+    return Operate
+
+
+@pytest.fixture(autouse=True)
+def short_idle(monkeypatch):
+    """Workers end at once when there is nothing to do, so that a test can join them."""
+    monkeypatch.setattr(Pool, "IDLE_SECONDS", 0.05)
+
+
+def make_engine(tmp_path, world, observer=None):
+    journal = Journal(tmp_path)
+    journal.prepare()
+    events = []
+
+    def make_work(context, arguments, entry):
+        return Work(
+            context=context,
+            tools=None,
+            instance=arguments["instance"],
+            arguments=arguments,
+            notes=entry.notes,
+            note=entry.note,
+        )
+
+    engine = Engine(
+        journal,
+        ServerQueues({"short": Pool("short", 4), "builds": Pool("builds", 4)}),
+        {"operate": make_operation(world)},
+        make_work,
+        finish_event=lambda ctx, uuid, name, failure: events.append(("finish", failure)),
+        start_event=lambda ctx, uuid, name: events.append(("start", name)),
+        observer=observer,
+    )
+    engine.seen_events = events
+    return engine
+
+
+def request(engine, number=1, server="s1"):
+    context = RequestContext({"request_id": f"req-{number}"})
+    instance = WireObject.new("Instance", "2.8", uuid=server)
+    return engine.accept("operate", context, server, {"instance": instance})
+
+
+def run(engine, number=1, server="s1"):
+    entry = request(engine, number, server)
+    engine.start(entry)
+    assert engine._queues.wait_idle(10)
+    return entry
+
+
+def test_all_steps_run_and_nothing_is_left(tmp_path):
+    """The happy path: every step once, the event started and finished, no journal left."""
+    world = World()
+    engine = make_engine(tmp_path, world)
+
+    run(engine)
+
+    assert world.exists == set(STEPS)
+    assert engine.seen_events == [("start", "compute_operate"), ("finish", None)]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_failing_step_takes_everything_back(tmp_path, name):
+    """What the operation made is undone, and the API is told why."""
+    world = World()
+    world.fail_at = name
+    engine = make_engine(tmp_path, world)
+
+    run(engine)
+
+    assert world.exists == set()
+    assert world.reported.message == "Image 42 is gone"
+    assert engine.seen_events[-1] == ("finish", world.reported)
+    assert list(tmp_path.iterdir()) == []
+
+
+def boundaries(tmp_path, fail_at):
+    """Every boundary that a run passes."""
+    world = World()
+    world.fail_at = fail_at
+    seen = []
+    run(make_engine(tmp_path, world, seen.append))
+    return seen
+
+
+def kill_at(tmp_path, world, boundary):
+    """Run until ``boundary``, then behave as a process that is not there any more."""
+    dead = threading.Event()
+
+    def observer(name):
+        if name == boundary:
+            dead.set()
+        if dead.is_set():
+            raise Killed
+
+    engine = make_engine(tmp_path, world, observer)
+    threads_quiet = threading.excepthook
+    threading.excepthook = lambda args: None
+    try:
+        entry = None
+        try:
+            entry = request(engine)
+        except Killed:
+            pass
+        if entry is not None:
+            engine.start(entry)
+            dead.wait(10)
+            for thread in threading.enumerate():
+                if thread.name.startswith(("short", "builds", "operate")):
+                    thread.join(10)
+    finally:
+        threading.excepthook = threads_quiet
+
+
+@pytest.mark.parametrize("fail_at", [None, "right"])
+def test_a_kill_at_any_boundary_ends_as_without_it(tmp_path, fail_at):
+    """Whatever boundary the process dies at, its successor reaches the same end."""
+    wanted = set() if fail_at else set(STEPS)
+    names = boundaries(tmp_path / "dry", fail_at)
+    assert len(names) >= 10
+    for number, boundary in enumerate(names):
+        directory = tmp_path / str(number)
+        world = World()
+        world.fail_at = fail_at
+        kill_at(directory, world, boundary)
+
+        engine = make_engine(directory, world)
+        engine.resume()
+        assert engine._queues.wait_idle(10)
+
+        assert world.exists == wanted, boundary
+        assert (world.reported is not None) == bool(fail_at), boundary
+        assert list(directory.iterdir()) == [], boundary
+
+
+def test_a_finished_step_is_not_done_again_after_a_kill(tmp_path):
+    """The successor asks the world about the step in doubt and repeats no other."""
+    world = World()
+    kill_at(tmp_path, world, "operate:last:begin")
+    world.log.clear()
+
+    engine = make_engine(tmp_path, world)
+    engine.resume()
+    assert engine._queues.wait_idle(10)
+
+    assert world.log == ["do last"]
+
+
+def test_the_same_request_twice_has_one_effect(tmp_path):
+    """A redelivered message is dropped, while the first runs and after it."""
+    world = World()
+    engine = make_engine(tmp_path, world)
+    entry = request(engine)
+
+    assert request(engine) is None
+    engine.start(entry)
+    assert engine._queues.wait_idle(10)
+    assert request(engine) is None
+    assert world.log.count("do first") == 1
+
+
+def test_an_absent_control_plane_is_waited_for(tmp_path, monkeypatch):
+    """A step that meets no conductor is tried again, not failed."""
+    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.01)
+    world = World()
+    world.fail_at, world.error = "last", ControlPlaneUnavailable("no conductor")
+    engine = make_engine(tmp_path, world)
+    entry = request(engine)
+    engine.start(entry)
+    while world.log.count("do last") < 3:
+        threading.Event().wait(0.01)
+    world.fail_at = None
+
+    assert engine._queues.wait_idle(10)
+    assert world.exists == set(STEPS)
+    assert world.reported is None
+
+
+def test_draining_stops_at_a_step_boundary(tmp_path):
+    """An agent told to stop leaves the rest of the operation to its successor."""
+    world = World()
+    engine = None
+
+    def observer(name):
+        if name == "operate:first:end":
+            engine._drain.set()
+
+    engine = make_engine(tmp_path, world, observer)
+    entry = request(engine)
+    engine.start(entry)
+    assert engine._drain.wait(10)
+    assert engine.drain(10)
+    assert world.exists == {"first"}
+
+    successor = make_engine(tmp_path, world)
+    assert successor.resume() == 1
+    assert successor._queues.wait_idle(10)
+    assert world.exists == set(STEPS)
+
+
+def test_one_server_one_operation_at_a_time(tmp_path):
+    """Requests on one server run in order; another server does not wait for them."""
+    running, most = [], []
+
+    def observer(name):
+        if name.endswith(":accepted"):
+            return
+        if name == "operate:first:begin":
+            running.append(1)
+            most.append(len(running))
+        if name == "operate:closed":
+            running.pop()
+
+    engine = make_engine(tmp_path, World(), observer)
+    for number in range(5):
+        engine.start(request(engine, number))
+
+    assert engine._queues.wait_idle(10)
+    assert max(most) == 1
