@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from nova_lite.conf import (
     agent,
+    api,
     capacity,
     compute,
     configdrive,
@@ -30,6 +31,7 @@ from nova_lite.conf import (
 MODULES: tuple[ModuleType, ...] = (
     default,
     agent,
+    api,
     capacity,
     compute,
     configdrive,

@@ -6,4 +6,37 @@ from oslo_config import cfg
 
 GROUP = "image_cache"
 
-OPTS: list[cfg.Opt] = []
+OPTS: list[cfg.Opt] = [
+    cfg.IntOpt(
+        "manager_interval",
+        default=2400,
+        min=-1,
+        help="Seconds between two looks at the image cache; 0: 60 s, -1: never.",
+    ),
+    cfg.StrOpt(
+        "subdirectory_name",
+        default="_base",
+        help="Directory of cached images, relative to instances_path.",
+    ),
+    cfg.BoolOpt(
+        "remove_unused_base_images",
+        default=True,
+        help="Remove cached images that no server on this host uses.",
+    ),
+    cfg.IntOpt(
+        "remove_unused_original_minimum_age_seconds",
+        default=24 * 3600,
+        help="Unused images younger than this stay in the cache.",
+    ),
+    cfg.IntOpt(
+        "remove_unused_resized_minimum_age_seconds",
+        default=3600,
+        help="Unused resized copies (made by old releases) younger than this stay in the cache.",
+    ),
+    cfg.IntOpt(
+        "precache_concurrency",
+        default=1,
+        min=1,
+        help="Hosts that the control plane asks to cache an image at the same time.",
+    ),
+]

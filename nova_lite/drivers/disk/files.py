@@ -1,0 +1,99 @@
+"""What the file-based backends share: disks are files in the server's directory."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from pathlib import Path
+
+from nova_lite.drivers.disk import durable, info, inspect, process, space
+from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
+from nova_lite.errors import FlavorDiskTooSmall
+
+LOG = logging.getLogger(__name__)
+
+# Direct kernel boot: opaque files for QEMU's command line, copied as they are by every backend.
+_BOOT_FILES = ("kernel", "ramdisk")
+_COPY_S = 6 * 3600.0
+_ALLOCATE_S = 3600.0
+
+
+class FileBackend(DiskBackend):
+    """Disks that are files named after themselves below ``instances_path/<uuid>``.
+
+    A disk is made under a temporary name, synced, and renamed: one that exists is complete.
+    """
+
+    def __init__(self, preallocate: bool = False) -> None:
+        """:param preallocate: reserve the full size at once ([DEFAULT]preallocate_images=space)"""
+        self._preallocate = preallocate
+
+    def create(self, directory: Path, disk: LocalDisk) -> Path:
+        path = self.path(directory, disk.name)
+        if path.exists():
+            return path
+        with space.reported(path, disk.size_bytes):
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with durable.made_whole(path) as part:
+                if disk.name in _BOOT_FILES and disk.base:
+                    info.record(path, "raw")
+                    copy(disk.base, part)
+                else:
+                    info.record(path, self.format)
+                    self._make(part, disk)
+                    if self._preallocate and disk.size_bytes:
+                        allocate(part, disk.size_bytes)
+        return path
+
+    def exists(self, directory: Path, name: str) -> bool:
+        return self.path(directory, name).exists()
+
+    def path(self, directory: Path, name: str) -> Path:
+        return directory / name
+
+    def remove(self, directory: Path, name: str) -> None:
+        path = self.path(directory, name)
+        with space.reported(path):
+            path.unlink(missing_ok=True)
+            durable.part_name(path).unlink(missing_ok=True)
+            if directory.exists():
+                info.forget(path)
+
+    @abstractmethod
+    def _make(self, part: Path, disk: LocalDisk) -> None:
+        """Write the whole disk to ``part``, which does not exist yet."""
+
+
+def look(disk: LocalDisk, path: Path) -> inspect.Base:
+    """Look at the image a disk starts from; raises FlavorDiskTooSmall when it does not fit."""
+    found = inspect.base(path)
+    if disk.size_bytes and found.virtual_bytes > disk.size_bytes:
+        raise FlavorDiskTooSmall(
+            f"The image's virtual size is {found.virtual_bytes} bytes but the flavor's disk has "
+            f"only {disk.size_bytes}: use a flavor with a larger root disk"
+        )
+    return found
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file: shared blocks where the file system can (XFS, Btrfs), holes kept elsewhere."""
+    process.run(
+        "cp",
+        "--reflink=auto",
+        "--sparse=auto",
+        "--",
+        str(source),
+        str(target),
+        timeout_s=_COPY_S,
+        packages={"cp": "coreutils"},
+    )
+
+
+def allocate(path: Path, size_bytes: int) -> None:
+    """Reserve room for a disk without changing it; a file system that cannot is only warned of."""
+    try:
+        process.run("fallocate", "-n", "-l", str(size_bytes), str(path), timeout_s=_ALLOCATE_S)
+    except process.ToolFailed as exc:
+        if "not supported" not in exc.stderr:
+            raise
+        LOG.warning("preallocate_images: %s is on a file system without fallocate", path)

@@ -1,0 +1,105 @@
+"""The calls of qemu-img that local disks and cached images need.
+
+Formats are always named, never probed by QEMU: a probe would believe a header that a guest or an
+uploader wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from pathlib import Path
+from typing import Any
+
+from nova_lite.drivers.disk import process
+from nova_lite.drivers.disk.process import Limits
+
+_PACKAGES = {"qemu-img": "qemu-utils (Debian) or qemu-img (Fedora)"}
+_QUICK_S = 60.0
+_CONVERT_S = 6 * 3600.0
+
+
+def info(path: Path, limits: Limits | None = None) -> dict[str, Any]:
+    """What QEMU itself makes of a file, as ``qemu-img info --output=json`` tells it.
+
+    The only call that lets QEMU probe; use it on a file that the format inspector has passed, to
+    see that both agree. ``--force-share`` allows a disk that a guest has open.
+
+    :raises process.ToolFailed: unreadable, or over its limits (a crafted header can ask for much)
+    """
+    out = process.run(
+        "qemu-img",
+        "info",
+        "--force-share",
+        "--output=json",
+        str(path),
+        timeout_s=_QUICK_S,
+        limits=limits or Limits(),
+        packages=_PACKAGES,
+    )
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def create(
+    path: Path,
+    size_bytes: int,
+    *,
+    backing: Path | None = None,
+    backing_format: str | None = None,
+    cluster_size: int | None = None,
+) -> None:
+    """Create a qcow2 file: empty, or an overlay of ``backing`` (size 0: as large as that)."""
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    if backing:
+        argv += ["-b", str(backing), "-F", backing_format or "raw"]
+    if cluster_size:
+        argv += ["-o", f"cluster_size={cluster_size}"]
+    argv.append(str(path))
+    if size_bytes:
+        argv.append(str(size_bytes))
+    process.run(*argv, timeout_s=_QUICK_S, packages=_PACKAGES)
+
+
+def convert(source: Path, target: Path, source_format: str, target_format: str) -> None:
+    """Copy an image into another format; holes stay holes.
+
+    The target bypasses the page cache where the file system allows, so that a large image does not
+    push the guests' pages out of it.
+    """
+    cache = "none" if supports_direct_io(target.parent) else "writeback"
+    process.run(
+        "qemu-img",
+        "convert",
+        "-t",
+        cache,
+        "-f",
+        source_format,
+        "-O",
+        target_format,
+        str(source),
+        str(target),
+        timeout_s=_CONVERT_S,
+        packages=_PACKAGES,
+    )
+
+
+def supports_direct_io(directory: Path) -> bool:
+    """Whether files in ``directory`` can be written with O_DIRECT (some tmpfs and FUSE cannot)."""
+    probe = directory / f".direct-io.{os.getpid()}.part"
+    flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT
+    try:
+        fd = os.open(probe, flags, 0o600)
+    except OSError:
+        probe.unlink(missing_ok=True)
+        return False
+    try:
+        with mmap.mmap(-1, 4096) as page:  # O_DIRECT wants an aligned buffer
+            os.write(fd, page)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+        probe.unlink(missing_ok=True)
