@@ -1,0 +1,55 @@
+"""nova-lite-compute: the agent as a daemon."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from nova_lite.conf import load
+from nova_lite.errors import NovaLiteError
+
+LOG = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads what can be reloaded.
+
+    :returns: exit code: 0 after a clean stop, 1 when this host may not join as it is
+    """
+    try:
+        conf = load.load(sys.argv[1:] if arguments is None else arguments, "nova-lite-compute")
+        load.setup_logging(conf)
+    except NovaLiteError as error:
+        print(f"nova-lite-compute: {error}", file=sys.stderr)
+        return 1
+    from nova_lite.service import Agent
+
+    return serve(Agent(conf))
+
+
+def serve(agent: object) -> int:
+    """Run a built agent in the foreground."""
+    from nova_lite.service import Agent
+
+    assert isinstance(agent, Agent)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+    try:
+        agent.start(stop)
+        stop.wait()
+    except NovaLiteError as error:
+        LOG.critical("Cannot go on: %s", error)
+        print(f"nova-lite-compute: {error}", file=sys.stderr)
+        return 1
+    finally:
+        agent.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""From command line and configuration files to a ConfigOpts of our own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from oslo_config import cfg
+
+from nova_lite import conf as options
+from nova_lite.errors import InvalidConfiguration
+
+
+def load(arguments: Sequence[str], program: str) -> cfg.ConfigOpts:
+    """Parse ``arguments`` (--config-file, --config-dir, logging options) and the files they name.
+
+    Without --config-file, nova.conf of the usual places is read.
+
+    :raises InvalidConfiguration: a file is missing or an option has a bad value; the message names
+        file, group and option
+    """
+    from oslo_log import log
+
+    conf = cfg.ConfigOpts()
+    options.register_opts(conf)
+    log.register_options(conf)
+    try:
+        conf(
+            list(arguments),
+            project="nova",
+            prog=program,
+            version=metadata.version("nova-lite"),
+            default_config_files=cfg.find_config_files("nova", "nova"),
+        )
+    except cfg.Error as error:
+        raise InvalidConfiguration(f"configuration: {error}") from None
+    conf.set_default("host", socket.gethostname())
+    conf.set_default("my_ip", _address())
+    check(conf)
+    return conf
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Read every registered option once, so that a bad value is found at start and by name.
+
+    :raises InvalidConfiguration: names the option and what it accepts
+    """
+    for module in options.MODULES:
+        group = conf if module.GROUP is None else conf[module.GROUP]
+        for opt in module.OPTS:
+            name = f"[{module.GROUP or 'DEFAULT'}]{opt.dest}"
+            try:
+                getattr(group, opt.dest)
+            except (cfg.Error, ValueError) as error:
+                raise InvalidConfiguration(f"{name} has a bad value: {error}") from None
+    if not Path(conf.state_path).is_absolute():
+        raise InvalidConfiguration(
+            f"[DEFAULT]state_path is {conf.state_path!r}; it must be an absolute path"
+        )
+
+
+def setup_logging(conf: cfg.ConfigOpts) -> None:
+    """Log as nova.conf says."""
+    from oslo_log import log
+
+    log.setup(conf, "nova_lite")
+
+
+def _address() -> str:
+    """Address of the interface with the default route; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: nobody's address
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
