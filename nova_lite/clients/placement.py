@@ -1,0 +1,249 @@
+"""Placement: the provider of this host and the allocations of its servers, only the calls used.
+
+Microversions are fixed per call, so that answers keep their shape: 1.20 (POST returns the
+provider), 1.6 (traits), 1.26 (reserved may equal total), 1.28 (consumer generations). Every
+supported control plane has them. Reference: https://docs.openstack.org/api-ref/placement/
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from nova_lite import errors
+
+LOG = logging.getLogger(__name__)
+
+PROVIDERS = "1.20"
+TRAITS = "1.6"
+INVENTORIES = "1.26"
+ALLOCATIONS = "1.28"
+
+# Error codes are in the body of an answer only from 1.23 on: calls that need them use INVENTORIES.
+CONFLICT_IN_USE = "placement.inventory.inuse"
+CONFLICT_NAME = "placement.duplicate_name"
+
+ATTEMPTS = 4  # of a read-change-write that meets somebody else's change
+QUERY_CHARS = 2000  # of trait names in one query; web servers limit the request line
+
+
+class ProviderNotFound(errors.PlacementError):
+    """There is no resource provider with this uuid."""
+
+
+class GenerationConflict(errors.PlacementError):
+    """Somebody changed the provider or the consumer since it was read: read again."""
+
+
+class InventoryInUse(errors.PlacementError):
+    """A resource class cannot be removed: servers hold allocations of it."""
+
+
+class DuplicateName(errors.PlacementError):
+    """Another provider has this name."""
+
+
+class Placement:
+    """Calls to Placement with the agent's own credentials; safe to share between threads.
+
+    :param api: a keystoneauth1 Adapter, as ``Sessions.service("placement", "placement")`` gives;
+        it carries the timeout and the retries of failed connections
+
+    Every method may raise ControlPlaneUnavailable (no answer, or 5xx), CredentialsInvalid (401,
+    403) and PlacementError (anything else that is not named).
+    """
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    # --- provider -----------------------------------------------------------------------------
+    def provider(self, uuid: str) -> dict[str, Any] | None:
+        """``{uuid, name, generation ...}``, None when there is none."""
+        answer = self._call("GET", f"/resource_providers/{uuid}", PROVIDERS, missing_ok=True)
+        return None if answer is None else dict(answer)
+
+    def provider_by_name(self, name: str) -> dict[str, Any] | None:
+        """The same by name, which is unique as well."""
+        url = f"/resource_providers?name={quote(name, safe='')}"
+        found = self._call("GET", url, PROVIDERS)["resource_providers"]
+        return dict(found[0]) if found else None
+
+    def create_provider(self, uuid: str, name: str) -> dict[str, Any]:
+        """Make a root provider; raises DuplicateName when name or uuid are taken."""
+        body = {"uuid": uuid, "name": name}
+        return dict(self._call("POST", "/resource_providers", INVENTORIES, body))
+
+    # --- inventories --------------------------------------------------------------------------
+    def inventories(self, uuid: str) -> tuple[int, dict[str, dict[str, Any]]]:
+        """(generation, resource class -> fields); raises ProviderNotFound."""
+        answer = self._call("GET", f"/resource_providers/{uuid}/inventories", INVENTORIES)
+        return int(answer["resource_provider_generation"]), dict(answer["inventories"])
+
+    def put_inventories(
+        self, uuid: str, generation: int, inventories: Mapping[str, Mapping[str, Any]]
+    ) -> int:
+        """Replace all inventories and return the new generation.
+
+        :param generation: as last read
+        :raises GenerationConflict: it is outdated
+        :raises InventoryInUse: a class left out has allocations; nothing was changed
+        :raises ProviderNotFound:
+        """
+        body = {"resource_provider_generation": generation, "inventories": dict(inventories)}
+        answer = self._call("PUT", f"/resource_providers/{uuid}/inventories", INVENTORIES, body)
+        return int(answer["resource_provider_generation"])
+
+    # --- traits -------------------------------------------------------------------------------
+    def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
+        """(generation, trait names) of a provider; raises ProviderNotFound."""
+        answer = self._call("GET", f"/resource_providers/{uuid}/traits", TRAITS)
+        return int(answer["resource_provider_generation"]), frozenset(answer["traits"])
+
+    def put_traits(self, uuid: str, generation: int, traits: Iterable[str]) -> int:
+        """Replace all traits and return the new generation; errors as of ``put_inventories``."""
+        body = {"resource_provider_generation": generation, "traits": sorted(traits)}
+        answer = self._call("PUT", f"/resource_providers/{uuid}/traits", TRAITS, body)
+        return int(answer["resource_provider_generation"])
+
+    def known_traits(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of ``names`` that this Placement knows; its os-traits may be older than ours."""
+        known: set[str] = set()
+        for part in _parts(sorted(names), QUERY_CHARS):
+            known.update(self._call("GET", f"/traits?name=in:{','.join(part)}", TRAITS)["traits"])
+        return frozenset(known)
+
+    def create_trait(self, name: str) -> None:
+        """Make a CUSTOM_ trait known; one that is known already stays."""
+        self._call("PUT", f"/traits/{name}", TRAITS)
+
+    # --- allocations --------------------------------------------------------------------------
+    def allocations(self, consumer: str) -> dict[str, Any]:
+        """What a server (or a migration) holds.
+
+        Returns ``{allocations: {provider: {resources, generation}}, consumer_generation,
+        project_id, user_id}``; ``allocations`` is empty and the rest missing when it holds nothing.
+        """
+        return dict(self._call("GET", f"/allocations/{consumer}", ALLOCATIONS))
+
+    def put_allocations(
+        self,
+        consumer: str,
+        allocations: Mapping[str, Mapping[str, Any]],
+        *,
+        project_id: str,
+        user_id: str,
+        consumer_generation: int | None,
+    ) -> None:
+        """Replace what a consumer holds.
+
+        :param allocations: provider uuid -> ``{"resources": {class: amount}}``
+        :param consumer_generation: as last read, None for a new consumer
+        :raises GenerationConflict: it is outdated, or a provider was changed meanwhile
+        """
+        resources = {uuid: {"resources": row["resources"]} for uuid, row in allocations.items()}
+        body = {
+            "allocations": resources,
+            "consumer_generation": consumer_generation,
+            "project_id": project_id,
+            "user_id": user_id,
+        }
+        self._call("PUT", f"/allocations/{consumer}", ALLOCATIONS, body)
+
+    def delete_allocations(self, consumer: str) -> bool:
+        """Give back everything a consumer holds; returns whether it held anything."""
+        for _ in range(ATTEMPTS):
+            try:
+                url = f"/allocations/{consumer}"
+                return self._call("DELETE", url, ALLOCATIONS, missing_ok=True) is not None
+            except GenerationConflict:
+                continue
+        raise GenerationConflict(
+            f"the allocations of {consumer} could not be removed: Placement met concurrent changes "
+            f"{ATTEMPTS} times; 'openstack resource provider allocation delete {consumer}' does it"
+        )
+
+    def provider_allocations(self, uuid: str) -> dict[str, dict[str, int]]:
+        """Consumer uuid -> resources held from this provider; raises ProviderNotFound."""
+        answer = self._call("GET", f"/resource_providers/{uuid}/allocations", ALLOCATIONS)
+        return {
+            consumer: dict(row["resources"]) for consumer, row in answer["allocations"].items()
+        }
+
+    # --- transport ----------------------------------------------------------------------------
+    def _call(
+        self, method: str, url: str, microversion: str, body: Any = None, missing_ok: bool = False
+    ) -> Any:
+        """The decoded answer ({} when it has no body), None for a 404 that is ``missing_ok``."""
+        arguments: dict[str, Any] = {"raise_exc": False, "microversion": microversion}
+        if body is not None:
+            arguments["json"] = body
+        answer = self._send(url, method, arguments)
+        if answer.status_code < 300:
+            return answer.json() if answer.content else {}
+        if answer.status_code == 404 and missing_ok:
+            return None
+        raise _failure(f"{method} {url.partition('?')[0]}", answer)
+
+    def _send(self, url: str, method: str, arguments: Mapping[str, Any]) -> Any:
+        from keystoneauth1 import exceptions
+
+        try:
+            return self._api.request(url, method, **arguments)
+        except errors.NovaLiteError:  # raised by the credentials: says already what is wrong
+            raise
+        except exceptions.EndpointNotFound as exc:
+            raise errors.PlacementError(
+                "the service catalog has no endpoint for Placement: check region_name and "
+                f"valid_interfaces of [placement], or set endpoint_override ({exc})"
+            ) from exc
+        except (exceptions.Unauthorized, exceptions.AuthorizationFailure) as exc:
+            raise errors.CredentialsInvalid(
+                f"Keystone refuses the credentials of [placement]: check username and password "
+                f"({exc})"
+            ) from exc
+        except exceptions.ClientException as exc:
+            raise errors.ControlPlaneUnavailable(f"Placement does not answer: {exc}") from exc
+
+
+def _failure(call: str, answer: Any) -> errors.NovaLiteError:
+    """The error of an answer that is not a success."""
+    status = answer.status_code
+    code, detail = _explanation(answer)
+    if status in (401, 403):
+        return errors.CredentialsInvalid(
+            f"Placement refuses {call} ({status}): the user of [placement] needs the role "
+            "'service' (or 'admin') in its project"
+        )
+    if status >= 500:
+        return errors.ControlPlaneUnavailable(f"Placement fails with {status} on {call}: {detail}")
+    text = f"Placement answers {status} to {call}: {detail}"
+    if status == 404:
+        return ProviderNotFound(text)
+    if status == 409:
+        kinds = {CONFLICT_IN_USE: InventoryInUse, CONFLICT_NAME: DuplicateName}
+        return kinds.get(code, GenerationConflict)(text)
+    return errors.PlacementError(text)
+
+
+def _explanation(answer: Any) -> tuple[str, str]:
+    """(error code or "", one line of what the answer says)."""
+    try:
+        first = answer.json()["errors"][0]
+        return first.get("code", ""), " ".join(str(first.get("detail", "")).split())
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return "", "no explanation"
+
+
+def _parts(names: list[str], limit: int) -> list[list[str]]:
+    """``names`` in groups of at most ``limit`` characters, commas counted."""
+    groups: list[list[str]] = []
+    size = 0
+    for name in names:
+        if not groups or size + len(name) + 1 > limit:
+            groups.append([])
+            size = 0
+        groups[-1].append(name)
+        size += len(name) + 1
+    return groups
