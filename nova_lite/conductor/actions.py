@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from nova_lite.conductor.client import Conductor
 from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError
 from nova_lite.wire.context import RequestContext
+
+LOG = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 255  # characters; the column's width
 
@@ -34,16 +38,21 @@ class Actions:
         event: str,
         failure: Failure | None = None,
     ) -> None:
-        """Record how ``event`` ended."""
-        self._conductor.class_call(
-            context,
-            "InstanceActionEvent.event_finish_with_failure",
-            server_uuid,
-            event,
-            exc_val=failure.message if failure else None,
-            exc_tb=failure.trace if failure else None,
-            want_result=False,
-        )
+        """Record how ``event`` ended; a server that is gone has no events to finish."""
+        try:
+            self._conductor.class_call(
+                context,
+                "InstanceActionEvent.event_finish_with_failure",
+                server_uuid,
+                event,
+                exc_val=failure.message if failure else None,
+                exc_tb=failure.trace if failure else None,
+                want_result=False,
+            )
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.info("Event %s of server %s was not finished: %s", event, server_uuid, error)
 
     def action_start(self, context: RequestContext, server_uuid: str, action: str) -> None:
         """Open an action of our own (the API does it for requests of users)."""

@@ -121,6 +121,10 @@ class Engine:
         label = f"{entry.method} of server {entry.server_uuid}"
         self._queues.submit(entry.server_uuid, verb.pool, label, lambda: self._run(entry, verb))
 
+    def after(self, server_uuid: str, label: str, job: Callable[[], None]) -> None:
+        """Run ``job`` when what the server is doing is over; nothing of it is journalled."""
+        self._queues.submit(server_uuid, "short", label, job)
+
     def resume(self) -> int:
         """Start every operation that an earlier process left open; return how many."""
         count = 0
@@ -139,6 +143,10 @@ class Engine:
     def busy(self, server_uuid: str) -> bool:
         """Whether an operation runs or waits for this server."""
         return self._queues.busy(server_uuid)
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until nothing runs; False when ``timeout`` seconds were not enough."""
+        return self._queues.wait_idle(timeout)
 
     def drain(self, timeout: float) -> bool:
         """Let running operations end, or stop at a step boundary; False when some did not."""

@@ -1,0 +1,165 @@
+"""The parts that the agent is made of, built from the configuration; see also ``service``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nova_lite.clients.placement import Placement
+from nova_lite.clients.session import Sessions
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.client import Conductor
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.records import (
+    BlockDevices,
+    Builds,
+    ConsoleTokens,
+    InfoCaches,
+    Interfaces,
+)
+from nova_lite.conductor.services import ComputeNodes, Services
+from nova_lite.drivers import disk, loader
+from nova_lite.errors import InvalidConfiguration, NovaLiteError
+from nova_lite.guest.policy import HostPolicy
+from nova_lite.inventory.capacity import Capacity
+from nova_lite.inventory.claims import Claims
+from nova_lite.inventory.provider import Provider
+from nova_lite.membership.join import Membership
+from nova_lite.model.host import HostFacts
+from nova_lite.rpc import transport
+from nova_lite.steps.events import EventHub
+from nova_lite.steps.image_cache import ImageCache
+from nova_lite.steps.ports import Ports
+from nova_lite.steps.toolbox import Toolbox
+
+LOG = logging.getLogger(__name__)
+
+# nova.conf's compute_driver -> our hypervisor driver.
+HYPERVISORS = {"libvirt.LibvirtDriver": "libvirt", "libvirt": "libvirt"}
+
+
+class Parts:
+    """Everything that lives as long as the agent and can be built before the host is known."""
+
+    def __init__(self, conf: Any) -> None:
+        self.conf = conf
+        self.transport = transport.make(conf)
+        self.conductor = Conductor(self.transport, conf.rpc_response_timeout)
+        self.services = Services(self.conductor)
+        self.nodes = ComputeNodes(self.conductor)
+        self.instances = Instances(self.conductor)
+        self.actions = Actions(self.conductor, conf.host)
+        self.sessions = Sessions(conf)
+        self.placement = Placement(self.sessions.service("placement", "placement"))
+        self.hypervisor = loader.load("hypervisor", _hypervisor_name(conf), conf)
+        self.claims = Claims()
+        self._provider: Provider | None = None
+
+    def warm_up(self) -> None:
+        """Fetch a token while other parts of the start-up wait for something else."""
+        try:
+            self.placement.known_traits(["COMPUTE_NODE"])
+        except NovaLiteError as error:
+            LOG.warning("Placement does not answer yet: %s", error)
+
+    def capacity(self, facts: HostFacts, membership: Membership) -> Capacity:
+        """What this host reports."""
+        conf = self.conf
+        self._provider = Provider(
+            self.placement,
+            membership.node_uuid,
+            facts.hostname,
+            conf.compute.resource_provider_association_refresh,
+        )
+        return Capacity(
+            conf,
+            nodes=self.nodes,
+            hypervisor=self.hypervisor,
+            claims=self.claims,
+            provider=self._provider,
+            node_uuid=membership.node_uuid,
+            record=membership.node,
+        )
+
+    def toolbox(
+        self,
+        facts: HostFacts,
+        membership: Membership,
+        capacity: Capacity,
+        usage_changed: Callable[[], None],
+    ) -> Toolbox:
+        """What operations work with."""
+        conf = self.conf
+        images = loader.load("image", "glance", conf, self.sessions)
+        assert self._provider is not None
+        return Toolbox(
+            conf=conf,
+            host=conf.host,
+            node=facts.hostname,
+            node_uuid=membership.node_uuid,
+            node_id=int(capacity.record["id"]),
+            instances=self.instances,
+            block_devices=BlockDevices(self.conductor),
+            interfaces=Interfaces(self.conductor),
+            info_caches=InfoCaches(self.conductor),
+            console_tokens=ConsoleTokens(self.conductor),
+            actions=self.actions,
+            builds=Builds(self.conductor),
+            placement=self.placement,
+            hypervisor=self.hypervisor,
+            facts=facts,
+            capabilities=self.hypervisor.capabilities(),
+            policy=host_policy(conf),
+            vif_driver=loader.load("vif", "os_vif", conf),
+            ports=Ports(conf, self.sessions),
+            images=ImageCache.from_conf(conf, images),
+            disks=disk.backend(
+                conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images
+            ),
+            claims=self.claims,
+            events=EventHub(),
+            usage_changed=usage_changed,
+            set_disabled=self._provider.set_disabled,
+        )
+
+    def forget(self) -> None:
+        """Believe nothing remembered of Placement and Keystone."""
+        self.sessions.reset()
+        if self._provider is not None:
+            self._provider.forget()
+
+    def close(self) -> None:
+        """Disconnect; guests keep running."""
+        self.hypervisor.close()
+        self.transport.cleanup()
+
+
+def host_policy(conf: Any) -> HostPolicy:
+    """What nova.conf says about guests, with what it leaves to the machine."""
+    from importlib import metadata
+
+    return HostPolicy.from_conf(
+        conf,
+        machine_id=_first_line("/etc/machine-id"),
+        hardware_id=_first_line("/sys/class/dmi/id/product_uuid"),
+        package_version=metadata.version("nova-lite"),
+    )
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _hypervisor_name(conf: Any) -> str:
+    name = HYPERVISORS.get(conf.compute_driver, conf.compute_driver)
+    if "." in name:
+        raise InvalidConfiguration(
+            f"[DEFAULT]compute_driver is {name!r}; nova_lite drives libvirt: use "
+            "libvirt.LibvirtDriver, or the name of an installed nova_lite.hypervisor driver"
+        )
+    return str(name)

@@ -1,0 +1,55 @@
+"""Keeping the network cache true: the API renders a server's addresses from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from nova_lite.errors import NovaLiteError, ServerNotFound
+from nova_lite.operations.engine import Engine
+from nova_lite.steps.toolbox import Toolbox
+from nova_lite.wire import network_info
+from nova_lite.wire.context import RequestContext
+
+LOG = logging.getLogger(__name__)
+
+
+class NetworkRefresh:
+    """Refreshes a server's cache after what runs on it; many requests meanwhile are one."""
+
+    def __init__(self, tools: Toolbox, engine: Engine) -> None:
+        self._tools = tools
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._asked: set[str] = set()
+
+    def ask(self, context: RequestContext, server_uuid: str, port_id: str | None) -> None:
+        """Have the cache of a server refreshed."""
+        with self._lock:
+            if server_uuid in self._asked:
+                return
+            self._asked.add(server_uuid)
+        self._engine.after(
+            server_uuid,
+            f"network refresh of server {server_uuid}",
+            lambda: self._refresh(context, server_uuid),
+        )
+
+    def _refresh(self, context: RequestContext, server_uuid: str) -> None:
+        with self._lock:
+            self._asked.discard(server_uuid)
+        tools = self._tools
+        try:
+            instance = tools.instances.get(context, server_uuid, ("info_cache",))
+            if instance.get("host") != tools.host:
+                return
+            cache = instance.get("info_cache")
+            stored = cache.get("network_info", "[]") if cache else "[]"
+            known = network_info.load(stored)
+            fresh = network_info.dump(tools.ports.refresh(context, server_uuid, known))
+            if fresh != network_info.dump(known):
+                tools.info_caches.save(context, server_uuid, fresh)
+        except ServerNotFound:
+            return
+        except NovaLiteError as error:
+            LOG.warning("Could not refresh the network cache of server %s: %s", server_uuid, error)

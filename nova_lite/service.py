@@ -1,0 +1,259 @@
+"""The composition root: every long-lived object is built here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nova_lite.assembly import Parts
+from nova_lite.cmd import notify
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    CredentialsInvalid,
+    HypervisorUnavailable,
+)
+from nova_lite.handlers.consoles import Consoles
+from nova_lite.handlers.external_events import ExternalEvents
+from nova_lite.handlers.host import Host
+from nova_lite.handlers.network_refresh import NetworkRefresh
+from nova_lite.handlers.refusals import Refusals
+from nova_lite.loops.heartbeat import Heartbeat
+from nova_lite.loops.inventory import Inventory
+from nova_lite.loops.power_sync import PowerSync
+from nova_lite.loops.timer import Timer
+from nova_lite.membership.join import Joining
+from nova_lite.membership.survey import Survey
+from nova_lite.operations.engine import Engine, Observer
+from nova_lite.operations.journal import Journal
+from nova_lite.operations.queues import Pool, ServerQueues
+from nova_lite.rpc import endpoint
+from nova_lite.rpc.dispatch import Dispatcher
+from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
+from nova_lite.steps.base import Work
+from nova_lite.steps.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+SHORT_WORKERS = 16  # verbs other than builds that run at once
+UNLIMITED = 1000
+RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
+STARTUP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+class Agent:
+    """The compute agent of one host.
+
+    ``observer`` is told of every boundary of every operation; tests use it.
+    """
+
+    def __init__(self, conf: Any, observer: Observer | None = None) -> None:
+        self._conf = conf
+        self._observer = observer
+        self._stop = threading.Event()
+        self._servers: list[ComputeServer] = []
+        self._timers: list[Timer] = []
+        self._engine: Engine | None = None
+        self._parts: Parts | None = None
+
+    # --- start ------------------------------------------------------------------------------
+    def start(self, stop: threading.Event) -> None:
+        """Join the cloud and begin to work; returns when the host is up.
+
+        Whatever is missing (broker, conductor, libvirt, Keystone) is named in the log and waited
+        for; ``stop`` ends the waiting.
+
+        :raises HostIdentityError, ServiceTooOld, InvalidConfiguration, JournalError: this host may
+            not join as it is
+        """
+        self._stop = stop
+        began = time.monotonic()
+        parts = self._parts = Parts(self._conf)
+        warm = threading.Thread(target=parts.warm_up, daemon=True, name="warm-up")
+        warm.start()
+        self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
+        self._patiently("the hypervisor", parts.hypervisor.connect)
+        facts = parts.hypervisor.facts()
+        joining = Joining(
+            self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
+        )
+        membership = self._patiently("nova-conductor", lambda: joining.look(facts))
+        service = self._patiently(
+            "nova-conductor", lambda: joining.report_service(membership)
+        )
+        capacity = parts.capacity(facts, membership)
+        self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
+        warm.join()
+        tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
+        tools.claims.restore(membership.instances)
+        engine = self._engine = self._build_engine(tools)
+        power = PowerSync(
+            self._conf.host, tools.hypervisor, tools.instances, tools.actions, engine, _later
+        )
+        self._listen(parts, tools, engine)
+        self._resume(engine)
+        survey = Survey(self._conf, tools.instances, tools.block_devices, tools.actions, engine)
+        survey.run(membership.instances, tools.hypervisor.domains())
+        if self._conf.workarounds.handle_virt_lifecycle_events:
+            tools.hypervisor.subscribe(power.on_event)
+        self._start_timers(parts, service, capacity, power)
+        notify.notify("READY=1")
+        LOG.info("Host %s (%s) is up as service version %d after %.2f s",
+                 self._conf.host, membership.node_uuid, membership.version,
+                 time.monotonic() - began)  # fmt: skip
+
+    def _patiently(self, whom: str, ask: Callable[[], Any]) -> Any:
+        """Ask until there is an answer; say what is missing."""
+        for pause in _pauses():
+            try:
+                return ask()
+            except (ControlPlaneUnavailable, HypervisorUnavailable, CredentialsInvalid) as error:
+                LOG.error("Waiting for %s: %s", whom, error)
+                notify.notify(f"STATUS=Waiting for {whom}: {error}")
+            if self._stop.wait(pause):
+                raise ControlPlaneUnavailable(f"stopped while waiting for {whom}")
+
+    def _build_engine(self, tools: Toolbox) -> Engine:
+        journal = Journal(Path(self._conf.state_path) / "nova-lite" / "journal")
+        journal.prepare()
+        pools = {
+            "builds": Pool("builds", self._conf.max_concurrent_builds or UNLIMITED),
+            "short": Pool("short", SHORT_WORKERS),
+        }
+        limit = float(self._conf.nova_lite.stuck_worker_timeout)
+        self._timers.append(
+            Timer("stuck workers",
+                  lambda: [pool.replace_stuck(limit) for pool in pools.values()] and None,
+                  30.0)
+        )  # fmt: skip
+
+        def make_work(
+            context: RequestContext, arguments: Mapping[str, Any], entry: Any
+        ) -> Work:
+            return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
+
+        return Engine(
+            journal,
+            ServerQueues(pools),
+            endpoint.OPERATIONS,
+            make_work,
+            finish_event=tools.actions.finish,
+            start_event=tools.actions.start,
+            observer=self._observer,
+        )
+
+    def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
+        consoles, host = Consoles(tools), Host(tools)
+        refresher = NetworkRefresh(tools, engine)
+        events = ExternalEvents(tools.events, refresher.ask)
+        routes = endpoint.routes(
+            {
+                "get_console_output": consoles.get_console_output,
+                "get_vnc_console": consoles.get_vnc_console,
+                "validate_console_port": consoles.validate_console_port,
+                "set_host_enabled": host.set_host_enabled,
+                "get_host_uptime": host.get_host_uptime,
+                "external_instance_event": events.external_instance_event,
+            }
+        )
+        dispatcher = Dispatcher(
+            routes, endpoint.base_routes(), engine, Refusals(tools).report, CallMonitor
+        )
+        workers = int(self._conf.executor_thread_pool_size)
+        for topic in TOPICS:
+            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, workers)
+            server.listen()
+            self._servers.append(server)
+
+    def _resume(self, engine: Engine) -> None:
+        resumed = engine.resume()
+        patience = self._conf.nova_lite.resume_timeout
+        if resumed and not engine.settle(patience):
+            LOG.warning("Resumed operations are not over after %d s; the host reports itself up "
+                        "and they go on", patience)  # fmt: skip
+
+    def _start_timers(
+        self, parts: Parts, service: WireObject, capacity: Any, power: PowerSync
+    ) -> None:
+        conf = self._conf
+        heartbeat = Heartbeat(parts.services, service)
+        self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
+        self._timers.append(self._heartbeat)
+        inventory = Inventory(parts.nodes, capacity.record, capacity.look, capacity.sync)
+        self._inventory = Timer(
+            "inventory", inventory.tick, _interval(conf.update_resources_interval),
+            settle=RESOURCE_SETTLE,
+        )  # fmt: skip
+        if conf.periodic_enable and conf.update_resources_interval >= 0:
+            self._timers.append(self._inventory)
+        if conf.periodic_enable and conf.sync_power_state_interval >= 0:
+            self._timers.append(
+                Timer("power state sync", power.tick, _interval(conf.sync_power_state_interval))
+            )
+        keep_alive = notify.watchdog_interval()
+        if keep_alive:
+            self._timers.append(Timer("watchdog", self._feed_watchdog, keep_alive, first=0.0))
+        for timer in self._timers:
+            timer.start()
+
+    # --- while it runs ----------------------------------------------------------------------
+    def _poke_inventory(self) -> None:
+        inventory = getattr(self, "_inventory", None)
+        if inventory is not None:
+            inventory.poke()
+
+    def _feed_watchdog(self) -> None:
+        """Keep systemd content only while heartbeats get through and the hypervisor answers."""
+        assert self._parts is not None
+        if self._heartbeat.age < self._conf.service_down_time:
+            self._parts.hypervisor.ping()
+            notify.notify("WATCHDOG=1")
+
+    def reload(self) -> None:
+        """SIGHUP: read log settings again and believe nothing remembered of Placement."""
+        LOG.info("Reloading configuration")
+        try:
+            self._conf.mutate_config_files()
+        except Exception:
+            LOG.exception("Could not reload the configuration; going on with the old one")
+        if self._parts is not None:
+            self._parts.forget()
+        self._poke_inventory()
+
+    # --- stop -------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """Drain: take nothing new, let running operations end or stop at a step boundary."""
+        notify.notify("STOPPING=1")
+        for server in self._servers:
+            server.stop()
+        if self._engine is not None:
+            timeout = self._conf.graceful_shutdown_timeout or float("inf")
+            if not self._engine.drain(timeout):
+                LOG.warning("Some operations did not stop in %d s; they go on at the next start",
+                            timeout)  # fmt: skip
+        for timer in self._timers:
+            timer.stop()
+        if self._parts is not None:
+            self._parts.close()
+
+
+def _later(seconds: float, run: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, run)
+    timer.daemon = True
+    timer.start()
+
+
+def _interval(configured: int) -> float:
+    """Nova's periodic intervals: 0 means the default of 60 s."""
+    return float(configured or 60)
+
+
+def _pauses() -> Any:
+    yield from STARTUP_PAUSES
+    while True:
+        yield STARTUP_PAUSES[-1]

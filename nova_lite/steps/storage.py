@@ -1,0 +1,92 @@
+"""Steps that make and remove the server's files on this host."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from nova_lite.drivers.disk.base import LocalDisk
+from nova_lite.errors import DiskError, InvalidBlockDevice
+from nova_lite.steps import guest
+from nova_lite.steps.base import Step, Work
+
+LOG = logging.getLogger(__name__)
+
+ROOT, KERNEL, RAMDISK, CONFIG_DRIVE = "disk", "kernel", "ramdisk", "disk.config"
+GIB = 1024**3
+
+
+def directory(work: Work) -> Path:
+    """Where the server's files are."""
+    return Path(work.tools.conf.instances_path) / work.uuid
+
+
+class FetchImages(Step):
+    """Bring the image, and kernel and ramdisk where there are any, into the cache."""
+
+    name = "fetch_images"
+    deadline = 3600.0
+
+    def do(self) -> None:
+        server, images, context = self.work.server, self.tools.images, self.work.context
+        if any(device.destination_type == "volume" for device in guest.block_devices(self.work)):
+            raise InvalidBlockDevice(
+                "nova_lite does not attach volumes yet: boot the server from an image, or on a "
+                "host that runs nova-compute"
+            )
+        images.fetch(context, server.image, root_bytes=server.flavor.root_gb * GIB)
+        for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):
+            images.fetch_as_is(context, image_id)
+
+
+class MakeDisks(Step):
+    """Make root, ephemeral and swap disks; root starts from the cached image."""
+
+    name = "make_disks"
+    deadline = 1800.0
+
+    def do(self) -> None:
+        server, tools, where = self.work.server, self.tools, directory(self.work)
+        for disk in guest.disk_plan(self.work).local:
+            if disk.name == CONFIG_DRIVE or disk.name is None:
+                continue
+            base = tools.images.path(str(server.image.id)) if disk.name == ROOT else None
+            tools.disks.create(
+                where, LocalDisk(disk.name, disk.size_bytes, base, disk.fs, disk.label)
+            )
+        for name, image_id in ((KERNEL, server.kernel_id), (RAMDISK, server.ramdisk_id)):
+            if image_id:
+                tools.disks.create(where, LocalDisk(name, 0, tools.images.path(image_id)))
+
+    def undo(self) -> None:
+        remove_files(self.work)
+
+
+class RemoveDisks(Step):
+    """Remove the server's directory."""
+
+    name = "remove_disks"
+    deadline = 600.0
+
+    def do(self) -> None:
+        remove_files(self.work)
+
+
+def remove_files(work: Work) -> None:
+    """Remove everything below the server's directory, and nothing else.
+
+    The directory is renamed first, so that a half-removed one is never taken for a server's.
+    """
+    where = directory(work)
+    doomed = where.with_name(where.name + "_del")
+    try:
+        if where.exists() and not doomed.exists():
+            where.rename(doomed)
+        for path in (doomed, where):
+            if path.exists():
+                shutil.rmtree(path)
+    except OSError as error:
+        raise DiskError(
+            f"cannot remove the files of server {work.uuid} in {where}: {error.strerror}"
+        ) from error
