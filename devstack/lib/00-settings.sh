@@ -26,7 +26,11 @@ REGION=RegionOne
 # per host and holds unless NODE_AGENTS is in the environment.
 NODE_AGENTS_GIVEN=${NODE_AGENTS:-}
 NODE_AGENTS=${NODE_AGENTS:-"node1=nova-lite node2=nova-lite"}
-NODES=$(for pair in $NODE_AGENTS; do echo "${pair%%=*}"; done | xargs)
+if [[ -z $NODE_AGENTS_GIVEN && -d $HOSTS ]]; then
+  NODES=$(cd "$HOSTS" && echo node*)
+else
+  NODES=$(for pair in $NODE_AGENTS; do echo "${pair%%=*}"; done | xargs)
+fi
 
 KEYSTONE_PORT=5000
 PLACEMENT_PORT=8778
@@ -51,8 +55,14 @@ PORTS_FOR_NODES="$KEYSTONE_PORT $PLACEMENT_PORT $GLANCE_PORT $NOVA_PORT $METADAT
 
 export PATH=$VENV/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/openvswitch/scripts:/usr/share/ovn/scripts
 export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
-# Python settings of the caller must not leak into the services.
-unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Nothing of the caller's Python and OpenStack settings may leak into the services.
+unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV "${!OS_@}"
+# A proxy is for the packages, not for our own services.
+export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 
-# Title and remedy of each step of "up"; the file of the subject fills them in.
+# Title and remedy of each step of "up"; the file of the subject describes its own.
 declare -A STEP_TITLE STEP_REMEDY
+describe_step() {
+  STEP_TITLE[$1]=$2
+  STEP_REMEDY[$1]=$3
+}

@@ -15,7 +15,7 @@ wait_until() {
 }
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-http_answers() { curl --silent --output /dev/null --max-time 20 "$1"; }
+http_answers() { curl --noproxy '*' --silent --output /dev/null --max-time 20 "$1"; }
 
 # once NAME COMMAND...: COMMAND has a lasting effect in $DATA and need not be repeated.
 once() {

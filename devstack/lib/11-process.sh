@@ -71,8 +71,11 @@ recorded() {
   return 0
 }
 
-# exclusive: one changing command at a time; the lock ends with this process.
+# exclusive: one changing command at a time; the lock ends with this process. A command
+# that we call ourselves works under our lock.
 exclusive() {
+  [[ -z ${NOVA_LITE_CLOUD_LOCKED:-} ]] || return 0
+  export NOVA_LITE_CLOUD_LOCKED=yes
   mkdir -p "$STATE"
   exec 9>"$STATE/.lock"
   flock --nonblock 9 && return 0

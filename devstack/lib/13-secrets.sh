@@ -1,15 +1,15 @@
 # Passwords: random per installation, in one file that only root reads.
 # shellcheck shell=bash disable=SC2034
 
-STEP_TITLE[secrets]="passwords"
-STEP_REMEDY[secrets]="is $STATE writable?"
+describe_step secrets "passwords" \
+  "is $STATE writable?"
 
 random_hex() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 step_secrets() {
   [[ -s $ETC/secrets ]] && return 0
   local name
-  mkdir -p -m 700 "$ETC"
+  install -d -m 700 "$ETC"
   (
     umask 077
     for name in ADMIN_PASSWORD DEMO_PASSWORD SERVICE_PASSWORD DATABASE_PASSWORD RABBIT_PASSWORD METADATA_SECRET; do

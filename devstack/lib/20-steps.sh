@@ -9,6 +9,7 @@ UP_STEPS=(preflight packages secrets python agent_venv base images accel keyston
 command_step() {
   local name=${1:?which step?}
   declare -F "step_$name" >/dev/null || die "no such step: $name"
+  exclusive
   prepare_state
   case $name in
     preflight | packages | secrets | python | agent_venv | images | debian_image | accel) ;;

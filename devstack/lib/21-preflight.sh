@@ -1,8 +1,8 @@
 # Can this machine carry the cloud at all?
 # shellcheck shell=bash
 
-STEP_TITLE[preflight]="preflight"
-STEP_REMEDY[preflight]="the machine must be a Debian 12/13 or Ubuntu 24.04 on x86_64 with 6 GB of memory and 8 GB of disk"
+describe_step preflight "preflight" \
+  "the machine must be a Debian 12/13 or Ubuntu 24.04 on x86_64 with 6 GB of memory and 8 GB of disk"
 
 step_preflight() {
   [[ $(uname -m) == x86_64 ]] || die "this is $(uname -m): the guest images are made for x86_64"

@@ -1,8 +1,8 @@
 # Debian packages. "a|b": the first that this release has; "?a": only if this release has it.
 # shellcheck shell=bash
 
-STEP_TITLE[packages]="Debian packages"
-STEP_REMEDY[packages]="run 'apt-get update'; behind a proxy set http_proxy in /etc/apt/apt.conf.d; another apt at work holds the lock"
+describe_step packages "Debian packages" \
+  "run 'apt-get update'; behind a proxy set http_proxy in /etc/apt/apt.conf.d; another apt at work holds the lock"
 
 PACKAGES="
   ca-certificates curl iproute2 iputils-ping procps psmisc util-linux openssl
@@ -29,6 +29,7 @@ install_packages() {
   apt-get update --quiet=2
   # Alternatives may resolve differently with a fresh index.
   mapfile -t missing < <(missing_packages "$1")
+  ((${#missing[@]})) || return 0
   before=$(installed_packages)
   forbid_autostart
   # --no-install-recommends keeps NetworkManager-sized surprises out.
@@ -39,27 +40,35 @@ install_packages() {
   result "${#missing[@]} installed"
 }
 
-package_installed() { dpkg-query --show --showformat '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
-package_known() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
-
+# One question to dpkg and one to apt for all packages: each takes a good part of a second.
 missing_packages() {
-  local wish package
+  local wish package packages installed available
+  packages=$(tr '|?' '  ' <<<"$1")
+  # shellcheck disable=SC2086  # a list of words
+  installed=$(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' $packages 2>/dev/null |
+    sed -n 's/^installed //p' || true)
+  # shellcheck disable=SC2086
+  available=$(apt-cache policy $packages 2>/dev/null |
+    awk '/^[^ ]/ {sub(":$", ""); name = $0} $1 == "Candidate:" && $2 != "(none)" {print name}' || true)
   for wish in $1; do
-    case $wish in
-      \?*) package=${wish#\?}; package_known "$package" || continue ;;
-      *\|*) package=$(first_known "${wish//|/ }") ;;
-      *) package=$wish ;;
-    esac
-    package_installed "$package" || echo "$package"
+    package=$(choose_package "$wish" "$available")
+    if [[ -n $package ]] && ! grep --quiet --line-regexp --fixed-strings "$package" <<<"$installed"; then
+      echo "$package"
+    fi
   done
 }
 
-first_known() {
-  local package
-  for package in $1; do
-    package_known "$package" && { echo "$package"; return; }
+# What a wish means on this release; nothing if it is optional and unknown here.
+choose_package() {
+  local wish=$1 available=$2 package
+  for package in $(tr '|?' '  ' <<<"$wish"); do
+    if grep --quiet --line-regexp --fixed-strings "$package" <<<"$available"; then
+      echo "$package"
+      return
+    fi
   done
-  echo "${1%% *}"
+  # Not known (yet): apt will say so in its own words.
+  [[ $wish == \?* ]] || echo "${wish%%|*}"
 }
 
 installed_packages() { dpkg-query --show --showformat '${Package}\n' | sort; }

@@ -1,10 +1,10 @@
 # Two virtual environments from PyPI: the control plane (with stock nova-compute), and nova_lite.
 # shellcheck shell=bash
 
-STEP_TITLE[python]="OpenStack from PyPI"
-STEP_REMEDY[python]="is pypi.org reachable? A failing build of libvirt-python or uwsgi wants python3-dev, gcc, libvirt-dev"
-STEP_TITLE[agent_venv]="nova_lite from this repository"
-STEP_REMEDY[agent_venv]="try: $UV_VENV/bin/uv pip install --python $AGENT_VENV -e $REPO"
+describe_step python "OpenStack from PyPI" \
+  "is pypi.org reachable? A failing build of libvirt-python or uwsgi wants python3-dev, gcc, libvirt-dev"
+describe_step agent_venv "nova_lite from this repository" \
+  "try: $UV_VENV/bin/uv pip install --python $AGENT_VENV -e $REPO"
 
 UV_VERSION=0.13.8
 

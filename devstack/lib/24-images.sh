@@ -1,10 +1,10 @@
 # Guest images, built from packages of the distribution.
 # shellcheck shell=bash
 
-STEP_TITLE[images]="guest images"
-STEP_REMEDY[images]="the kernel packages come with apt-get download: is the package index fresh (apt-get update)?"
-STEP_TITLE[debian_image]="Debian guest image"
-STEP_REMEDY[debian_image]="needs deb.debian.org, or DEBIAN_MIRROR=... in the environment"
+describe_step images "guest images" \
+  "the kernel packages come with apt-get download: is the package index fresh (apt-get update)?"
+describe_step debian_image "Debian guest image" \
+  "needs deb.debian.org, or DEBIAN_MIRROR=... in the environment"
 
 step_images() {
   image_current tiny.qcow2 "$DEVSTACK/images/build-tiny" "$DEVSTACK"/images/tiny/* && return 0

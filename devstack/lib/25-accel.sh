@@ -2,8 +2,8 @@
 # So a real kernel has to speak under it.
 # shellcheck shell=bash
 
-STEP_TITLE[accel]="does KVM run a guest?"
-STEP_REMEDY[accel]="skip the question: VIRT_TYPE=qemu $CLOUD up"
+describe_step accel "does KVM run a guest?" \
+  "skip the question: VIRT_TYPE=qemu $CLOUD up"
 
 KVM_PROBE_SECONDS=${KVM_PROBE_SECONDS:-8}
 

@@ -1,8 +1,8 @@
 # MariaDB, RabbitMQ, memcached: the distribution's programs, our own instances on 127.0.0.1.
 # shellcheck shell=bash
 
-STEP_TITLE[base]="MariaDB, RabbitMQ, memcached"
-STEP_REMEDY[base]="is another MariaDB, RabbitMQ or memcached running? Stop it: ours need ports $MYSQL_PORT, $RABBIT_PORT, $MEMCACHED_PORT"
+describe_step base "MariaDB, RabbitMQ, memcached" \
+  "is another MariaDB, RabbitMQ or memcached running? Stop it: ours need ports $MYSQL_PORT, $RABBIT_PORT, $MEMCACHED_PORT"
 
 DATABASES="keystone placement glance nova_api nova_cell0 nova_cell1 neutron"
 

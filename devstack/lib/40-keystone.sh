@@ -1,8 +1,8 @@
 # Keystone, the users and the catalogue.
 # shellcheck shell=bash
 
-STEP_TITLE[keystone]="Keystone"
-STEP_REMEDY[keystone]="see $LOG/keystone.log; a half-made database is dropped by '$CLOUD down --wipe'"
+describe_step keystone "Keystone" \
+  "see $LOG/keystone.log; a half-made database is dropped by '$CLOUD down --wipe'"
 
 step_keystone() {
   render keystone.conf "$ETC/keystone/keystone.conf"

@@ -1,8 +1,8 @@
 # Placement.
 # shellcheck shell=bash
 
-STEP_TITLE[placement]="Placement"
-STEP_REMEDY[placement]="see $LOG/placement.log"
+describe_step placement "Placement" \
+  "see $LOG/placement.log"
 
 step_placement() {
   render placement.conf "$ETC/placement/placement.conf"

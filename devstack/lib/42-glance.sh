@@ -1,8 +1,8 @@
 # Glance, with images as files.
 # shellcheck shell=bash
 
-STEP_TITLE[glance]="Glance"
-STEP_REMEDY[glance]="see $LOG/glance.log"
+describe_step glance "Glance" \
+  "see $LOG/glance.log"
 
 step_glance() {
   mkdir -p "$DATA"/glance/{images,staging,tasks}

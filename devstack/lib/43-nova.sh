@@ -1,8 +1,8 @@
 # Nova's control plane: API, metadata, conductor, scheduler, noVNC proxy; cell0 and cell1.
 # shellcheck shell=bash
 
-STEP_TITLE[nova]="Nova control plane"
-STEP_REMEDY[nova]="see $LOG/nova-*.log and $LOG/nova-api.out"
+describe_step nova "Nova control plane" \
+  "see $LOG/nova-*.log and $LOG/nova-api.out"
 
 step_nova() {
   mkdir -p "$DATA/nova"

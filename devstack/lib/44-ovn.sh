@@ -1,8 +1,8 @@
 # OVN's central part: northbound and southbound database, northd.
 # shellcheck shell=bash
 
-STEP_TITLE[ovn]="OVN central"
-STEP_REMEDY[ovn]="is a packaged OVN running (systemctl stop ovn-central)? See $LOG/ovn-*.log"
+describe_step ovn "OVN central" \
+  "is a packaged OVN running (systemctl stop ovn-central)? See $LOG/ovn-*.log"
 
 step_ovn() {
   mkdir -p "$DATA/ovn" "$RUN/ovn"

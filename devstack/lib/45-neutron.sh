@@ -1,8 +1,8 @@
 # Neutron with ML2/OVN.
 # shellcheck shell=bash
 
-STEP_TITLE[neutron]="Neutron"
-STEP_REMEDY[neutron]="see $LOG/neutron-*.log and $LOG/neutron-api.out"
+describe_step neutron "Neutron" \
+  "see $LOG/neutron-*.log and $LOG/neutron-api.out"
 
 step_neutron() {
   local configuration

@@ -3,8 +3,8 @@
 # Killing its pid 1 is pulling its plug.
 # shellcheck shell=bash
 
-STEP_TITLE[nodes]="compute hosts: $NODES"
-STEP_REMEDY[nodes]="see $LOG/NODE-*.log and $LOG/node-NODE.out; namespaces, veth, bridge and tun must be in the kernel"
+describe_step nodes "compute hosts: $NODES" \
+  "see $LOG/NODE-*.log and $LOG/node-NODE.out; namespaces, veth, bridge and tun must be in the kernel"
 
 step_nodes() {
   local node starting=()

@@ -1,8 +1,8 @@
 # The compute agent of each host: nova_lite or stock nova-compute, on the same nova.conf.
 # shellcheck shell=bash
 
-STEP_TITLE[agents]="compute agents"
-STEP_REMEDY[agents]="see $LOG/NODE-agent.log and .out; to go on with the stock agent: $CLOUD agent NODE nova-compute"
+describe_step agents "compute agents" \
+  "see $LOG/NODE-agent.log and .out; to go on with the stock agent: $CLOUD agent NODE nova-compute"
 
 step_agents() {
   local node
@@ -10,8 +10,10 @@ step_agents() {
     agent_start "$node" "$(agent_wanted "$node")"
   done
   result "$(for node in $NODES; do echo "$node=$(cat "$HOSTS/$node/agent")"; done | xargs)"
+  # A wrong configuration shows within seconds.
+  sleep 2
   for node in $NODES; do
-    [[ $(cat "$HOSTS/$node/agent") == none ]] || agent_stays "$node"
+    [[ $(cat "$HOSTS/$node/agent") == none ]] || agent_runs "$node"
   done
 }
 
@@ -29,14 +31,14 @@ agent_wanted() {
 }
 
 agent_start() {
-  local node=$1 kind=$2 program venv
+  local node=$1 kind=$2 program environment
   case $kind in
-    nova-lite) venv=$AGENT_VENV program=nova-lite-compute ;;
-    nova-compute) venv=$VENV program=nova-compute ;;
+    nova-lite) environment=$AGENT_VENV program=nova-lite-compute ;;
+    nova-compute) environment=$VENV program=nova-compute ;;
     none) echo none >"$HOSTS/$node/agent"; return 0 ;;
     *) die "agent: nova-lite, nova-compute or none, not '$kind'" ;;
   esac
-  [[ -x $venv/bin/$program ]] || die "$venv/bin/$program is missing: run '$CLOUD step agent_venv'"
+  [[ -x $environment/bin/$program ]] || die "$environment/bin/$program is missing: run '$CLOUD step agent_venv'"
   if alive "$node-agent" && [[ $(cat "$HOSTS/$node/agent") != "$kind" ]]; then
     agent_stop "$node"
   fi
@@ -44,21 +46,14 @@ agent_start() {
   alive "$node-agent" && return 0
   agent_configuration "$node"
   # Its own environment first in PATH: nova.conf names privsep-helper without a path.
-  spawn_in_node "$node" agent env PATH="$venv/bin:$PATH" "$venv/bin/$program" \
+  spawn_in_node "$node" agent env PATH="$environment/bin:$PATH" "$environment/bin/$program" \
     --config-file "$ETC/$node/nova.conf" --config-file "$ETC/$node/nova.local.conf"
 }
 
 # Servers keep running: their QEMU processes are children of the host, not of the agent.
 agent_stop() { stop "$1-agent" 30; }
 
-# A wrong configuration shows within seconds.
-agent_stays() {
-  local deadline=$((SECONDS + 3))
-  while ((SECONDS < deadline)); do
-    alive "$1-agent" || { show_log_tail "$1-agent"; die "the agent of $1 ended"; }
-    sleep 0.2
-  done
-}
+agent_runs() { alive "$1-agent" || { show_log_tail "$1-agent"; die "the agent of $1 ended by itself"; }; }
 
 # nova.conf is rendered anew; nova.local.conf is the user's and never overwritten.
 agent_configuration() {
@@ -87,7 +82,10 @@ command_agent() {
     nova-lite) "$CLOUD" step agent_venv ;;
   esac
   agent_start "$node" "$kind"
-  [[ $kind == none ]] || agent_stays "$node"
+  if [[ $kind != none ]]; then
+    sleep 2
+    agent_runs "$node"
+  fi
   agent_list
 }
 

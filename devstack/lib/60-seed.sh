@@ -1,12 +1,13 @@
 # What a user finds in the cloud: flavors, networks, images, quotas, key pair.
 # shellcheck shell=bash
 
-STEP_TITLE[seed]="flavors, networks, images"
-STEP_REMEDY[seed]="the API that refused is named in the log; its own log is in $LOG"
+describe_step seed "flavors, networks, images" \
+  "the API that refused is named in the log; its own log is in $LOG"
 
 step_seed() {
   make_key "$KEYS/guest"
   seed cloud
+  # shellcheck disable=SC2046  # one argument per node
   seed wait-for-hosts $(active_nodes)
 }
 

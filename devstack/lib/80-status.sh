@@ -2,12 +2,18 @@
 # shellcheck shell=bash
 
 # MiB of a process and its descendants (shared pages counted for each).
-resident() { descendants "$1" | xargs -I{} awk '/^VmRSS/ {print $2}' /proc/{}/status 2>/dev/null | awk '{sum += $1} END {print int(sum / 1024)}'; }
+resident() {
+  local pid
+  for pid in $(descendants "$1"); do
+    cat "/proc/$pid/status" 2>/dev/null || true
+  done | awk '/^VmRSS/ {sum += $2} END {print int(sum / 1024)}'
+}
 
 descendants() {
-  local child
+  local child children
   echo "$1"
-  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do descendants "$child"; done
+  children=$(cat /proc/"$1"/task/*/children 2>/dev/null) || true
+  for child in $children; do descendants "$child"; done
 }
 
 command_status() {
