@@ -1,0 +1,168 @@
+"""Messages, good and bad, end in the right place."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from nova_lite.errors import ConsoleNotAvailable, JournalError, MalformedMessage
+from nova_lite.rpc.dispatch import Dispatcher, Route, Unsupported
+from nova_lite.wire import exceptions
+from nova_lite.wire.objects import WireObject
+
+INSTANCE = WireObject.new("Instance", "2.8", uuid="s1").primitive
+
+
+class Message:
+    """An incoming message as oslo.messaging hands it over."""
+
+    def __init__(self, method, args=None, *, version="6.0", namespace=None, call=True):
+        self.message = {"method": method, "args": args or {}, "version": version}
+        if namespace:
+            self.message["namespace"] = namespace
+        self.ctxt = {"request_id": "req-1"}
+        self.msg_id = "m1" if call else None
+        self.client_timeout = None
+        self.acknowledged = 0
+
+    def acknowledge(self):
+        self.acknowledged += 1
+
+
+class FakeEngine:
+    def __init__(self):
+        self.accepted, self.started, self.error = [], [], None
+        self.message = None
+
+    def accept(self, verb, context, uuid, arguments):
+        if self.error:
+            raise self.error
+        assert self.message is None or not self.message.acknowledged
+        self.accepted.append((verb, uuid))
+        return verb
+
+    def start(self, entry):
+        self.started.append(entry)
+
+
+def fail(context, **arguments):
+    raise ConsoleNotAvailable("no console")
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine()
+
+
+@pytest.fixture
+def reports():
+    return []
+
+
+@pytest.fixture
+def dispatcher(engine, reports):
+    routes = {
+        "stop_instance": Route(("instance",), operation="stop_instance"),
+        "get_host_uptime": Route(handler=lambda context: "up"),
+        "get_console_output": Route(handler=fail),
+        "pause_instance": Route(),
+    }
+    base = {"ping": Route(handler=lambda context, arg: arg)}
+    return Dispatcher(
+        routes,
+        base,
+        engine,
+        lambda context, instance, method, failure: reports.append((instance["uuid"], failure)),
+        lambda message: contextlib.nullcontext(),
+    )
+
+
+def test_an_operation_is_promised_before_the_message_is_acknowledged(dispatcher, engine):
+    """A process killed in between gets the message again instead of losing it."""
+    message = engine.message = Message("stop_instance", {"instance": INSTANCE}, call=False)
+
+    dispatcher.dispatch(message)
+
+    assert engine.accepted == [("stop_instance", "s1")]
+    assert engine.started == ["stop_instance"]
+    assert message.acknowledged == 1
+
+
+def test_a_call_is_answered(dispatcher):
+    """Handlers' results are the reply; baseapi is its own namespace."""
+    assert dispatcher.dispatch(Message("get_host_uptime")) == "up"
+    assert dispatcher.dispatch(Message("ping", {"arg": 1}, namespace="baseapi")) == 1
+
+
+def test_a_future_minor_version_is_taken(dispatcher):
+    """6.x of a later release only adds arguments."""
+    assert dispatcher.dispatch(Message("get_host_uptime", version="6.17")) == "up"
+
+
+@pytest.mark.parametrize(
+    ("message", "match"),
+    [
+        (Message("get_host_uptime", version="5.13"), r"upgrade_levels"),
+        (Message("get_host_uptime", namespace="cells"), "unknown RPC namespace 'cells'"),
+        (Message("make_coffee"), "unknown RPC method 'make_coffee'"),
+        (Message("stop_instance", {}), "lacks its argument 'instance'"),
+        (Message("stop_instance", {"instance": "s1"}), "is a str, not a WireObject"),
+        (Message("get_host_uptime", {"wrong": 1}), "wrong arguments"),
+    ],
+)
+def test_malformed_messages_are_refused_by_name(dispatcher, message, match):
+    """The caller gets an error that names what is wrong, and the broker is rid of the message."""
+    with pytest.raises(MalformedMessage, match=match):
+        dispatcher.dispatch(message)
+
+    assert message.acknowledged == 1
+
+
+def test_a_method_that_is_not_there_yet_answers_not_implemented(dispatcher):
+    """The API turns NotImplementedError into HTTP 501."""
+    with pytest.raises(Unsupported) as caught:
+        dispatcher.dispatch(Message("pause_instance", {"instance": INSTANCE}))
+
+    sent = exceptions.outgoing(caught.value)
+    assert (type(sent).__module__, type(sent).__name__) == ("builtins", "NotImplementedError")
+
+
+def test_a_refused_cast_is_told_to_the_user(dispatcher, reports):
+    """Nobody waits for a cast: fault and action event say why."""
+    with pytest.raises(Unsupported):
+        dispatcher.dispatch(Message("pause_instance", {"instance": INSTANCE}, call=False))
+
+    ((uuid, failure),) = reports
+    assert (uuid, failure.code) == ("s1", 501)
+    assert "pause_instance" in failure.message
+
+
+def test_a_full_disk_refuses_the_operation_aloud(dispatcher, engine, reports):
+    """What cannot be journalled is not begun, and the user is told."""
+    engine.error = JournalError("cannot write the journal /x: no space")
+    message = Message("stop_instance", {"instance": INSTANCE}, call=False)
+
+    with pytest.raises(JournalError):
+        dispatcher.dispatch(message)
+
+    assert (message.acknowledged, engine.started) == (1, [])
+    assert reports[0][1].message.startswith("cannot write the journal")
+
+
+def test_errors_leave_under_names_that_nova_api_knows(dispatcher):
+    """Any other module than nova.exception would be HTTP 500."""
+    with pytest.raises(ConsoleNotAvailable) as caught:
+        dispatcher.dispatch(Message("get_console_output"))
+
+    sent = exceptions.outgoing(caught.value)
+    assert (type(sent).__module__, type(sent).__name__) == ("nova.exception", "ConsoleNotAvailable")
+    assert sent.kwargs == {"code": 404}
+
+
+def test_a_surprise_tells_no_secret():
+    """The text of an unexpected exception stays in the log."""
+    sent = exceptions.outgoing(RuntimeError("password=hunter2"))
+
+    assert "hunter2" not in str(sent)
+    assert type(sent).__name__ == "NovaException"
