@@ -184,7 +184,7 @@ def _convert(download: Path, path: Path, kind: str, image_id: str) -> None:
         try:
             qemu_img.convert(download, part, kind, "raw")
         except qemu_img.process.ToolFailed as exc:
-            if exc.no_space or exc.code is None:
+            if exc.no_space or exc.status is None:
                 raise
             reason = f"it cannot be converted from {kind} to raw: {exc.stderr[:200]}"
             raise ImageUnacceptable(f"Image {image_id} is unacceptable: {reason}") from exc

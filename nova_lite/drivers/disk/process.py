@@ -36,22 +36,22 @@ class Limits:
 
 
 class ToolFailed(DiskError):
-    """A program failed; ``code`` is its exit status, negative for a signal, None for a timeout."""
+    """A program failed; ``status`` is its exit status, negative for a signal, None for a timeout."""
 
-    def __init__(self, message: str, code: int | None, stderr: str) -> None:
+    def __init__(self, message: str, status: int | None, stderr: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.status = status
         self.stderr = stderr
 
     @property
     def no_space(self) -> bool:
         """Whether the program gave up for a full file system, a quota or a file size limit."""
-        return self.code == -signal.SIGXFSZ or any(text in self.stderr for text in _NO_SPACE)
+        return self.status == -signal.SIGXFSZ or any(text in self.stderr for text in _NO_SPACE)
 
     @property
     def over_limit(self) -> bool:
         """Whether the program was killed, as the kernel does when it exceeds its CPU limit."""
-        return self.code in (-signal.SIGKILL, -signal.SIGXCPU, 128 + 9, 128 + 24)
+        return self.status in (-signal.SIGKILL, -signal.SIGXCPU, 128 + 9, 128 + 24)
 
 
 def run(

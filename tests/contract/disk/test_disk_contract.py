@@ -16,7 +16,7 @@ from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
 from nova_lite.errors import DiskError, DiskFull, FlavorDiskTooSmall
 
 MIB = 1024**2
-GIB = 1024**3
+GIB = 1024 * MIB
 
 
 @pytest.fixture(params=["qcow2", "raw"])
@@ -63,11 +63,11 @@ def leftovers(directory: Path) -> list[str]:
 
 def test_root_disk_has_the_flavors_size_and_the_images_bytes(backend, directory, base, tmp_path):
     """A root disk is as large as the flavor says and starts with the image."""
-    path = backend.create(directory, LocalDisk("disk", GIB, base=base))
+    path = backend.create(directory, LocalDisk("disk", 64 * MIB, base=base))
 
     assert path == directory / "disk" == backend.path(directory, "disk")
     assert backend.exists(directory, "disk")
-    assert info(backend, path)["virtual-size"] == GIB
+    assert info(backend, path)["virtual-size"] == 64 * MIB
     assert content(backend, path, tmp_path)[:11] == b"hello guest"
     assert leftovers(directory) == []
 
