@@ -1,0 +1,249 @@
+"""Everything plugged into the guest except disks: graphics, network, consoles and small devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nova_lite.errors import InvalidGuestConfig, UnsupportedByHost
+from nova_lite.guest.machine import X86, Machine
+from nova_lite.guest.policy import HostPolicy
+from nova_lite.guest.properties import Properties
+from nova_lite.model.domain import GraphicsSpec, NicSpec
+from nova_lite.model.host import Capabilities
+from nova_lite.model.server import Server
+
+EMULATED_NICS = ("lan9118",)  # models that only emulated boards have
+VIRTIO_IOMMU_LIBVIRT = 8_003_000
+
+
+def graphics(policy: HostPolicy) -> tuple[GraphicsSpec, ...]:
+    return (GraphicsSpec("vnc", policy.vnc_listen),) if policy.vnc_listen else ()
+
+
+def video_model(properties: Properties, machine: Machine) -> str:
+    """The image's video model or the architecture's usual one."""
+    wish = properties.image("hw_video_model")
+    if wish:
+        return str(wish)
+    return "vga" if machine.arch in ("ppc", "ppc64", "ppc64le") else "virtio"
+
+
+def video_ram_mb(properties: Properties) -> int | None:
+    """hw_video_ram, up to what the flavor allows with hw_video:ram_max_mb.
+
+    :raises InvalidGuestConfig: more than that
+    """
+    wanted, limit = properties.image("hw_video_ram") or 0, properties.spec("hw_video:ram_max_mb")
+    if wanted > (limit or 0):
+        raise InvalidGuestConfig(
+            f"image property hw_video_ram = {wanted} MiB is more than the flavor allows with "
+            f"hw_video:ram_max_mb ({limit or 0} MiB)"
+        )
+    return wanted or None
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """``model`` is tablet, ``bus`` usb or virtio."""
+
+    model: str
+    bus: str
+
+
+def pointer(properties: Properties, policy: HostPolicy) -> Pointer | None:
+    """hw_input_bus, hw_pointer_model or [DEFAULT] pointer_model, in this order."""
+    bus = properties.image("hw_input_bus")
+    if bus:
+        return Pointer("tablet", bus)
+    if properties.image("hw_pointer_model") or policy.pointer_model == "usbtablet":
+        return Pointer("tablet", "usb")
+    return None
+
+
+def inputs(
+    properties: Properties, policy: HostPolicy, machine: Machine
+) -> tuple[tuple[str, str], ...]:
+    """Input devices as (type, bus); only guests with graphics have any."""
+    if not policy.vnc_listen:
+        return ()
+    result = []
+    mouse = pointer(properties, policy)
+    if mouse:
+        result.append((mouse.model, mouse.bus))
+    # ARM boards have no keyboard of their own; x86 has PS/2.
+    bus = properties.image("hw_input_bus") or ("usb" if machine.arch == "aarch64" else None)
+    if bus:
+        result.append(("keyboard", bus))
+    return tuple(result)
+
+
+def usb_controller(
+    properties: Properties, machine: Machine, *, needed: bool
+) -> tuple[str | None, int]:
+    """(USB controller model, redirected ports); no controller unless something hangs on it.
+
+    :raises InvalidGuestConfig: redirected ports but no controller
+    """
+    model, ports = properties.agreed("usb_model"), properties.agreed("redirected_usb_ports") or 0
+    needed = needed or machine.arch == "ppc64le"
+    if needed or machine.arch.startswith("ppc"):
+        return None if model == "none" else model, ports
+    if ports and model in (None, "none"):
+        raise InvalidGuestConfig("hw:redirected_usb_ports needs a USB controller; set hw:usb_model")
+    return model or "none", ports
+
+
+def rng(properties: Properties, policy: HostPolicy) -> tuple[str | None, tuple[int, int] | None]:
+    """(host device, (bytes, period in ms)) of the random number device."""
+    properties.image("hw_rng_model")
+    if properties.spec("hw_rng:allowed") is False or not policy.rng_device:
+        return None, None
+    rate, period = properties.spec("hw_rng:rate_bytes"), properties.spec("hw_rng:rate_period")
+    return policy.rng_device, (rate, period or 0) if rate else None
+
+
+def watchdog(properties: Properties) -> str | None:
+    """Action of the watchdog; the image's word counts before the flavor's."""
+    action = properties.image("hw_watchdog_action") or properties.spec("hw:watchdog_action")
+    return None if action in (None, "disabled") else str(action)
+
+
+def serial_ports(properties: Properties) -> int:
+    """How many serial ports; an image may not ask for more than the flavor gives.
+
+    :raises InvalidGuestConfig: it does, or there are more than QEMU's four less the console log's
+    """
+    flavor = properties.spec("hw:serial_port_count")
+    image = properties.image("hw_serial_port_count")
+    if flavor and image and image > flavor:
+        raise InvalidGuestConfig(
+            f"image property hw_serial_port_count = {image} is more than the flavor's "
+            f"hw:serial_port_count = {flavor}"
+        )
+    count = image or flavor or 1
+    if count > 3:
+        raise InvalidGuestConfig(f"hw:serial_port_count = {count}: at most 3 are possible")
+    return count
+
+
+def hide_hypervisor(properties: Properties) -> bool:
+    return bool(
+        properties.spec("hide_hypervisor_id")
+        or properties.spec("hw:hide_hypervisor_id")
+        or properties.image("img_hide_hypervisor_id")
+    )
+
+
+def viommu_model(properties: Properties, machine: Machine, libvirt_version: int) -> str | None:
+    """Model of the virtual IOMMU, which q35 and ARM's virt machine can have.
+
+    :raises InvalidGuestConfig: another machine type or architecture
+    """
+    model = properties.spec("hw:viommu_model") or properties.image("hw_viommu_model")
+    if not model:
+        return None
+    fits = machine.is_q35 if machine.arch in X86 else (
+        machine.arch == "aarch64" and "virt" in (machine.machine or "virt")
+    )  # fmt: skip
+    if not fits:
+        raise InvalidGuestConfig(
+            f"hw:viommu_model = {model} needs hw_machine_type q35 (x86) or virt (aarch64), not "
+            f"{machine.machine} on {machine.arch}"
+        )
+    if model != "auto":
+        return str(model)
+    if libvirt_version >= VIRTIO_IOMMU_LIBVIRT:
+        return "virtio"
+    return "intel" if machine.is_q35 else "smmuv3"
+
+
+def refuse_tpm(properties: Properties) -> None:
+    """Emulated TPMs keep their state under a key from the key manager, which is not supported yet.
+
+    :raises InvalidGuestConfig: version and model do not go together
+    :raises UnsupportedByHost: a valid TPM is asked for
+    """
+    version, model = properties.agreed("tpm_version"), properties.agreed("tpm_model")
+    if version is None:
+        return
+    if model == "tpm-crb" and version != "2.0":
+        raise InvalidGuestConfig("hw:tpm_model = tpm-crb needs hw:tpm_version = 2.0")
+    raise UnsupportedByHost(
+        f"hw:tpm_version = {version}: this host has no key manager for emulated TPMs"
+    )
+
+
+def require_trait(capabilities: Capabilities, prefix: str, model: str | None, what: str) -> None:
+    """Refuse a device model that the hypervisor does not report.
+
+    Only families of which the driver reports any member are judged.
+
+    :raises UnsupportedByHost: the model is not among them
+    """
+    family = {t for t in capabilities.traits if t.startswith(prefix)}
+    trait = prefix + (model or "").upper().replace("-", "_")
+    if model and family and trait not in family:
+        offered = ", ".join(sorted(t.removeprefix(prefix).lower() for t in family))
+        raise UnsupportedByHost(f"{what} = {model} is not available here; offered are {offered}")
+
+
+# --- network ----------------------------------------------------------------------------------
+def nic_model(server: Server, policy: HostPolicy) -> str | None:
+    """The model to ask of a VIF driver: the image's, else virtio, None for the hypervisor's choice.
+
+    :raises InvalidGuestConfig: hw_vif_model is unknown
+    """
+    model = Properties(server).image("hw_vif_model")
+    if model in EMULATED_NICS and policy.virt_type == "kvm":
+        raise InvalidGuestConfig(f"image property hw_vif_model = {model} is not possible with kvm")
+    return model or ("virtio" if policy.virtio_nics else None)
+
+
+def nic_queues(server: Server, policy: HostPolicy, kernel: tuple[int, ...] = (4,)) -> int | None:
+    """Queue pairs of each NIC, None for one without multiqueue.
+
+    :param kernel: version of the host's kernel, which bounds the queues of a tap device
+    :raises InvalidGuestConfig: flavor and image contradict each other
+    """
+    if server.flavor.vcpus < 2 or not Properties(server).agreed("vif_multiqueue_enabled"):
+        return None
+    if policy.virt_type != "kvm":
+        return None  # emulated guests have no vhost to serve the queues
+    limit = policy.max_queues or {2: 1, 3: 8}.get(kernel[0], 256)
+    return min(server.flavor.vcpus, limit)
+
+
+def finish_nic(nic: NicSpec, properties: Properties, policy: HostPolicy) -> NicSpec:
+    """A NIC as its VIF driver described it, with what flavor, image and nova.conf say."""
+    if nic.plug == "hostdev":
+        return nic
+    changes: dict[str, Any] = {}
+    if nic.model == "virtio":
+        changes = {"packed": bool(properties.agreed("virtio_packed_ring"))}
+        if policy.virt_type == "qemu":
+            # libvirt would turn on vhost, which only KVM guests can use.
+            changes |= {"driver": nic.driver or "qemu", "queues": None}
+        elif nic.queues or policy.rx_queue_size:
+            changes |= {"driver": nic.driver or "vhost"}
+        if policy.virt_type == "kvm" and nic.plug != "vhostuser":
+            changes |= {"rx_queue_size": nic.rx_queue_size or policy.rx_queue_size}
+    if nic.plug == "vhostuser":
+        changes |= {
+            "rx_queue_size": nic.rx_queue_size or policy.rx_queue_size,
+            "tx_queue_size": nic.tx_queue_size or policy.tx_queue_size,
+        }
+    elif not nic.bandwidth:
+        changes |= {"bandwidth": bandwidth(properties)}
+    return replace(nic, **changes)
+
+
+def bandwidth(properties: Properties) -> dict[str, dict[str, int]]:
+    """``quota:vif_*`` extra specs as libvirt's inbound/outbound values (KiB/s, KiB)."""
+    result: dict[str, dict[str, int]] = {}
+    for way in ("inbound", "outbound"):
+        for what in ("average", "peak", "burst"):
+            value = properties.spec(f"quota:vif_{way}_{what}")
+            if value is not None:
+                result.setdefault(way, {})[what] = value
+    return result
