@@ -31,7 +31,10 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Network:
-    """A network; ``mtu`` in bytes, ``bridge`` the host bridge its ports hang on."""
+    """A network; ``mtu`` in bytes, ``bridge`` the host bridge its ports hang on.
+
+    ``meta`` keeps what a stored network had beyond these fields, so that it is written back.
+    """
 
     id: str
     label: str = ""
@@ -42,6 +45,7 @@ class Network:
     tunneled: bool = False
     injected: bool = False
     subnets: tuple[Subnet, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Vif:
 
     ``vif_type``/``details``/``vnic_type``/``profile`` are Neutron's ``binding:*``. ``preserve`` is
     true for a port that existed before the server: it is unbound, not deleted, with the server.
-    ``active`` false means a network-vif-plugged event is still to come.
+    ``active`` false means a network-vif-plugged event is still to come. ``tag`` and ``queues`` are
+    the server's own affair: Nova's network info does not hold them. ``meta`` as in Network.
     """
 
     id: str
@@ -66,3 +71,4 @@ class Vif:
     preserve: bool = False
     tag: str | None = None
     queues: int | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
