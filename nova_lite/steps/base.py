@@ -33,6 +33,7 @@ class Work:
     notes: Mapping[str, Any]
     note: Callable[..., None]
     cancelled: threading.Event = field(default_factory=threading.Event)
+    mappings: list[WireObject] | None = None
     _server: Server | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire.decode import utcnow
 
@@ -47,18 +48,19 @@ class RecordDisks(Step):
     name = "record_disks"
 
     def do(self) -> None:
-        plan = self.work.notes["disk_names"]
+        plan = guest.disk_plan(self.work)
         for mapping in self.work.arguments["block_device_mapping"].objects():
-            wanted = plan["mappings"].get(str(mapping.get("uuid")))
-            known = {field: mapping.get(field) for field in wanted or ()}
-            if wanted and wanted != known:
+            wanted = plan.bdm_updates.get(str(mapping.get("uuid")), {})
+            if any(mapping.get(field) != value for field, value in wanted.items()):
                 self.tools.block_devices.save(self.work.context, mapping, **wanted)
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
             expected_task_state=[TaskState.NETWORKING, TaskState.SPAWNING],
             task_state=TaskState.SPAWNING,
-            **plan["instance"],
+            root_device_name=plan.root_device_name,
+            default_ephemeral_device=plan.default_ephemeral_device,
+            default_swap_device=plan.default_swap_device,
         )
 
 
@@ -83,7 +85,7 @@ class ReportActive(Step):
             task_state=None,
             power_state=int(PowerState.RUNNING),
             launched_at=utcnow(),
-            config_drive="True" if self.work.notes.get("config_drive") else "",
+            config_drive="True" if guest.has_config_drive(self.work) else "",
             system_metadata=system_metadata,
         )
         self.tools.usage_changed()
