@@ -159,6 +159,44 @@ class SecurityGroupNotFound(NetworkRequestInvalid):
     nova_name, code = "SecurityGroupNotFound", 404
 
 
+class NetworkNotFound(NetworkRequestInvalid):
+    nova_name, code = "NetworkNotFound", 404
+
+
+class NetworkResourceNotFound(NetworkRequestInvalid):
+    """Something else in Neutron is not there, or the user may not see it."""
+
+    nova_name, code = "NotFound", 404
+
+
+class NoNetworkAvailable(NetworkRequestInvalid):
+    nova_name, code = "InterfaceAttachFailedNoNetwork", 400
+
+
+class AutoAllocationFailed(NetworkRequestInvalid):
+    nova_name, code = "UnableToAutoAllocateNetwork", 400
+
+
+class ExternalNetworkForbidden(NetworkRequestInvalid):
+    nova_name, code = "ExternalNetworkAttachForbidden", 403
+
+
+class SecurityGroupAmbiguous(NetworkRequestInvalid):
+    nova_name, code = "NoUniqueMatch", 409
+
+
+class SecurityGroupCannotBeApplied(NetworkRequestInvalid):
+    nova_name, code = "SecurityGroupCannotBeApplied", 400
+
+
+class PortNotUsableDns(NetworkRequestInvalid):
+    nova_name, code = "PortNotUsableDNS", 400
+
+
+class FixedIpInvalidOnHost(NetworkRequestInvalid):
+    nova_name, code = "FixedIpInvalidOnHost", 400
+
+
 class PortBindingFailed(NovaLiteError):
     """Neutron bound the port to no mechanism on this host."""
 
