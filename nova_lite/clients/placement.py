@@ -1,8 +1,9 @@
 """Placement: the provider of this host and the allocations of its servers, only the calls used.
 
 Microversions are fixed per call, so that answers keep their shape: 1.20 (POST returns the
-provider), 1.6 (traits), 1.26 (reserved may equal total), 1.28 (consumer generations). Every
-supported control plane has them. Reference: https://docs.openstack.org/api-ref/placement/
+provider), 1.6 (traits), 1.7 (PUT of a class), 1.26 (reserved may equal total), 1.28 (consumer
+generations). Every supported control plane has them.
+Reference: https://docs.openstack.org/api-ref/placement/
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ LOG = logging.getLogger(__name__)
 
 PROVIDERS = "1.20"
 TRAITS = "1.6"
+CLASSES = "1.7"
 INVENTORIES = "1.26"
 ALLOCATIONS = "1.28"
 
@@ -95,6 +97,10 @@ class Placement:
         answer = self._call("PUT", f"/resource_providers/{uuid}/inventories", INVENTORIES, body)
         return int(answer["resource_provider_generation"])
 
+    def create_resource_class(self, name: str) -> None:
+        """Make a CUSTOM_ resource class known; one that is known already stays."""
+        self._call("PUT", f"/resource_classes/{name}", CLASSES)
+
     # --- traits -------------------------------------------------------------------------------
     def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
         """(generation, trait names) of a provider; raises ProviderNotFound."""
@@ -167,9 +173,7 @@ class Placement:
     def provider_allocations(self, uuid: str) -> dict[str, dict[str, int]]:
         """Consumer uuid -> resources held from this provider; raises ProviderNotFound."""
         answer = self._call("GET", f"/resource_providers/{uuid}/allocations", ALLOCATIONS)
-        return {
-            consumer: dict(row["resources"]) for consumer, row in answer["allocations"].items()
-        }
+        return {consumer: dict(row["resources"]) for consumer, row in answer["allocations"].items()}
 
     # --- transport ----------------------------------------------------------------------------
     def _call(
