@@ -103,12 +103,15 @@ def host_state(
 
 @dataclass
 class _Known:
-    """What Placement has, as last read or written; ``at`` is monotonic seconds of the read."""
+    """What Placement has, as last read or written.
+
+    ``at`` is the time of the read in monotonic seconds, None when it is known to be outdated.
+    """
 
     generation: int
     inventories: dict[str, dict[str, Any]]
     traits: frozenset[str]
-    at: float
+    at: float | None
 
 
 class Provider:
@@ -174,7 +177,7 @@ class Provider:
 
     # --- reading ------------------------------------------------------------------------------
     def _fresh(self) -> bool:
-        if self._known is None:
+        if self._known is None or self._known.at is None:
             return False
         return not self._refresh_s or self._clock() - self._known.at < self._refresh_s
 
@@ -183,8 +186,12 @@ class Provider:
         for _ in range(ATTEMPTS):
             try:
                 return work()
-            except (GenerationConflict, ProviderNotFound) as conflict:
-                LOG.info("Reading provider %s again: %s", self._name, conflict)
+            except GenerationConflict:  # each allocation by the scheduler counts as a change, too
+                LOG.debug("Provider %s was changed by others, reading it again", self._name)
+                if self._known is not None:
+                    self._known.at = None
+            except ProviderNotFound:
+                LOG.warning("Provider %s is gone from Placement, making it again", self._name)
                 self._known = None
             except errors.NovaLiteError:
                 self._known = None  # whether the change was made is not known

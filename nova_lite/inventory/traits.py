@@ -6,7 +6,7 @@ stock nova-compute reports too: a host can change agents without stale traits on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NODE = "COMPUTE_NODE"
@@ -43,6 +43,10 @@ _SAME = (
 _X86: Mapping[str, tuple[str, ...]] = {**{name: (name.upper(),) for name in _SAME}, **_RENAMED}
 _X86_TRAITS = frozenset(f"HW_CPU_X86_{name}" for names in _X86.values() for name in names)
 
+# What emulated guests get when no CPU model is asked for: qemu64, as libvirt's cpu_map lists it,
+# as far as it has traits.
+_QEMU64 = frozenset({"mmx", "pni", "sse", "sse2", "svm"})
+
 # A trait below one of these says what this agent can do here: one no longer wanted goes.
 _OWN_PREFIXES = ("COMPUTE_", "HW_ARCH_")
 # COMPUTE_ traits that are set by others, on providers of other devices as a rule.
@@ -58,11 +62,36 @@ def own(trait: str) -> bool:
     return trait.startswith(_OWN_PREFIXES)
 
 
+def guest_cpu(
+    cpu: Mapping[str, Any], virt_type: str, cpu_mode: str | None, extra_flags: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The CPU that guests of this host see, as far as nova.conf decides it.
+
+    :param cpu: ``HostFacts.cpu``
+    :param virt_type: [libvirt]virt_type
+    :param cpu_mode: [libvirt]cpu_mode; None is host-model with kvm and none with qemu
+    :param extra_flags: [libvirt]cpu_model_extra_flags
+    """
+    mode = cpu_mode or ("host-model" if virt_type == "kvm" else "none")
+    if mode in ("host-model", "host-passthrough"):
+        features = set(cpu.get("features") or ())
+    elif mode == "none" and cpu.get("arch") == "x86_64":
+        features = set(_QEMU64)
+    else:
+        features = set()  # a named model: what it holds is libvirt's to know
+    for flag in extra_flags:
+        name = flag.lstrip("+-").lower()
+        if flag.startswith("-"):
+            features.discard(name)
+        else:
+            features.add(name)
+    return {**cpu, "features": sorted(features)}
+
+
 def cpu_traits(cpu: Mapping[str, Any]) -> frozenset[str]:
     """Traits that the features and threads of a CPU give.
 
-    :param cpu: as ``HostFacts.cpu``, with the features that guests see: those of the host only
-        where guests get the host's CPU (host-model, host-passthrough)
+    :param cpu: as ``HostFacts.cpu``, with the features that guests see: ``guest_cpu`` tells
     """
     found: set[str] = set()
     if cpu.get("arch") in ("x86_64", "i686"):
