@@ -1,0 +1,202 @@
+"""A conductor with its database in one file, so that it outlives a killed agent.
+
+It stands in for ``nova_lite.conductor.client.Conductor``; ``tests/wire/test_fake_conductor.py``
+holds it to the recorded messages of a real one.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import fcntl
+import json
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
+from nova_lite.wire.exceptions import RemoteFailure
+from nova_lite.wire.objects import WireObject, unwrap
+from nova_lite.wire.versions import VERSIONS
+
+KEYS = {
+    "Instance": "uuid",
+    "InstanceInfoCache": "instance_uuid",
+    "BlockDeviceMapping": "id",
+    "VirtualInterface": "uuid",
+    "Service": "id",
+    "ComputeNode": "id",
+}
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class FakeConductor:
+    def __init__(self, path: Path):
+        self.path = path
+
+    # --- the database -----------------------------------------------------------------------
+    @contextmanager
+    def database(self):
+        """The tables, read under a lock and written back whole."""
+        with open(self.path, "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text = file.read()
+            tables = json.loads(text) if text else {"calls": []}
+            before = json.dumps(tables)
+            yield tables
+            after = json.dumps(tables)
+            if after != before:
+                file.truncate(0)
+                file.write(after)
+                file.flush()
+
+    def read(self):
+        with self.database() as tables:
+            return copy.deepcopy(tables)
+
+    def add_instance(self, primitive):
+        with self.database() as tables:
+            tables.setdefault("Instance", {})[primitive["nova_object.data"]["uuid"]] = (
+                copy.deepcopy(primitive["nova_object.data"])
+            )
+
+    def instance(self, server_uuid):
+        return self.read().get("Instance", {}).get(server_uuid)
+
+    # --- what the agent calls ---------------------------------------------------------------
+    def ping(self, timeout):
+        return 0.001
+
+    def class_call(self, context, method, *args, **kwargs):
+        name = "class_" + method.replace(".", "_").lower()
+        with self.database() as tables:
+            tables["calls"].append(method)
+            return getattr(self, name)(tables, context, *args, **kwargs)
+
+    class_cast = class_call
+
+    def object_call(self, context, obj, method, **kwargs):
+        with self.database() as tables:
+            tables["calls"].append(f"{obj.name}.{method}")
+            handler = getattr(self, f"object_{obj.name}_{method}".lower(), None)
+            if handler is not None:
+                return handler(tables, context, obj, **kwargs)
+            return getattr(self, f"object_{method}")(tables, context, obj, **kwargs)
+
+    def create(self, context, name, **fields):
+        obj = WireObject.new(name, VERSIONS[name], **fields)
+        updates, _ = self.object_call(context, obj, "create")
+        obj.apply(updates)
+        return obj
+
+    def task_cast(self, context, method, version, **arguments):
+        with self.database() as tables:
+            tables["calls"].append(method)
+            tables.setdefault("casts", []).append(
+                {"method": method, "arguments": unwrap(dict(arguments))}
+            )
+
+    # --- objects ----------------------------------------------------------------------------
+    def object_create(self, tables, context, obj):
+        rows = tables.setdefault(obj.name, {})
+        row = {**obj.data, "created_at": now(), "updated_at": None}
+        row.setdefault("id", len(rows) + 1)
+        if obj.name in ("Service", "ComputeNode"):
+            row.setdefault("uuid", str(uuid.uuid4()))
+        key = str(row[KEYS.get(obj.name, "id")])
+        if obj.name == "VirtualInterface" and key in rows:
+            raise RemoteFailure("VirtualInterfaceCreateException", "duplicate")
+        rows[key] = row
+        new = {k: v for k, v in row.items() if k not in obj.data}
+        return {**new, "obj_what_changed": []}, None
+
+    def object_save(self, tables, context, obj):
+        rows = tables.setdefault(obj.name, {})
+        key = str(obj.data[KEYS[obj.name]])
+        row = rows.setdefault(key, {})
+        row.update({field: obj.data[field] for field in obj.changes})
+        row["updated_at"] = now()
+        return {"updated_at": row["updated_at"], "obj_what_changed": []}, None
+
+    def object_instance_save(self, tables, context, obj, expected_task_state=(),
+                             expected_vm_state=()):  # fmt: skip
+        row = tables.get("Instance", {}).get(obj.data["uuid"])
+        if row is None or row.get("deleted"):
+            raise ServerNotFound(f"Instance {obj.data['uuid']} could not be found.")
+        if expected_task_state and row.get("task_state") not in expected_task_state:
+            if row.get("task_state") == "deleting":
+                raise ServerBeingDeleted("Expected: ... Actual: {'task_state': 'deleting'}")
+            raise UnexpectedTaskState(f"task_state is {row.get('task_state')}")
+        row.update({field: copy.deepcopy(obj.data[field]) for field in obj.changes})
+        row["updated_at"] = now()
+        row.setdefault("history", []).append([row.get("vm_state"), row.get("task_state")])
+        return {**{k: v for k, v in row.items() if k != "history"}, "obj_what_changed": []}, None
+
+    def object_instance_destroy(self, tables, context, obj):
+        row = tables.get("Instance", {}).get(obj.data["uuid"])
+        if row is None or row.get("deleted"):
+            raise ServerNotFound(f"Instance {obj.data['uuid']} could not be found.")
+        row.update(deleted=True, deleted_at=now())
+        return {"deleted": True, "deleted_at": row["deleted_at"], "obj_what_changed": []}, None
+
+    def object_consoleauthtoken_authorize(self, tables, context, obj, ttl):
+        token = str(uuid.uuid4())
+        tables.setdefault("ConsoleAuthToken", {})[token] = {**obj.data, "ttl": ttl}
+        return {"token": token, "expires": 0, "id": 1, "obj_what_changed": []}, token
+
+    # --- classes ----------------------------------------------------------------------------
+    def class_instance_get_by_uuid(self, tables, context, server_uuid, expected_attrs=None,
+                                   use_slave=False):  # fmt: skip
+        row = tables.get("Instance", {}).get(server_uuid)
+        if row is None or row.get("deleted"):
+            raise ServerNotFound(f"Instance {server_uuid} could not be found.")
+        data = {k: copy.deepcopy(v) for k, v in row.items() if k != "history"}
+        cache = tables.get("InstanceInfoCache", {}).get(server_uuid)
+        if cache:
+            data["info_cache"] = unwrap(WireObject.new("InstanceInfoCache", "1.5", **cache))
+        obj = WireObject.new("Instance", VERSIONS["Instance"], **data)
+        obj.clear_changes()
+        return obj
+
+    def class_instancelist_get_by_host(self, tables, context, host, expected_attrs=()):
+        found = [
+            self.class_instance_get_by_uuid(tables, context, key)
+            for key, row in tables.get("Instance", {}).items()
+            if row.get("host") == host and not row.get("deleted")
+        ]
+        return WireObject.new("InstanceList", "2.6", objects=found)
+
+    def class_instanceactionevent_event_start(self, tables, context, server_uuid, event,
+                                              want_result=False, host=None):  # fmt: skip
+        tables.setdefault("events", []).append([server_uuid, event, "start", None])
+
+    def class_instanceactionevent_event_finish_with_failure(
+        self, tables, context, server_uuid, event, exc_val=None, exc_tb=None, want_result=False
+    ):
+        tables.setdefault("events", []).append([server_uuid, event, "finish", exc_val])
+
+    def class_instanceaction_action_start(self, tables, context, server_uuid, action,
+                                          want_result=False):  # fmt: skip
+        tables.setdefault("actions", []).append([server_uuid, action])
+
+    def class_blockdevicemappinglist_get_by_instance_uuid(self, tables, context, server_uuid):
+        found = [
+            WireObject.new("BlockDeviceMapping", "1.21", **row)
+            for row in tables.get("BlockDeviceMapping", {}).values()
+            if row.get("instance_uuid") == server_uuid
+        ]
+        return WireObject.new("BlockDeviceMappingList", "1.18", objects=found)
+
+    def class_virtualinterface_delete_by_instance_uuid(self, tables, context, server_uuid):
+        rows = tables.get("VirtualInterface", {})
+        for key in [k for k, row in rows.items() if row["instance_uuid"] == server_uuid]:
+            del rows[key]
+
+    def class_consoleauthtoken_clean_console_auths_for_instance(self, tables, context, server):
+        rows = tables.get("ConsoleAuthToken", {})
+        for key in [k for k, row in rows.items() if row["instance_uuid"] == server]:
+            del rows[key]
