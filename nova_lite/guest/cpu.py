@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nova_lite.errors import InvalidGuestConfig, UnsupportedByHost
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.policy import HostPolicy
@@ -120,24 +122,48 @@ def plan_tuning(
             f"controller"
         )
     realtime = realtime_cpus(properties, flavor)
+    pins = _pins(numa, policy) if numa else {}
     return CpuTune(
         shares=shares,
         quota_us=quota,
         period_us=period,
-        pins=dict(sorted(numa.pins.items())) if numa else {},
-        emulator_pin=_emulator_pin(numa, realtime, policy) if numa else frozenset(),
+        pins=pins,
+        emulator_pin=_emulator_pin(numa, pins, realtime, policy) if numa else frozenset(),
         realtime=realtime if numa else frozenset(),
         realtime_priority=policy.realtime_priority,
     )
 
 
-def _emulator_pin(numa: GuestNuma, realtime: frozenset[int], policy: HostPolicy) -> frozenset[int]:
+def _pins(numa: GuestNuma, policy: HostPolicy) -> dict[int, frozenset[int]]:
+    """Host CPUs by vCPU; floating ones stay on the CPUs that are for sharing.
+
+    :raises UnsupportedByHost: the host node has none
+    """
+    pins = dict(sorted(numa.pins.items()))
+    if policy.cpu_shared_set is None and policy.cpu_dedicated_set is None:
+        return pins
+    for vcpu in sorted(numa.floating):
+        pins[vcpu] &= policy.cpu_shared_set or frozenset()
+        if not pins[vcpu]:
+            raise UnsupportedByHost(
+                f"vCPU {vcpu} is to share CPUs of a host node that has none in [compute] "
+                f"cpu_shared_set"
+            )
+    return pins
+
+
+def _emulator_pin(
+    numa: GuestNuma,
+    pins: Mapping[int, frozenset[int]],
+    realtime: frozenset[int],
+    policy: HostPolicy,
+) -> frozenset[int]:
     """Where QEMU's own threads run: set aside, the shared CPUs, or beside the ordinary vCPUs."""
     if numa.emulator_policy == "isolate":
         return numa.emulator_reserved
     if numa.emulator_policy == "share" and policy.cpu_shared_set:
         return policy.cpu_shared_set
-    return frozenset().union(*(cpus for vcpu, cpus in numa.pins.items() if vcpu not in realtime))
+    return frozenset().union(*(cpus for vcpu, cpus in pins.items() if vcpu not in realtime))
 
 
 def realtime_cpus(properties: Properties, flavor: Flavor) -> frozenset[int]:

@@ -1,0 +1,259 @@
+"""What the servers of this host use, in memory and by server, for ComputeNode and for placing more.
+
+Placement has already counted vCPUs, memory and disk when a server arrives, so a claim is refused
+only where Placement cannot look: NUMA nodes, pinned CPUs and huge pages. The lock is held for
+arithmetic only, never while anything is read or written elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nova_lite.errors import NovaLiteError, ResourcesUnavailable
+from nova_lite.inventory import numa as numa_fit
+from nova_lite.inventory.numa_guest import primitive_of
+from nova_lite.inventory.numa_host import HostCell, to_json
+from nova_lite.model.server import Flavor
+
+LOG = logging.getLogger(__name__)
+
+DATA = "nova_object.data"
+# vm_states whose servers use nothing of their host any more.
+AWAY = frozenset({"deleted", "shelved_offloaded"})
+# What keeps a host's disks busy, as the scheduler's IoOps filter and weigher count it.
+BUSY_VM_STATES = frozenset({"building"})
+BUSY_TASKS = frozenset(
+    {"resize_migrating", "rebuilding", "resize_prep", "image_snapshot", "image_backup", "rescuing",
+     "unshelving"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What one server takes: memory and swap in MiB, disks in GiB."""
+
+    vcpus: int
+    memory_mb: int
+    root_gb: int = 0
+    ephemeral_gb: int = 0
+    swap_mb: int = 0
+
+    @classmethod
+    def of(cls, flavor: Flavor, *, volume_backed: bool = False) -> Sizes:
+        """Sizes of a flavor; the root disk of a volume-backed server is elsewhere."""
+        root = 0 if volume_backed else flavor.root_gb
+        return cls(flavor.vcpus, flavor.memory_mb, root, flavor.ephemeral_gb, flavor.swap_mb)
+
+    @property
+    def disk_mb(self) -> int:
+        return (self.root_gb + self.ephemeral_gb) * 1024 + self.swap_mb
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A server's share of this host; ``numa`` is its placed topology as a primitive."""
+
+    sizes: Sizes
+    numa: Mapping[str, Any] | None = None
+    project_id: str | None = None
+    os_type: str | None = None
+    vm_state: str | None = None
+    task_state: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Totals over all servers, without what is reserved for the host; disk in GiB, rounded down.
+
+    ``stats`` are ComputeNode.stats without uptime: counts as text.
+    """
+
+    vcpus: int = 0
+    memory_mb: int = 0
+    local_gb: int = 0
+    running_vms: int = 0
+    workload: int = 0
+    stats: Mapping[str, str] = field(default_factory=dict)
+
+
+class Claims:
+    """Safe to share between threads."""
+
+    def __init__(self, host: Sequence[HostCell] = (), *, pack: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._host, self._pack = tuple(host), pack
+        self._claims: dict[str, Claim] = {}
+        self._failed_builds = 0
+
+    def set_host(self, host: Sequence[HostCell], *, pack: bool = False) -> None:
+        """Say what NUMA nodes the host has (numa_host.host_cells, without usage).
+
+        :param pack: as in numa.fit
+        """
+        with self._lock:
+            self._host, self._pack = tuple(host), pack
+
+    def claim(
+        self,
+        uuid: str,
+        sizes: Sizes | Flavor,
+        numa: Any = None,
+        *,
+        limits: Any = None,
+        placed: bool = False,
+        project_id: str | None = None,
+        os_type: str | None = None,
+    ) -> dict[str, Any] | None:
+        """Claim what server ``uuid`` needs; a second claim of it is the first one.
+
+        :param numa: its InstanceNUMATopology primitive, None when it wants none
+        :param limits: NUMATopologyLimits primitive of the scheduler's limits
+        :param placed: ``numa`` was placed by an earlier claim of this host and stays as it is
+        :return: the placed topology, to be saved with the server
+        :raises ResourcesUnavailable: NUMA nodes, CPUs to pin or huge pages do not suffice
+        """
+        if isinstance(sizes, Flavor):
+            sizes = Sizes.of(sizes)
+        with self._lock:
+            known = self._claims.get(uuid)
+            if known is None:
+                topology = primitive_of(numa) if numa else None
+                if topology and not placed:
+                    topology = self._place(topology, limits)
+                known = Claim(sizes, topology, project_id, os_type, "building", None)
+                self._claims[uuid] = known
+            return dict(known.numa) if known.numa else None
+
+    def _place(self, wanted: dict[str, Any], limits: Any) -> dict[str, Any]:
+        if not self._host:
+            raise ResourcesUnavailable(
+                "Insufficient compute resources: the server wants a NUMA topology, which this host "
+                "does not have"
+            )
+        bounds = numa_fit.Limits.parse(limits)
+        return numa_fit.fit(self._used(), wanted, bounds, pack=self._pack)
+
+    def release(self, uuid: str) -> None:
+        """Give back what ``uuid`` had; a server without a claim has nothing to give."""
+        with self._lock:
+            self._claims.pop(uuid, None)
+
+    def note(self, uuid: str, *, vm_state: str, task_state: str | None = None) -> None:
+        """Record a server's state for the statistics; unknown servers are ignored."""
+        with self._lock:
+            claim = self._claims.get(uuid)
+            if claim:
+                self._claims[uuid] = replace(claim, vm_state=vm_state, task_state=task_state)
+
+    def restore(self, instances: Iterable[Any]) -> None:
+        """Claim for the servers that are here already, from their Instance objects.
+
+        What they use is not questioned. A server whose record cannot be read is logged and left
+        out, so that it cannot keep the host down. Existing claims of other servers remain.
+
+        :param instances: primitives, or objects with one in ``.primitive``; ``flavor`` and
+            ``numa_topology`` are to be loaded
+        """
+        for instance in instances:
+            fields: Mapping[str, Any] = primitive_of(instance).get(DATA, {})
+            uuid = fields.get("uuid")
+            try:
+                claim = _claim_of(fields)
+            except (KeyError, TypeError) as error:
+                LOG.error("Server %s is not accounted for: its record lacks %s", uuid, error)
+                continue
+            with self._lock:
+                if fields.get("vm_state") in AWAY:
+                    self._claims.pop(str(uuid), None)
+                else:
+                    self._claims[str(uuid)] = claim
+
+    def build_ended(self, *, failed: bool) -> None:
+        """Count failed builds in a row, which make the scheduler prefer other hosts."""
+        with self._lock:
+            self._failed_builds = self._failed_builds + 1 if failed else 0
+
+    def topology(self, uuid: str) -> dict[str, Any] | None:
+        """The placed NUMA topology of a server."""
+        with self._lock:
+            claim = self._claims.get(uuid)
+            return dict(claim.numa) if claim and claim.numa else None
+
+    def servers(self) -> frozenset[str]:
+        """The uuids with a claim."""
+        with self._lock:
+            return frozenset(self._claims)
+
+    def usage(self) -> Usage:
+        """Totals of now."""
+        with self._lock:
+            claims, failed = list(self._claims.values()), self._failed_builds
+        return Usage(
+            vcpus=sum(claim.sizes.vcpus for claim in claims),
+            memory_mb=sum(claim.sizes.memory_mb for claim in claims),
+            local_gb=sum(claim.sizes.disk_mb for claim in claims) // 1024,
+            running_vms=len(claims),
+            workload=sum(1 for claim in claims if claim.task_state),
+            stats=_stats(claims, failed),
+        )
+
+    def numa_json(self) -> str | None:
+        """The text of ComputeNode.numa_topology, None for a host without nodes."""
+        with self._lock:
+            cells = self._used()
+        return to_json(cells)
+
+    def _used(self) -> tuple[HostCell, ...]:
+        """The host's nodes with all servers on them; the lock is held."""
+        cells = self._host
+        for uuid, claim in self._claims.items():
+            if not claim.numa:
+                continue
+            try:
+                cells = numa_fit.use(cells, claim.numa)
+            except (KeyError, TypeError, NovaLiteError) as error:
+                LOG.error("NUMA topology of server %s is not accounted for: %r", uuid, error)
+        return cells
+
+
+def _claim_of(fields: Mapping[str, Any]) -> Claim:
+    flavor = fields["flavor"][DATA]
+    # A server booted from a volume has no image of its own.
+    root = flavor["root_gb"] if fields.get("image_ref") else 0
+    sizes = Sizes(
+        flavor["vcpus"], flavor["memory_mb"], root, flavor.get("ephemeral_gb") or 0,
+        flavor.get("swap") or 0,
+    )  # fmt: skip
+    return Claim(
+        sizes,
+        fields.get("numa_topology"),
+        fields.get("project_id"),
+        fields.get("os_type"),
+        fields.get("vm_state"),
+        fields.get("task_state"),
+    )
+
+
+def _stats(claims: Sequence[Claim], failed_builds: int) -> dict[str, str]:
+    """The counters that the scheduler's weighers and the hypervisor API know."""
+    counts: Counter[str] = Counter()
+    for claim in claims:
+        counts[f"num_vm_{claim.vm_state}"] += 1
+        counts[f"num_task_{claim.task_state}"] += 1
+        counts[f"num_os_type_{claim.os_type}"] += 1
+        counts[f"num_proj_{claim.project_id}"] += 1
+        if claim.vm_state in BUSY_VM_STATES:
+            counts["io_workload"] += 1
+        if claim.task_state in BUSY_TASKS:
+            counts["io_workload"] += 1
+    totals = {
+        "failed_builds": failed_builds,
+        "num_instances": len(claims),
+        "io_workload": counts.pop("io_workload", 0),
+    }
+    return {name: str(number) for name, number in sorted({**counts, **totals}.items())}
