@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nova_lite.errors import NovaLiteError, ResourcesUnavailable
 from nova_lite.inventory import numa as numa_fit
+from nova_lite.inventory.node import ServerState, Used
 from nova_lite.inventory.numa_guest import primitive_of
 from nova_lite.inventory.numa_host import HostCell, to_json
 from nova_lite.model.server import Flavor
@@ -25,12 +25,6 @@ LOG = logging.getLogger(__name__)
 DATA = "nova_object.data"
 # vm_states whose servers use nothing of their host any more.
 AWAY = frozenset({"deleted", "shelved_offloaded"})
-# What keeps a host's disks busy, as the scheduler's IoOps filter and weigher count it.
-BUSY_VM_STATES = frozenset({"building"})
-BUSY_TASKS = frozenset(
-    {"resize_migrating", "rebuilding", "resize_prep", "image_snapshot", "image_backup", "rescuing",
-     "unshelving"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,26 +53,21 @@ class Claim:
     """A server's share of this host; ``numa`` is its placed topology as a primitive."""
 
     sizes: Sizes
+    state: ServerState
     numa: Mapping[str, Any] | None = None
-    project_id: str | None = None
-    os_type: str | None = None
-    vm_state: str | None = None
-    task_state: str | None = None
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Totals over all servers, without what is reserved for the host; disk in GiB, rounded down.
+    """All servers of this host, without what is reserved for the host: what node.fields takes."""
 
-    ``stats`` are ComputeNode.stats without uptime: counts as text.
-    """
+    used: Used
+    servers: tuple[ServerState, ...]
+    failed_builds: int = 0
 
-    vcpus: int = 0
-    memory_mb: int = 0
-    local_gb: int = 0
-    running_vms: int = 0
-    workload: int = 0
-    stats: Mapping[str, str] = field(default_factory=dict)
+    @property
+    def running_vms(self) -> int:
+        return len(self.servers)
 
 
 class Claims:
@@ -125,7 +114,8 @@ class Claims:
                 topology = primitive_of(numa) if numa else None
                 if topology and not placed:
                     topology = self._place(topology, limits)
-                known = Claim(sizes, topology, project_id, os_type, "building", None)
+                state = ServerState("building", None, os_type, project_id)
+                known = Claim(sizes, state, topology)
                 self._claims[uuid] = known
             return dict(known.numa) if known.numa else None
 
@@ -148,7 +138,8 @@ class Claims:
         with self._lock:
             claim = self._claims.get(uuid)
             if claim:
-                self._claims[uuid] = replace(claim, vm_state=vm_state, task_state=task_state)
+                state = replace(claim.state, vm_state=vm_state, task_state=task_state)
+                self._claims[uuid] = replace(claim, state=state)
 
     def restore(self, instances: Iterable[Any]) -> None:
         """Claim for the servers that are here already, from their Instance objects.
@@ -193,14 +184,12 @@ class Claims:
         """Totals of now."""
         with self._lock:
             claims, failed = list(self._claims.values()), self._failed_builds
-        return Usage(
+        used = Used(
             vcpus=sum(claim.sizes.vcpus for claim in claims),
             memory_mb=sum(claim.sizes.memory_mb for claim in claims),
-            local_gb=sum(claim.sizes.disk_mb for claim in claims) // 1024,
-            running_vms=len(claims),
-            workload=sum(1 for claim in claims if claim.task_state),
-            stats=_stats(claims, failed),
+            disk_gb=sum(claim.sizes.disk_mb for claim in claims) // 1024,
         )
+        return Usage(used, tuple(claim.state for claim in claims), failed)
 
     def numa_json(self) -> str | None:
         """The text of ComputeNode.numa_topology, None for a host without nodes."""
@@ -229,31 +218,6 @@ def _claim_of(fields: Mapping[str, Any]) -> Claim:
         flavor["vcpus"], flavor["memory_mb"], root, flavor.get("ephemeral_gb") or 0,
         flavor.get("swap") or 0,
     )  # fmt: skip
-    return Claim(
-        sizes,
-        fields.get("numa_topology"),
-        fields.get("project_id"),
-        fields.get("os_type"),
-        fields.get("vm_state"),
-        fields.get("task_state"),
-    )
-
-
-def _stats(claims: Sequence[Claim], failed_builds: int) -> dict[str, str]:
-    """The counters that the scheduler's weighers and the hypervisor API know."""
-    counts: Counter[str] = Counter()
-    for claim in claims:
-        counts[f"num_vm_{claim.vm_state}"] += 1
-        counts[f"num_task_{claim.task_state}"] += 1
-        counts[f"num_os_type_{claim.os_type}"] += 1
-        counts[f"num_proj_{claim.project_id}"] += 1
-        if claim.vm_state in BUSY_VM_STATES:
-            counts["io_workload"] += 1
-        if claim.task_state in BUSY_TASKS:
-            counts["io_workload"] += 1
-    totals = {
-        "failed_builds": failed_builds,
-        "num_instances": len(claims),
-        "io_workload": counts.pop("io_workload", 0),
-    }
-    return {name: str(number) for name, number in sorted({**counts, **totals}.items())}
+    names = ("vm_state", "task_state", "os_type", "project_id")
+    state = ServerState(**{name: fields.get(name) for name in names})
+    return Claim(sizes, state, fields.get("numa_topology"))
