@@ -22,7 +22,6 @@ from nova_lite.handlers.host import Host
 from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.loops.heartbeat import Heartbeat
-from nova_lite.loops.inventory import Inventory
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
@@ -184,9 +183,8 @@ class Agent:
         heartbeat = Heartbeat(parts.services, service)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
-        inventory = Inventory(parts.nodes, capacity.record, capacity.look, capacity.sync)
         self._inventory = Timer(
-            "inventory", inventory.tick, _interval(conf.update_resources_interval),
+            "inventory", capacity.tick, _interval(conf.update_resources_interval),
             settle=RESOURCE_SETTLE,
         )  # fmt: skip
         if conf.periodic_enable and conf.update_resources_interval >= 0:

@@ -95,3 +95,12 @@ def _created(text: str | None) -> float:
         return datetime.datetime.fromisoformat(text or "").timestamp()
     except ValueError:
         return time.time()
+
+
+def dedicated_cpus(work: Work) -> list[int]:
+    """The guest's vCPUs that have host CPUs of their own."""
+    topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
+    if not topology:
+        return []
+    cells = numa.parse(topology).cells
+    return sorted(cpu for cell in cells for cpu in cell.pcpuset)

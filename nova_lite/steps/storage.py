@@ -10,6 +10,7 @@ from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.errors import DiskError, InvalidBlockDevice
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
+from nova_lite.steps.config_drive import write_config_drive
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,22 @@ class MakeDisks(Step):
 
     def undo(self) -> None:
         remove_files(self.work)
+
+
+class MakeConfigDrive(Step):
+    """Make the config drive, if the server has one."""
+
+    name = "make_config_drive"
+
+    def done(self) -> bool:
+        return self.tools.disks.exists(directory(self.work), CONFIG_DRIVE)
+
+    def do(self) -> None:
+        if guest.has_config_drive(self.work):
+            write_config_drive(self.work, directory(self.work) / CONFIG_DRIVE)
+
+    def undo(self) -> None:
+        self.tools.disks.remove(directory(self.work), CONFIG_DRIVE)
 
 
 class RemoveDisks(Step):

@@ -1,0 +1,150 @@
+"""What this host reports of itself: the ComputeNode record and the resource provider."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from nova_lite.conductor.services import ComputeNodes
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.guest.policy import cpu_set
+from nova_lite.inventory import disk, node, numa_host, provider_config, traits
+from nova_lite.inventory.claims import Claims
+from nova_lite.inventory.provider import Provider, ProviderState, host_state
+from nova_lite.model.host import HostFacts
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import VERSIONS
+
+LOG = logging.getLogger(__name__)
+
+
+class Capacity:
+    """Reports what the host holds and how much of it is used, when it changes and only then."""
+
+    def __init__(
+        self,
+        conf: Any,
+        *,
+        nodes: ComputeNodes,
+        hypervisor: Hypervisor,
+        claims: Claims,
+        provider: Provider,
+        node_uuid: str,
+        record: WireObject | None,
+    ) -> None:
+        self._conf = conf
+        self._nodes = nodes
+        self._hypervisor = hypervisor
+        self._claims = claims
+        self._provider = provider
+        self._node_uuid = node_uuid
+        self._record = record
+        self._lock = threading.Lock()
+        self._traits: frozenset[str] | None = None
+
+    @property
+    def record(self) -> WireObject:
+        """The ComputeNode record; made by the first :meth:`report`."""
+        assert self._record is not None
+        return self._record
+
+    def report(self, service: WireObject) -> None:
+        """Make or update the records of a host that joins."""
+        facts = self._hypervisor.facts()
+        self._claims.set_host(self._numa_cells(facts))
+        with self._lock:
+            fields = self._fields(facts)
+            if self._record is None:
+                self._record = self._nodes.create(
+                    RequestContext.admin(),
+                    uuid=self._node_uuid,
+                    service_id=service["id"],
+                    **_on_the_wire(fields),
+                )
+            else:
+                self._save(fields)
+            self._provider.sync(self._state(facts))
+            if service.get("disabled"):
+                self._provider.set_disabled(True)
+
+    def tick(self) -> None:
+        """Report what differs from what was reported last."""
+        facts = self._hypervisor.facts()
+        with self._lock:
+            self._save(self._fields(facts))
+            self._provider.sync(self._state(facts))
+
+    def _save(self, fields: Mapping[str, Any]) -> None:
+        changed = node.changed(self.record.data, fields)
+        if changed:
+            self._nodes.save(RequestContext.admin(), self.record, **_on_the_wire(changed))
+
+    def _fields(self, facts: HostFacts) -> dict[str, Any]:
+        usage = self._claims.usage()
+        shared, dedicated = self._cpus(facts)
+        return node.fields(
+            self._conf,
+            facts,
+            cpus=len(shared | dedicated),
+            space=disk.look(self._conf.instances_path),
+            used=usage.used,
+            servers=usage.servers,
+            failed_builds=usage.failed_builds,
+            numa_topology=self._claims.numa_json(),
+            uptime=node.read_uptime(),
+        )
+
+    def _state(self, facts: HostFacts) -> ProviderState:
+        shared, dedicated = self._cpus(facts)
+        if self._traits is None:
+            self._traits = self._hypervisor.capabilities().traits | traits.cpu_traits(facts.cpu)
+        state = host_state(
+            self._conf,
+            vcpus=len(shared),
+            pcpus=len(dedicated),
+            memory_mb=facts.memory_mb,
+            disk_gb=disk.look(self._conf.instances_path).total_gb,
+            traits=self._traits,
+        )
+        extra = provider_config.load(
+            self._conf.compute.provider_config_location, self._node_uuid, facts.hostname
+        )
+        return ProviderState(
+            {**state.inventories, **extra.inventories}, state.traits | extra.traits
+        )
+
+    def _cpus(self, facts: HostFacts) -> tuple[frozenset[int], frozenset[int]]:
+        """Host CPUs for shared and for dedicated use."""
+        options = self._conf.compute
+        dedicated = cpu_set("cpu_dedicated_set", options.cpu_dedicated_set) or frozenset()
+        shared = cpu_set("cpu_shared_set", options.cpu_shared_set)
+        if shared is None:
+            shared = facts.online_cpus if not dedicated else frozenset()
+        return shared & facts.online_cpus, dedicated & facts.online_cpus
+
+    def _numa_cells(self, facts: HostFacts) -> tuple[numa_host.HostCell, ...]:
+        options = self._conf.compute
+        return numa_host.host_cells(
+            facts,
+            shared=cpu_set("cpu_shared_set", options.cpu_shared_set),
+            dedicated=cpu_set("cpu_dedicated_set", options.cpu_dedicated_set),
+            reserved=numa_host.reserved_pages(self._conf.reserved_huge_pages or ()),
+        )
+
+
+def _on_the_wire(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields in the form that the ComputeNode object carries."""
+    result = dict(fields)
+    if "supported_hv_specs" in result:
+        result["supported_hv_specs"] = [
+            WireObject.new("HVSpec", VERSIONS["HVSpec"], arch=arch, hv_type=kind, vm_mode=mode)
+            for arch, kind, mode in result["supported_hv_specs"]
+        ]
+    if "pci_device_pools" in result:
+        result["pci_device_pools"] = WireObject.new(
+            "PciDevicePoolList", VERSIONS["PciDevicePoolList"], objects=[]
+        )
+    return result

@@ -1,0 +1,71 @@
+"""What of a server and its request goes onto the config drive."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nova_lite.configdrive import content, writer
+from nova_lite.configdrive.data import DriveData
+from nova_lite.errors import ConfigDriveError
+from nova_lite.steps import guest
+from nova_lite.steps.base import Work
+
+LOG = logging.getLogger(__name__)
+
+
+def write_config_drive(work: Work, path: Path) -> None:
+    """Make the drive at ``path``; see ``configdrive`` for what is on it."""
+    conf = work.tools.conf
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    data = DriveData(
+        server=work.server,
+        vifs=tuple(guest.vifs(work)),
+        admin_password=work.arguments.get("admin_password"),
+        files=_files(work.arguments.get("injected_files") or ()),
+        dedicated_cpus=tuple(guest.dedicated_cpus(work)),
+        security_groups=tuple(
+            group for group in work.arguments.get("security_groups") or () if isinstance(group, str)
+        ),
+        block_devices=guest.block_devices(work),
+        dhcp_domain=conf.api.dhcp_domain,
+        skip_ec2=tuple(conf.api.config_drive_skip_versions.split()),
+        vendor_static=_vendor_data(conf),
+    )
+    writer.write(
+        path,
+        content.drive_files(data, os.urandom(content.SEED_BYTES)),
+        drive_format=conf.config_drive_format,
+        mkisofs_cmd=conf.mkisofs_cmd,
+    )
+
+
+def _files(injected: Any) -> tuple[tuple[str, bytes], ...]:
+    """Personality files of the request: [path, base64]."""
+    try:
+        return tuple((str(path), base64.b64decode(text)) for path, text in injected)
+    except (ValueError, TypeError, binascii.Error):
+        raise ConfigDriveError(
+            "an injected file of the request is not [path, base64 content]"
+        ) from None
+
+
+def _vendor_data(conf: Any) -> Mapping[str, Any] | None:
+    """Static vendor data, None when that provider is off; an unreadable file counts as empty."""
+    if "StaticJSON" not in conf.api.vendordata_providers:
+        return None
+    path = conf.api.vendordata_jsonfile_path
+    if not path:
+        return {}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        LOG.warning("[api]vendordata_jsonfile_path %s is left out: %s", path, error)
+        return {}
+    return found if isinstance(found, dict) else {}
