@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
 from nova_lite.conductor.actions import Actions
@@ -113,7 +114,7 @@ class Parts:
             capabilities=self.hypervisor.capabilities(),
             policy=host_policy(conf),
             vif_driver=loader.load("vif", "os_vif", conf),
-            ports=Ports(conf, self.sessions),
+            ports=Ports(Neutron(self.sessions), conf),
             images=ImageCache.from_conf(conf, images),
             disks=disk.backend(
                 conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images

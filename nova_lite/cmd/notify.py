@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Tell systemd ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, ``STATUS=...``; a no-op elsewhere."""
+    """Tell systemd ``READY=1``, ``WATCHDOG=1``, ``STATUS=...``; a no-op elsewhere."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
