@@ -36,7 +36,7 @@ class Limits:
 
 
 class ToolFailed(DiskError):
-    """A program failed; ``status`` is its exit status, negative for a signal, None for a timeout."""
+    """A program failed; ``status``: its exit status, negative for a signal, None for a timeout."""
 
     def __init__(self, message: str, status: int | None, stderr: str) -> None:
         super().__init__(message)
