@@ -24,9 +24,9 @@ from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
 from nova_lite.errors import InvalidConfiguration, NovaLiteError
 from nova_lite.guest.policy import HostPolicy
-from nova_lite.inventory.capacity import Capacity
 from nova_lite.inventory.claims import Claims
 from nova_lite.inventory.provider import Provider
+from nova_lite.membership.capacity import Capacity
 from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
 from nova_lite.rpc import transport

@@ -39,7 +39,9 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "operations": {"steps", "model", "wire", "conductor"},
     "handlers": {"operations", "steps", "model", "wire", "conductor"},
-    "membership": {"operations", "conductor", "model", "wire", BASES},
+    "membership": {
+        "operations", "conductor", "model", "wire", "inventory", "guest", BASES,
+    },
     "loops": {"operations", "steps", "conductor", "inventory", "model", "wire", BASES},
     "rpc": {"operations", "wire"},
     "assembly": ANYTHING,

@@ -52,7 +52,9 @@ def test_decoded_and_encoded_again_it_is_the_same_message(exchange):
     for argument, value in exchange["request"]["args"].items():
         decoded = serializer.deserialize_entity(None, value)
         assert serializer.serialize_entity(None, decoded) == original["request"]["args"][argument]
-    for reply, wanted in zip(exchange["replies"], original["replies"], strict=True):
+    for reply, wanted in zip(
+        exchange["replies"] or (), original["replies"] or (), strict=True
+    ):
         decoded = serializer.deserialize_entity(None, reply.get("result"))
         assert serializer.serialize_entity(None, decoded) == wanted.get("result")
 
