@@ -111,6 +111,11 @@ class RequestAuth(plugin.BaseAuthPlugin):
         self._on_rejected = rejected
         self._switch = threading.Lock()
 
+    @property
+    def is_user(self) -> bool:
+        """Whether calls are made with the user's token (still)."""
+        return self._token is not None
+
     def get_token(self, session: Any) -> str | None:
         return self._token or self._own.get_token(session)
 

@@ -15,12 +15,6 @@ OPTS: list[cfg.Opt] = [
         help="Integration bridge, where Neutron names none in a port's binding details.",
     ),
     cfg.IntOpt(
-        "extension_sync_interval",
-        default=600,
-        min=0,
-        help="Seconds for which the list of Neutron's extensions is remembered.",
-    ),
-    cfg.IntOpt(
         "http_retries",
         default=3,
         min=0,

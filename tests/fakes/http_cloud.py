@@ -47,6 +47,7 @@ class HttpCloud:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # head and body in one packet: no wait for delayed ACKs
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from oslo_config import cfg
 
 from nova_lite import conf as nova_lite_conf
 from nova_lite import errors
 from nova_lite.clients.session import Sessions
 from nova_lite.wire.context import RequestContext
+from tests.fakes.conf_file import read_conf
 from tests.fakes.http_cloud import HttpCloud, Reply
 
 
@@ -19,19 +19,6 @@ def cloud():
     fake.tokens["user-token"] = "alice"
     yield fake
     fake.close()
-
-
-def read_conf(tmp_path, groups):
-    text = "\n".join(
-        f"[{group}]\n" + "\n".join(f"{key} = {value}" for key, value in options.items())
-        for group, options in groups.items()
-    )
-    path = tmp_path / "nova.conf"
-    path.write_text(text)
-    conf = cfg.ConfigOpts()
-    nova_lite_conf.register_opts(conf)
-    conf(["--config-file", str(path)])
-    return conf
 
 
 def context(token="user-token", **fields):

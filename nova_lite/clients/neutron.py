@@ -1,0 +1,191 @@
+"""Neutron, only the calls a compute host makes; its refusals as errors of ours.
+
+https://docs.openstack.org/api-ref/network/v2/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nova_lite import errors
+from nova_lite.clients.session import Sessions
+
+GROUP = "neutron"
+IDS_PER_CALL = 100  # an id takes 40 bytes of the URL, which servers limit to about 8 KiB
+
+# What Neutron's error types mean (neutron-lib's exception names, sent as NeutronError.type).
+_ERRORS: dict[str, type[errors.NovaLiteError]] = {
+    "IpAddressInUse": errors.FixedIpInUse,
+    "IpAddressAlreadyAllocated": errors.FixedIpInUse,
+    "IpAddressGenerationFailure": errors.NoMoreFixedIps,
+    "OverQuota": errors.PortLimitExceeded,
+    "MacAddressInUse": errors.PortInUse,
+    "PortInUse": errors.PortInUse,
+    "PortNotFound": errors.PortNotFound,
+    "NetworkNotFound": errors.NetworkNotFound,
+    "SecurityGroupNotFound": errors.SecurityGroupNotFound,
+    "HostNotCompatibleWithFixedIps": errors.FixedIpInvalidOnHost,
+}
+
+
+class Neutron:
+    """Access to Neutron: as the agent (``admin``) or as the user who asked (``user``).
+
+    :param sessions: where adapters come from
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def admin(self, context: Any = None) -> Api:
+        """Calls with the credentials of [neutron]; only they may bind ports to hosts."""
+        return Api(self._sessions.service(GROUP, "network", context))
+
+    def user(self, context: Any) -> Api:
+        """Calls with the user's token, so that Neutron's policies see the user."""
+        return Api(self._sessions.user(GROUP, "network", context))
+
+
+class Api:
+    """Neutron's REST calls through one adapter.
+
+    Every method may raise NetworkUnavailable (no answer, or a server error), CredentialsInvalid,
+    and the child of NetworkRequestInvalid that a refusal means.
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the calls so far were made with the user's own token, none as the agent."""
+        return bool(getattr(self._adapter.auth, "is_user", False))
+
+    def ports(self, *, fields: Iterable[str] = (), **filters: Any) -> list[dict[str, Any]]:
+        """Ports that match; a filter with several values matches any of them.
+
+        Colons of attribute names are written as double underscores (``binding__host_id``).
+        """
+        return self._list("ports", fields, filters)
+
+    def networks(self, *, fields: Iterable[str] = (), **filters: Any) -> list[dict[str, Any]]:
+        """Networks that the caller may see."""
+        return self._list("networks", fields, filters)
+
+    def subnets(self, *, fields: Iterable[str] = (), **filters: Any) -> list[dict[str, Any]]:
+        """Subnets that the caller may see."""
+        return self._list("subnets", fields, filters)
+
+    def security_groups(
+        self, *, fields: Iterable[str] = (), **filters: Any
+    ) -> list[dict[str, Any]]:
+        """Security groups that the caller may see."""
+        return self._list("security-groups", fields, filters)
+
+    def floating_ips(self, *, fields: Iterable[str] = (), **filters: Any) -> list[dict[str, Any]]:
+        """Floating addresses; none where Neutron has no router service."""
+        try:
+            return self._list("floatingips", fields, filters)
+        except errors.NetworkResourceNotFound:
+            return []
+
+    def auto_allocated_network(self, project_id: str) -> str:
+        """Id of the network that Neutron makes for a project that has none.
+
+        :raises NetworkRequestInvalid: Neutron has nothing to make it from
+        """
+        path = f"auto-allocated-topology/{project_id}"
+        return self._call("GET", path)["auto_allocated_topology"]["id"]
+
+    def create_port(self, **values: Any) -> dict[str, Any]:
+        """Create a port. Never repeated by itself: after NetworkUnavailable it may exist or not."""
+        once = {"connect_retries": 0, "status_code_retries": 0}
+        return self._call("POST", "ports", json={"port": _colons(values)}, **once)["port"]
+
+    def update_port(self, port_id: str, **values: Any) -> dict[str, Any]:
+        """Change a port; returns it as it is then."""
+        return self._call("PUT", f"ports/{port_id}", json={"port": _colons(values)})["port"]
+
+    def delete_port(self, port_id: str) -> bool:
+        """Delete a port; False when it was gone already."""
+        try:
+            self._call("DELETE", f"ports/{port_id}")
+        except errors.PortNotFound:
+            return False
+        return True
+
+    def _list(
+        self, resource: str, fields: Iterable[str], filters: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        params = _colons(filters)
+        if "id" not in params:
+            return self._page(resource, fields, params)
+        ids = params.pop("id")
+        ids = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(ids), IDS_PER_CALL):
+            chunk = ids[start : start + IDS_PER_CALL]
+            found += self._page(resource, fields, {**params, "id": chunk})
+        return found
+
+    def _page(
+        self, resource: str, fields: Iterable[str], params: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        # Neutron has no other page limit by itself than the one an operator sets; it then names
+        # the next page in <resource>_links.
+        key = resource.replace("-", "_")
+        query = {**params, **({"fields": list(fields)} if fields else {})}
+        answer = self._call("GET", resource, params=query)
+        rows = list(answer[key])
+        while following := _next(answer.get(f"{key}_links")):
+            answer = self._call("GET", f"{resource}?{following}")
+            rows += answer[key]
+        return rows
+
+    def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        from keystoneauth1 import exceptions
+
+        try:
+            answer = self._adapter.request(f"/v2.0/{path}", method, raise_exc=False, **kwargs)
+        except (exceptions.ConnectionError, exceptions.RetriableConnectionFailure) as exc:
+            raise errors.NetworkUnavailable(f"Neutron does not answer to {method} {path}") from exc
+        except exceptions.ClientException as exc:
+            raise errors.NetworkUnavailable(f"Neutron cannot be called: {exc}") from exc
+        if answer.status_code >= 400:
+            raise _refusal(answer, method, path.partition("?")[0])
+        return answer.json() if answer.content else {}
+
+
+def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:
+    """The error that an HTTP error of Neutron means."""
+    kind, message = "", answer.reason
+    try:
+        body = answer.json()["NeutronError"]
+        kind, message = body["type"], body["message"]
+    except (ValueError, KeyError, TypeError):
+        pass  # not Neutron's own form: a proxy's page, or a string
+    status = answer.status_code
+    text = f"Neutron refuses {method} {path}: {message} (HTTP {status})"
+    if kind in _ERRORS:
+        return _ERRORS[kind](text)
+    if status == 401:
+        return errors.CredentialsInvalid(f"{text}: check the credentials of [{GROUP}]")
+    if status == 404:
+        found = errors.PortNotFound if path.startswith("ports/") else errors.NetworkResourceNotFound
+        return found(text)
+    if status >= 500 or status in (408, 429):
+        return errors.NetworkUnavailable(text)
+    return errors.NetworkRequestInvalid(text)
+
+
+def _next(links: Iterable[Mapping[str, str]] | None) -> str | None:
+    """Query string of the following page, if there is one."""
+    for link in links or ():
+        if link.get("rel") == "next":
+            return link["href"].partition("?")[2]
+    return None
+
+
+def _colons(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("__", ":"): value for key, value in values.items()}
