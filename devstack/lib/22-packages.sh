@@ -88,9 +88,9 @@ allow_autostart() {
 disable_new_units() {
   command -v systemctl >/dev/null || return 0
   local package unit
-  comm -13 <(echo "$1") <(installed_packages) | while read -r package; do
-    dpkg-query --listfiles "$package" | grep -E '/systemd/system/[^/]+\.(service|socket)$' || true
-  done | sed 's#.*/##' | grep -E "$OUR_DAEMONS" | sort -u | while read -r unit; do
-    systemctl disable --quiet "$unit" 2>/dev/null || true
+  for package in $(comm -13 <(echo "$1") <(installed_packages)); do
+    for unit in $(dpkg-query --listfiles "$package" | sed -nE 's#.*/systemd/system/([^/]+\.(service|socket))$#\1#p'); do
+      if [[ $unit =~ $OUR_DAEMONS ]]; then systemctl disable --quiet "$unit" || true; fi
+    done
   done
 }

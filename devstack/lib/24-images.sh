@@ -13,7 +13,7 @@ step_images() {
 
 step_debian_image() {
   install_packages "mmdebstrap debian-archive-keyring grub-pc-bin grub-common qemu-utils fdisk e2fsprogs python3"
-  image_current debian.qcow2 "$DEVSTACK/images/build-debian" && return 0
+  image_current debian.qcow2 "$DEVSTACK/images/build-debian" "$DEVSTACK"/images/debian/* && return 0
   "$DEVSTACK/images/build-debian" "$IMAGES"
 }
 

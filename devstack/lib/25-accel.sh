@@ -32,7 +32,7 @@ kvm_runs_a_guest() {
   : >"$console"
   timeout --kill-after=1 "$KVM_PROBE_SECONDS" qemu-system-x86_64 -accel kvm -machine q35 -m 256 \
     -nodefaults -display none -no-reboot -serial "file:$console" \
-    -kernel "$IMAGES/tiny-kernel" -append 'console=ttyS0 earlyprintk=ttyS0 panic=-1' &
+    -kernel "$IMAGES/tiny-kernel" -append 'console=ttyS0 earlyprintk=ttyS0 panic=-1' 9>&- &
   # It panics for want of a root file system; that it got there is all we ask.
   wait_until "$KVM_PROBE_SECONDS" "a kernel under KVM" grep -q 'Kernel panic\|VFS:' "$console"
 }

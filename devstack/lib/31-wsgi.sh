@@ -11,7 +11,7 @@ api() {
   done
   spawn_server "$name" "$port" env "${environment[@]}" uwsgi \
     --http-socket "127.0.0.1:$port" --module "$module" --processes "$processes" --threads "$threads" \
-    --master --enable-threads --lazy-apps --need-app --thunder-lock --buffer-size 65535 \
+    --master --no-orphans --enable-threads --lazy-apps --need-app --thunder-lock --buffer-size 65535 \
     --die-on-term --hook-master-start "unix_signal:15 gracefully_kill_them_all" --worker-reload-mercy 3 \
     --add-header "Connection: close" --procname-prefix "$name " \
     --log-master --logto2 "$LOG/$name-access.log" "$@"

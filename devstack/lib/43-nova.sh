@@ -4,12 +4,15 @@
 describe_step nova "Nova control plane" \
   "see $LOG/nova-*.log and $LOG/nova-api.out"
 
-step_nova() {
-  mkdir -p "$DATA/nova"
+nova_database() {
   render nova.conf "$ETC/nova/nova.conf"
-  cp "$VENV/etc/nova/api-paste.ini" "$ETC/nova/"
   once nova-database create_cells
+}
+
+step_nova() {
   local service
+  mkdir -p "$DATA/nova"
+  cp "$VENV/etc/nova/api-paste.ini" "$ETC/nova/"
   for service in conductor scheduler; do
     spawn "nova-$service" "nova-$service" --config-file "$ETC/nova/nova.conf" --log-file "$LOG/nova-$service.log"
   done

@@ -4,21 +4,20 @@
 describe_step neutron "Neutron" \
   "see $LOG/neutron-*.log and $LOG/neutron-api.out"
 
-step_neutron() {
-  local configuration
-  mkdir -p "$DATA/neutron"
+NEUTRON_CONFIGURATION=(--config-file "$ETC/neutron/neutron.conf" --config-file "$ETC/neutron/ml2_conf.ini")
+
+neutron_database() {
   render neutron.conf "$ETC/neutron/neutron.conf"
   render ml2_conf.ini "$ETC/neutron/ml2_conf.ini"
-  configuration="--config-file $ETC/neutron/neutron.conf --config-file $ETC/neutron/ml2_conf.ini"
-  # shellcheck disable=SC2086  # two options
-  once neutron-database neutron-db-manage $configuration upgrade head
-  # shellcheck disable=SC2086
-  {
-    spawn neutron-rpc neutron-rpc-server $configuration --log-file "$LOG/neutron-rpc.log"
-    spawn neutron-periodic neutron-periodic-workers $configuration --log-file "$LOG/neutron-periodic.log"
-    spawn neutron-ovn-maintenance neutron-ovn-maintenance-worker $configuration \
-      --log-file "$LOG/neutron-ovn-maintenance.log"
-  }
+  once neutron-database neutron-db-manage "${NEUTRON_CONFIGURATION[@]}" upgrade head
+}
+
+step_neutron() {
+  mkdir -p "$DATA/neutron"
+  spawn neutron-rpc neutron-rpc-server "${NEUTRON_CONFIGURATION[@]}" --log-file "$LOG/neutron-rpc.log"
+  spawn neutron-periodic neutron-periodic-workers "${NEUTRON_CONFIGURATION[@]}" --log-file "$LOG/neutron-periodic.log"
+  spawn neutron-ovn-maintenance neutron-ovn-maintenance-worker "${NEUTRON_CONFIGURATION[@]}" \
+    --log-file "$LOG/neutron-ovn-maintenance.log"
   # start-time: the OVN hash ring tells its workers apart by it.
   api neutron-api "$NEUTRON_PORT" neutron.wsgi.api:application 2 4 OS_NEUTRON_CONFIG_DIR="$ETC/neutron" \
     OS_NEUTRON_CONFIG_FILES="$ETC/neutron/neutron.conf;$ETC/neutron/ml2_conf.ini" --set start-time=%t

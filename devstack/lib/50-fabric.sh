@@ -41,7 +41,7 @@ wire() {
 
 fabric_down() {
   local namespace
-  stop "proxy-$OUTSIDE" 2
+  stop "proxy-$OUTSIDE" 0
   for namespace in "$OUTSIDE" "$FABRIC"; do
     if namespace_exists "$namespace"; then ip netns del "$namespace"; fi
   done

@@ -104,11 +104,16 @@ node_is_gone() { ! alive "node-$1"; }
 
 node_down() {
   local name
-  for name in agent ovn-agent sshd libvirtd virtlogd ovn-controller vswitchd ovsdb; do
-    stop "$1-$name" 5
+  # The agents may say goodbye to the control plane; the switch stays until they have.
+  for name in agent ovn-agent ovn-controller libvirtd; do
+    stop "$1-$name" 3 &
+  done
+  wait
+  for name in vswitchd ovsdb; do
+    stop "$1-$name" 3
   done
   if alive "node-$1"; then node_kill "$1"; fi
-  stop "proxy-$1" 2
+  stop "proxy-$1" 0
   if namespace_exists "$1"; then ip netns del "$1"; fi
 }
 

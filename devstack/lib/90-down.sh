@@ -41,7 +41,7 @@ stop_services() {
   for glob in $1; do
     set +f
     for name in $(recorded "$glob"); do
-      stop "$name" 5 &
+      stop "$name" 3 &
     done
   done
   set +f
