@@ -46,7 +46,9 @@ class HostFacts:
 class Capabilities:
     """What the driver can do; plans consult it and Placement traits come from the same source.
 
-    ``traits`` are os-traits names; ``machine_types`` maps an architecture to (default, all).
+    ``traits`` are os-traits names, CPU features aside: ``guest_cpu_features`` names those that
+    guests see, as libvirt calls them. ``machine_types`` maps an architecture to its machine types,
+    the one for guests that ask for none first.
     """
 
     traits: frozenset[str] = frozenset()
@@ -55,6 +57,7 @@ class Capabilities:
     secure_boot: bool = False
     cgroup_cpu: bool = True
     features: frozenset[str] = frozenset()
+    guest_cpu_features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class DomainInfo:
 class DomainEvent:
     """A guest changed by itself or by somebody else.
 
-    ``kind`` is one of started, stopped, crashed, paused, resumed, suspended, shutdown, rebooted.
+    ``kind`` is one of started, stopped, crashed, paused, resumed, suspended, shutdown, rebooted,
+    watchdog.
     """
 
     uuid: str

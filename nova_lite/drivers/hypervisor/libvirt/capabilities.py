@@ -1,0 +1,221 @@
+"""What guests can be given here, from libvirt's domain capabilities, and the traits that say so.
+
+Names of traits are those of the os-traits library. Only what this agent really does is claimed.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Image formats that the agent boots from.
+IMAGE_TYPES = ("AKI", "AMI", "ARI", "ISO", "QCOW2", "RAW")
+
+# Always so with the libvirt and QEMU versions that are accepted at all.
+ALWAYS = frozenset(
+    {
+        "COMPUTE_NODE",
+        "OWNER_NOVA",
+        "COMPUTE_NET_VIRTIO_PACKED",
+        *(f"COMPUTE_IMAGE_TYPE_{name}" for name in IMAGE_TYPES),
+    }
+)
+# Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
+# COMPUTE_DEVICE_TAGGING, COMPUTE_VOLUME_*, COMPUTE_RESCUE_BFV, COMPUTE_SECURITY_TPM_*,
+# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS, COMPUTE_STORAGE_VIRTIO_FS.
+
+# Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
+ARCHITECTURES: Mapping[str, str] = {
+    "aarch64": "AARCH64",
+    "mipsel": "MIPSEL",
+    "ppc64le": "PPC64LE",
+    "riscv64": "RISCV64",
+    "s390x": "S390X",
+    "x86_64": "X86_64",
+}
+
+# Device model of QEMU -> traits. libvirt does not say which network models QEMU has.
+VIF_MODELS: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("E1000", "E1000E", "NE2K_PCI", "PCNET", "RTL8139", "VIRTIO", "VMXNET3"),
+    "i686": ("E1000", "E1000E", "NE2K_PCI", "PCNET", "RTL8139", "VIRTIO", "VMXNET3"),
+    "aarch64": ("E1000", "E1000E", "RTL8139", "VIRTIO"),
+    "ppc64le": ("E1000", "RTL8139", "SPAPR_VLAN", "VIRTIO"),
+    "s390x": ("VIRTIO",),
+}
+GRAPHICS_MODELS = ("bochs", "cirrus", "gop", "none", "qxl", "vga", "virtio", "vmvga", "xen")
+STORAGE_BUSES = ("fdc", "ide", "sata", "scsi", "usb", "virtio")
+SOUND_MODELS = ("ac97", "es1370", "ich6", "ich9", "pcspk", "sb16", "usb")
+# Models of virtual IOMMU by architecture.
+VIOMMU_MODELS: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("AUTO", "INTEL", "VIRTIO"),
+    "aarch64": ("AUTO", "SMMUV3", "VIRTIO"),
+}
+VIRTIO_IOMMU_SINCE = 8_003_000  # libvirt 8.3.0
+# Models that came later, as (trait, libvirt, QEMU).
+LATER_MODELS = (
+    ("COMPUTE_NET_VIF_MODEL_IGB", 9_003_000, 8_000_000),
+    ("COMPUTE_SOUND_MODEL_VIRTIO", 10_004_000, 8_002_000),
+)
+
+# Machine types that stock nova-compute uses where neither image nor nova.conf names one.
+DEFAULT_MACHINES: Mapping[str, str] = {
+    "x86_64": "pc",
+    "i686": "pc",
+    "aarch64": "virt",
+    "armv7l": "virt",
+    "ppc64le": "pseries",
+    "s390x": "s390-ccw-virtio",
+}
+
+
+@dataclass(frozen=True)
+class DomainCapabilities:
+    """What one kind of guest (architecture, machine type, domain type) can have."""
+
+    disk_buses: frozenset[str] = frozenset()
+    video_models: frozenset[str] = frozenset()
+    tpm_models: frozenset[str] = frozenset()
+    firmware: frozenset[str] = frozenset()
+    loader_secure: bool = False
+    cpu_modes: frozenset[str] = frozenset()
+    host_model: str | None = field(default=None, compare=False)
+
+    def __or__(self, other: DomainCapabilities) -> DomainCapabilities:
+        """Capabilities of either."""
+        return DomainCapabilities(
+            disk_buses=self.disk_buses | other.disk_buses,
+            video_models=self.video_models | other.video_models,
+            tpm_models=self.tpm_models | other.tpm_models,
+            firmware=self.firmware | other.firmware,
+            loader_secure=self.loader_secure or other.loader_secure,
+            cpu_modes=self.cpu_modes | other.cpu_modes,
+            host_model=self.host_model or other.host_model,
+        )
+
+
+def parse(xml: str) -> DomainCapabilities:
+    """Read libvirt's domain capabilities XML."""
+    root = ET.fromstring(xml)
+    modes = {
+        mode.get("name", ""): mode
+        for mode in root.findall("cpu/mode")
+        if mode.get("supported") == "yes"
+    }
+    return DomainCapabilities(
+        disk_buses=_enum(root, "devices/disk", "bus"),
+        video_models=_enum(root, "devices/video", "modelType"),
+        tpm_models=_enum(root, "devices/tpm", "model"),
+        firmware=_enum(root, "os", "firmware"),
+        loader_secure="yes" in _enum(root, "os/loader", "secure"),
+        cpu_modes=frozenset(modes),
+        host_model=_host_model(modes.get("host-model")),
+    )
+
+
+def _enum(root: ET.Element, path: str, name: str) -> frozenset[str]:
+    """Values that an element offers; none where it says that it is not supported at all."""
+    element = root.find(path)
+    if element is None or element.get("supported") == "no":
+        return frozenset()
+    return frozenset(
+        value.text or ""
+        for enum in element.findall("enum")
+        if enum.get("name") == name
+        for value in enum.findall("value")
+    )
+
+
+def _host_model(mode: ET.Element | None) -> str | None:
+    """The CPU that host-model stands for, in the form that libvirt takes as a guest CPU."""
+    if mode is None or mode.find("model") is None:
+        return None
+    cpu = ET.Element("cpu", {"mode": "custom", "match": "exact"})
+    cpu.extend(mode.findall("model") + mode.findall("vendor") + mode.findall("feature"))
+    return ET.tostring(cpu, encoding="unicode")
+
+
+def traits(
+    arch: str,
+    guests: Iterable[tuple[str, str, str]],
+    domain: DomainCapabilities,
+    libvirt_version: int,
+    qemu_version: int,
+) -> frozenset[str]:
+    """Placement traits of this host, CPU features aside.
+
+    :param arch: of the host
+    :param guests: (architecture, domain type, os type) that can run
+    :param domain: what the guests of nova.conf's virt_type can have
+    """
+    found = set(ALWAYS)
+    if arch in ARCHITECTURES:
+        found.add(f"HW_ARCH_{ARCHITECTURES[arch]}")
+    found.update(f"COMPUTE_ARCH_{ARCHITECTURES[g[0]]}" for g in guests if g[0] in ARCHITECTURES)
+    found |= _models("COMPUTE_STORAGE_BUS_", domain.disk_buses & set(STORAGE_BUSES))
+    found |= _models("COMPUTE_GRAPHICS_MODEL_", domain.video_models & set(GRAPHICS_MODELS))
+    found |= _models("COMPUTE_NET_VIF_MODEL_", VIF_MODELS.get(arch, ()))
+    found |= _models("COMPUTE_SOUND_MODEL_", SOUND_MODELS)
+    for model in VIOMMU_MODELS.get(arch, ()):
+        if model != "VIRTIO" or libvirt_version >= VIRTIO_IOMMU_SINCE:
+            found.add(f"COMPUTE_VIOMMU_MODEL_{model}")
+    for trait, libvirt_since, qemu_since in LATER_MODELS:
+        if libvirt_version >= libvirt_since and qemu_version >= qemu_since:
+            found.add(trait)
+    if secure_boot(domain):
+        found.add("COMPUTE_SECURITY_UEFI_SECURE_BOOT")
+    return frozenset(found)
+
+
+def _models(prefix: str, names: Iterable[str]) -> set[str]:
+    return {prefix + name.upper().replace("-", "_") for name in names}
+
+
+def secure_boot(domain: DomainCapabilities) -> bool:
+    return domain.loader_secure and "efi" in domain.firmware
+
+
+def machine_types(
+    machines: Mapping[str, tuple[str, ...]], configured: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """Machine types by architecture, the one for guests that ask for none first.
+
+    :param machines: what libvirt offers
+    :param configured: ``[libvirt]hw_machine_type``, entries like ``x86_64=q35``
+    """
+    wanted = dict(DEFAULT_MACHINES)
+    for entry in configured:
+        arch, _, machine = entry.partition("=")
+        if machine:
+            wanted[arch.strip()] = machine.strip()
+    result = {}
+    for arch, known in machines.items():
+        default = wanted.get(arch)
+        first = (default,) if default in known else ()
+        result[arch] = first + tuple(sorted(name for name in known if name != default))
+    return result
+
+
+def representative(arch: str, machines: tuple[str, ...]) -> tuple[str, ...]:
+    """The machine types to ask libvirt about: together they show all that guests can have.
+
+    :param machines: those of ``arch``, the default one first
+    """
+    extra = ("pc", "q35") if arch in ("x86_64", "i686") else ()
+    return tuple(dict.fromkeys(machines[:1] + tuple(name for name in extra if name in machines)))
+
+
+def has_cpu_cgroup(root: Path = Path("/sys/fs/cgroup"), mounts: Path | None = None) -> bool:
+    """Whether the kernel can limit the CPU time of guests: cgroup v2's cpu controller, or v1's."""
+    try:
+        if "cpu" in (root / "cgroup.controllers").read_text().split():
+            return True
+    except OSError:
+        pass
+    try:
+        lines = (mounts or Path("/proc/self/mounts")).read_text().splitlines()
+    except OSError:
+        return False
+    fields = (line.split() for line in lines)
+    return any(f[2] == "cgroup" and "cpu" in f[3].split(",") for f in fields if len(f) > 3)

@@ -1,0 +1,247 @@
+"""The connection to libvirtd: opening, reopening, deadlines, and what its errors mean."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import libvirt
+
+from nova_lite.drivers.hypervisor.libvirt import event_loop
+from nova_lite.drivers.hypervisor.libvirt.deadline import Deadline, DeadlineExceeded, TooManyStuck
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorError,
+    HypervisorTooOld,
+    HypervisorUnavailable,
+    NovaLiteError,
+)
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# The oldest versions that OpenStack 2025.1 to 2026.2 support.
+MIN_LIBVIRT = 8_000_000
+MIN_QEMU = 6_002_000
+
+# A libvirtd that answers no ping for INTERVAL * COUNT seconds is given up.
+KEEPALIVE_INTERVAL = 5
+KEEPALIVE_COUNT = 5
+
+# Seconds that a call may take. Only starting a guest (huge pages are cleared first) and stopping
+# one (libvirt waits for QEMU to flush its disks) take long by nature.
+CALL_TIMEOUT = 60.0
+OPEN_TIMEOUT = 30.0
+
+_LOST_DOMAINS = (libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_RPC)
+_LOST_CODES = (
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+    libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_NO_CONNECT,
+    libvirt.VIR_ERR_INVALID_CONN,
+)
+
+
+def quiet_errors() -> None:
+    """Keep libvirt from writing every error to stderr; each one is raised anyway."""
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+
+def is_lost(error: libvirt.libvirtError) -> bool:
+    """Whether the error says that the connection is gone."""
+    code, domain = error.get_error_code(), error.get_error_domain()
+    if code == libvirt.VIR_ERR_INVALID_CONN:
+        return True
+    return code in _LOST_CODES and domain in _LOST_DOMAINS
+
+
+def translate(what: str, error: libvirt.libvirtError) -> NovaLiteError:
+    """Turn a libvirt error into ours.
+
+    :param what: what was tried, as in "start guest 4f..."
+    """
+    message = error.get_error_message() or str(error)
+    if is_lost(error):
+        return HypervisorUnavailable(f"could not {what}: lost connection to libvirt: {message}")
+    if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+        return DomainNotFound(f"could not {what}: {message}")
+    return HypervisorError(f"could not {what}: {message}")
+
+
+def format_version(number: int) -> str:
+    """libvirt's integers as people write them: 9000000 is 9.0.0."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+class Connection:
+    """A connection that reopens itself.
+
+    ``on_open`` is called with every newly opened connection, ``on_lost`` when one breaks (from
+    libvirt's event thread, must not block).
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        on_open: Callable[[Any], None] = lambda _: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.uri = uri
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._deadline = Deadline()
+        self._opening = threading.Lock()
+        self._marking = threading.Lock()
+        self._current: Any = None
+        self._closed = False
+
+    @property
+    def stuck_calls(self) -> int:
+        """Calls into libvirt that were given up and hang."""
+        return self._deadline.stuck
+
+    def open(self) -> None:
+        """Connect unless connected.
+
+        :raises HypervisorTooOld: libvirt or QEMU are older than 8.0.0 and 6.2.0
+        :raises HypervisorUnavailable: libvirtd does not answer
+        """
+        self._closed = False
+        self._connected()
+
+    def reopen(self) -> None:
+        """Connect again after a loss; does nothing once closed."""
+        if not self._closed:
+            self._connected()
+
+    def close(self) -> None:
+        """Disconnect; a later call connects again only after ``open``."""
+        self._closed = True
+        connection, self._current = self._current, None
+        if connection is not None:
+            self._discard(connection)
+
+    def call(self, what: str, function: Callable[[Any], T], timeout: float = CALL_TIMEOUT) -> T:
+        """Run ``function(virConnect)``; once more on a new connection when the old one was lost.
+
+        The function must be safe to repeat and look up its domain itself.
+
+        :param what: what is tried, for error messages
+        :param timeout: seconds
+        :raises HypervisorUnavailable: libvirtd is away or does not answer in time
+        :raises DomainNotFound: libvirt knows no such domain
+        :raises HypervisorError: any other refusal; the message is libvirt's
+        """
+        for last in (False, True):
+            connection = self._connected()
+            try:
+                return self._run(what, lambda c=connection: function(c), timeout)  # type: ignore[misc]
+            except libvirt.libvirtError as error:
+                if is_lost(error):
+                    self._lost(connection)
+                    if not last:
+                        LOG.info("Connection to libvirt was lost during: %s; retrying", what)
+                        continue
+                raise translate(what, error) from error
+        raise AssertionError("unreachable")
+
+    def _run(self, what: str, function: Callable[[], T], timeout: float) -> T:
+        try:
+            return self._deadline.run(function, timeout)
+        except DeadlineExceeded:
+            LOG.error("libvirt did not %s within %g s; %d calls hang", what, timeout,
+                      self.stuck_calls)  # fmt: skip
+            raise HypervisorUnavailable(
+                f"could not {what}: libvirt did not answer within {timeout:g} s"
+            ) from None
+        except TooManyStuck as error:
+            raise HypervisorUnavailable(
+                f"could not {what}: {error} in libvirt; look at libvirtd and the host's storage"
+            ) from None
+
+    def _connected(self) -> Any:
+        connection = self._current
+        if connection is not None:
+            return connection
+        if not self._opening.acquire(timeout=OPEN_TIMEOUT):
+            raise HypervisorUnavailable(f"libvirt at {self.uri} takes too long to connect")
+        try:
+            if self._closed:
+                raise HypervisorUnavailable(f"the connection to libvirt at {self.uri} is closed")
+            if self._current is None:
+                self._current = self._open()
+            return self._current
+        finally:
+            self._opening.release()
+
+    def _open(self) -> Any:
+        event_loop.ensure_started()
+        quiet_errors()
+        what = f"connect to {self.uri}"
+        try:
+            connection = self._run(what, self._open_checked, OPEN_TIMEOUT)
+            self._run(what, lambda: self._on_open(connection), OPEN_TIMEOUT)
+        except libvirt.libvirtError as error:
+            message = error.get_error_message() or str(error)
+            raise HypervisorUnavailable(
+                f"cannot connect to libvirt at {self.uri}: {message}; "
+                "is libvirtd (or virtqemud) running?"
+            ) from error
+        LOG.info("Connected to libvirt at %s", self.uri)
+        return connection
+
+    def _open_checked(self) -> Any:
+        connection = libvirt.open(self.uri)
+        check_versions(connection.getLibVersion(), connection.getVersion())
+        if connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT) != 0:
+            LOG.debug("libvirt at %s knows no keepalive", self.uri)
+        connection.registerCloseCallback(self._close_callback, None)
+        return connection
+
+    def _close_callback(self, connection: Any, reason: int, _opaque: object) -> None:
+        reasons = {
+            libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
+            libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "end of file",
+            libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no answer to keepalive",
+            libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed",
+        }
+        if not self._closed:
+            LOG.warning("Lost connection to libvirt: %s", reasons.get(reason, reason))
+            self._lost(connection)
+
+    def _lost(self, connection: Any) -> None:
+        with self._marking:
+            if self._current is not connection:
+                return  # noticed before
+            self._current = None
+        self._on_lost()
+
+    def _discard(self, connection: Any) -> None:
+        def discard() -> None:
+            connection.unregisterCloseCallback()
+            connection.close()
+
+        try:
+            self._deadline.run(discard, 5.0)
+        except (libvirt.libvirtError, DeadlineExceeded, TooManyStuck) as error:
+            LOG.debug("Closing the connection to libvirt: %s", error)
+
+
+def check_versions(libvirt_version: int, qemu_version: int) -> None:
+    """Refuse a libvirt or QEMU older than what OpenStack supports.
+
+    :raises HypervisorTooOld: one of them is
+    """
+    for name, found, wanted in (
+        ("libvirt", libvirt_version, MIN_LIBVIRT),
+        ("QEMU", qemu_version, MIN_QEMU),
+    ):
+        if found < wanted:
+            raise HypervisorTooOld(
+                f"{name} {format_version(found)} is too old; "
+                f"{format_version(wanted)} or newer is needed"
+            )

@@ -1,0 +1,319 @@
+"""The Hypervisor contract on libvirt."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import libvirt
+
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.drivers.hypervisor.libvirt import capabilities as caps
+from nova_lite.drivers.hypervisor.libvirt import domain_xml, guest_cpu, live_xml
+from nova_lite.drivers.hypervisor.libvirt import facts as host_facts
+from nova_lite.drivers.hypervisor.libvirt.connection import CALL_TIMEOUT, Connection
+from nova_lite.drivers.hypervisor.libvirt.events import EventPump
+from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES, power_state
+from nova_lite.errors import HypervisorError, InvalidConfiguration
+from nova_lite.model.domain import DomainSpec
+from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
+from nova_lite.model.states import PowerState
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+URIS = {"kvm": "qemu:///system", "qemu": "qemu:///system"}
+
+# Starting clears huge pages and waits for storage; stopping lets QEMU flush its disks, and libvirt
+# itself waits 30 s and more for a process that does not die.
+START_TIMEOUT = 300.0
+DESTROY_TIMEOUT = 120.0
+DESTROY_ATTEMPTS = 3
+PING_TIMEOUT = 10.0
+
+# libvirt 8.9.0 can tell TPM state from the rest when a domain is undefined.
+TPM_FLAGS_SINCE = 8_009_000
+
+
+class LibvirtHypervisor(Hypervisor):
+    """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
+
+    :param conf: a ConfigOpts with the [libvirt] group
+    :raises InvalidConfiguration: virt_type is neither kvm nor qemu
+    """
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf.libvirt
+        virt_type = self._conf.virt_type
+        if virt_type not in URIS:
+            raise InvalidConfiguration(
+                f"[libvirt]virt_type = {virt_type} is not supported; use kvm or qemu"
+            )
+        self._virt_type: str = virt_type
+        self._events = EventPump(self._reopen, self._states)
+        self._connection = Connection(
+            self._conf.connection_uri or URIS[virt_type],
+            on_open=self._events.register,
+            on_lost=self._events.lost,
+        )
+
+    # --- the host ---------------------------------------------------------------------------
+    def connect(self) -> None:
+        self._events.start()
+        self._connection.open()
+        found = host_facts.parse(self._call("read capabilities", lambda c: c.getCapabilities()))
+        kinds = {kind for arch, kind, _ in found.guests if arch == found.arch}
+        if self._virt_type not in kinds:
+            raise InvalidConfiguration(
+                f"[libvirt]virt_type = {self._virt_type}, but libvirt offers only "
+                f"{', '.join(sorted(kinds)) or 'nothing'} for {found.arch} guests; "
+                "is the kvm module loaded and QEMU installed?"
+            )
+
+    def close(self) -> None:
+        self._events.stop()
+        self._connection.close()
+
+    def ping(self) -> None:
+        self._call("ask for its version", lambda c: c.getLibVersion(), PING_TIMEOUT)
+
+    def facts(self) -> HostFacts:
+        return self._call("read facts of the host", self._facts)
+
+    def _facts(self, connection: Any) -> HostFacts:
+        found = host_facts.parse(connection.getCapabilities())
+        cpu = dict(found.cpu)
+        # The XML lists only features beyond the model's; Nova wants them all.
+        cpu["features"] = guest_cpu.expand_host(connection, found.cpu_xml) or cpu["features"]
+        return HostFacts(
+            hostname=connection.getHostname(),
+            uuid=found.uuid,
+            arch=found.arch,
+            hypervisor_type=connection.getType(),
+            hypervisor_version=connection.getVersion(),
+            libvirt_version=connection.getLibVersion(),
+            online_cpus=host_facts.online_cpus(connection.getCPUMap()),
+            memory_mb=connection.getInfo()[1],
+            cpu=cpu,
+            numa_cells=found.numa_cells,
+            guests=found.guests,
+        )
+
+    def capabilities(self) -> Capabilities:
+        return self._call("read capabilities", self._capabilities)
+
+    def _capabilities(self, connection: Any) -> Capabilities:
+        host = host_facts.parse(connection.getCapabilities())
+        machines = caps.machine_types(host.machines, self._conf.hw_machine_type or ())
+        domain = caps.DomainCapabilities()
+        for machine in caps.representative(host.arch, machines.get(host.arch, ())):
+            xml = connection.getDomainCapabilities(None, host.arch, machine, self._virt_type)
+            domain |= caps.parse(xml)
+        version, qemu = connection.getLibVersion(), connection.getVersion()
+        firmware = {"bios", "uefi"} if "efi" in domain.firmware else {"bios"}
+        return Capabilities(
+            traits=caps.traits(host.arch, host.guests, domain, version, qemu),
+            machine_types=machines,
+            firmware=frozenset(firmware),
+            secure_boot=caps.secure_boot(domain),
+            cgroup_cpu=caps.has_cpu_cgroup(),
+            guest_cpu_features=guest_cpu.features(
+                connection, self._conf, self._virt_type, host.arch, domain.host_model
+            ),
+        )
+
+    def subscribe(self, callback: Callable[[DomainEvent], None]) -> None:
+        self._events.subscribe(callback)
+
+    # --- guests: look -----------------------------------------------------------------------
+    def domains(self) -> list[DomainInfo]:
+        return self._call("list guests", self._domains)
+
+    @staticmethod
+    def _domains(connection: Any) -> list[DomainInfo]:
+        """One call for all; a guest whose monitor is busy is not waited for."""
+        wanted = (
+            libvirt.VIR_DOMAIN_STATS_STATE
+            | libvirt.VIR_DOMAIN_STATS_BALLOON
+            | libvirt.VIR_DOMAIN_STATS_VCPU
+        )
+        rows = connection.getAllDomainStats(
+            wanted, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        )
+        return [
+            DomainInfo(
+                uuid=domain.UUIDString(),
+                name=domain.name(),
+                power_state=power_state(stats.get("state.state", 0)),
+                memory_kib=stats.get("balloon.maximum", 0),
+                vcpus=stats.get("vcpu.maximum", 0),
+            )
+            for domain, stats in rows
+        ]
+
+    def _states(self) -> dict[str, PowerState]:
+        return {domain.uuid: domain.power_state for domain in self.domains()}
+
+    def power_state(self, uuid: str) -> PowerState:
+        return self._with_domain(
+            f"look at guest {uuid}", uuid, lambda domain: power_state(domain.state()[0])
+        )
+
+    def defined(self, uuid: str) -> bool:
+        return self._call(f"look up guest {uuid}", lambda c: _find(c, uuid) is not None)
+
+    def graphics(self, uuid: str, kind: str) -> ConsoleAddress | None:
+        return self._with_domain(
+            f"read the consoles of guest {uuid}",
+            uuid,
+            lambda domain: (
+                live_xml.graphics(domain.XMLDesc(0), kind) if domain.isActive() else None
+            ),
+        )
+
+    def attached_devices(self, uuid: str) -> dict[str, list[str]]:
+        return self._with_domain(
+            f"read the devices of guest {uuid}",
+            uuid,
+            lambda domain: live_xml.attached_devices(domain.XMLDesc(0)),
+        )
+
+    # --- guests: act ------------------------------------------------------------------------
+    def define(self, spec: DomainSpec) -> None:
+        def define(connection: Any) -> None:
+            existing = None
+            if spec.firmware == "uefi" and (domain := _find(connection, spec.uuid)) is not None:
+                existing = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            connection.defineXML(domain_xml.render(spec, existing))
+
+        self._call(f"define guest {spec.uuid}", define)
+
+    def start(self, uuid: str, *, paused: bool = False) -> None:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+
+        def start(domain: Any) -> None:
+            try:
+                if not domain.isActive():
+                    domain.createWithFlags(flags)
+            except libvirt.libvirtError as error:
+                # Somebody else was faster: that is what was asked for.
+                if not (_is_invalid(error) and domain.isActive()):
+                    raise
+
+        self._with_domain(f"start guest {uuid}", uuid, start, START_TIMEOUT)
+
+    def resume(self, uuid: str) -> None:
+        def resume(domain: Any) -> None:
+            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                domain.resume()
+
+        self._with_domain(f"resume guest {uuid}", uuid, resume)
+
+    def shutdown(self, uuid: str) -> None:
+        def shutdown(domain: Any) -> None:
+            try:
+                if domain.isActive():
+                    domain.shutdown()
+            except libvirt.libvirtError as error:
+                if not (_is_invalid(error) and not domain.isActive()):
+                    raise
+
+        self._with_domain(f"shut guest {uuid} down", uuid, shutdown)
+
+    def destroy(self, uuid: str) -> None:
+        def destroy(connection: Any) -> None:
+            domain = _find(connection, uuid)
+            if domain is not None:
+                _destroy(domain)
+
+        self._call(f"power guest {uuid} off", destroy, DESTROY_TIMEOUT)
+
+    def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
+        def undefine(connection: Any) -> None:
+            domain = _find(connection, uuid)
+            if domain is None:
+                return
+            if domain.isActive():
+                raise HypervisorError(f"guest {uuid} still runs; power it off before removing it")
+            flags = _undefine_flags(connection.getLibVersion(), keep_nvram=keep_nvram)
+            try:
+                domain.undefineFlags(flags)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+
+        self._call(f"remove guest {uuid}", undefine)
+
+    # --- helpers ----------------------------------------------------------------------------
+    def _reopen(self) -> None:
+        self._connection.reopen()
+
+    def _call(self, what: str, function: Callable[[Any], T], timeout: float = CALL_TIMEOUT) -> T:
+        return self._connection.call(what, function, timeout)
+
+    def _with_domain(
+        self,
+        what: str,
+        uuid: str,
+        function: Callable[[Any], T],
+        timeout: float = CALL_TIMEOUT,
+    ) -> T:
+        """Run ``function(virDomain)``; raises DomainNotFound when there is none."""
+        return self._call(what, lambda c: function(c.lookupByUUIDString(uuid)), timeout)
+
+
+def _find(connection: Any, uuid: str) -> Any:
+    """The domain, or None."""
+    try:
+        return connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _is_invalid(error: libvirt.libvirtError) -> bool:
+    """The domain is not in a state that allows it, or gone."""
+    return error.get_error_code() in (
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_NO_DOMAIN,
+    )
+
+
+def _destroy(domain: Any) -> None:
+    """Cut the power; a QEMU in uninterruptible I/O gets a few chances to die."""
+    for attempt in range(1, DESTROY_ATTEMPTS + 1):
+        try:
+            if domain.state()[0] in OFF_STATES:
+                return
+            domain.destroy()
+            return
+        except libvirt.libvirtError as error:
+            if _is_invalid(error):
+                return  # it went off by itself
+            busy = (
+                error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
+                and error.get_int1() == errno.EBUSY
+            )
+            if not busy or attempt == DESTROY_ATTEMPTS:
+                raise
+            LOG.warning("QEMU of guest %s does not die; trying again", domain.UUIDString())
+
+
+def _undefine_flags(libvirt_version: int, *, keep_nvram: bool) -> int:
+    flags = (
+        libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    )
+    if keep_nvram:
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+    else:
+        flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    if libvirt_version >= TPM_FLAGS_SINCE:
+        flags |= (
+            libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if keep_nvram else libvirt.VIR_DOMAIN_UNDEFINE_TPM
+        )
+    return int(flags)
