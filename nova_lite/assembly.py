@@ -47,7 +47,7 @@ class Parts:
     def __init__(self, conf: Any) -> None:
         self.conf = conf
         self.transport = transport.make(conf)
-        self.conductor = Conductor(self.transport, conf.rpc_response_timeout)
+        self.conductor = Conductor(self.transport)
         self.services = Services(self.conductor)
         self.nodes = ComputeNodes(self.conductor)
         self.instances = Instances(self.conductor)
@@ -93,7 +93,7 @@ class Parts:
     ) -> Toolbox:
         """What operations work with."""
         conf = self.conf
-        images = loader.load("image", "glance", conf, self.sessions)
+        images = loader.load("image", "glance", conf.glance, self.sessions)
         assert self._provider is not None
         return Toolbox(
             conf=conf,

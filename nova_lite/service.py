@@ -163,10 +163,9 @@ class Agent:
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, Refusals(tools).report, CallMonitor
         )
-        workers = int(self._conf.executor_thread_pool_size)
         for topic in TOPICS:
-            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, workers)
-            server.listen()
+            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher)
+            server.start()
             self._servers.append(server)
 
     def _resume(self, engine: Engine) -> None:

@@ -22,19 +22,17 @@ SEND_RETRIES = 2
 class Conductor:
     """Calls of remotable object methods.
 
-    ``timeout`` (seconds) bounds each call. Raises ControlPlaneUnavailable when no broker or no
+    rpc_response_timeout bounds each call. Raises ControlPlaneUnavailable when no broker or no
     conductor answers in time, the row of the error table for the exceptions that mean something
     here, and RemoteFailure for the rest.
     """
 
-    def __init__(self, transport: Any, timeout: float) -> None:
+    def __init__(self, transport: Any) -> None:
         serializer = NovaSerializer()
-        self._timeout = timeout
         self._objects = messaging.get_rpc_client(
             transport,
             messaging.Target(topic="conductor", version="3.0"),
             serializer=serializer,
-            timeout=timeout,
             retry=SEND_RETRIES,
         )
         self._base = self._objects.prepare(namespace="baseapi", version="1.0")
@@ -42,7 +40,6 @@ class Conductor:
             transport,
             messaging.Target(topic="conductor", namespace="compute_task", version="1.0"),
             serializer=serializer,
-            timeout=timeout,
             retry=SEND_RETRIES,
         )
 

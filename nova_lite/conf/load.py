@@ -48,8 +48,8 @@ def check(conf: cfg.ConfigOpts) -> None:
     :raises InvalidConfiguration: names the option and what it accepts
     """
     for module in options.MODULES:
-        group = conf if module.GROUP is None else conf[module.GROUP]
         for opt in module.OPTS:
+            group = conf if module.GROUP is None else conf[module.GROUP]
             name = f"[{module.GROUP or 'DEFAULT'}]{opt.dest}"
             try:
                 getattr(group, opt.dest)

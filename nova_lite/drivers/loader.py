@@ -22,4 +22,8 @@ def load(kind: str, name: str, *arguments: Any) -> Any:
         raise InvalidConfiguration(
             f"no {kind} driver {name!r} is installed (entry points {namespace}): {error}"
         ) from None
+    except ImportError as error:
+        raise InvalidConfiguration(
+            f"the {kind} driver {name!r} (entry points {namespace}) cannot be imported: {error}"
+        ) from None
     return plugin(*arguments)

@@ -24,19 +24,12 @@ TOPICS = ("compute", "compute-alt")  # 2026.1 and later send the second half of 
 class ComputeServer(MessageHandlingServer):
     """Receives messages for one topic and this host.
 
-    ``workers`` bounds the messages handled at the same time; operations run elsewhere.
+    At most executor_thread_pool_size are handled at the same time; operations run elsewhere.
     """
 
-    def __init__(
-        self, transport: Any, topic: str, host: str, dispatcher: Dispatcher, workers: int
-    ) -> None:
+    def __init__(self, transport: Any, topic: str, host: str, dispatcher: Dispatcher) -> None:
         super().__init__(transport, dispatcher)
         self._target = messaging.Target(topic=topic, server=host)
-        self._workers = workers
-
-    def listen(self) -> None:
-        """Start to receive."""
-        self.start(override_pool_size=self._workers)
 
     def _create_listener(self) -> Any:
         return self.transport._listen(self._target, 1, None)
