@@ -1,0 +1,7 @@
+"""The same private libvirtd as in tests/functional, for the contract's real side."""
+
+from __future__ import annotations
+
+from tests.functional.conftest import libvirt_uri, private_libvirtd
+
+__all__ = ["libvirt_uri", "private_libvirtd"]

@@ -1,0 +1,258 @@
+"""What every hypervisor driver promises, whatever runs the guests (drivers/hypervisor/base.py)."""
+
+from __future__ import annotations
+
+import queue
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from nova_lite.conf import libvirt as libvirt_options
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.errors import DomainNotFound, HypervisorError
+from nova_lite.model.domain import CpuSpec, DomainSpec, GraphicsSpec, NicSpec
+from nova_lite.model.host import DomainEvent
+from nova_lite.model.states import PowerState
+from tests.fakes.guests import tiny_guest
+from tests.fakes.hypervisor import FakeHypervisor
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+MAC = "52:54:00:12:34:56"
+
+
+def real_hypervisor(uri: str) -> Hypervisor:
+    from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
+
+    conf = cfg.ConfigOpts()
+    conf.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
+    conf([])
+    conf.set_override("virt_type", "qemu", group="libvirt")
+    conf.set_override("connection_uri", uri, group="libvirt")
+    return LibvirtHypervisor(conf)
+
+
+@pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.libvirt)])
+def hypervisor(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
+    if request.param == "fake":
+        driver: Hypervisor = FakeHypervisor()
+    else:
+        driver = real_hypervisor(request.getfixturevalue("libvirt_uri"))
+    driver.connect()
+    yield driver
+    for guest in driver.domains():
+        driver.destroy(guest.uuid)
+        driver.undefine(guest.uuid)
+    driver.close()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> DomainSpec:
+    return tiny_guest(tmp_path)
+
+
+def next_event(
+    events: queue.Queue[DomainEvent], wanted: Callable[[DomainEvent], bool]
+) -> DomainEvent:
+    """The next event that is wanted; others may come in between."""
+    while True:
+        event = events.get(timeout=20)
+        if wanted(event):
+            return event
+
+
+def test_defining_makes_a_guest_known_but_not_running(
+    hypervisor: Hypervisor, spec: DomainSpec
+) -> None:
+    """A defined guest is off until it is started."""
+    assert not hypervisor.defined(spec.uuid)
+
+    hypervisor.define(spec)
+
+    assert hypervisor.defined(spec.uuid)
+    assert hypervisor.power_state(spec.uuid) == PowerState.SHUTDOWN
+
+
+def test_defining_again_replaces_the_definition(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """The last definition counts."""
+    hypervisor.define(spec)
+    hypervisor.define(replace(spec, vcpus=2, cpu=CpuSpec(sockets=2), memory_kib=80 * 1024))
+
+    (guest,) = hypervisor.domains()
+    assert (guest.uuid, guest.name, guest.vcpus) == (spec.uuid, spec.name, 2)
+    assert guest.memory_kib == 80 * 1024
+
+
+def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Two guests never share a name."""
+    hypervisor.define(spec)
+    with pytest.raises(HypervisorError, match=spec.name):
+        hypervisor.define(replace(spec, uuid=str(uuid.uuid4())))
+
+
+def test_life_of_a_guest(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Define, start, power off, forget: each is visible in the power state."""
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid)
+    assert hypervisor.power_state(spec.uuid) == PowerState.RUNNING
+
+    hypervisor.destroy(spec.uuid)
+    assert hypervisor.power_state(spec.uuid) == PowerState.SHUTDOWN
+
+    hypervisor.undefine(spec.uuid)
+    assert not hypervisor.defined(spec.uuid)
+
+
+def test_a_guest_started_paused_waits_for_resume(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """``paused`` holds it before its first instruction, and another start changes nothing."""
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid, paused=True)
+    hypervisor.start(spec.uuid)
+    assert hypervisor.power_state(spec.uuid) == PowerState.PAUSED
+
+    hypervisor.resume(spec.uuid)
+    assert hypervisor.power_state(spec.uuid) == PowerState.RUNNING
+
+
+def test_everything_may_be_asked_for_twice(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Repetition succeeds: an operation that was interrupted does its step again."""
+    for action, state in (
+        (lambda: hypervisor.define(spec), PowerState.SHUTDOWN),
+        (lambda: hypervisor.start(spec.uuid), PowerState.RUNNING),
+        (lambda: hypervisor.resume(spec.uuid), PowerState.RUNNING),
+        (lambda: hypervisor.destroy(spec.uuid), PowerState.SHUTDOWN),
+        (lambda: hypervisor.shutdown(spec.uuid), PowerState.SHUTDOWN),
+    ):
+        action()
+        action()
+        assert hypervisor.power_state(spec.uuid) == state
+    hypervisor.undefine(spec.uuid)
+    hypervisor.undefine(spec.uuid)
+    assert not hypervisor.defined(spec.uuid)
+
+
+def test_two_starts_at_once_are_one(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Threads that race to start a guest all succeed."""
+    hypervisor.define(spec)
+    with ThreadPoolExecutor(4) as pool:
+        starts = [pool.submit(hypervisor.start, spec.uuid) for _ in range(4)]
+        for start in starts:
+            start.result(timeout=60)
+
+    assert hypervisor.power_state(spec.uuid) == PowerState.RUNNING
+
+
+def test_a_running_guest_is_not_forgotten(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Undefining never cuts the power."""
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid)
+    with pytest.raises(HypervisorError, match=spec.uuid):
+        hypervisor.undefine(spec.uuid)
+
+    assert hypervisor.power_state(spec.uuid) == PowerState.RUNNING
+
+
+@pytest.mark.parametrize("method", ["power_state", "start", "resume", "shutdown"])
+def test_a_guest_that_is_needed_and_missing_is_named(hypervisor: Hypervisor, method: str) -> None:
+    """DomainNotFound says which guest there is none of."""
+    with pytest.raises(DomainNotFound, match=NOBODY):
+        getattr(hypervisor, method)(NOBODY)
+
+
+@pytest.mark.parametrize("method", ["destroy", "undefine"])
+def test_removing_a_guest_that_is_not_there_succeeds(hypervisor: Hypervisor, method: str) -> None:
+    """Deleting twice is as good as deleting once."""
+    getattr(hypervisor, method)(NOBODY)
+
+    assert not hypervisor.defined(NOBODY)
+
+
+def test_an_off_guest_cannot_be_resumed(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Resume is no start."""
+    hypervisor.define(spec)
+    with pytest.raises(HypervisorError):
+        hypervisor.resume(spec.uuid)
+
+
+def test_the_console_has_an_address_while_the_guest_runs(
+    hypervisor: Hypervisor, spec: DomainSpec
+) -> None:
+    """graphics() answers for the kind asked for, None for another kind or an off guest."""
+    hypervisor.define(replace(spec, graphics=(GraphicsSpec("vnc", "127.0.0.1"),)))
+    assert hypervisor.graphics(spec.uuid, "vnc") is None
+
+    hypervisor.start(spec.uuid)
+    console = hypervisor.graphics(spec.uuid, "vnc")
+    assert console is not None
+    assert (console.host, console.port >= 5900) == ("127.0.0.1", True)
+    assert hypervisor.graphics(spec.uuid, "spice") is None
+
+
+def test_attached_devices_are_those_defined(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Disks go by target, network interfaces by MAC address."""
+    nic = NicSpec(mac=MAC, plug="tap", target="tapdoesnotexi")
+    hypervisor.define(replace(spec, nics=(nic,)))
+
+    assert hypervisor.attached_devices(spec.uuid) == {"disks": ["vda"], "nics": [MAC]}
+
+
+def test_events_tell_the_life_of_a_guest(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Started and stopped arrive in order, off the caller's thread or on it."""
+    events: queue.Queue[DomainEvent] = queue.Queue()
+    hypervisor.subscribe(events.put)
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid)
+    hypervisor.destroy(spec.uuid)
+
+    assert next_event(events, lambda e: e.kind == "started").uuid == spec.uuid
+    stopped = next_event(events, lambda e: e.kind == "stopped")
+    assert (stopped.uuid, stopped.detail) == (spec.uuid, "destroyed")
+
+
+def test_a_subscriber_may_ask_back(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Callbacks may call the driver: they do not run where libvirt needs to go on."""
+    answers: queue.Queue[Any] = queue.Queue()
+    hypervisor.subscribe(lambda e: answers.put((e.kind, hypervisor.defined(e.uuid))))
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid)
+
+    kinds = {}
+    while "started" not in kinds:
+        kind, known = answers.get(timeout=20)
+        kinds[kind] = known
+    assert kinds["started"] is True
+
+
+def test_facts_describe_a_host_that_can_run_guests(hypervisor: Hypervisor) -> None:
+    """The facts are complete enough for ComputeNode and Placement."""
+    facts = hypervisor.facts()
+
+    assert facts.hostname and facts.uuid and facts.online_cpus
+    assert facts.memory_mb > 100
+    assert facts.hypervisor_type == "QEMU"
+    assert facts.hypervisor_version >= 6002000
+    assert set(facts.cpu) == {"arch", "model", "vendor", "topology", "features"}
+    assert set(facts.cpu["topology"]) == {"cells", "sockets", "cores", "threads"}
+    assert (facts.arch, "qemu", "hvm") in facts.guests
+
+
+def test_capabilities_claim_only_traits_that_exist(hypervisor: Hypervisor) -> None:
+    """Placement refuses names that os-traits does not have; the two basic ones are always there."""
+    import os_traits
+
+    capabilities = hypervisor.capabilities()
+
+    assert {"COMPUTE_NODE", "OWNER_NOVA"} <= capabilities.traits
+    assert capabilities.traits <= set(os_traits.get_traits())
+    assert "pc" in capabilities.machine_types["x86_64"]
+    assert "bios" in capabilities.firmware
+
+
+def test_ping_returns(hypervisor: Hypervisor) -> None:
+    """A hypervisor that answers lets ping return."""
+    assert hypervisor.ping() is None

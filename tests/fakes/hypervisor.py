@@ -1,0 +1,183 @@
+"""A hypervisor in memory that keeps the contract of drivers/hypervisor/base.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorError,
+    HypervisorUnavailable,
+    NovaLiteError,
+)
+from nova_lite.model.domain import DomainSpec
+from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
+from nova_lite.model.states import PowerState
+
+OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
+
+
+@dataclass
+class Guest:
+    spec: DomainSpec
+    state: PowerState = PowerState.SHUTDOWN
+
+
+class FakeHypervisor(Hypervisor):
+    """``guests`` is what would be QEMU processes and definitions; tests may look at it.
+
+    ``calls`` lists (method, uuid). ``available`` false makes every method raise
+    HypervisorUnavailable; ``fail(method, error)`` makes the next call of one method raise;
+    guests in ``deaf`` ignore the power button.
+    """
+
+    def __init__(self) -> None:
+        self.guests: dict[str, Guest] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.available = True
+        self.deaf: set[str] = set()
+        self._failures: dict[str, list[NovaLiteError]] = {}
+        self._callbacks: list[Callable[[DomainEvent], None]] = []
+        self._lock = threading.RLock()
+
+    # --- for tests ----------------------------------------------------------------------------
+    def fail(self, method: str, error: NovaLiteError) -> None:
+        """Make the next call of ``method`` raise ``error``."""
+        self._failures.setdefault(method, []).append(error)
+
+    def emit(self, uuid: str, kind: str, detail: str = "") -> None:
+        """Tell the subscribers of an event."""
+        for callback in list(self._callbacks):
+            callback(DomainEvent(uuid, kind, detail))
+
+    def crash(self, uuid: str) -> None:
+        """The guest's process dies."""
+        self.guests[uuid].state = PowerState.SHUTDOWN
+        self.emit(uuid, "stopped", "failed")
+
+    # --- the contract -------------------------------------------------------------------------
+    def connect(self) -> None:
+        self._called("connect")
+
+    def close(self) -> None:
+        self._callbacks.clear()
+
+    def ping(self) -> None:
+        self._called("ping")
+
+    def facts(self) -> HostFacts:
+        self._called("facts")
+        return HostFacts(
+            hostname="fake.example",
+            uuid="5f7c9d3a-0000-4000-8000-00000000fa4e",
+            arch="x86_64",
+            hypervisor_type="QEMU",
+            hypervisor_version=7002022,
+            libvirt_version=9000000,
+            online_cpus=frozenset(range(4)),
+            memory_mb=16384,
+            cpu={
+                "arch": "x86_64",
+                "model": "Skylake-Server",
+                "vendor": "Intel",
+                "topology": {"cells": 1, "sockets": 1, "cores": 4, "threads": 1},
+                "features": ["aes", "avx2"],
+            },
+            guests=(("x86_64", "kvm", "hvm"), ("x86_64", "qemu", "hvm")),
+        )
+
+    def capabilities(self) -> Capabilities:
+        self._called("capabilities")
+        return Capabilities(
+            traits=frozenset({"COMPUTE_NODE", "OWNER_NOVA", "COMPUTE_IMAGE_TYPE_QCOW2"}),
+            machine_types={"x86_64": ("pc", "q35")},
+            firmware=frozenset({"bios", "uefi"}),
+        )
+
+    def subscribe(self, callback: Callable[[DomainEvent], None]) -> None:
+        self._callbacks.append(callback)
+
+    def domains(self) -> list[DomainInfo]:
+        self._called("domains")
+        return [
+            DomainInfo(uuid, g.spec.name, g.state, g.spec.memory_kib, g.spec.vcpus)
+            for uuid, g in self.guests.items()
+        ]
+
+    def power_state(self, uuid: str) -> PowerState:
+        return self._guest("power_state", uuid).state
+
+    def define(self, spec: DomainSpec) -> None:
+        self._called("define", spec.uuid)
+        with self._lock:
+            if any(g.spec.name == spec.name and u != spec.uuid for u, g in self.guests.items()):
+                raise HypervisorError(f"another guest is named {spec.name}")
+            guest = self.guests.setdefault(spec.uuid, Guest(spec))
+            guest.spec = spec
+
+    def defined(self, uuid: str) -> bool:
+        self._called("defined", uuid)
+        return uuid in self.guests
+
+    def start(self, uuid: str, *, paused: bool = False) -> None:
+        guest = self._guest("start", uuid)
+        if guest.state in OFF:
+            guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
+            self.emit(uuid, "started", "booted")
+
+    def resume(self, uuid: str) -> None:
+        guest = self._guest("resume", uuid)
+        if guest.state in OFF:
+            raise HypervisorError(f"guest {uuid} is not running")
+        if guest.state != PowerState.RUNNING:
+            guest.state = PowerState.RUNNING
+            self.emit(uuid, "resumed", "unpaused")
+
+    def shutdown(self, uuid: str) -> None:
+        guest = self._guest("shutdown", uuid)
+        if guest.state == PowerState.RUNNING and uuid not in self.deaf:
+            guest.state = PowerState.SHUTDOWN
+            self.emit(uuid, "stopped", "shutdown")
+
+    def destroy(self, uuid: str) -> None:
+        self._called("destroy", uuid)
+        guest = self.guests.get(uuid)
+        if guest is not None and guest.state not in OFF:
+            guest.state = PowerState.SHUTDOWN
+            self.emit(uuid, "stopped", "destroyed")
+
+    def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
+        self._called("undefine", uuid)
+        guest = self.guests.get(uuid)
+        if guest is None:
+            return
+        if guest.state not in OFF:
+            raise HypervisorError(f"guest {uuid} still runs")
+        del self.guests[uuid]
+
+    def graphics(self, uuid: str, kind: str) -> ConsoleAddress | None:
+        guest = self._guest("graphics", uuid)
+        for number, graphics in enumerate(guest.spec.graphics):
+            if graphics.kind == kind and guest.state not in OFF:
+                return ConsoleAddress(graphics.listen, 5900 + number)
+        return None
+
+    def attached_devices(self, uuid: str) -> dict[str, list[str]]:
+        spec = self._guest("attached_devices", uuid).spec
+        return {"disks": [d.target for d in spec.disks], "nics": [n.mac for n in spec.nics]}
+
+    def _called(self, method: str, uuid: str = "") -> None:
+        self.calls.append((method, uuid))
+        if not self.available:
+            raise HypervisorUnavailable("the fake hypervisor is away")
+        if self._failures.get(method):
+            raise self._failures[method].pop(0)
+
+    def _guest(self, method: str, uuid: str) -> Guest:
+        self._called(method, uuid)
+        if uuid not in self.guests:
+            raise DomainNotFound(f"no guest {uuid}")
+        return self.guests[uuid]

@@ -1,0 +1,30 @@
+"""A real libvirtd for the functional tests, in namespaces of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
+
+
+@pytest.fixture(scope="session")
+def private_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvirtd]:
+    """The daemon itself, for tests that kill it."""
+    if reason := missing():
+        pytest.skip(f"private libvirtd: {reason}")
+    # The path of a Unix socket may be 107 bytes long: stay near the top.
+    daemon = PrivateLibvirtd(Path(tmp_path_factory.mktemp("lv")))
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def libvirt_uri(private_libvirtd: PrivateLibvirtd) -> str:
+    """What to put into [libvirt]connection_uri."""
+    return private_libvirtd.uri
