@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str] | None] = {
     "loops": {"operations", "steps", "conductor", "inventory", "model", "wire", BASES},
     "rpc": {"operations", "wire"},
     "assembly": ANYTHING,
+    "preflight": ANYTHING,
     "service": ANYTHING,
     "cmd": ANYTHING,
 }  # fmt: skip
@@ -57,8 +58,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "os_vif": ("drivers.vif",),
     "os_brick": ("drivers.volume",),
     "openstack": ("clients", "drivers.image"),
-    "keystoneauth1": ("clients", "conf.keystone", "drivers.image"),
-    "oslo_messaging": ("rpc", "conductor.client", "wire"),
+    "keystoneauth1": ("clients", "conf.keystone", "drivers.image", "preflight"),
+    "oslo_messaging": ("rpc", "conductor.client", "wire", "preflight"),
 }
 
 # Imports against the table: (module, what it imports) -> why that is right for now.
