@@ -47,6 +47,7 @@ max_processes = 0
 # First process of the PID namespace: mounts, says so, and reaps until its standard input ends.
 INIT = """
 set -e
+mount -t tmpfs -o mode=755 tmpfs /run
 for pair in "$@"; do mkdir -p "${pair%%=*}"; mount --bind "${pair#*=}" "${pair%%=*}"; done
 ip link set lo up
 echo ready
@@ -93,12 +94,12 @@ class PrivateLibvirtd:
         assert self._init.stdout is not None
         if self._init.stdout.readline() != "ready\n":
             raise RuntimeError("the namespaces for libvirtd could not be made")
-        self._daemons.append(self._spawn("virtlogd"))
+        self._daemons.append(self._spawn("virtlogd", "--pid-file", "/run/libvirt/virtlogd.pid"))
         self.start_libvirtd()
 
     def start_libvirtd(self) -> None:
         """Start the daemon and wait until it answers."""
-        self._daemons.append(self._spawn("libvirtd"))
+        self._daemons.append(self._spawn("libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"))
         deadline = time.monotonic() + 30
         while self.run("virsh", "-q", "-c", "qemu:///system", "uri", check=False).returncode:
             if time.monotonic() > deadline:
@@ -110,6 +111,9 @@ class PrivateLibvirtd:
         """Send a signal to the daemon, which has a PID of its own namespace."""
         pid = (self.directory / "run" / "libvirtd.pid").read_text().strip()
         self.run("kill", f"-{int(number)}", pid)
+        # nsenter, its parent, stops itself when the daemon stops, and would never reap it.
+        if number in (signal.SIGCONT, signal.SIGKILL):
+            self._daemons[-1].send_signal(signal.SIGCONT)
 
     def kill_libvirtd(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -119,7 +123,7 @@ class PrivateLibvirtd:
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside the namespaces."""
         return subprocess.run(
-            [*self._enter(), *command], check=check, capture_output=True, text=True, timeout=60
+            [*self.enter(), *command], check=check, capture_output=True, text=True, timeout=60
         )
 
     def stop(self) -> None:
@@ -137,10 +141,11 @@ class PrivateLibvirtd:
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         log = (self.directory / "log" / f"{command[0]}.out").open("ab")
         return subprocess.Popen(
-            [*self._enter(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [*self.enter(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
 
-    def _enter(self) -> list[str]:
+    def enter(self) -> list[str]:
+        """What to put before a command to run it inside the namespaces."""
         return ["nsenter", "-t", str(self._first_pid()), "--mount", "--net", "--pid", "--"]
 
     def _first_pid(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,6 +35,9 @@ KEEPALIVE_COUNT = 5
 # one (libvirt waits for QEMU to flush its disks) take long by nature.
 CALL_TIMEOUT = 60.0
 OPEN_TIMEOUT = 30.0
+# Seconds that a call waits for a libvirtd that was there before and restarts, and between looks.
+PATIENCE = 10.0
+RETRY_DELAY = 0.25
 
 _LOST_DOMAINS = (libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_RPC)
 _LOST_CODES = (
@@ -97,6 +101,7 @@ class Connection:
         self._opening = threading.Lock()
         self._marking = threading.Lock()
         self._current: Any = None
+        self._was_open = False
         self._closed = False
 
     @property
@@ -125,19 +130,26 @@ class Connection:
         if connection is not None:
             self._discard(connection)
 
-    def call(self, what: str, function: Callable[[Any], T], timeout: float = CALL_TIMEOUT) -> T:
+    def call(
+        self,
+        what: str,
+        function: Callable[[Any], T],
+        timeout: float = CALL_TIMEOUT,
+        patience: float = PATIENCE,
+    ) -> T:
         """Run ``function(virConnect)``; once more on a new connection when the old one was lost.
 
         The function must be safe to repeat and look up its domain itself.
 
         :param what: what is tried, for error messages
-        :param timeout: seconds
+        :param timeout: seconds that the call itself may take
+        :param patience: seconds to wait for a libvirtd that restarts
         :raises HypervisorUnavailable: libvirtd is away or does not answer in time
         :raises DomainNotFound: libvirt knows no such domain
         :raises HypervisorError: any other refusal; the message is libvirt's
         """
         for last in (False, True):
-            connection = self._connected()
+            connection = self._patiently_connected(patience)
             try:
                 return self._run(what, lambda c=connection: function(c), timeout)  # type: ignore[misc]
             except libvirt.libvirtError as error:
@@ -163,6 +175,16 @@ class Connection:
                 f"could not {what}: {error} in libvirt; look at libvirtd and the host's storage"
             ) from None
 
+    def _patiently_connected(self, patience: float) -> Any:
+        deadline = time.monotonic() + (patience if self._was_open else 0.0)
+        while True:
+            try:
+                return self._connected()
+            except HypervisorUnavailable:
+                if self._closed or time.monotonic() >= deadline:
+                    raise
+            time.sleep(RETRY_DELAY)
+
     def _connected(self) -> Any:
         connection = self._current
         if connection is not None:
@@ -174,6 +196,7 @@ class Connection:
                 raise HypervisorUnavailable(f"the connection to libvirt at {self.uri} is closed")
             if self._current is None:
                 self._current = self._open()
+                self._was_open = True
             return self._current
         finally:
             self._opening.release()

@@ -59,6 +59,11 @@ class LibvirtHypervisor(Hypervisor):
             on_lost=self._events.lost,
         )
 
+    @property
+    def stuck_calls(self) -> int:
+        """Calls into libvirt that hang and were given up."""
+        return self._connection.stuck_calls
+
     # --- the host ---------------------------------------------------------------------------
     def connect(self) -> None:
         self._events.start()
@@ -77,7 +82,9 @@ class LibvirtHypervisor(Hypervisor):
         self._connection.close()
 
     def ping(self) -> None:
-        self._call("ask for its version", lambda c: c.getLibVersion(), PING_TIMEOUT)
+        self._connection.call(
+            "ask for its version", lambda c: c.getLibVersion(), PING_TIMEOUT, patience=0.0
+        )
 
     def facts(self) -> HostFacts:
         return self._call("read facts of the host", self._facts)

@@ -12,6 +12,7 @@ from nova_lite.model.domain import NicSpec
 # NicSpec.plug -> libvirt's type of interface.
 _TYPES = {
     "tap": "ethernet",
+    "ethernet": "ethernet",
     "ovs": "bridge",
     "bridge": "bridge",
     "vhostuser": "vhostuser",
