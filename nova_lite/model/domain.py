@@ -93,6 +93,7 @@ class NicSpec:
     """A network interface.
 
     ``plug`` says how it reaches the network: ``tap`` (an existing tap device named ``target``),
+    ``ethernet`` (libvirt makes the tap ``target``, somebody else connects it),
     ``ovs`` (libvirt adds it to bridge ``bridge`` with ``interface_id``), ``bridge``, ``vhostuser``,
     ``hostdev``, ``direct``. ``mtu`` in bytes, ``bandwidth`` libvirt's inbound/outbound values.
     """

@@ -1,0 +1,163 @@
+"""Plugging ports with os-vif, the library that Neutron's drivers bring their plugins for.
+
+https://docs.openstack.org/os-vif/latest/
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from nova_lite.drivers.vif import os_vif_objects as objects
+from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.errors import VifPlugError, VifTypeUnsupported
+from nova_lite.model.domain import NicSpec
+from nova_lite.model.network import Vif
+
+LOG = logging.getLogger(__name__)
+
+TYPES = ("ovs", "bridge", "vhostuser", "tap")
+# What Neutron calls a port that no host serves: it has no host side.
+NOWHERE = ("", "unbound", "binding_failed")
+NET = Path("/sys/class/net")
+
+_lock = threading.Lock()  # os-vif's plugins and the options they read exist once per process
+
+
+class OsVifDriver(VifDriver):
+    """Ports of Open vSwitch and OVN, Linux bridges, vhost-user sockets and routed taps.
+
+    :param conf: the options; os-vif's own groups ([os_vif_ovs], [vif_plug_ovs_privileged] ...) are
+        read from its configuration files
+    """
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+        self._ready = False
+
+    def initialize(self) -> None:
+        """Load os-vif and its plugins; done by itself at the first port, repeating is free.
+
+        :raises VifPlugError: os-vif or one of its plugins cannot be loaded
+        """
+        with _lock:
+            if self._ready:
+                return
+            import os_vif
+            from os_vif.exception import ExceptionBase
+
+            _share_options(self._conf)
+            try:
+                os_vif.initialize()
+            except (ExceptionBase, ImportError, ValueError) as exc:
+                raise VifPlugError(f"os-vif cannot be initialised: {exc}") from exc
+            if os.geteuid() == 0:
+                _stay_in_process()
+            self._ready = True
+
+    def supports(self, vif: Vif) -> bool:
+        return vif.vif_type in TYPES and vif.vnic_type == objects.NORMAL
+
+    def plug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
+        self._check(vif)
+        if vif.vif_type != "tap":  # libvirt makes that one, its network agent finds it
+            self._call("plug", vif, server_uuid, server_name, project_id)
+
+    def unplug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
+        if vif.vif_type in NOWHERE:
+            return
+        self._check(vif)
+        if vif.vif_type != "tap":
+            self._call("unplug", vif, server_uuid, server_name, project_id)
+
+    def plugged(self, vif: Vif) -> bool:
+        self._check(vif)
+        if objects.makes_tap(vif) and not _exists(vif.devname):
+            return False
+        port = objects.ovs_port_of(vif)
+        if port is not None:
+            return self._in_ovs(vif, port)
+        if vif.vif_type == "bridge":
+            return _exists(objects.bridge_of(vif))
+        return True  # nothing is made before the guest starts
+
+    def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
+        self._check(vif)
+        return NicSpec(
+            mac=vif.mac, target=vif.devname, model=model, queues=queues, mtu=vif.network.mtu,
+            **self._way(vif),
+        )  # fmt: skip
+
+    def _way(self, vif: Vif) -> dict[str, Any]:
+        if vif.vif_type == "vhostuser":
+            path, mode = objects.socket_of(vif)
+            return {"plug": "vhostuser", "source_path": path, "source_mode": mode}
+        if vif.vif_type == "bridge" or objects.hybrid(vif):
+            return {"plug": "bridge", "bridge": objects.bridge_of(vif)}
+        if objects.makes_tap(vif):
+            return {"plug": "tap"}
+        return {"plug": "ethernet"}
+
+    def _check(self, vif: Vif) -> None:
+        if not self.supports(vif):
+            raise VifTypeUnsupported(
+                f"port {vif.id}: vif_type {vif.vif_type!r} with vnic_type {vif.vnic_type!r} is not "
+                f"supported; supported are {', '.join(TYPES)} with vnic_type {objects.NORMAL}"
+            )
+
+    def _call(self, verb: str, vif: Vif, *server: str) -> None:
+        self.initialize()
+        import os_vif
+        from os_vif.exception import ExceptionBase
+
+        try:
+            getattr(os_vif, verb)(objects.to_os_vif(vif), objects.instance_info(*server))
+        except (ExceptionBase, ValueError) as exc:
+            raise VifPlugError(f"cannot {verb} port {vif.id}: {exc}") from exc
+
+    def _in_ovs(self, vif: Vif, port: str) -> bool:
+        """Whether Open vSwitch has the port, asked through os-vif's own connection."""
+        self.initialize()
+        import os_vif
+
+        plugin = os_vif._EXT_MANAGER["ovs"].obj
+        try:
+            return bool(plugin.ovsdb.port_exists(port, vif.network.bridge))
+        except Exception as exc:  # ovsdbapp lets anything through
+            raise VifPlugError(f"port {vif.id}: Open vSwitch does not answer: {exc}") from exc
+
+
+def _exists(device: str) -> bool:
+    return (NET / device).exists()
+
+
+def _share_options(conf: Any) -> None:
+    """Let oslo.config's global object read our configuration files.
+
+    The one place where it is used: os-vif and oslo.privsep know no other, and privsep hands the
+    names of these files on to its helper.
+    """
+    from oslo_config import cfg
+
+    if cfg.CONF is not conf:
+        cfg.CONF(
+            [],
+            project="nova",
+            default_config_files=list(conf.config_file or ()),
+            default_config_dirs=list(conf.config_dir or ()),
+        )
+
+
+def _stay_in_process() -> None:
+    """As root, run what os-vif does with privileges right here: no helper process is needed."""
+    from oslo_privsep.priv_context import PrivContext
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("vif_plug_") and name.endswith(".privsep"):
+            for value in vars(module).values():
+                if isinstance(value, PrivContext):
+                    value.set_client_mode(False)

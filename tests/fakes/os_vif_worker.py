@@ -1,0 +1,57 @@
+"""Runs OsVifDriver beside a private Open vSwitch, for the contract tests; see private_ovs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.drivers.vif.os_vif import OsVifDriver
+from nova_lite.model.domain import NicSpec
+from nova_lite.model.network import Vif
+from tests.fakes.conf_file import read_conf
+from tests.fakes.private_ovs import PrivateOvs
+
+_driver: OsVifDriver | None = None
+
+
+def start(folder: str, connection: str) -> None:
+    """Make the driver, inside the namespaces."""
+    global _driver
+    _driver = OsVifDriver(read_conf(Path(folder), {"os_vif_ovs": {"ovsdb_connection": connection}}))
+
+
+def call(method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Call a method of the driver, inside the namespaces."""
+    return getattr(_driver, method)(*arguments, **keywords)
+
+
+def rss_kib() -> int:
+    """Resident memory of the process that the driver is in."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+class RemoteOsVif(VifDriver):
+    """The driver inside the namespaces, used from outside."""
+
+    def __init__(self, switch: PrivateOvs, folder: Path) -> None:
+        self.switch, self.folder = switch, folder
+        switch.call("tests.fakes.os_vif_worker:start", str(folder), switch.connection)
+
+    def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
+        return self.switch.call("tests.fakes.os_vif_worker:call", method, arguments, keywords)
+
+    def supports(self, vif: Vif) -> bool:
+        return self._call("supports", vif)
+
+    def plug(self, vif: Vif, **server: str) -> None:
+        self._call("plug", vif, **server)
+
+    def unplug(self, vif: Vif, **server: str) -> None:
+        self._call("unplug", vif, **server)
+
+    def plugged(self, vif: Vif) -> bool:
+        return self._call("plugged", vif)
+
+    def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
+        return self._call("nic", vif, model=model, queues=queues)
