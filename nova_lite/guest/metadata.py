@@ -61,7 +61,11 @@ def _image(image: Image) -> dict[str, object]:
     return {
         "uuid": image.id or "",
         **{name: value for name, value in known.items() if value is not None},
-        "properties": {name: str(value) for name, value in sorted(image.properties.items())},
+        "properties": {
+            name: str(value)
+            for name, value in sorted(image.properties.items())
+            if name.startswith(("hw_", "img_", "os_"))
+        },
     }
 
 

@@ -168,7 +168,8 @@ def _features(properties: Properties, board: Machine, policy: HostPolicy) -> dic
         "hide_hypervisor": devices.hide_hypervisor(properties),
         "pmu": properties.agreed("pmu"),
         "hpet": bool(properties.image("hw_time_hpet")) if timers else None,
-        "hyperv": windows,
+        # QEMU refuses what it promises of Hyper-V unless KVM is there to keep the promise.
+        "hyperv": windows and board.virt_type == "kvm",
         "clock_offset": "localtime" if windows else "utc",
         "tb_cache_mb": policy.tb_cache_mb if board.virt_type == "qemu" else None,
         "perf_events": policy.perf_events,

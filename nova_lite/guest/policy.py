@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +151,8 @@ def _nic_options(lv: Any) -> dict[str, Any]:
 def _serial(choice: str, machine_id: str | None, hardware_id: str | None) -> str | None:
     if choice == "unique":
         return "unique"
+    # systemd writes it without dashes, guests have always been shown a UUID.
+    machine_id = str(uuid.UUID(machine_id)) if machine_id else None
     by_choice = {"os": machine_id, "hardware": hardware_id, "auto": machine_id or hardware_id}
     return by_choice.get(choice)
 

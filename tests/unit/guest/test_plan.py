@@ -7,79 +7,11 @@ from oslo_config import cfg
 
 import nova_lite.conf
 from nova_lite import errors
-from nova_lite.guest import machine as machines
-from nova_lite.guest.disks import plan_disks
-from nova_lite.guest.plan import plan_domain
 from nova_lite.guest.policy import HostPolicy
-from nova_lite.guest.properties import Properties
 from nova_lite.model.domain import NicSpec
-from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
-from nova_lite.model.server import BlockDevice, Flavor, Image, Server
-
-UUID = "c71fc38d-cb93-421c-8e7c-40292545fa91"
-FACTS = HostFacts(
-    hostname="node1",
-    uuid="11111111-1111-1111-1111-111111111111",
-    arch="x86_64",
-    hypervisor_type="QEMU",
-    hypervisor_version=7002022,
-    libvirt_version=9000000,
-    online_cpus=frozenset({0, 1}),
-    memory_mb=14170,
-    cpu={"arch": "x86_64"},
-    guests=(("x86_64", "qemu", "hvm"), ("x86_64", "kvm", "hvm"), ("aarch64", "qemu", "hvm")),
-)
-CAPABILITIES = Capabilities(
-    machine_types={"x86_64": ("pc", "q35", "pc-q35-7.2"), "aarch64": ("virt",)},
-    firmware=frozenset({"bios", "uefi"}),
-    secure_boot=True,
-)
-QEMU = HostPolicy(virt_type="qemu", package_version="0.1")
-
-
-def a_server(image=None, specs=None, flavor=None, **changes):
-    """A server with image properties ``image`` and extra specs ``specs``."""
-    sizes = {"vcpus": 1, "memory_mb": 128, "root_gb": 1, **(flavor or {})}
-    server = Server(
-        uuid=UUID,
-        domain_name="instance-000000ae",
-        display_name="web-1",
-        hostname="web-1",
-        flavor=Flavor(name="m1.nano", flavorid="42", extra_specs=specs or {}, **sizes),
-        image=Image(
-            id="50ca829a-8a56-42b9-b830-09761ae1e561",
-            name="tiny",
-            disk_format="qcow2",
-            container_format="bare",
-            size=20935680,
-            properties=image or {},
-        ),
-        project_id="22d1f13af15f4c9db52114063cbca5b3",
-        project_name="demo",
-        user_id="afc07d7951c34895ac059def93dd7ef3",
-        user_name="alice",
-    )
-    return replace(server, **changes)
-
-
-def a_guest(server, policy=QEMU, nics=(), vifs=(), bdms=(), **wishes):
-    """Plan disks and guest of ``server`` on the usual host."""
-    capabilities = wishes.pop("capabilities", CAPABILITIES)
-    facts = wishes.pop("facts", FACTS)
-    board = machines.plan_machine(Properties(server), policy, facts, capabilities)
-    disks = plan_disks(server, bdms, machine=board, policy=policy)
-    return plan_domain(
-        server,
-        vifs=vifs,
-        nics=nics,
-        disks=disks,
-        facts=facts,
-        capabilities=capabilities,
-        policy=policy,
-        creation_time=0.0,
-        **wishes,
-    )
+from nova_lite.model.server import BlockDevice
+from tests.fakes.servers import KVM, QEMU, UUID, a_guest, a_server
 
 
 def test_the_common_guest():
@@ -146,10 +78,12 @@ def test_kernel_image():
 
 
 def test_windows_guest():
-    """Windows gets local time and Hyper-V's help."""
-    spec = a_guest(a_server({"os_type": "windows"}))
+    """Windows gets local time, and Hyper-V's help where KVM can give it."""
+    server = a_server({"os_type": "windows"})
+    emulated, accelerated = a_guest(server), a_guest(server, policy=KVM)
 
-    assert (spec.clock_offset, spec.hyperv) == ("localtime", True)
+    assert (emulated.clock_offset, emulated.hyperv) == ("localtime", False)
+    assert (accelerated.clock_offset, accelerated.hyperv) == ("localtime", True)
 
 
 def test_no_graphics_means_no_screen_and_no_tablet():
@@ -176,7 +110,7 @@ def test_offline_shared_cpus_are_refused():
 def test_emulating_another_architecture():
     """hw_emulation_architecture gives a QEMU guest with a model of that architecture."""
     image = {"hw_emulation_architecture": "aarch64", "hw_machine_type": "virt"}
-    spec = a_guest(a_server(image), policy=replace(QEMU, virt_type="kvm"))
+    spec = a_guest(a_server(image), policy=KVM)
 
     assert (spec.arch, spec.virt_type, spec.machine, spec.firmware) == (
         "aarch64",
@@ -202,7 +136,7 @@ def test_image_tpm_is_refused_clearly():
 def test_block_device_names_and_boot_menu_reach_the_guest():
     """A chosen device name is the one that the guest's disk has."""
     bdm = BlockDevice("b1", "image", "local", boot_index=0, device_name="/dev/vdc")
-    spec = a_guest(a_server({"hw_boot_menu": "true"}), bdms=[bdm])
+    spec = a_guest(a_server({"hw_boot_menu": "true"}), bdms=(bdm,))
 
     assert spec.disks[0].target == "vdc"
     assert spec.boot_menu is True
