@@ -68,6 +68,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("configdrive.writer", "drivers.disk"): "a config drive is a disk file that mkisofs writes",
     ("drivers.image.glance", "drivers.disk"): "a download is renamed into place like a disk",
 }
+# Module -> why it touches oslo.config's global ConfigOpts.
+GLOBAL_CONF: dict[str, str] = {
+    "drivers.vif.os_vif": "os-vif itself reads nothing else; it is told our values there",
+}
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
@@ -199,7 +203,7 @@ def test_no_global_configuration(source: Source) -> None:
     ]
     imports = [name for name in imported(source) if name == "oslo_config.cfg.CONF"]
 
-    assert ([], []) == (uses, imports)
+    assert source.name in GLOBAL_CONF or ([], []) == (uses, imports)
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.name)
