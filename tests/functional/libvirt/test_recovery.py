@@ -147,7 +147,7 @@ def test_a_call_under_way_when_libvirtd_dies_is_repeated(
 def test_a_frozen_libvirtd_blocks_nobody_for_ever(
     driver: LibvirtHypervisor, private_libvirtd: PrivateLibvirtd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ping gives up after its deadline; when libvirtd thaws, all is well and nothing stays stuck."""
+    """ping gives up after its deadline; when libvirtd thaws, nothing stays stuck."""
     from nova_lite.drivers.hypervisor.libvirt import driver as driver_module
 
     monkeypatch.setattr(driver_module, "PING_TIMEOUT", 0.5)

@@ -71,14 +71,14 @@ def _add_os(root: ET.Element, spec: DomainSpec) -> None:
     uefi = spec.firmware == "uefi"
     os = add(root, "os", firmware="efi" if uefi else None)
     if uefi:
+        # Before 9.2.0 libvirt refuses the loader's attribute "secure" here; the feature decides.
         secure = yes_no(spec.secure_boot)
         add(add(os, "firmware"), "feature", name="secure-boot", enabled=secure)
     add(os, "type", "hvm", arch=spec.arch, machine=spec.machine)
     if spec.kernel:
         add(os, "kernel", spec.kernel)
-    if uefi:
-        stateless = "yes" if spec.firmware_stateless else None
-        add(os, "loader", secure=secure, stateless=stateless)
+    if uefi and spec.firmware_stateless:
+        add(os, "loader", stateless="yes")
     if spec.initrd:
         add(os, "initrd", spec.initrd)
     if spec.cmdline:
@@ -116,7 +116,7 @@ def _add_features(root: ET.Element, spec: DomainSpec) -> None:
         add(features, "apic")
     if spec.tb_cache_mb and spec.virt_type == "qemu":
         add(add(features, "tcg"), "tb-cache", spec.tb_cache_mb, unit="MiB")
-    if spec.hyperv:
+    if spec.hyperv and spec.virt_type == "kvm":  # the kernel provides it, QEMU alone cannot
         _add_hyperv(features, hide=spec.hide_hypervisor)
     if spec.arch in (*xml_cpu.X86, "aarch64"):
         add(features, "vmcoreinfo")

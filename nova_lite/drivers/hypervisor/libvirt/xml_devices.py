@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk, add_scsi_controller
 from nova_lite.drivers.hypervisor.libvirt.xml_nics import add_nic
-from nova_lite.drivers.hypervisor.libvirt.xml_tools import add
+from nova_lite.drivers.hypervisor.libvirt.xml_tools import add, on_off
 from nova_lite.model.domain import DomainSpec, GraphicsSpec
 
 GUEST_AGENT = "org.qemu.guest_agent.0"
@@ -132,5 +132,6 @@ def _add_iommu(devices: ET.Element, spec: DomainSpec) -> None:
         return
     iommu = add(devices, "iommu", model=spec.viommu_model)
     if spec.viommu_model == "intel":  # the others have nothing to set
-        eim = "on" if "q35" in (spec.machine or "") else "off"
+        # Extended interrupts need the kernel's help.
+        eim = on_off("q35" in (spec.machine or "") and spec.virt_type == "kvm")
         add(iommu, "driver", intremap="on", caching_mode="on", aw_bits=48, eim=eim, iotlb="on")
