@@ -117,7 +117,9 @@ class OsVifDriver(VifDriver):
         try:
             getattr(os_vif, verb)(objects.to_os_vif(vif), objects.instance_info(*server))
         except (ExceptionBase, ValueError) as exc:
-            raise VifPlugError(f"cannot {verb} port {vif.id}: {exc}") from exc
+            # os-vif prints the whole object before it comes to the cause.
+            cause = exc.__context__ or exc
+            raise VifPlugError(f"cannot {verb} port {vif.id}: {cause}") from exc
 
     def _in_ovs(self, vif: Vif, port: str) -> bool:
         """Whether Open vSwitch has the port, asked through os-vif's own connection."""
