@@ -14,7 +14,7 @@ from typing import Any
 
 from nova_lite.errors import ResourcesUnavailable
 from nova_lite.inventory import numa_guest
-from nova_lite.inventory.numa_guest import ANY_PAGES, LARGE_PAGES, SMALL_PAGES, Cell
+from nova_lite.inventory.numa_guest import ANY_PAGES, LARGE_PAGES, SMALL_PAGES, Cell, parse
 from nova_lite.inventory.numa_host import (
     HostCell,
     charge,
@@ -35,6 +35,7 @@ __all__ = [
     "from_json",
     "guest_numa",
     "host_cells",
+    "parse",
     "reserved_pages",
     "to_json",
     "use",
@@ -77,7 +78,7 @@ def fit(
     :return: the primitive with host nodes, page sizes, pins and reserved CPUs filled in
     :raises ResourcesUnavailable: it does not fit
     """
-    topology = numa_guest.parse(wanted)
+    topology = parse(wanted)
     cells = topology.cells
     isolated = topology.emulator_policy == "isolate"
     if len(cells) > len(host):
@@ -182,7 +183,7 @@ def use(host: Iterable[HostCell], topology: Any) -> tuple[HostCell, ...]:
     guest is there.
     """
     by_node: dict[int, list[Cell]] = {}
-    for cell in numa_guest.parse(topology).cells:
+    for cell in parse(topology).cells:
         by_node.setdefault(cell.id, []).append(cell)
     result = []
     for node in host:
@@ -207,7 +208,7 @@ def guest_numa(topology: Any, facts: HostFacts) -> GuestNuma:
 
     :raises ResourcesUnavailable: it names a node that this host does not have
     """
-    placed = numa_guest.parse(topology)
+    placed = parse(topology)
     nodes: Mapping[int, Any] = {cell.id: cell for cell in facts.numa_cells}
     missing = sorted({cell.id for cell in placed.cells} - set(nodes))
     if missing:
