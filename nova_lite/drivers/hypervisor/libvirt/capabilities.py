@@ -35,6 +35,8 @@ ARCHITECTURES: Mapping[str, str] = {
     "s390x": "S390X",
     "x86_64": "X86_64",
 }
+# os-traits knows guests of these, but no hosts.
+NO_HOST_TRAIT = ("riscv64",)
 
 # Device model of QEMU -> traits. libvirt does not say which network models QEMU has.
 VIF_MODELS: Mapping[str, tuple[str, ...]] = {
@@ -150,7 +152,7 @@ def traits(
     :param domain: what the guests of nova.conf's virt_type can have
     """
     found = set(ALWAYS)
-    if arch in ARCHITECTURES:
+    if arch in ARCHITECTURES and arch not in NO_HOST_TRAIT:
         found.add(f"HW_ARCH_{ARCHITECTURES[arch]}")
     found.update(f"COMPUTE_ARCH_{ARCHITECTURES[g[0]]}" for g in guests if g[0] in ARCHITECTURES)
     found |= _models("COMPUTE_STORAGE_BUS_", domain.disk_buses & set(STORAGE_BUSES))

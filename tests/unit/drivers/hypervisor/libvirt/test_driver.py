@@ -1,0 +1,124 @@
+"""The driver without a libvirtd: configuration, errors and versions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import libvirt
+import pytest
+from oslo_config import cfg
+
+from nova_lite.conf import libvirt as libvirt_options
+from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, live_xml
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorError,
+    HypervisorTooOld,
+    HypervisorUnavailable,
+    InvalidConfiguration,
+)
+from nova_lite.model.host import ConsoleAddress
+
+
+def conf(**options: str) -> cfg.ConfigOpts:
+    made = cfg.ConfigOpts()
+    made.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
+    made([])
+    for name, value in options.items():
+        made.set_override(name, value, group="libvirt")
+    return made
+
+
+class Refusal(libvirt.libvirtError):
+    """A libvirt error of any code and origin."""
+
+    def __init__(self, code: int, domain: int = 0) -> None:
+        Exception.__init__(self, "refused")
+        self.err = (code, domain, "refused", 2, None, None, None, 0, 0)
+
+
+def test_the_package_imports_without_libvirt() -> None:
+    """Entry points are listed on hosts that have no libvirt-python."""
+    code = (
+        "import sys; sys.modules['libvirt'] = None\nimport nova_lite.drivers.hypervisor.libvirt\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("virt_type", ["lxc", "parallels"])
+def test_other_kinds_of_guests_are_refused(virt_type: str) -> None:
+    """nova.conf may name them, this agent does not run them."""
+    with pytest.raises(InvalidConfiguration, match=virt_type):
+        LibvirtHypervisor(conf(virt_type=virt_type))
+
+
+def test_no_libvirtd_says_where_it_was_looked_for() -> None:
+    """The error names the URI and what to check."""
+    driver = LibvirtHypervisor(
+        conf(connection_uri="qemu+unix:///system?socket=/nonexistent/libvirt-sock")
+    )
+    try:
+        with pytest.raises(HypervisorUnavailable, match=r"/nonexistent.*running\?"):
+            driver.connect()
+    finally:
+        driver.close()
+
+
+@pytest.mark.parametrize(
+    ("libvirt_version", "qemu_version", "named"),
+    [(7_010_000, 7_000_000, "libvirt 7.10.0"), (9_000_000, 6_001_000, "QEMU 6.1.0")],
+)
+def test_old_versions_are_refused(libvirt_version: int, qemu_version: int, named: str) -> None:
+    """The message names what is too old, and how new it must be."""
+    with pytest.raises(HypervisorTooOld, match=f"{named} is too old; .* or newer"):
+        connection.check_versions(libvirt_version, qemu_version)
+
+
+def test_the_oldest_versions_are_accepted() -> None:
+    """8.0.0 and 6.2.0 are good enough."""
+    assert connection.check_versions(8_000_000, 6_002_000) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "origin", "expected"),
+    [
+        (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_FROM_QEMU, DomainNotFound),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
+    ],
+)
+def test_errors_are_told_apart_by_code_and_origin(
+    code: int, origin: int, expected: type[Exception]
+) -> None:
+    """An internal error of the wire is a lost connection, one of QEMU is QEMU's."""
+    assert type(connection.translate("start guest", Refusal(code, origin))) is expected
+
+
+@pytest.mark.parametrize(
+    ("element", "address"),
+    [
+        ("<graphics type='vnc' port='5901' listen='10.0.0.1'/>", ConsoleAddress("10.0.0.1", 5901)),
+        (
+            "<graphics type='vnc' port='5901'><listen type='address' address='::1'/></graphics>",
+            ConsoleAddress("::1", 5901),
+        ),
+        ("<graphics type='vnc' port='-1' autoport='yes'/>", None),
+        ("<graphics type='spice' port='5901'/>", None),
+    ],
+)
+def test_console_addresses_are_found(element: str, address: ConsoleAddress | None) -> None:
+    """Port -1 is that of a guest that does not run."""
+    xml = f"<domain><devices>{element}</devices></domain>"
+
+    assert live_xml.graphics(xml, "vnc") == address
+
+
+def test_a_spice_console_has_a_tls_port() -> None:
+    """It may have nothing else."""
+    xml = "<domain><devices><graphics type='spice' tlsPort='5902' listen='h'/></devices></domain>"
+
+    assert live_xml.graphics(xml, "spice") == ConsoleAddress("h", 0, 5902)
