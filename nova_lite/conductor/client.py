@@ -79,7 +79,7 @@ class Conductor:
         )  # fmt: skip
         return updates, result
 
-    def create(self, context: RequestContext, name: str, **fields: Any) -> WireObject:
+    def create(self, context: RequestContext, name: str, /, **fields: Any) -> WireObject:
         """Create a record of class ``name`` and return it with what the database added."""
         obj = WireObject.new(name, VERSIONS[name], **fields)
         updates, _ = self.object_call(context, obj, "create")

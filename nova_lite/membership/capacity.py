@@ -66,9 +66,8 @@ class Capacity:
                 )
             else:
                 self._save(fields)
+            self._provider.set_disabled(bool(service.get("disabled")))
             self._provider.sync(self._state(facts))
-            if service.get("disabled"):
-                self._provider.set_disabled(True)
 
     def tick(self) -> None:
         """Report what differs from what was reported last."""
@@ -100,7 +99,11 @@ class Capacity:
     def _state(self, facts: HostFacts) -> ProviderState:
         shared, dedicated = self._cpus(facts)
         if self._traits is None:
-            self._traits = self._hypervisor.capabilities().traits | traits.cpu_traits(facts.cpu)
+            options = self._conf.libvirt
+            cpu = traits.guest_cpu(
+                facts.cpu, options.virt_type, options.cpu_mode, options.cpu_model_extra_flags
+            )
+            self._traits = self._hypervisor.capabilities().traits | traits.cpu_traits(cpu)
         state = host_state(
             self._conf,
             vcpus=len(shared),
@@ -112,9 +115,7 @@ class Capacity:
         extra = provider_config.load(
             self._conf.compute.provider_config_location, self._node_uuid, facts.hostname
         )
-        return ProviderState(
-            {**state.inventories, **extra.inventories}, state.traits | extra.traits
-        )
+        return provider_config.combine(state, extra)
 
     def _cpus(self, facts: HostFacts) -> tuple[frozenset[int], frozenset[int]]:
         """Host CPUs for shared and for dedicated use."""

@@ -33,7 +33,7 @@ class WireObject:
         self.primitive = primitive
 
     @classmethod
-    def new(cls, name: str, version: str, **fields: Any) -> WireObject:
+    def new(cls, name: str, version: str, /, **fields: Any) -> WireObject:
         """Make an object with all ``fields`` marked as changed."""
         obj = cls({NAME: name, NAMESPACE: "nova", VERSION: version, DATA: {}})
         obj.set(**fields)

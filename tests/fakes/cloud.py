@@ -120,7 +120,7 @@ class TapVifs(VifDriver):
             subprocess.run(["ip", "link", "del", vif.devname], check=True)
 
     def plugged(self, vif):
-        return Path("/sys/class/net", vif.devname).exists()
+        return subprocess.run(["ip", "link", "show", vif.devname], capture_output=True).returncode == 0
 
     def nic(self, vif, *, model, queues):
         return NicSpec(mac=vif.mac, plug="tap", target=vif.devname, model=model, queues=queues)

@@ -87,7 +87,7 @@ class FakeConductor:
                 return handler(tables, context, obj, **kwargs)
             return getattr(self, f"object_{method}")(tables, context, obj, **kwargs)
 
-    def create(self, context, name, **fields):
+    def create(self, context, name, /, **fields):
         obj = WireObject.new(name, VERSIONS[name], **fields)
         updates, _ = self.object_call(context, obj, "create")
         obj.apply(updates)
