@@ -24,12 +24,11 @@ REGION=RegionOne
 
 # Compute hosts and the agent of each. What "cloud agent" switched is remembered
 # per host and holds unless NODE_AGENTS is in the environment.
-NODE_AGENTS_GIVEN=${NODE_AGENTS:-}
-NODE_AGENTS=${NODE_AGENTS:-"node1=nova-lite node2=nova-lite"}
-if [[ -z $NODE_AGENTS_GIVEN && -d $HOSTS ]]; then
+AGENTS_BY_DEFAULT="node1=nova-lite node2=nova-lite"
+if [[ -z ${NODE_AGENTS:-} && -d $HOSTS ]]; then
   NODES=$(cd "$HOSTS" && echo node*)
 else
-  NODES=$(for pair in $NODE_AGENTS; do echo "${pair%%=*}"; done | xargs)
+  NODES=$(for pair in ${NODE_AGENTS:-$AGENTS_BY_DEFAULT}; do echo "${pair%%=*}"; done | xargs)
 fi
 
 KEYSTONE_PORT=5000

@@ -7,7 +7,8 @@
 render() {
   local template=$1 target=$2
   shift 2
-  local "$@"
+  # Without arguments "local" would print what there is.
+  if (($#)); then local "$@"; fi
   mkdir -p "$(dirname "$target")"
   (umask 077 && expand_template "$template" >"$target.new")
   mv "$target.new" "$target"

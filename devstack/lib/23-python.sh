@@ -62,10 +62,14 @@ step_agent_venv() {
     return 0
   fi
   # Installed into the existing environment: an agent may be running from it.
-  [[ -x $AGENT_VENV/bin/python ]] || new_venv "$AGENT_VENV" "$python"
+  if ! [[ -x $AGENT_VENV/bin/pbr ]]; then
+    new_venv "$AGENT_VENV" "$python"
+    uv pip install --python "$AGENT_VENV" --constraint "$DEVSTACK/constraints.txt" pbr setuptools
+  fi
   # pbr wants a version from git; a tarball or a machine without git has none.
   git -C "$REPO" rev-parse HEAD >/dev/null 2>&1 || export PBR_VERSION=0.0.1.dev0
-  uv pip install --python "$AGENT_VENV" --compile-bytecode --editable "$REPO" \
+  # The build tools are there; fetching them again for each change would take seconds.
+  uv pip install --python "$AGENT_VENV" --compile-bytecode --no-build-isolation --editable "$REPO" \
     --constraint "$DEVSTACK/constraints.txt"
   mark_done "$AGENT_VENV" "$python" "${AGENT_INPUTS[@]}"
 }

@@ -68,6 +68,8 @@ start_rabbitmq() {
   fi
   spawn_server rabbitmq "$RABBIT_PORT" "$DEVSTACK/tools/rabbitmq" rabbitmq-server
   "$DEVSTACK/tools/rabbitmq" rabbitmqctl await_startup
+  # The pid so far is that of a shell around the Erlang VM; it is the VM that holds the port.
+  record_pid rabbitmq "$(cat "$home/pid")"
 }
 
 stop_rabbitmq() {

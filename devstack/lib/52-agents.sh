@@ -20,11 +20,11 @@ step_agents() {
 # NODE_AGENTS of this very command, else what was last chosen for the host, else the default.
 agent_wanted() {
   local node=$1 pair
-  if [[ -z $NODE_AGENTS_GIVEN && -s $HOSTS/$node/agent ]]; then
+  if [[ -z ${NODE_AGENTS:-} && -s $HOSTS/$node/agent ]]; then
     cat "$HOSTS/$node/agent"
     return
   fi
-  for pair in $NODE_AGENTS; do
+  for pair in ${NODE_AGENTS:-$AGENTS_BY_DEFAULT}; do
     [[ ${pair%%=*} == "$node" ]] && { echo "${pair#*=}"; return; }
   done
   echo nova-lite
