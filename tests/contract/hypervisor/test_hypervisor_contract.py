@@ -236,7 +236,7 @@ def test_facts_describe_a_host_that_can_run_guests(hypervisor: Hypervisor) -> No
     assert facts.memory_mb > 100
     assert facts.hypervisor_type == "QEMU"
     assert facts.hypervisor_version >= 6002000
-    assert set(facts.cpu) == {"arch", "model", "vendor", "topology", "features"}
+    assert set(facts.cpu) >= {"arch", "model", "vendor", "topology", "features"}
     assert set(facts.cpu["topology"]) == {"cells", "sockets", "cores", "threads"}
     assert (facts.arch, "qemu", "hvm") in facts.guests
 

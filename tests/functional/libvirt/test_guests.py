@@ -197,6 +197,10 @@ def networks(directory: Path) -> DomainSpec:
     )  # fmt: skip
 
 
+def stateless(directory: Path) -> DomainSpec:
+    return replace(uefi(directory), firmware_stateless=True)
+
+
 def file_backed(directory: Path) -> DomainSpec:
     return tiny_guest(
         directory,
@@ -209,7 +213,7 @@ def file_backed(directory: Path) -> DomainSpec:
     )
 
 
-@pytest.mark.parametrize("make", [q35, uefi, placed, networks, file_backed])
+@pytest.mark.parametrize("make", [q35, uefi, stateless, placed, networks, file_backed])
 def test_libvirt_accepts_every_shape_by_its_schema(
     connection: Any, make: Callable[[Path], DomainSpec], tmp_path: Path
 ) -> None:

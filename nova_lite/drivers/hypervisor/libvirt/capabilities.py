@@ -55,8 +55,11 @@ VIOMMU_MODELS: Mapping[str, tuple[str, ...]] = {
     "aarch64": ("AUTO", "SMMUV3", "VIRTIO"),
 }
 VIRTIO_IOMMU_SINCE = 8_003_000  # libvirt 8.3.0
-# Models that came later, as (trait, libvirt, QEMU).
-LATER_MODELS = (
+# What came later than the oldest versions accepted, as (trait, libvirt, QEMU).
+LATER = (
+    ("COMPUTE_ADDRESS_SPACE_EMULATED", 8_007_000, 2_007_000),
+    ("COMPUTE_ADDRESS_SPACE_PASSTHROUGH", 8_007_000, 2_007_000),
+    ("COMPUTE_SECURITY_STATELESS_FIRMWARE", 8_006_000, 0),
     ("COMPUTE_NET_VIF_MODEL_IGB", 9_003_000, 8_000_000),
     ("COMPUTE_SOUND_MODEL_VIRTIO", 10_004_000, 8_002_000),
 )
@@ -162,7 +165,7 @@ def traits(
     for model in VIOMMU_MODELS.get(arch, ()):
         if model != "VIRTIO" or libvirt_version >= VIRTIO_IOMMU_SINCE:
             found.add(f"COMPUTE_VIOMMU_MODEL_{model}")
-    for trait, libvirt_since, qemu_since in LATER_MODELS:
+    for trait, libvirt_since, qemu_since in LATER:
         if libvirt_version >= libvirt_since and qemu_version >= qemu_since:
             found.add(trait)
     if secure_boot(domain):

@@ -1,4 +1,7 @@
-"""Guest life-cycle events: from libvirt's thread to a thread of ours, across reconnections."""
+"""Guest life-cycle events: from libvirt's thread to a thread of ours, across reconnections.
+
+Right after a reconnection a change can be told twice: as missed, and by its own event.
+"""
 
 from __future__ import annotations
 

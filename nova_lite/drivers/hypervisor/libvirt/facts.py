@@ -57,7 +57,7 @@ def parse(xml: str) -> HostCapabilities:
 def _cpu_info(cpu: ET.Element, arch: str, cells: tuple[NumaCell, ...]) -> dict[str, Any]:
     topology = cpu.find("topology")
     numbers = topology.attrib if topology is not None else {}
-    return {
+    info: dict[str, Any] = {
         "arch": arch,
         "model": child_text(cpu, "model"),
         "vendor": child_text(cpu, "vendor"),
@@ -69,6 +69,14 @@ def _cpu_info(cpu: ET.Element, arch: str, cells: tuple[NumaCell, ...]) -> dict[s
         },
         "features": sorted(f.get("name", "") for f in cpu.findall("feature")),
     }
+    address = cpu.find("maxphysaddr")
+    if address is not None:
+        # The scheduler and live migration ask for it when guests want all address bits.
+        info["maxphysaddr"] = {
+            "mode": address.get("mode"),
+            "bits": int(address.get("bits", 0)) or None,
+        }
+    return info
 
 
 def _cell(element: ET.Element) -> NumaCell:

@@ -14,6 +14,7 @@ XML = """
     <cpu>
       <arch>x86_64</arch><model>Skylake-Server</model><vendor>Intel</vendor>
       <topology sockets='1' dies='1' cores='2' threads='2'/>
+      <maxphysaddr mode='emulate' bits='46'/>
       <feature name='vmx'/><feature name='aes'/>
     </cpu>
     <topology><cells num='2'>
@@ -41,13 +42,14 @@ XML = """
 
 
 def test_cpu_info_has_the_shape_that_nova_stores() -> None:
-    """arch, model, vendor, topology with cells, and features."""
+    """arch, model, vendor, topology with cells, features, address size."""
     assert facts.parse(XML).cpu == {
         "arch": "x86_64",
         "model": "Skylake-Server",
         "vendor": "Intel",
         "topology": {"cells": 2, "sockets": 1, "cores": 2, "threads": 2},
         "features": ["aes", "vmx"],
+        "maxphysaddr": {"mode": "emulate", "bits": 46},
     }
 
 
