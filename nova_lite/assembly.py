@@ -22,6 +22,7 @@ from nova_lite.conductor.records import (
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
+from nova_lite.drivers.disk import direct_io
 from nova_lite.errors import InvalidConfiguration, NovaLiteError
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
@@ -143,6 +144,7 @@ def host_policy(conf: Any) -> HostPolicy:
 
     return HostPolicy.from_conf(
         conf,
+        direct_io=direct_io.supported(Path(conf.instances_path)),
         machine_id=_first_line("/etc/machine-id"),
         hardware_id=_first_line("/sys/class/dmi/id/product_uuid"),
         package_version=metadata.version("nova-lite"),

@@ -85,11 +85,11 @@ class Agent:
         service = self._patiently(
             "nova-conductor", lambda: joining.report_service(membership)
         )
+        parts.claims.restore(membership.instances)
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         warm.join()
         tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
-        tools.claims.restore(membership.instances)
         engine = self._engine = self._build_engine(tools)
         power = PowerSync(
             self._conf.host, tools.hypervisor, tools.instances, tools.actions, engine, _later
@@ -125,11 +125,12 @@ class Agent:
             "short": Pool("short", SHORT_WORKERS),
         }
         limit = float(self._conf.nova_lite.stuck_worker_timeout)
-        self._timers.append(
-            Timer("stuck workers",
-                  lambda: [pool.replace_stuck(limit) for pool in pools.values()] and None,
-                  30.0)
-        )  # fmt: skip
+
+        def replace_stuck() -> None:
+            for pool in pools.values():
+                pool.replace_stuck(limit)
+
+        self._timers.append(Timer("stuck workers", replace_stuck, 30.0))
 
         def make_work(
             context: RequestContext, arguments: Mapping[str, Any], entry: Any

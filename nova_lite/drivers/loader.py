@@ -17,7 +17,7 @@ def load(kind: str, name: str, *arguments: Any) -> Any:
 
     namespace = f"nova_lite.{kind}"
     try:
-        plugin = driver.DriverManager(namespace, name).driver
+        plugin: Any = driver.DriverManager(namespace, name).driver
     except NoMatches as error:
         raise InvalidConfiguration(
             f"no {kind} driver {name!r} is installed (entry points {namespace}): {error}"

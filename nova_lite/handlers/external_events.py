@@ -45,6 +45,7 @@ class ExternalEvents:
             if uuid not in known:
                 LOG.warning("Event %s names server %s, which is not in the message", name, uuid)
                 continue
+            LOG.info("Received event %s %s for server %s", name, tag, uuid)
             if name in WAITED_FOR:
                 if not self._hub.deliver(uuid, name, tag, event.get("status", "completed")):
                     LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)

@@ -54,7 +54,10 @@ class Capacity:
     def report(self, service: WireObject) -> None:
         """Make or update the records of a host that joins."""
         facts = self._hypervisor.facts()
-        self._claims.set_host(self._numa_cells(facts))
+        self._claims.set_host(
+            self._numa_cells(facts),
+            pack=self._conf.compute.packing_host_numa_cells_allocation_strategy,
+        )
         with self._lock:
             fields = self._fields(facts)
             if self._record is None:

@@ -68,6 +68,7 @@ class Boot(Operation):
             # The server is gone or somebody else's by now: nothing of it is left here.
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             self._drop_allocation()
+        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
         self.tools.usage_changed()
 
     def _retry(self) -> dict[str, object] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nova_lite.errors import Failure, NovaLiteError, Verdict
 from nova_lite.operations.base import Operation
 
@@ -20,7 +22,7 @@ class PowerOperation(Operation):
         if failure.verdict == Verdict.GONE.value:
             return
         tools.actions.fault(work.context, work.uuid, failure)
-        fields: dict[str, object] = {"task_state": None}
+        fields: dict[str, Any] = {"task_state": None}
         try:
             fields["power_state"] = int(tools.hypervisor.power_state(work.uuid))
         except NovaLiteError:

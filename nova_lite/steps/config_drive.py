@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nova_lite.configdrive import content, writer
+from nova_lite.configdrive import content, options, writer
 from nova_lite.configdrive.data import DriveData
 from nova_lite.errors import ConfigDriveError
 from nova_lite.steps import guest
 from nova_lite.steps.base import Work
-
-LOG = logging.getLogger(__name__)
 
 
 def write_config_drive(work: Work, path: Path) -> None:
@@ -36,7 +31,7 @@ def write_config_drive(work: Work, path: Path) -> None:
         block_devices=guest.block_devices(work),
         dhcp_domain=conf.api.dhcp_domain,
         skip_ec2=tuple(conf.api.config_drive_skip_versions.split()),
-        vendor_static=_vendor_data(conf),
+        vendor_static=options.vendor_static(conf.api),
     )
     writer.write(
         path,
@@ -54,18 +49,3 @@ def _files(injected: Any) -> tuple[tuple[str, bytes], ...]:
         raise ConfigDriveError(
             "an injected file of the request is not [path, base64 content]"
         ) from None
-
-
-def _vendor_data(conf: Any) -> Mapping[str, Any] | None:
-    """Static vendor data, None when that provider is off; an unreadable file counts as empty."""
-    if "StaticJSON" not in conf.api.vendordata_providers:
-        return None
-    path = conf.api.vendordata_jsonfile_path
-    if not path:
-        return {}
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        LOG.warning("[api]vendordata_jsonfile_path %s is left out: %s", path, error)
-        return {}
-    return found if isinstance(found, dict) else {}

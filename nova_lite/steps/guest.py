@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 
+from nova_lite.configdrive import options
 from nova_lite.guest import checks, devices, machine
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, plan_disks
@@ -37,8 +38,7 @@ def validate(work: Work) -> None:
 
 def has_config_drive(work: Work) -> bool:
     """Whether the server has a config drive: asked for, forced here, or the image needs one."""
-    asked = work.server.config_drive or bool(work.tools.conf.force_config_drive)
-    return asked or work.server.image.properties.get("img_config_drive") == "mandatory"
+    return options.required(work.server, bool(work.tools.conf.force_config_drive))
 
 
 def disk_plan(work: Work) -> DiskPlan:
@@ -103,4 +103,4 @@ def dedicated_cpus(work: Work) -> list[int]:
     if not topology:
         return []
     cells = numa.parse(topology).cells
-    return sorted(cpu for cell in cells for cpu in cell.pcpuset)
+    return sorted(cpu for cell in cells for cpu in cell.pcpus)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nova_lite.errors import ServerNotFound
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest
@@ -20,7 +22,7 @@ class TakeServer(Step):
 
     def do(self) -> None:
         tools = self.tools
-        fields = {
+        fields: dict[str, Any] = {
             "vm_state": VmState.BUILDING,
             "task_state": TaskState.NETWORKING,
             "host": tools.host,
@@ -88,6 +90,8 @@ class ReportActive(Step):
             config_drive="True" if guest.has_config_drive(self.work) else "",
             system_metadata=system_metadata,
         )
+        self.tools.claims.note(self.work.uuid, vm_state=VmState.ACTIVE)
+        self.tools.claims.build_ended(failed=False)
         self.tools.usage_changed()
 
 
@@ -110,6 +114,7 @@ class ReportPower(Step):
             task_state=None,
             power_state=int(self.tools.hypervisor.power_state(self.work.uuid)),
         )
+        self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
         self.tools.usage_changed()
 
 
