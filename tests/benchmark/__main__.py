@@ -1,0 +1,90 @@
+"""Compare nova_lite with stock nova-compute on the same cloud, in one run.
+
+    python -m tests.benchmark [--quick] [--node node2] [--json FILE]
+
+One host runs first one agent, then the other. Nothing here passes or fails: ratios of one run on
+one machine are worth reading, absolute times are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+from tests.benchmark.measure import Benchmark, Plan, Result
+from tests.benchmark.report import table
+from tests.cloud.support.api import Api
+from tests.cloud.support.devcloud import LITE, STOCK, CloudError, DevCloud
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--node", help="host to measure on (default: the last one)")
+    parser.add_argument("--agents", default=f"{STOCK},{LITE}", help="default: %(default)s")
+    parser.add_argument("--boots", type=int, help="boots in sequence (default 10)")
+    parser.add_argument("--servers", type=int, help="servers at once, and while idle (default 10)")
+    parser.add_argument("--quick", action="store_true", help="4 boots, 4 servers: under 8 minutes")
+    parser.add_argument("--full", action="store_true", help="10 boots, 20 servers")
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    return parser.parse_args(arguments)
+
+
+def chosen_plan(options: argparse.Namespace) -> Plan:
+    plan = Plan()
+    if options.quick:
+        plan = Plan(boots=4, servers=4, verbs=1)
+    elif options.full:
+        plan = Plan(servers=20)
+    return dataclasses.replace(
+        plan, boots=options.boots or plan.boots, servers=options.servers or plan.servers
+    )
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    plan, cloud = chosen_plan(options), DevCloud()
+    results: dict[str, Result] = {}
+    try:
+        cloud.require_up()
+        node = options.node or cloud.nodes()[-1]
+        before = cloud.agent_kind(node)
+        api = Api(cloud)
+        present = sum(s["OS-EXT-SRV-ATTR:host"] == node for s in api.servers())
+        if present:
+            print(f"note: {node} has {present} servers of others; 0 servers means {present} here",
+                  file=sys.stderr)  # fmt: skip
+        try:
+            for kind in options.agents.split(","):
+                began = time.monotonic()
+                print(f"{kind} on {node}", file=sys.stderr, flush=True)
+                results[kind] = Benchmark(
+                    cloud, api, node, plan, lambda line: print(line, file=sys.stderr, flush=True)
+                ).run(kind)
+                print(f"  measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        finally:
+            if cloud.agent_kind(node) != before:
+                cloud.switch_agent(node, before)
+    except CloudError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if results:
+            print(table(results, plan))
+            if options.json:
+                options.json.write_text(json.dumps(
+                    {"plan": dataclasses.asdict(plan),
+                     "results": {kind: dataclasses.asdict(r) for kind, r in results.items()}},
+                    indent=1))  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""The results of two agents side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.benchmark.measure import Plan, Result
+
+# What is shown, and what the ratio is meant to be at most (None: no target of its own).
+ROWS: tuple[tuple[str, float | None], ...] = (
+    ("memory after start: PSS MiB", 0.5),
+    ("memory after start: RSS MiB", 0.5),
+    ("memory after boots: PSS MiB", 0.5),
+    ("memory after boots: RSS MiB", 0.5),
+    ("start: seconds", 0.25),
+    ("conductor calls per boot", 0.5),
+    ("conductor calls per delete", None),
+    ("conductor calls per stop", None),
+    ("conductor calls per start", None),
+    ("conductor calls per soft reboot", None),
+    ("conductor calls per hard reboot", None),
+    ("idle, 0 servers: messages", None),
+    ("idle, N servers: messages", None),
+    ("idle, 0 servers: CPU seconds", None),
+    ("idle, N servers: CPU seconds", None),
+    ("POST to ACTIVE p50: seconds", 0.6),
+    ("RPC arrival to end of boot p50: seconds", None),
+    ("N at once: seconds", 0.6),
+    ("DELETE to gone p50: seconds", 0.6),
+    ("restart with N: seconds", None),
+)
+
+
+def table(results: Mapping[str, Result], plan: Plan) -> str:
+    """Aligned text; with two agents also the second's share of the first's, and the target."""
+    names = list(results)
+    header = ["", *names]
+    if len(names) == 2:
+        header += ["ratio", "target"]
+    lines = [header]
+    for row, target in ROWS:
+        values = [results[name].values.get(row) for name in names]
+        label = row.replace("N servers", f"{plan.servers} servers").replace(
+            "with N", f"with {plan.servers} servers"
+        )
+        label = label.replace("N at once", f"{plan.servers} at once").replace(
+            "after boots", f"after {plan.boots} boots"
+        )
+        line = [label, *("-" if value is None else f"{value:.2f}" for value in values)]
+        if len(names) == 2:
+            line += [_ratio(*values), "" if target is None else f"{target:.0%}"]
+        lines.append(line)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _ratio(stock: float | None, lite: float | None) -> str:
+    if stock is None or lite is None:
+        return "-"
+    return f"{lite / stock:.0%}" if stock else "-"

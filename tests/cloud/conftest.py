@@ -1,0 +1,161 @@
+"""Tests against the real all-in-one cloud.
+
+    python -m pytest tests/cloud [--agent-node node1] [--agent nova-lite|nova-compute] [--full]
+
+The cloud is ``devstack/cloud up``; NOVA_LITE_CLOUD says where it is. The same tests hold for stock
+nova-compute: whatever it does, users may expect of nova_lite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cloud.support.api import NAME_PREFIX, Api
+from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
+from tests.cloud.support.ledger import Ledger
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cloud")
+    group.addoption("--agent-node", default="node1", help="host whose agent is under test")
+    group.addoption("--agent", choices=(LITE, STOCK), help="run this agent there first")
+    group.addoption("--full", action="store_true", help="kill at every boundary, not a sample")
+    group.addoption("--kill-seed", type=int, default=2026, help="seed of the sample of boundaries")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lite_only: about nova_lite itself; not run on stock")
+    config.addinivalue_line("markers", "browser: needs Chromium; slower")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is about nova_lite's own inside is not asked of stock nova-compute."""
+    kind = config.getoption("--agent") or DevCloud().agent_kind(config.getoption("--agent-node"))
+    if kind == LITE:
+        return
+    dropped = [item for item in items if item.get_closest_marker("lite_only")]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.fixture(scope="session")
+def cloud(request: pytest.FixtureRequest) -> DevCloud:
+    cloud = DevCloud()
+    cloud.require_up()
+    wanted = request.config.getoption("--agent")
+    node = request.config.getoption("--agent-node")
+    if wanted and cloud.agent_kind(node) != wanted:
+        cloud.switch_agent(node, wanted)
+    cloud.agent(node)
+    return cloud
+
+
+@pytest.fixture(scope="session")
+def node(request: pytest.FixtureRequest, cloud: DevCloud) -> str:
+    """The host under test."""
+    return str(request.config.getoption("--agent-node"))
+
+
+@pytest.fixture(scope="session")
+def api(cloud: DevCloud) -> Api:
+    return Api(cloud)
+
+
+@pytest.fixture(scope="session")
+def demo(cloud: DevCloud) -> Api:
+    """An ordinary user of another project."""
+    return Api(cloud, "demo")
+
+
+@pytest.fixture(scope="session")
+def ledger(cloud: DevCloud, api: Api) -> Ledger:
+    return Ledger(cloud, api)
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(ledger: Ledger) -> Iterator[None]:
+    """Whatever a test did, nothing without a server is left behind."""
+    yield
+    leaks = ledger.leaks()
+    assert not leaks, "left behind:\n" + "\n".join(leaks)
+
+
+class Garbage:
+    """Undoes what a test has made, last first."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._undo: list[Callable[[], Any]] = []
+
+    def later(self, undo: Callable[[], Any]) -> None:
+        self._undo.append(undo)
+
+    def server(self, server_id: str) -> str:
+        """Delete this server in the end."""
+        self._undo.append(lambda: self._delete(server_id))
+        return server_id
+
+    def empty(self) -> None:
+        errors = []
+        while self._undo:
+            try:
+                self._undo.pop()()
+            except Exception as error:  # the rest must go, too
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("cleaning up", errors)
+
+    def _delete(self, server_id: str) -> None:
+        self._api.delete(server_id)
+        self._api.wait_gone(server_id)
+
+
+@pytest.fixture
+def garbage(api: Api, no_leaks: None) -> Iterator[Garbage]:
+    garbage = Garbage(api)
+    yield garbage
+    garbage.empty()
+
+
+@pytest.fixture(scope="module")
+def module_garbage(api: Api) -> Iterator[Garbage]:
+    garbage = Garbage(api)
+    yield garbage
+    garbage.empty()
+
+
+@pytest.fixture
+def boot(api: Api, node: str, garbage: Garbage) -> Callable[..., dict[str, Any]]:
+    """Boot a server on the host under test (``node=None``: anywhere) and have it deleted."""
+
+    def boot_one(**more: Any) -> dict[str, Any]:
+        target = more.pop("node", node)
+        server = api.request_boot(target, **more)
+        garbage.server(server["id"])
+        return api.wait_status(server["id"], "ACTIVE", 180)
+
+    return boot_one
+
+
+@pytest.fixture(scope="module")
+def server(api: Api, node: str, module_garbage: Garbage) -> dict[str, Any]:
+    """One running server for the tests of a module that only look at it or leave it as it was."""
+    requested = api.request_boot(node, key_name="nova-lite")
+    module_garbage.server(requested["id"])
+    found = api.wait_status(requested["id"], "ACTIVE", 180)
+    api.wait_console(requested["id"], "TINY: ready")
+    return found
+
+
+@pytest.fixture(scope="module")
+def disk_flavor(api: Api, module_garbage: Garbage) -> str:
+    """A flavor with every kind of disk: root, ephemeral, swap."""
+    body = {"name": f"{NAME_PREFIX}.disks", "ram": 128, "vcpus": 1, "disk": 1,
+            "OS-FLV-EXT-DATA:ephemeral": 1, "swap": 64}  # fmt: skip
+    flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
+    module_garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
+    return str(flavor)
