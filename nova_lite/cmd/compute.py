@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from nova_lite.conf import load
+from nova_lite.cmd import process
 from nova_lite.errors import NovaLiteError
 
 LOG = logging.getLogger(__name__)
@@ -19,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: exit code: 0 after a clean stop, 1 when this host may not join as it is
     """
+    process.few_arenas()
+    process.native_threads()
+    from nova_lite.conf import load
+
     try:
         conf = load.load(sys.argv[1:] if arguments is None else arguments, "nova-lite-compute")
         load.setup_logging(conf)

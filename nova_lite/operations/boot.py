@@ -18,7 +18,7 @@ from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import AllocatePorts, PlugInterfaces, WaitForPorts
 from nova_lite.steps.records import RecordDisks, ReportActive, TakeServer
 from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
-from nova_lite.wire.objects import WireObject, unwrap
+from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ class Boot(Operation):
             (ClaimResources(work),),
             (TakeServer(work),),
             (FetchImages(work), AllocatePorts(work)),
-            (RecordDisks(work),),
-            (MakeDisks(work), MakeConfigDrive(work), PlugInterfaces(work)),
+            (RecordDisks(work), MakeDisks(work), MakeConfigDrive(work), PlugInterfaces(work)),
             (DefineGuest(work),),
             (StartGuest(work),),
             (WaitForPorts(work),),
@@ -117,8 +116,3 @@ class Boot(Operation):
 
     def _drop_allocation(self) -> None:
         self.tools.placement.delete_allocations(self.work.uuid)
-
-
-def requested_mappings(arguments: dict[str, WireObject]) -> list[WireObject]:
-    """The block device mapping of the request."""
-    return list(arguments["block_device_mapping"].objects())

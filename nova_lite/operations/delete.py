@@ -15,7 +15,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.capacity import ReleaseResources
 from nova_lite.steps.domain import RemoveGuest
 from nova_lite.steps.network import ReleasePorts, UnplugInterfaces
-from nova_lite.steps.records import ForgetServer, RecordDeleted
+from nova_lite.steps.records import ForgetRecords, ForgetServer, RecordDeleted
 from nova_lite.steps.storage import RemoveDisks
 
 LOG = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class Delete(Operation):
     def plan(self) -> Plan:
         work = self.work
         return [
-            (RemoveGuest(work),),
-            (UnplugInterfaces(work), RemoveDisks(work), ReleasePorts(work)),
+            (RemoveGuest(work), ReleasePorts(work), ForgetRecords(work)),
+            (UnplugInterfaces(work), RemoveDisks(work)),
             (RecordDeleted(work),),
             (ReleaseResources(work),),
             (ForgetServer(work),),

@@ -137,13 +137,12 @@ class MarkRebooting(Step):
 
 
 class RecordDeleted(Step):
-    """The server is gone: say so, and forget what the cloud kept for it."""
+    """The server is gone: say so, and give back its share in Placement."""
 
     name = "record_deleted"
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        tools.interfaces.delete_all(work.context, work.uuid)
         tools.instances.save(
             work.context,
             work.instance,
@@ -156,14 +155,24 @@ class RecordDeleted(Step):
         tools.placement.delete_allocations(work.uuid)
 
 
+class ForgetRecords(Step):
+    """Remove what the cloud keeps beside the server: interface records and console tokens."""
+
+    name = "forget_records"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        tools.interfaces.delete_all(work.context, work.uuid)
+        tools.console_tokens.clean(work.context, work.uuid)
+
+
 class ForgetServer(Step):
-    """Remove console tokens and the record itself; the last thing that is done."""
+    """Remove the record itself; the last thing that is done."""
 
     name = "forget_server"
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        tools.console_tokens.clean(work.context, work.uuid)
         try:
             tools.instances.destroy(work.context, work.instance)
         except ServerNotFound:

@@ -195,8 +195,11 @@ class Connection:
             if self._closed:
                 raise HypervisorUnavailable(f"the connection to libvirt at {self.uri} is closed")
             if self._current is None:
-                self._current = self._open()
+                self._current = connection = self._open()
                 self._was_open = True
+                if not connection.isAlive():  # its close notice came too early to be believed
+                    self._lost(connection)
+                return connection
             return self._current
         finally:
             self._opening.release()

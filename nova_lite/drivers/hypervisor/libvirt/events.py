@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ LOG = logging.getLogger(__name__)
 
 # Seconds between attempts to reach a libvirtd that went away.
 RECONNECT_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+# Seconds after a connection at which states are compared once more: a restarted libvirtd is silent
+# about guests that stop while it still finds its way back to them (seen with 9.0.0).
+SECOND_LOOK = 5.0
 
 # libvirt's life-cycle event -> (our kind, names of its details in libvirt's order).
 LIFECYCLE: Mapping[int, tuple[str, tuple[str, ...]]] = {
@@ -100,6 +104,7 @@ class EventPump:
         self._queue: queue.SimpleQueue[DomainEvent | str] = queue.SimpleQueue()
         self._callbacks: list[Callable[[DomainEvent], None]] = []
         self._known: dict[str, PowerState] = {}
+        self._second_look: float | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -160,15 +165,25 @@ class EventPump:
     # --- on our own thread ---------------------------------------------------------------
     def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            item = self._queue.get()
+            item = self._next()
             if stop.is_set():
                 return
             if isinstance(item, DomainEvent):
                 self._deliver(item)
             elif item == "reconnect":
                 self._bring_back(stop)
-            elif item == "compare":
+            elif item in ("compare", "compare again"):
                 self._compare()
+                again = item == "compare"
+                self._second_look = time.monotonic() + SECOND_LOOK if again else None
+
+    def _next(self) -> DomainEvent | str:
+        """What to do next; waits for it."""
+        due = self._second_look
+        try:
+            return self._queue.get(timeout=None if due is None else max(0, due - time.monotonic()))
+        except queue.Empty:
+            return "compare again"
 
     def _bring_back(self, stop: threading.Event) -> None:
         attempt = 0
