@@ -9,6 +9,7 @@ from typing import Any
 import libvirt
 import pytest
 
+from nova_lite.drivers.hypervisor.libvirt import events
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump, lifecycle_event
 from nova_lite.errors import HypervisorUnavailable
 from nova_lite.model.host import DomainEvent
@@ -118,3 +119,19 @@ def test_a_guest_that_was_restarted_meanwhile_counts_as_started(world: World) ->
     world.pump.lost()
 
     assert world.events.get(timeout=10) == DomainEvent(UUID, "started", "missed")
+
+
+def test_a_change_that_libvirt_keeps_silent_about_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some time after a reconnection the states are compared once more."""
+    monkeypatch.setattr(events, "SECOND_LOOK", 0.2)
+    world.happen(libvirt.VIR_DOMAIN_EVENT_STARTED)
+    world.events.get(timeout=5)
+    world.states = {UUID: PowerState.RUNNING}
+    world.pump.lost()
+    with pytest.raises(queue.Empty):
+        world.events.get(timeout=0.1)
+    world.states = {UUID: PowerState.SHUTDOWN}
+
+    assert world.events.get(timeout=5) == DomainEvent(UUID, "stopped", "missed")
