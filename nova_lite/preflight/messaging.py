@@ -46,7 +46,7 @@ def _amqp(env: Env) -> Finding:
 
 def _login(env: Env, host: Any, virtual_host: str | None) -> str:
     """What went wrong at one broker; empty when nothing did."""
-    import amqp  # type: ignore[import-untyped]
+    import amqp
 
     address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     connection = amqp.Connection(
