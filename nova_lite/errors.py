@@ -58,6 +58,10 @@ class InvalidGuestConfig(NovaLiteError):
     nova_name, code, verdict, expected = "Invalid", 400, Verdict.ABORT, True
 
 
+class DeviceTaggingUnsupported(NovaLiteError):
+    nova_name, verdict, expected = "BuildAbortException", Verdict.ABORT, True
+
+
 class UnsupportedByHost(NovaLiteError):
     """Valid, but this host cannot do it; another one may."""
 

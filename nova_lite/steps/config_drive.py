@@ -18,7 +18,6 @@ from nova_lite.steps.base import Work
 def write_config_drive(work: Work, path: Path) -> None:
     """Make the drive at ``path``; see ``configdrive`` for what is on it."""
     conf = work.tools.conf
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     data = DriveData(
         server=work.server,
         vifs=tuple(guest.vifs(work)),

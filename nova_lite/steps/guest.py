@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import time
+from dataclasses import replace
 
 from nova_lite.configdrive import options
+from nova_lite.errors import DeviceTaggingUnsupported
 from nova_lite.guest import checks, devices, machine
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, plan_disks
@@ -33,7 +35,20 @@ def block_devices(work: Work) -> tuple[BlockDevice, ...]:
 def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
     checks.validate(work.server)
+    refuse_tags(work)
     disk_plan(work)
+
+
+def refuse_tags(work: Work) -> None:
+    """Refuse device tags: the guest could not find its devices by them.
+
+    :raises DeviceTaggingUnsupported: a block device or a port of the request has a tag
+    """
+    networks = work.arguments["requested_networks"].objects()
+    if any(device.tag for device in block_devices(work)) or any(n.get("tag") for n in networks):
+        raise DeviceTaggingUnsupported(
+            "Attempt to boot guest with tagged devices on host that does not support tagging."
+        )
 
 
 def has_config_drive(work: Work) -> bool:
@@ -55,23 +70,28 @@ def disk_plan(work: Work) -> DiskPlan:
 def vifs(work: Work) -> list[Vif]:
     """The server's ports as this operation knows them, else as the network cache has them."""
     noted = work.notes.get("vifs")
-    if noted is not None:
-        return network_info.load(noted)
-    cache = work.instance.get("info_cache")
-    return network_info.load(cache.get("network_info", "[]")) if cache else []
+    if noted is None:
+        cache = work.instance.get("info_cache")
+        noted = cache.get("network_info", "[]") if cache else "[]"
+    return network_info.load(noted)
+
+
+def plugged_vifs(work: Work) -> list[Vif]:
+    """The ports with as many queues as the guest will use: a tap has to be made with them."""
+    queues = devices.nic_queues(work.server, work.tools.policy)
+    return [replace(vif, queues=queues) for vif in vifs(work)]
 
 
 def wanted_guest(work: Work) -> tuple[DomainSpec, dict[str, str]]:
     """The guest, and the defaults chosen for it that must be kept for its later starts."""
-    tools, server, ports = work.tools, work.server, vifs(work)
+    tools, server, ports = work.tools, work.server, plugged_vifs(work)
     plan = disk_plan(work)
     model = devices.nic_model(server, tools.policy)
-    queues = devices.nic_queues(server, tools.policy)
     topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
     spec = plan_domain(
         server,
         vifs=ports,
-        nics=[tools.vif_driver.nic(vif, model=model, queues=queues) for vif in ports],
+        nics=[tools.vif_driver.nic(vif, model=model, queues=vif.queues) for vif in ports],
         disks=plan,
         facts=tools.facts,
         capabilities=tools.capabilities,

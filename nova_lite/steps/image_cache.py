@@ -135,7 +135,7 @@ class ImageCache:
             return
         try:
             with space.reported(path):
-                self._base_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+                durable.make_directory(self._base_dir)
             with self._locks.held(path.name, self._wait_s):
                 yield path
         except TimeoutError:

@@ -72,7 +72,7 @@ class PlugInterfaces(Step):
 
     def do(self) -> None:
         work = self.work
-        ports = guest.vifs(work)
+        ports = guest.plugged_vifs(work)
         if self.tools.conf.vif_plugging_timeout:
             work.note(await_ports=[vif.id for vif in ports if not vif.active])
         for vif in ports:
