@@ -133,6 +133,8 @@ class Benchmark:
             minutes = (time.monotonic() - began) / 60
         spent = processes.cpu_seconds(self._cloud, self._node) - before
         messages = recording.sent() + recording.received()
+        if any(message.topic.startswith("compute") for message in messages):
+            self._say("  (somebody else used this host meanwhile: measure again)")
         self._set(f"idle, {servers} servers: messages", len(messages) / minutes,
                   **_tally(messages))  # fmt: skip
         self._set(f"idle, {servers} servers: CPU seconds", spent / minutes)
@@ -167,9 +169,12 @@ class Benchmark:
         self._calls("delete", delete_calls)
 
     def _calls(self, verb: str, samples: list[list[Message]]) -> None:
+        """The sample of median length; ``own`` are those under the request's own id."""
         typical = sorted(samples, key=len)[(len(samples) - 1) // 2]
+        own = _most_frequent_request(typical)
         self._set(f"conductor calls per {verb}", len(typical),
                   all=[len(sample) for sample in samples],
+            own=own,
                   calls=[message.method for message in typical])  # fmt: skip
 
     def _boot(self) -> str:
@@ -236,6 +241,12 @@ class Benchmark:
         while self._servers:
             self._api.wait_gone(self._servers[-1], 180)
             self._servers.pop()
+
+
+def _most_frequent_request(messages: list[Message]) -> int:
+    """How many messages belong to the request that most of them belong to."""
+    ids = [message.request_id for message in messages]
+    return max((ids.count(found) for found in set(ids)), default=0)
 
 
 def _tally(messages: list[Message]) -> dict[str, int]:
