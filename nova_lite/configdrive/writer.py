@@ -31,7 +31,7 @@ def write(
 ) -> None:
     """Make the drive whole or not at all; replaces one that exists.
 
-    :param path: where it goes; scratch space is taken beside it
+    :param path: where it goes, directories are made; scratch space is taken beside it
     :param files: relative path -> content
     :param drive_format: [DEFAULT]config_drive_format: iso9660 or vfat
     :param mkisofs_cmd: [DEFAULT]mkisofs_cmd: genisoimage, mkisofs or xorrisofs
@@ -47,6 +47,7 @@ def write(
     scratch = path.with_name(f"{path.name}.d{durable.PART}")
     try:
         with space.reported(path, sum(map(len, files.values()))):
+            durable.make_directory(path.parent)
             shutil.rmtree(scratch, ignore_errors=True)
             _lay_out(scratch, files)
             with durable.made_whole(path, _MODE) as part:
@@ -62,10 +63,10 @@ def write(
 
 
 def _lay_out(root: Path, files: Mapping[str, bytes]) -> None:
-    root.mkdir(mode=0o700)
+    durable.make_directory(root, 0o700)
     for name, content in files.items():
         target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_directory(target.parent)
         target.write_bytes(content)
 
 

@@ -6,11 +6,11 @@ must agree. A lost file is not made again for a host that is known: its servers'
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
 from nova_lite.errors import HostIdentityError
 
 FILE_NAME = "compute_id"
@@ -44,16 +44,12 @@ def read(directories: Iterable[Path]) -> str | None:
 
 
 def write(state_path: Path, node_uuid: str) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file, whole or not at all, for the owner of ``state_path``."""
     path = state_path / FILE_NAME
-    partial = path.with_suffix(".part")
     try:
-        state_path.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(node_uuid)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        durable.make_directory(state_path)
+        with durable.made_whole(path) as partial:
+            partial.write_text(node_uuid, encoding="utf-8")
     except OSError as error:
         raise HostIdentityError(f"cannot write {path}: {error.strerror}") from error
 

@@ -67,6 +67,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.image_cache", "drivers.disk"): "cached base files follow the rules of disk files",
     ("configdrive.writer", "drivers.disk"): "a config drive is a disk file that mkisofs writes",
     ("drivers.image.glance", "drivers.disk"): "a download is renamed into place like a disk",
+    ("membership.identity", "drivers.disk"): "compute_id is made whole and has a disk's owner",
 }
 # Module -> why it touches oslo.config's global ConfigOpts.
 GLOBAL_CONF: dict[str, str] = {

@@ -33,7 +33,7 @@ class FileBackend(DiskBackend):
         if path.exists():
             return path
         with space.reported(path, disk.size_bytes):
-            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            durable.make_directory(directory)
             with durable.made_whole(path) as part:
                 if disk.name in _BOOT_FILES and disk.base:
                     info.record(path, "raw")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
+
 _POLL_S = 0.1
 
 
@@ -61,10 +63,11 @@ class NamedLocks:
 
     @contextmanager
     def _file(self, name: str, deadline: float) -> Iterator[None]:
-        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        durable.make_directory(self._directory)
         path = self._directory / f"{self._prefix}{name.replace(os.sep, '_')}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            durable.give(path)
             while not _taken(fd):
                 if time.monotonic() > deadline:
                     raise TimeoutError(name)
