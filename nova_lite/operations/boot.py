@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError, Verdict
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    Failure,
+    NovaLiteError,
+    UnexpectedTaskState,
+    Verdict,
+)
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
@@ -55,7 +61,10 @@ class Boot(Operation):
     def failed(self, failure: Failure) -> None:
         self.tools.events.forget(self.work.uuid)
         try:
-            if failure.verdict == Verdict.GONE.value:
+            if failure.nova_name == UnexpectedTaskState.nova_name:
+                LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
+                            failure.message)  # fmt: skip
+            elif failure.verdict == Verdict.GONE.value:
                 self._drop_allocation()
             elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
                 self._reschedule(failure)

@@ -36,6 +36,7 @@ class TakeServer(Step):
             self.work.context,
             self.work.instance,
             expected_task_state=[TaskState.SCHEDULING, None, TaskState.NETWORKING],
+            expected_vm_state=[VmState.BUILDING],
             **fields,
         )
 
