@@ -39,6 +39,7 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
+MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
@@ -164,9 +165,10 @@ class Agent:
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, Refusals(tools).report, CallMonitor
         )
+        pool = Pool("messages", MESSAGE_WORKERS)
         for topic in TOPICS:
-            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher)
-            server.start()
+            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, pool)
+            server.listen()
             self._servers.append(server)
 
     def _resume(self, engine: Engine) -> None:

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from nova_lite.errors import Failure, JournalError, MalformedMessage, NovaLiteError
-from nova_lite.operations.engine import Engine, subject
+from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import required
 from nova_lite.wire.objects import WireObject, wrap
+from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
@@ -33,8 +35,28 @@ class Route:
     handler: Callable[..., Any] | None = None
 
 
+# What arguments must be, where a wrong kind would show only in the middle of the work.
+KINDS: Mapping[str, type[Any]] = {
+    "instance": WireObject,
+    "image": dict,
+    "filter_properties": dict,
+    "requested_networks": WireObject,
+    "block_device_mapping": WireObject,
+    "reboot_type": str,
+}
+
+
 class Unsupported(NotImplementedError):
     """The API answers 501 for it."""
+
+
+class NotNow(Exception):
+    """Leave the message unacknowledged: whoever listens next gets it."""
+
+
+def is_call(message: Any) -> bool:
+    """Whether somebody waits for the answer; oslo.messaging gives casts a ``msg_id``, too."""
+    return bool(message.reply_q)
 
 
 class Dispatcher:
@@ -59,27 +81,42 @@ class Dispatcher:
         self._monitor = monitor
 
     def dispatch(self, message: Any) -> Any:
-        """Handle one incoming message and return the reply; raises what the caller is to see."""
+        """Handle one incoming message and return the reply; raises what the caller is to see.
+
+        :raises NotNow: the agent stops and has not begun with it: the broker is to keep it
+        """
         method = str(message.message.get("method"))
+        context = RequestContext(message.ctxt)
         try:
-            context = RequestContext(message.ctxt)
-            route = self._route(message.message, method)
-            arguments = self._decode(message.message, route)
-        except NovaLiteError as error:
-            LOG.error("Refused message %s (request %s): %s", method,
-                      message.ctxt.get("request_id"), error)  # fmt: skip
-            message.acknowledge()
-            self._tell(message, method, error)
-            raise
+            route, arguments = self._understand(message.message, method)
         except Unsupported as error:
-            LOG.warning("%s (request %s)", error, message.ctxt.get("request_id"))
-            message.acknowledge()
-            self._tell(message, method, error)
+            LOG.warning("%s (request %s)", error, context.request_id)
+            self._tell(message, context, method, error)
+            raise
+        except NovaLiteError as error:
+            LOG.error("Refused message %s (request %s): %s", method, context.request_id, error)
+            self._tell(message, context, method, error)
             raise
         if route.operation is not None:
-            return self._promise(message, context, method, route.operation, arguments)
+            return self._promise(message, context, route.operation, arguments)
         message.acknowledge()
         return self._handle(message, context, method, route, arguments)
+
+    def _understand(
+        self, message: Mapping[str, Any], method: str
+    ) -> tuple[Route, dict[str, Any]]:
+        try:
+            route = self._route(message, method)
+            return route, self._decode(message, route)
+        except (NovaLiteError, Unsupported):
+            raise
+        except Exception as error:
+            # Whatever shape it has, it is the sender's; its text could hold anything.
+            LOG.debug("What is wrong with message %s", method, exc_info=True)
+            raise MalformedMessage(
+                f"the message {method} cannot be understood ({type(error).__name__}); check that "
+                "the sender is a nova service"
+            ) from None
 
     def _route(self, message: Mapping[str, Any], method: str) -> Route:
         namespace = message.get("namespace")
@@ -117,25 +154,24 @@ class Dispatcher:
             raise MalformedMessage("the message has no argument dictionary")
         decoded: dict[str, Any] = wrap(arguments)
         for name in route.arguments:
-            required(decoded, name, WireObject if name == "instance" else None)
+            value = required(decoded, name, KINDS.get(name))
+            if isinstance(value, WireObject):
+                _check_major(name, value)
+        if route.operation is not None and not _is_uuid(decoded["instance"].get("uuid")):
+            raise MalformedMessage("argument 'instance' has no uuid; the sender did not load it")
         return decoded
 
     def _promise(
-        self,
-        message: Any,
-        context: RequestContext,
-        method: str,
-        verb: str,
-        arguments: dict[str, Any],
+        self, message: Any, context: RequestContext, verb: str, arguments: dict[str, Any]
     ) -> None:
-        instance = subject(arguments)
-        assert instance is not None
+        uuid = str(arguments["instance"]["uuid"])
         try:
-            entry = self._engine.accept(verb, context, str(instance["uuid"]), arguments)
-        except (JournalError, MalformedMessage) as error:
-            LOG.error("Refused %s (request %s): %s", method, context.request_id, error)
-            message.acknowledge()
-            self._tell(message, method, error)
+            entry = self._engine.accept(verb, context, uuid, arguments)
+        except JournalError as error:
+            LOG.error("Refused %s (request %s): %s", verb, context.request_id, error)
+            # Nothing was begun, so that another host may, or the user again.
+            if not self._engine.refuse(verb, context, uuid, arguments, error):
+                raise NotNow from error
             raise
         message.acknowledge()
         if entry is not None:
@@ -166,17 +202,39 @@ class Dispatcher:
             LOG.exception("%s (request %s) failed", method, context.request_id)
             raise
 
-    def _tell(self, message: Any, method: str, error: Exception) -> None:
+    def _tell(
+        self, message: Any, context: RequestContext, method: str, error: Exception
+    ) -> None:
         """A refused cast on a server must not leave it in its task state for ever."""
-        if message.msg_id:
-            return  # a call: the caller gets the error itself
+        if is_call(message):
+            return  # the caller gets the error itself
         try:
-            arguments = message.message.get("args") or {}
-            instance = wrap(arguments.get("instance"))
-            if isinstance(instance, WireObject) and instance.get("uuid"):
+            arguments = message.message.get("args")
+            instance = wrap(arguments.get("instance")) if isinstance(arguments, dict) else None
+            if isinstance(instance, WireObject) and _is_uuid(instance.get("uuid")):
                 failure = Failure.of(error)
                 if isinstance(error, Unsupported):
                     failure = Failure("NotImplementedError", str(error), 501, "abort", True, "")
-                self._report(RequestContext(message.ctxt), instance, method, failure)
+                self._report(context, instance, method, failure)
+        except MalformedMessage:
+            return  # not even the server can be told from it
         except Exception:
             LOG.exception("Could not report the refused %s to the API", method)
+
+
+def _check_major(name: str, value: WireObject) -> None:
+    """Minor versions only add; another major may mean anything."""
+    known = VERSIONS.get(value.name)
+    if known is None or value.version.partition(".")[0] == known.partition(".")[0]:
+        return
+    raise MalformedMessage(
+        f"argument {name!r} is {value.name} {value.version}; this agent knows {value.name} "
+        f"{known.partition('.')[0]}.x: a control plane newer than 2026.2 needs a newer nova_lite"
+    )
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return bool(UUID(value))
+    except (TypeError, ValueError, AttributeError):
+        return False

@@ -13,7 +13,9 @@ from typing import Any
 import oslo_messaging as messaging
 from oslo_messaging.server import MessageHandlingServer
 
-from nova_lite.rpc.dispatch import Dispatcher
+from nova_lite.operations.queues import Pool
+from nova_lite.rpc import listener
+from nova_lite.rpc.dispatch import Dispatcher, NotNow, is_call
 from nova_lite.wire import exceptions
 
 LOG = logging.getLogger(__name__)
@@ -24,29 +26,44 @@ TOPICS = ("compute", "compute-alt")  # 2026.1 and later send the second half of 
 class ComputeServer(MessageHandlingServer):
     """Receives messages for one topic and this host.
 
-    At most executor_thread_pool_size are handled at the same time; operations run elsewhere.
+    They are handled by ``pool``, whose threads end when there is nothing to do; oslo.messaging's
+    own executor would keep as many as there ever were messages. Operations run elsewhere.
     """
 
-    def __init__(self, transport: Any, topic: str, host: str, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, transport: Any, topic: str, host: str, dispatcher: Dispatcher, pool: Pool
+    ) -> None:
         super().__init__(transport, dispatcher)
         self._target = messaging.Target(topic=topic, server=host)
+        self._pool = pool
+
+    def listen(self) -> None:
+        """Start to receive."""
+        self.start(override_pool_size=1)  # its executor stays without a thread
+
+    def _on_incoming(self, incoming: Any) -> None:
+        self._pool.submit("a message", lambda: self._process_incoming(incoming))
 
     def _create_listener(self) -> Any:
-        return self.transport._listen(self._target, 1, None)
+        return listener.listen(self.transport, self._target)
 
     def _process_incoming(self, incoming: Any) -> None:
         message = incoming[0]
         reply, error = None, None
         try:
             reply = self.dispatcher.dispatch(message)
+        except NotNow:
+            LOG.info("Left %s with the broker", message.message.get("method"))
+            return
         except Exception as raised:
             error = raised
+        message.acknowledge()  # whatever happened: else the broker sends it again for ever
         self._answer(message, reply, error)
 
     @staticmethod
     def _answer(message: Any, reply: Any, error: Exception | None) -> None:
-        if not message.msg_id:
-            return  # a cast: nobody waits
+        if not is_call(message):
+            return
         try:
             if error is None:
                 message.reply(reply)
