@@ -25,11 +25,11 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.operations.base import Operation
-from nova_lite.operations.journal import Entry, Journal
+from nova_lite.operations.journal import Entry, Journal, Unwritten
 from nova_lite.operations.queues import ServerQueues
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.objects import WireObject, unwrap, wrap
+from nova_lite.wire.objects import unwrap, wrap
 
 LOG = logging.getLogger(__name__)
 
@@ -98,18 +98,38 @@ class Engine:
                 LOG.info("Dropped a second %s for server %s of request %s",
                          method, server_uuid, context.request_id)  # fmt: skip
                 return None
-            entry = self._journal.open(
-                {
-                    "request_id": context.request_id,
-                    "method": method,
-                    "server": server_uuid,
-                    "context": context.fields,
-                    "arguments": unwrap(dict(arguments)),
-                }
-            )
+            entry = self._journal.open(_intent(method, context, server_uuid, arguments))
             self._open[key] = entry
         self._observe(f"{method}:accepted")
         return entry
+
+    def refuse(
+        self,
+        method: str,
+        context: RequestContext,
+        server_uuid: str,
+        arguments: Mapping[str, Any],
+        error: NovaLiteError,
+    ) -> bool:
+        """End an operation that could not be promised as one that failed before its first step.
+
+        Nothing of it is on disk, so this returns only when it is over; False when the agent stops
+        before that and the request must stay with the broker.
+        """
+        intent = _intent(method, context, server_uuid, arguments)
+        entry = Unwritten(intent, Failure.of(error))
+        over = threading.Event()
+        verb = self._verbs[method]
+
+        def run() -> None:
+            try:
+                self._run(entry, verb)
+            finally:
+                over.set()
+
+        self._queues.submit(server_uuid, verb.pool, f"refused {method}", run)
+        over.wait()
+        return entry.closed
 
     def start(self, entry: Entry) -> None:
         """Queue a promised operation behind what its server is doing."""
@@ -162,10 +182,10 @@ class Engine:
         operation = verb(work)
         self._running[entry.server_uuid] = work
         try:
-            self._start_event_once(work, entry, verb)
             if entry.failure is None:
                 self._forward(operation, entry)
             if entry.failure is not None:
+                self._start_event_once(work, entry, verb)
                 self._roll_back(operation, entry)
             self._persist(
                 lambda: self._finish_event(context, entry.server_uuid, verb.event, entry.failure)
@@ -184,6 +204,7 @@ class Engine:
 
     def _forward(self, operation: Operation, entry: Entry) -> None:
         try:
+            self._start_event_once(operation.work, entry, type(operation))
             self._persist(operation.load)
             for stage in operation.plan():
                 if self._drain.is_set():
@@ -294,7 +315,14 @@ class Engine:
                       failure.message, exc_info=error)  # fmt: skip
 
 
-def subject(arguments: Mapping[str, Any]) -> WireObject | None:
-    """The Instance that a message is about."""
-    instance = arguments.get("instance")
-    return instance if isinstance(instance, WireObject) else None
+def _intent(
+    method: str, context: RequestContext, server_uuid: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What must be known to go on with an operation in another process."""
+    return {
+        "request_id": context.request_id,
+        "method": method,
+        "server": server_uuid,
+        "context": context.fields,
+        "arguments": unwrap(dict(arguments)),
+    }

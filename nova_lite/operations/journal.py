@@ -11,8 +11,10 @@ power failure the steps look at the world anyway. A torn last line is one that w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import logging
 import os
 import re
 import time
@@ -21,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.errors import Failure, JournalError
+
+LOG = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
 
@@ -37,6 +41,7 @@ class Entry:
         self.failure: Failure | None = None
         self.resumed = False
         self._file: Any = None
+        self._torn = False
 
     @property
     def method(self) -> str:
@@ -71,23 +76,34 @@ class Entry:
 
     def close(self) -> None:
         """The operation is over: forget it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._drop_file()
         self.path.unlink(missing_ok=True)
 
     def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
         try:
             if self._file is None:
+                if self._torn:
+                    _drop_torn_line(self.path)
                 self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
             if sync:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise JournalError(
-                f"cannot write the journal {self.path}: {error.strerror}; free space there"
-            ) from error
+            self._drop_file()
+            self._torn = True
+            text = f"cannot write the journal {self.path}: {error.strerror}; free space there"
+            if self.failure is None:
+                raise JournalError(text) from error
+            # Taking back and telling the API needs no disk; a process killed now goes forward
+            # again at the next start, which is right, too.
+            LOG.error("%s", text)
+
+    def _drop_file(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what could not be flushed is tried once more
+                self._file.close()
+            self._file = None
 
     def _replay(self, record: Mapping[str, Any]) -> None:
         if "note" in record:
@@ -98,6 +114,21 @@ class Entry:
             self.ended.add(record["end"])
         elif "failed" in record:
             self.failure = Failure(**record["failed"])
+
+
+class Unwritten(Entry):
+    """An operation that failed because it could not be journalled; it lives in memory only."""
+
+    def __init__(self, intent: Mapping[str, Any], failure: Failure) -> None:
+        super().__init__(Path(os.devnull), intent)
+        self.failure = failure
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
+        pass
 
 
 class Journal:

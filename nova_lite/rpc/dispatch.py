@@ -102,9 +102,7 @@ class Dispatcher:
         message.acknowledge()
         return self._handle(message, context, method, route, arguments)
 
-    def _understand(
-        self, message: Mapping[str, Any], method: str
-    ) -> tuple[Route, dict[str, Any]]:
+    def _understand(self, message: Mapping[str, Any], method: str) -> tuple[Route, dict[str, Any]]:
         try:
             route = self._route(message, method)
             return route, self._decode(message, route)
@@ -202,9 +200,7 @@ class Dispatcher:
             LOG.exception("%s (request %s) failed", method, context.request_id)
             raise
 
-    def _tell(
-        self, message: Any, context: RequestContext, method: str, error: Exception
-    ) -> None:
+    def _tell(self, message: Any, context: RequestContext, method: str, error: Exception) -> None:
         """A refused cast on a server must not leave it in its task state for ever."""
         if is_call(message):
             return  # the caller gets the error itself

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 
 import pytest
 
-from nova_lite.errors import ControlPlaneUnavailable, ImageNotFound
+from nova_lite.errors import ControlPlaneUnavailable, ImageNotFound, JournalError
 from nova_lite.operations import engine as engine_module
 from nova_lite.operations.base import Operation
 from nova_lite.operations.engine import Engine
@@ -285,3 +286,80 @@ def test_one_server_one_operation_at_a_time(tmp_path):
 
     assert engine._queues.wait_idle(10)
     assert max(most) == 1
+
+
+def full_disk(monkeypatch, after):
+    """From the ``after``-th line on (0: the intent itself) nothing more is written."""
+    written = []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nova_lite.operations.journal.os.fsync", fsync)
+
+
+def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
+    """A full disk: nothing is begun, and the operation itself tells the API."""
+    world = World()
+    engine = make_engine(tmp_path, world)
+    full_disk(monkeypatch, 0)
+    context = RequestContext({"request_id": "req-1"})
+    arguments = {"instance": WireObject.new("Instance", "2.8", uuid="s1")}
+
+    with pytest.raises(JournalError) as caught:
+        engine.accept("operate", context, "s1", arguments)
+    assert engine.refuse("operate", context, "s1", arguments, caught.value)
+
+    assert world.log == []
+    assert "No space left on device" in world.reported.message
+    assert world.reported.verdict == "reschedule"
+    assert [name for name, _ in engine.seen_events] == ["start", "finish"]
+    assert engine.accept("operate", context, "s1", arguments) is None, "a redelivery is dropped"
+
+
+def test_a_refusal_while_the_agent_stops_is_left_to_the_next_one(tmp_path):
+    """Nothing of it is on disk, so only the broker may keep it."""
+    world = World()
+    engine = make_engine(tmp_path, world)
+    engine.drain(1)
+    arguments = {"instance": WireObject.new("Instance", "2.8", uuid="s1")}
+
+    assert not engine.refuse(
+        "operate", RequestContext({"request_id": "r"}), "s1", arguments, JournalError("full")
+    )
+    assert world.reported is None
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, after):
+    """The operation fails, is taken back and told, though not a line of it can be written."""
+    world = World()
+    engine = make_engine(tmp_path, world)
+    full_disk(monkeypatch, after)
+    entry = request(engine)
+    if after == 3:
+        monkeypatch.setattr(entry, "mark", no_space(entry))
+
+    engine.start(entry)
+    assert engine._queues.wait_idle(10)
+
+    assert world.exists == set()
+    assert "No space left on device" in world.reported.message
+    assert engine.seen_events[-1][0] == "finish"
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_space(entry):
+    """``mark`` on a file that takes nothing more after the second step began."""
+    original, count = entry.mark, []
+
+    def mark(phase, step):
+        count.append(phase)
+        if len(count) > 3:
+            entry._drop_file()
+            entry._file = open("/dev/full", "w")
+        original(phase, step)
+
+    return mark

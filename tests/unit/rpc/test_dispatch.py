@@ -7,11 +7,12 @@ import contextlib
 import pytest
 
 from nova_lite.errors import ConsoleNotAvailable, JournalError, MalformedMessage
-from nova_lite.rpc.dispatch import Dispatcher, Route, Unsupported
+from nova_lite.rpc.dispatch import Dispatcher, NotNow, Route, Unsupported
 from nova_lite.wire import exceptions
 from nova_lite.wire.objects import WireObject
 
-INSTANCE = WireObject.new("Instance", "2.8", uuid="s1").primitive
+UUID = "5e6a5a5c-7f5b-4f5c-9f0b-2f1d3c4b5a69"
+INSTANCE = WireObject.new("Instance", "2.8", uuid=UUID).primitive
 
 
 class Message:
@@ -22,7 +23,8 @@ class Message:
         if namespace:
             self.message["namespace"] = namespace
         self.ctxt = {"request_id": "req-1"}
-        self.msg_id = "m1" if call else None
+        self.msg_id = "m1"  # casts get one, too
+        self.reply_q = "reply_1" if call else None
         self.client_timeout = None
         self.acknowledged = 0
 
@@ -33,6 +35,7 @@ class Message:
 class FakeEngine:
     def __init__(self):
         self.accepted, self.started, self.error = [], [], None
+        self.refused, self.stopping = [], False
         self.message = None
 
     def accept(self, verb, context, uuid, arguments):
@@ -41,6 +44,10 @@ class FakeEngine:
         assert self.message is None or not self.message.acknowledged
         self.accepted.append((verb, uuid))
         return verb
+
+    def refuse(self, verb, context, uuid, arguments, error):
+        self.refused.append((verb, uuid, error))
+        return not self.stopping
 
     def start(self, entry):
         self.started.append(entry)
@@ -64,6 +71,7 @@ def reports():
 def dispatcher(engine, reports):
     routes = {
         "stop_instance": Route(("instance",), operation="stop_instance"),
+        "reboot_instance": Route(("instance", "reboot_type"), operation="reboot_instance"),
         "get_host_uptime": Route(handler=lambda context: "up"),
         "get_console_output": Route(handler=fail),
         "pause_instance": Route(),
@@ -84,7 +92,7 @@ def test_an_operation_is_promised_before_the_message_is_acknowledged(dispatcher,
 
     dispatcher.dispatch(message)
 
-    assert engine.accepted == [("stop_instance", "s1")]
+    assert engine.accepted == [("stop_instance", UUID)]
     assert engine.started == ["stop_instance"]
     assert message.acknowledged == 1
 
@@ -100,23 +108,46 @@ def test_a_future_minor_version_is_taken(dispatcher):
     assert dispatcher.dispatch(Message("get_host_uptime", version="6.17")) == "up"
 
 
+def instance(version="2.8", **fields):
+    return WireObject.new("Instance", version, **fields).primitive
+
+
 @pytest.mark.parametrize(
     ("message", "match"),
     [
         (Message("get_host_uptime", version="5.13"), r"upgrade_levels"),
+        (Message("get_host_uptime", version="7.0"), r"version 7.0; this agent speaks 6.x"),
+        (Message("get_host_uptime", version="six"), r"version six"),
         (Message("get_host_uptime", namespace="cells"), "unknown RPC namespace 'cells'"),
+        (Message("get_host_uptime", namespace=["a"]), "unknown RPC namespace"),
         (Message("make_coffee"), "unknown RPC method 'make_coffee'"),
         (Message("stop_instance", {}), "lacks its argument 'instance'"),
+        (Message("stop_instance", [1]), "no argument dictionary"),
         (Message("stop_instance", {"instance": "s1"}), "is a str, not a WireObject"),
+        (Message("stop_instance", {"instance": instance()}), "has no uuid"),
+        (Message("stop_instance", {"instance": instance(uuid=5)}), "has no uuid"),
+        (Message("stop_instance", {"instance": instance(uuid="../etc")}), "has no uuid"),
+        (Message("stop_instance", {"instance": instance("3.0", uuid=UUID)}), r"Instance 3.0.*2.x"),
+        (Message("stop_instance", {"instance": {"nova_object.name": 1}}), "not a Nova object"),
         (Message("get_host_uptime", {"wrong": 1}), "wrong arguments"),
+        (Message("reboot_instance", {"instance": INSTANCE, "reboot_type": 1}), "'reboot_type'"),
     ],
 )
-def test_malformed_messages_are_refused_by_name(dispatcher, message, match):
-    """The caller gets an error that names what is wrong, and the broker is rid of the message."""
+def test_malformed_messages_are_refused_by_name(dispatcher, engine, message, match):
+    """The caller gets an error that names what is wrong, and nothing is begun."""
     with pytest.raises(MalformedMessage, match=match):
         dispatcher.dispatch(message)
 
-    assert message.acknowledged == 1
+    assert engine.accepted == []
+
+
+def test_objects_of_the_future_are_taken(dispatcher, engine):
+    """A later minor version only adds fields."""
+    future = instance("2.99", uuid=UUID, colour="green")
+
+    dispatcher.dispatch(Message("stop_instance", {"instance": future}, call=False))
+
+    assert engine.accepted == [("stop_instance", UUID)]
 
 
 def test_a_method_that_is_not_there_yet_answers_not_implemented(dispatcher):
@@ -134,20 +165,31 @@ def test_a_refused_cast_is_told_to_the_user(dispatcher, reports):
         dispatcher.dispatch(Message("pause_instance", {"instance": INSTANCE}, call=False))
 
     ((uuid, failure),) = reports
-    assert (uuid, failure.code) == ("s1", 501)
+    assert (uuid, failure.code) == (UUID, 501)
     assert "pause_instance" in failure.message
 
 
-def test_a_full_disk_refuses_the_operation_aloud(dispatcher, engine, reports):
-    """What cannot be journalled is not begun, and the user is told."""
+def test_a_full_disk_hands_the_operation_back(dispatcher, engine):
+    """What cannot be journalled is not begun; the operation itself says who is told."""
     engine.error = JournalError("cannot write the journal /x: no space")
     message = Message("stop_instance", {"instance": INSTANCE}, call=False)
 
     with pytest.raises(JournalError):
         dispatcher.dispatch(message)
 
-    assert (message.acknowledged, engine.started) == (1, [])
-    assert reports[0][1].message.startswith("cannot write the journal")
+    assert engine.started == []
+    assert engine.refused == [("stop_instance", UUID, engine.error)]
+
+
+def test_an_agent_that_stops_on_a_full_disk_leaves_the_message_to_the_broker(dispatcher, engine):
+    """Neither promised nor reported: acknowledged, it would be lost."""
+    engine.error, engine.stopping = JournalError("full"), True
+    message = Message("stop_instance", {"instance": INSTANCE}, call=False)
+
+    with pytest.raises(NotNow):
+        dispatcher.dispatch(message)
+
+    assert message.acknowledged == 0
 
 
 def test_errors_leave_under_names_that_nova_api_knows(dispatcher):

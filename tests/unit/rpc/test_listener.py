@@ -1,0 +1,151 @@
+"""When the broker may forget a message."""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_lite.rpc.dispatch import NotNow
+from nova_lite.rpc.listener import Listener
+from nova_lite.rpc.server import ComputeServer
+
+
+class RawMessage(dict):
+    """A message as the driver's connection hands it over."""
+
+    def __init__(self, unique_id, **fields):
+        super().__init__(_unique_id=unique_id, method="ping", **fields)
+        self.acknowledged = 0
+        self.error = None
+
+    def acknowledge(self):
+        self.acknowledged += 1
+        if self.error:
+            raise self.error
+
+
+class Driver:
+    prefetch_size = 0
+
+
+class Connection:
+    """Delivers what a test puts into ``deliver`` when the listener polls."""
+
+    def __init__(self):
+        self.deliver = []
+        self.listener = None
+
+    def consume(self, timeout=None):
+        while self.deliver:
+            self.listener(self.deliver.pop(0))
+
+
+@pytest.fixture
+def connection():
+    return Connection()
+
+
+@pytest.fixture
+def listener(connection):
+    connection.listener = Listener(Driver(), connection)
+    return connection.listener
+
+
+def receive(listener, connection, *messages):
+    connection.deliver.extend(messages)
+    return [incoming for _ in messages for incoming in listener.poll(timeout=0.05)]
+
+
+def test_a_message_stays_the_brokers_until_it_is_acknowledged(listener, connection):
+    """Receiving it is no promise: a process killed now gets it again."""
+    raw = RawMessage("u1")
+
+    (incoming,) = receive(listener, connection, raw)
+    receive(listener, connection)
+    assert raw.acknowledged == 0
+
+    incoming.acknowledge()
+    listener.poll(timeout=0.01)
+    assert raw.acknowledged == 1
+
+
+def test_acknowledged_exactly_once(listener, connection):
+    """The broker closes the channel of a consumer that acknowledges twice."""
+    raw = RawMessage("u1")
+    (incoming,) = receive(listener, connection, raw)
+
+    incoming.acknowledge()
+    incoming.acknowledge()
+    listener.poll(timeout=0.01)
+
+    assert raw.acknowledged == 1
+
+
+def test_an_acknowledgement_that_was_lost_is_given_again(listener, connection):
+    """The message comes again after a broken connection: no second effect, and rid of it."""
+    first, again = RawMessage("u1"), RawMessage("u1")
+    first.error = ConnectionResetError()
+    (incoming,) = receive(listener, connection, first)
+    incoming.acknowledge()
+    listener.poll(timeout=0.01)
+
+    assert receive(listener, connection, again) == []
+    assert again.acknowledged == 1
+
+
+def test_a_message_that_was_not_acknowledged_comes_again(listener, connection):
+    """Nothing was promised the first time."""
+    receive(listener, connection, RawMessage("u1"))
+
+    assert len(receive(listener, connection, RawMessage("u1"))) == 1
+
+
+class Incoming:
+    """What a ComputeServer gets from a listener."""
+
+    def __init__(self, reply_q=None):
+        self.message = {"method": "ping"}
+        self.reply_q = reply_q
+        self.log = []
+
+    def acknowledge(self):
+        self.log.append("acknowledge")
+
+    def reply(self, reply=None, failure=None):
+        self.log.append(failure[0].__name__ if failure else reply)
+
+
+class Answers:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def dispatch(self, message):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def process(answer, incoming):
+    server = ComputeServer.__new__(ComputeServer)
+    server.dispatcher = Answers(answer)
+    server._process_incoming([incoming])
+    return incoming.log
+
+
+def test_whatever_happens_the_message_is_acknowledged():
+    """Else the broker would send a message that cannot be handled for ever."""
+    assert process(RuntimeError("surprise"), Incoming()) == ["acknowledge"]
+    assert process(RuntimeError("surprise"), Incoming("reply_1")) == [
+        "acknowledge",
+        "NovaException",
+    ]
+
+
+def test_a_call_is_answered_and_a_cast_is_not():
+    """oslo.messaging numbers both; only a call has a queue to answer to."""
+    assert process("pong", Incoming("reply_1")) == ["acknowledge", "pong"]
+    assert process("pong", Incoming()) == ["acknowledge"]
+
+
+def test_what_is_not_begun_when_the_agent_stops_stays_with_the_broker():
+    """The next process gets it."""
+    assert process(NotNow(), Incoming()) == []
