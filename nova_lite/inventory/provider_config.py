@@ -53,7 +53,7 @@ def combine(state: ProviderState, extra: ProviderState) -> ProviderState:
 
 
 def _entries(path: Path) -> list[Mapping[str, Any]]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
