@@ -15,34 +15,37 @@ from pathlib import Path
 
 from nova_lite.drivers.image.base import ImageSource
 from nova_lite.drivers.vif.base import VifDriver
-from nova_lite.errors import ImageNotFound
+from nova_lite.errors import ImageNotFound, VifTypeUnsupported
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
 from nova_lite.model.server import Image
 
 
 class Ledger:
-    """A small JSON file that several processes may change."""
+    """A small JSON file that several processes may change; a kill leaves it old or new."""
 
     def __init__(self, path: Path):
         self.path = path
 
     @contextmanager
     def open(self):
-        with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            content = json.loads(file.read() or "{}")
+        with open(self.path.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = self.path.read_text() if self.path.exists() else "{}"
+            content = json.loads(before)
             yield content
-            file.truncate(0)
-            file.write(json.dumps(content))
+            after = json.dumps(content)
+            if after != before:
+                part = self.path.with_suffix(".part")
+                part.write_text(after)
+                part.rename(self.path)
 
     def read(self):
         with self.open() as content:
             return content
 
 
-def vif_of(port_id):
+def vif_of(port_id, *, active=True):
     subnet = Subnet("192.0.2.0/24", 4, gateway="192.0.2.1", ips=(FixedIp("192.0.2.9", 4),))
     return Vif(
         id=port_id,
@@ -50,12 +53,15 @@ def vif_of(port_id):
         network=Network("net-1", "private", "br-int", 1450, subnets=(subnet,)),
         vif_type="ovs",
         devname=("tap" + port_id)[:14],
-        active=True,
+        active=active,
     )
 
 
 class FakePorts:
-    """Neutron's ports: made for a server, found again by its uuid."""
+    """Neutron's ports: made for a server, found again by its uuid.
+
+    They are wired up at once, unless the ledger says ``ports_stay_down``.
+    """
 
     def __init__(self, ledger: Ledger):
         self.ledger = ledger
@@ -65,9 +71,9 @@ class FakePorts:
             ports = content.setdefault("ports", {})
             mine = [port for port, owner in ports.items() if owner == server.uuid]
             if not mine:
-                mine = [f"{len(ports) + 1:08x}-{server.uuid[:8]}"]
+                mine = [f"{server.uuid[:8]}-{len(ports) + 1:04x}"]
                 ports[mine[0]] = server.uuid
-            return [vif_of(port) for port in mine]
+            return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
 
     def deallocate(self, context, server_uuid, preserved_ids):
         with self.ledger.open() as content:
@@ -80,6 +86,8 @@ class FakePorts:
 
 
 class FakePlacement:
+    """Allocations: consumer -> {provider: resources}."""
+
     def __init__(self, ledger: Ledger):
         self.ledger = ledger
 
@@ -89,16 +97,22 @@ class FakePlacement:
 
 
 class FakeImageSource(ImageSource):
-    """Images that are files of a directory, named after their ids."""
+    """Images that are files of a directory, named after their ids, metadata beside them."""
 
     def __init__(self, directory: Path):
         self.directory = directory
+
+    def add(self, image_id, data, disk_format="raw", **metadata):
+        (self.directory / image_id).write_bytes(data)
+        text = json.dumps({"disk_format": disk_format, **metadata})
+        (self.directory / f"{image_id}.json").write_text(text)
 
     def show(self, context, image_id):
         path = self.directory / image_id
         if not path.exists():
             raise ImageNotFound(f"Image {image_id} could not be found.")
-        return Image(image_id, disk_format="raw", size=path.stat().st_size)
+        metadata = json.loads((self.directory / f"{image_id}.json").read_text())
+        return Image(image_id, size=path.stat().st_size, status="active", **metadata)
 
     def download(self, context, image_id, target):
         self.show(context, image_id)
@@ -106,21 +120,44 @@ class FakeImageSource(ImageSource):
 
 
 class TapVifs(VifDriver):
-    """Real tap devices that lead nowhere."""
+    """Real tap devices that lead nowhere.
+
+    :param enter: what to put before ``ip`` to run it in another network namespace
+    """
+
+    def __init__(self, enter=()):
+        self._ip = [*enter, "ip"]
 
     def supports(self, vif):
-        return True
+        return vif.vif_type == "ovs" and vif.vnic_type == "normal"
 
     def plug(self, vif, *, server_uuid, server_name, project_id):
         if not self.plugged(vif):
-            subprocess.run(["ip", "tuntap", "add", "dev", vif.devname, "mode", "tap"], check=True)
+            self._run("tuntap", "add", "dev", vif.devname, "mode", "tap")
 
     def unplug(self, vif, *, server_uuid, server_name, project_id):
-        if self.plugged(vif):
-            subprocess.run(["ip", "link", "del", vif.devname], check=True)
+        if vif.vif_type not in ("", "unbound", "binding_failed") and self.plugged(vif):
+            self._run("link", "del", vif.devname)
 
     def plugged(self, vif):
-        return subprocess.run(["ip", "link", "show", vif.devname], capture_output=True).returncode == 0
+        self._check(vif)
+        command = [*self._ip, "link", "show", vif.devname]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
     def nic(self, vif, *, model, queues):
-        return NicSpec(mac=vif.mac, plug="tap", target=vif.devname, model=model, queues=queues)
+        self._check(vif)
+        return NicSpec(
+            mac=vif.mac,
+            plug="tap",
+            target=vif.devname,
+            model=model,
+            queues=queues,
+            mtu=vif.network.mtu,
+        )
+
+    def _run(self, *arguments):
+        subprocess.run([*self._ip, *arguments], check=True)
+
+    def _check(self, vif):
+        if not self.supports(vif):
+            raise VifTypeUnsupported(f"port {vif.id}: vif_type {vif.vif_type!r} is not supported")

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import copy
 import datetime
-import fcntl
-import json
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    ServerBeingDeleted,
+    ServerNotFound,
+    UnexpectedTaskState,
+)
 from nova_lite.wire.exceptions import RemoteFailure
 from nova_lite.wire.objects import WireObject, unwrap
 from nova_lite.wire.versions import VERSIONS
+from tests.fakes.cloud import Ledger
 
+# Seconds until the conductor has found the next host for a boot that was handed back to it.
+RESCHEDULES_IN = 0.2
 KEYS = {
     "Instance": "uuid",
     "InstanceInfoCache": "instance_uuid",
@@ -34,29 +41,48 @@ def now():
 
 
 class FakeConductor:
-    def __init__(self, path: Path):
-        self.path = path
+    """``away``: a file; while it exists nobody answers. ``ledger``: the cloud's, see ``cloud``."""
+
+    def __init__(self, path: Path, ledger=None):
+        self._file = Ledger(path)
+        self.away = path.with_suffix(".away")
+        self.ledger = ledger
 
     # --- the database -----------------------------------------------------------------------
     @contextmanager
     def database(self):
         """The tables, read under a lock and written back whole."""
-        with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            text = file.read()
-            tables = json.loads(text) if text else {"calls": []}
-            before = json.dumps(tables)
+        with self._file.open() as tables:
+            tables.setdefault("calls", [])
+            self._reschedule(tables)
             yield tables
-            after = json.dumps(tables)
-            if after != before:
-                file.truncate(0)
-                file.write(after)
-                file.flush()
+
+    def _reschedule(self, tables):
+        """What a conductor and the next host do of a boot that was cast back, after a while."""
+        for cast in tables.get("casts", []):
+            if cast["method"] != "build_instances" or cast["due"] > time.time():
+                continue
+            cast["due"] = float("inf")
+            for instance in cast["arguments"]["instances"]:
+                server = instance["nova_object.data"]["uuid"]
+                tables["Instance"][server].update(
+                    host="host2", node="host2", availability_zone="nova", task_state="networking"
+                )
+                if self.ledger is not None:
+                    with self.ledger.open() as content:
+                        content.setdefault("allocations", {})[server] = {"host2": {"VCPU": 1}}
 
     def read(self):
         with self.database() as tables:
             return copy.deepcopy(tables)
+
+    @contextmanager
+    def asked(self):
+        """The tables, for a call of the agent's."""
+        if self.away.exists():
+            raise ControlPlaneUnavailable("nova-conductor did not answer in time")
+        with self.database() as tables:
+            yield tables
 
     def add_instance(self, primitive):
         with self.database() as tables:
@@ -73,14 +99,15 @@ class FakeConductor:
 
     def class_call(self, context, method, *args, **kwargs):
         name = "class_" + method.replace(".", "_").lower()
-        with self.database() as tables:
+        with self.asked() as tables:
             tables["calls"].append(method)
             return getattr(self, name)(tables, context, *args, **kwargs)
 
-    class_cast = class_call
+    def class_cast(self, context, method, *args, **kwargs):
+        self.class_call(context, method, *args, **kwargs)
 
     def object_call(self, context, obj, method, **kwargs):
-        with self.database() as tables:
+        with self.asked() as tables:
             tables["calls"].append(f"{obj.name}.{method}")
             handler = getattr(self, f"object_{obj.name}_{method}".lower(), None)
             if handler is not None:
@@ -94,10 +121,14 @@ class FakeConductor:
         return obj
 
     def task_cast(self, context, method, version, **arguments):
-        with self.database() as tables:
+        with self.asked() as tables:
             tables["calls"].append(method)
             tables.setdefault("casts", []).append(
-                {"method": method, "arguments": unwrap(dict(arguments))}
+                {
+                    "method": method,
+                    "arguments": unwrap(dict(arguments)),
+                    "due": time.time() + RESCHEDULES_IN,
+                }
             )
 
     # --- objects ----------------------------------------------------------------------------
@@ -131,6 +162,8 @@ class FakeConductor:
             if row.get("task_state") == "deleting":
                 raise ServerBeingDeleted("Expected: ... Actual: {'task_state': 'deleting'}")
             raise UnexpectedTaskState(f"task_state is {row.get('task_state')}")
+        if expected_vm_state and row.get("vm_state") not in expected_vm_state:
+            raise UnexpectedTaskState(f"vm_state is {row.get('vm_state')}")
         row.update({field: copy.deepcopy(obj.data[field]) for field in obj.changes})
         row["updated_at"] = now()
         row.setdefault("history", []).append([row.get("vm_state"), row.get("task_state")])

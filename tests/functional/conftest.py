@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
+from tests.functional.kill_host import Lab, usable
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,16 @@ def private_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Priva
 def libvirt_uri(private_libvirtd: PrivateLibvirtd) -> str:
     """What to put into [libvirt]connection_uri."""
     return private_libvirtd.uri
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A host whose agent may be killed."""
+    if reason := missing() or usable():
+        pytest.skip(f"private libvirtd: {reason}")
+    made = Lab()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()

@@ -1,19 +1,28 @@
 """An agent's engine in a process of its own, with stand-ins for the rest of the cloud.
 
-    python -m tests.functional.victim STATE [--message FILE] [--kill BOUNDARY] [--record FILE]
-                                      [--fail-start]
+    python -m tests.functional.victim
 
-Resumes what the journal holds, then carries out the operation of the message file, and dies by
-SIGKILL at the named boundary. Everything it changes is on disk, in libvirt, or in the kernel.
+imports everything once, then reads one JSON request a line, runs each in a forked child and answers
+with a line, the child's exit status. A request (``Order``) names a state directory. The child
+resumes what the journal there holds, carries out messages, and at boundaries does as told: dies by
+SIGKILL, waits, or gets another message. Everything it changes is on disk, in libvirt, or in the
+kernel.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import logging
 import os
 import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nova_lite.assembly import host_policy
 from nova_lite.conductor.actions import Actions
@@ -28,8 +37,9 @@ from nova_lite.conductor.records import (
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
-from nova_lite.errors import HypervisorError
+from nova_lite.errors import ControlPlaneUnavailable, HypervisorError
 from nova_lite.inventory.claims import Claims
+from nova_lite.operations import boot, engine
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
@@ -43,54 +53,164 @@ from nova_lite.wire.objects import wrap
 from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
 
+# Methods that change the world: after each of them there is a boundary.
+EFFECTS = {
+    "ports": {"allocate", "deallocate"},
+    "placement": {"delete_allocations"},
+    "hypervisor": {"define", "start", "resume", "shutdown", "destroy", "undefine"},
+    "vif_driver": {"plug", "unplug"},
+    "disks": {"create"},
+}
 
-def toolbox(state: Path) -> Toolbox:
-    conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
-    conductor = FakeConductor(state / "conductor.json")
-    ledger = Ledger(state / "cloud.json")
-    hypervisor = LibvirtHypervisor(conf)
-    hypervisor.connect()
-    facts = hypervisor.facts()
-    return Toolbox(
-        conf=conf, host="host1", node=facts.hostname, node_uuid="node", node_id=1,
-        instances=Instances(conductor), block_devices=BlockDevices(conductor),
-        interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
-        console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
-        builds=Builds(conductor), placement=FakePlacement(ledger), hypervisor=hypervisor,
-        facts=facts, capabilities=hypervisor.capabilities(), policy=host_policy(conf),
-        vif_driver=TapVifs(), ports=FakePorts(ledger),
-        images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
-        disks=disk.backend("qcow2", True), claims=Claims(), events=EventHub(),
-        usage_changed=lambda: None, set_disabled=lambda disabled: None,
-    )  # fmt: skip
+
+@dataclass
+class Order:
+    """What a child is to do.
+
+    ``at``: boundary -> one of ``{"kill": true}``, ``{"pause": name}`` (touch ``name.reached``, wait
+    for ``name.go``), ``{"deliver": message, "after": seconds}``. ``record``: file for the names of
+    all boundaries passed. ``lose_replies``: the first answer to every call of the conductor is lost
+    on its way. ``fail_start``: no guest starts here.
+    """
+
+    state: str
+    log: str
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    at: dict[str, dict[str, Any]] = field(default_factory=dict)
+    record: str | None = None
+    lose_replies: bool = False
+    fail_start: bool = False
+
+
+class Boundaries:
+    """Where something may happen to the agent."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._seen: Counter[str] = Counter()
+        self.deliver: Callable[[dict[str, Any]], None]
+
+    def passed(self, boundary: str) -> None:
+        order = self._order
+        if order.record:
+            with open(order.record, "a") as file:
+                file.write(boundary + "\n")
+        action = order.at.get(boundary, {})
+        if action.get("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "pause" in action:
+            self._pause(Path(order.state) / action["pause"])
+        if "deliver" in action:
+            threading.Timer(
+                action.get("after", 0.0), self.deliver, [action["deliver"]]
+            ).start()
+
+    def effect(self, name: str) -> None:
+        """After the n-th effect of this name; the agent has not yet noted it."""
+        self._seen[name] += 1
+        self.passed(f"{name}#{self._seen[name]}")
+
+    def first(self, name: str) -> bool:
+        return self._seen[name] == 1
+
+    @staticmethod
+    def _pause(name: Path) -> None:
+        name.with_suffix(".reached").touch()
+        while not name.with_suffix(".go").exists():
+            time.sleep(0.02)
+
+
+class Watched:
+    """An object whose effects are boundaries."""
+
+    def __init__(self, label: str, target: Any, boundaries: Boundaries) -> None:
+        self.__dict__.update(_label=label, _target=target, _boundaries=boundaries)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if name not in EFFECTS[self._label]:
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = value(*args, **kwargs)
+            self._boundaries.effect(f"{self._label}.{name}")
+            return result
+
+        return call
+
+
+class WatchedConductor(FakeConductor):
+    """After each call there is a boundary; the first answer of each kind may get lost."""
+
+    def __init__(self, path: Path, ledger: Ledger, boundaries: Boundaries, lossy: bool) -> None:
+        super().__init__(path, ledger)
+        self._boundaries, self._lossy = boundaries, lossy
+
+    def _answered(self, name: str) -> None:
+        self._boundaries.effect(name)
+        if self._lossy and self._boundaries.first(name):
+            raise ControlPlaneUnavailable(f"nova-conductor did not answer {name} in time")
+
+    def class_call(self, context, method, *args, **kwargs):
+        result = super().class_call(context, method, *args, **kwargs)
+        self._answered(method)
+        return result
+
+    def object_call(self, context, obj, method, **kwargs):
+        result = super().object_call(context, obj, method, **kwargs)
+        self._answered(f"{obj.name}.{method}")
+        return result
+
+    def task_cast(self, context, method, version, **arguments):
+        super().task_cast(context, method, version, **arguments)
+        self._answered(method)
 
 
 def refuse(uuid: str, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("state", type=Path)
-    parser.add_argument("--message", type=Path)
-    parser.add_argument("--kill")
-    parser.add_argument("--record", type=Path)
-    parser.add_argument("--fail-start", action="store_true")
-    options = parser.parse_args()
-    tools = toolbox(options.state)
-    if options.fail_start:
-        tools.hypervisor.start = refuse
-    journal = Journal(options.state / "journal")
+def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
+    state = Path(order.state)
+    conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
+    ledger = Ledger(state / "cloud.json")
+    conductor = WatchedConductor(
+        state / "conductor.json", ledger, boundaries, order.lose_replies
+    )
+    hypervisor = LibvirtHypervisor(conf)
+    hypervisor.connect()
+    facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
+    if order.fail_start:
+        hypervisor.start = refuse
+
+    def watched(label: str, target: Any) -> Any:
+        return Watched(label, target, boundaries)
+
+    return Toolbox(
+        conf=conf, host="host1", node=facts.hostname, node_uuid="node", node_id=1,
+        instances=Instances(conductor), block_devices=BlockDevices(conductor),
+        interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
+        console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
+        builds=Builds(conductor), placement=watched("placement", FakePlacement(ledger)),
+        hypervisor=watched("hypervisor", hypervisor),
+        facts=facts, capabilities=capabilities, policy=host_policy(conf),
+        vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
+        images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
+        disks=watched("disks", disk.backend("qcow2", True)), claims=Claims(), events=EventHub(),
+        usage_changed=lambda: None, set_disabled=lambda disabled: None,
+    )  # fmt: skip
+
+
+def carry_out(order: Order) -> None:
+    """The child's life."""
+    logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
+    engine.FIRST_PAUSE, engine.LONGEST_PAUSE = 0.05, 0.2
+    boot.HANDOVER_PATIENCE = 1.0
+    boundaries = Boundaries(order)
+    tools = toolbox(order, boundaries)
+    journal = Journal(Path(order.state) / "journal")
     journal.prepare()
-
-    def observer(boundary: str) -> None:
-        if options.record:
-            with open(options.record, "a") as file:
-                file.write(boundary + "\n")
-        if boundary == options.kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    engine = Engine(
+    agent = Engine(
         journal,
         ServerQueues({"builds": Pool("builds", 2), "short": Pool("short", 2)}),
         OPERATIONS,
@@ -99,23 +219,49 @@ def main() -> None:
         ),
         finish_event=tools.actions.finish,
         start_event=tools.actions.start,
-        observer=observer,
+        observer=boundaries.passed,
     )
-    engine.resume()
-    if options.message:
-        message = json.loads(options.message.read_text())
+
+    def deliver(message: dict[str, Any]) -> None:
         arguments = wrap(message["args"])
-        entry = engine.accept(
+        entry = agent.accept(
             message["method"],
             RequestContext({"request_id": message["request_id"]}),
             arguments["instance"]["uuid"],
             arguments,
         )
         if entry is not None:
-            engine.start(entry)
-    if not engine.settle(120):
+            agent.start(entry)
+
+    boundaries.deliver = deliver
+    agent.resume()
+    for message in order.messages:
+        deliver(message)
+    if not agent.settle(120):
         raise SystemExit("operations did not end")
     tools.hypervisor.close()
+
+
+def child(order: Order) -> None:
+    status = 1
+    try:
+        carry_out(order)
+        status = 0
+    except BaseException:
+        logging.exception("the victim failed")
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        pid = os.fork()
+        if pid == 0:
+            child(order)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 if __name__ == "__main__":

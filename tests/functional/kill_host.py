@@ -1,0 +1,330 @@
+"""A host for tests that kill the agent: its state directory, its victims, and all ledgers.
+
+Everything is in memory (tmpfs), guests have 32 MiB and no system, and the victim's interpreter is
+started once, so that a kill and the resumption after it take well under a second.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+
+from tests.fakes.cloud import FakeImageSource, Ledger
+from tests.fakes.conductor import FakeConductor
+from tests.fakes.private_libvirtd import PrivateLibvirtd
+
+REPOSITORY = Path(__file__).parents[2]
+RECORDED = REPOSITORY / "tests/wire/data/methods/build_and_run_instance.json"
+IMAGE = "11111111-2222-3333-4444-555555555555"
+MEMORY = Path("/dev/shm")
+MIB = 1024**2
+# A boot sector that says R on the serial port, enables the power button (PM1a enable register of
+# SeaBIOS at 602h), sleeps until it is pressed and then powers off (SLP_EN, S5); one partition, for
+# the image is checked. An empty disk gives the opposite, a guest that ignores the button.
+POLITE = bytes.fromhex(
+    "baf803" "b052" "ee" "ba0206" "b80001" "ef" "fb"
+    "f4" "ba0006" "ed" "f6c401" "74f6" "ba0406" "b80020" "ef" "f4"
+).ljust(446, b"\0") + bytes.fromhex("80000100 83000100 01000000 ff070000").ljust(64, b"\0") + (
+    b"\x55\xaa"
+)  # fmt: skip
+CONF = """[DEFAULT]
+host = host1
+state_path = {state}
+log_file = {state}/agent.log
+shutdown_timeout = {patience}
+force_config_drive = true
+[libvirt]
+virt_type = qemu
+connection_uri = {uri}
+cpu_mode = none
+wait_soft_reboot_seconds = {patience}
+tb_cache_size = 32
+"""
+
+
+def usable() -> str | None:
+    """Why these tests cannot run here; None when they can."""
+    return None if os.access(MEMORY, os.W_OK) else f"needs a writable {MEMORY}"
+
+
+class Lab:
+    """A private libvirtd and the parent of the victims."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="nvl-", dir=MEMORY))
+        self.daemon = PrivateLibvirtd(self.directory)
+        self.log = self.directory / "victim.log"
+        self.hosts: list[Host] = []
+        self._parents: list[subprocess.Popen] = []
+
+    def start(self):
+        self.daemon.start()
+
+    def stop(self):
+        for parent in self._parents:
+            parent.stdin.close()
+            parent.wait(timeout=20)
+        self.daemon.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def run(self, **order):
+        """Run a victim to its end; True when it ended by itself, False when it was killed."""
+        try:
+            parent = self._parents.pop()
+        except IndexError:
+            parent = subprocess.Popen(
+                [*self.daemon.enter(), sys.executable, "-m", "tests.functional.victim"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            )  # fmt: skip
+        parent.stdin.write(json.dumps({"log": str(self.log), **order}) + "\n")
+        parent.stdin.flush()
+        status = int(parent.stdout.readline())
+        self._parents.append(parent)
+        assert status in (0, -9), self.said()
+        return status == 0
+
+    def said(self):
+        """The end of the victims' log."""
+        return self.log.read_text()[-3000:]
+
+    def host(self, *, polite=True):
+        made = Host(self, self.directory / f"host{len(self.hosts)}", polite)
+        self.hosts.append(made)
+        return made
+
+
+@dataclass
+class Kept:
+    """A host's state to come back to."""
+
+    files: Path
+    domain: str | None
+    running: bool
+    taps: set[str]
+
+
+class Host:
+    """One host's state directory, and one server that was scheduled to it."""
+
+    def __init__(self, lab: Lab, state: Path, polite: bool) -> None:
+        self.lab, self.state, self.server = lab, state, str(uuid.uuid4())
+        self.ledger = Ledger(state / "cloud.json")
+        self.conductor = FakeConductor(state / "conductor.json", self.ledger)
+        self._polite = polite
+        self._kept: Kept | None = None
+        for name in ("images", "instances", "journal"):
+            (state / name).mkdir(parents=True)
+        disk = POLITE if polite else b""
+        FakeImageSource(state / "images").add(IMAGE, disk.ljust(MIB, b"\0"))
+        (state / "nova.conf").write_text(
+            CONF.format(state=state, uri=lab.daemon.uri, patience=60 if polite else 1)
+        )
+        self._schedule()
+
+    def _schedule(self):
+        instance = copy.deepcopy(recorded()["instance"])
+        instance["nova_object.data"].update(
+            uuid=self.server, id=len(self.lab.hosts) + 1, user_data=None, image_ref=IMAGE,
+            system_metadata={},
+        )  # fmt: skip
+        instance["nova_object.data"]["flavor"]["nova_object.data"]["memory_mb"] = 32
+        self.conductor.add_instance(instance)
+        with self.ledger.open() as content:
+            content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
+
+    # --- doing ------------------------------------------------------------------------------
+    def message(self, method, **arguments):
+        """A message of the compute API about this server as its record is now."""
+        instance = self.conductor.instance(self.server)
+        primitive = {
+            "nova_object.name": "Instance",
+            "nova_object.namespace": "nova",
+            "nova_object.version": "2.8",
+            "nova_object.data": {k: v for k, v in instance.items() if k != "history"},
+        }
+        return {
+            "method": method,
+            "request_id": f"req-{uuid.uuid4()}",
+            "args": {"instance": primitive, **arguments},
+        }
+
+    def run(self, *messages, kill=None, **order):
+        """Run a victim; True when it ended by itself."""
+        if kill:
+            order["at"] = {kill: {"kill": True}}
+        return self.lab.run(state=str(self.state), messages=list(messages), **order)
+
+    def set(self, **fields):
+        """Change the server's record as the API does."""
+        with self.conductor.database() as tables:
+            tables["Instance"][self.server].update(fields)
+
+    def boot(self):
+        assert self.run(self.message("build_and_run_instance", **build_arguments()))
+        row = build_arguments()["block_device_mapping"]["nova_object.data"]["objects"][0]
+        with self.conductor.database() as tables:
+            saved = tables.get("BlockDeviceMapping", {}).get("1", {})
+            tables["BlockDeviceMapping"] = {
+                "1": {**row["nova_object.data"], "instance_uuid": self.server, **saved}
+            }
+            tables["events"] = []
+
+    def stop(self):
+        self.set(task_state="powering-off")
+        assert self.run(self.message("stop_instance", clean_shutdown=False))
+        with self.conductor.database() as tables:
+            tables["events"] = []
+
+    # --- again and again --------------------------------------------------------------------
+    def keep(self):
+        """Remember everything as it is now."""
+        files = self.state.with_suffix(".kept")
+        shutil.copytree(self.state, files)
+        with self._domain() as domain:
+            xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            running = bool(domain and domain.isActive())
+        self._kept = Kept(files, xml, running, self.taps())
+
+    def restore(self):
+        """Make everything as it was at ``keep``."""
+        kept = self._kept
+        self.clear()
+        shutil.copytree(kept.files, self.state)
+        for tap in kept.taps:
+            self.lab.daemon.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
+        if kept.domain:
+            connection = libvirt.open(self.lab.daemon.uri)
+            domain = connection.defineXML(kept.domain)
+            if kept.running:
+                domain.create()
+            connection.close()
+            self.wait_for_guest()
+
+    def wait_for_guest(self):
+        """Until a polite guest that runs can hear the power button."""
+        console = self.state / "instances" / self.server / "console.log"
+        deadline = time.monotonic() + 60
+        while self._polite and self.domain_state() == libvirt.VIR_DOMAIN_RUNNING:
+            if console.exists() and b"R" in console.read_bytes()[-1:]:
+                return
+            assert time.monotonic() < deadline, "the guest does not boot"
+            time.sleep(0.05)
+
+    def clear(self):
+        """Remove the guest, the taps and the files."""
+        with self._domain() as domain:
+            if domain is not None:
+                if domain.isActive():
+                    domain.destroy()
+                domain.undefine()
+        for tap in self.taps():
+            self.lab.daemon.run("ip", "link", "del", tap)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    # --- looking ----------------------------------------------------------------------------
+    def domain_state(self):
+        with self._domain() as domain:
+            return domain.state()[0] if domain is not None else None
+
+    def taps(self):
+        """The server's tap devices that exist."""
+        lines = Path(f"/proc/{self.lab.daemon.enter()[2]}/net/dev").read_text().splitlines()[2:]
+        mine = f"tap{self.server[:8]}"
+        return {name for line in lines if (name := line.split(":")[0].strip()).startswith(mine)}
+
+    def look(self):
+        """Every ledger, as one comparable value."""
+        self._let_the_conductor_finish()
+        tables, cloud = self.conductor.read(), self.ledger.read()
+        instance = tables["Instance"][self.server]
+        instances = self.inside(self.state / "instances")
+        fields = ("vm_state", "task_state", "power_state", "host", "node", "availability_zone",
+                  "config_drive", "root_device_name", "system_metadata")  # fmt: skip
+        return {
+            **{field: instance.get(field) for field in fields},
+            "deleted": bool(instance.get("deleted")),
+            "domain": self.domain_state(),
+            "files": sorted(
+                str(path.relative_to(instances)).replace(self.server, "server")
+                for path in instances.rglob("*")
+                if path.is_file() and "/locks/" not in str(path)
+            ),
+            "ports": len(cloud.get("ports", {})),
+            "records": len(tables.get("VirtualInterface", {})),
+            "addresses": [
+                len(json.loads(row["network_info"]))
+                for row in tables.get("InstanceInfoCache", {}).values()
+            ],
+            "taps": len(self.taps()),
+            "allocations": cloud.get("allocations", {}).get(self.server),
+            "journal": sorted(path.name for path in (self.state / "journal").glob("*.journal")),
+            "casts": [cast["method"] for cast in tables.get("casts", [])],
+            "faults": {row["message"] for row in tables.get("InstanceFault", {}).values()},
+            "events": {tuple(event[1:]) for event in tables.get("events", [])},
+        }
+
+    def inside(self, path):
+        """A path as it is seen inside the namespaces."""
+        return Path(f"/proc/{self.lab.daemon.enter()[2]}/root{path}")
+
+    def _let_the_conductor_finish(self):
+        deadline = time.monotonic() + 10
+        while any(c["due"] != float("inf") for c in self.conductor.read().get("casts", [])):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _domain(self):
+        return Lookup(self.lab.daemon.uri, self.server)
+
+
+class Lookup:
+    """The server's domain, or None, for the length of a with statement."""
+
+    def __init__(self, uri, server):
+        self._uri, self._server = uri, server
+
+    def __enter__(self):
+        self._connection = libvirt.open(self._uri)
+        try:
+            return self._connection.lookupByUUIDString(self._server)
+        except libvirt.libvirtError:
+            return None
+
+    def __exit__(self, *_):
+        self._connection.close()
+
+
+def recorded():
+    """The arguments of a recorded build."""
+    return json.loads(RECORDED.read_text())[0]["request"]["args"]
+
+
+def build_arguments(retry=True):
+    """The same without the instance and what a stand-in cloud has no use for."""
+    arguments = recorded()
+    arguments.pop("instance")
+    arguments["image"].update(id=IMAGE, disk_format="raw", size=MIB, properties={})
+    mapping = arguments["block_device_mapping"]["nova_object.data"]["objects"][0]
+    mapping["nova_object.data"].update(
+        source_type="image", destination_type="local", boot_index=0, device_name=None,
+        volume_id=None, snapshot_id=None, device_type="disk", disk_bus=None,
+        guest_format=None, image_id=IMAGE, id=1, tag=None,
+    )  # fmt: skip
+    arguments["block_device_mapping"]["nova_object.data"]["objects"] = [mapping]
+    networks = arguments["requested_networks"]["nova_object.data"]
+    networks["objects"] = networks["objects"][:1]
+    if not retry:
+        arguments["filter_properties"] = {}
+    return arguments
