@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from concurrent.futures import Future, wait
 from typing import Any
 
 from nova_lite.assembly import Parts
@@ -27,9 +27,8 @@ from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
 from nova_lite.operations.engine import Engine, Observer
-from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
-from nova_lite.rpc import endpoint
+from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.dispatch import Dispatcher
 from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
 from nova_lite.steps.base import Work
@@ -43,7 +42,14 @@ MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
+CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
+# What a host that starts waits for; other errors mean that it may not join as it is.
+WAITED_FOR = (ControlPlaneUnavailable, HypervisorUnavailable, CredentialsInvalid)
 STARTUP_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+class Stopped(Exception):
+    """The agent was told to stop before it was up; the text says what it waited for."""
 
 
 class Agent:
@@ -63,7 +69,7 @@ class Agent:
 
     # --- start ------------------------------------------------------------------------------
     def start(self, stop: threading.Event) -> None:
-        """Join the cloud and begin to work; returns when the host is up.
+        """Join the cloud and begin to work; returns when the host is up, or ``stop`` was set.
 
         Whatever is missing (broker, conductor, libvirt, Keystone) is named in the log and waited
         for; ``stop`` ends the waiting.
@@ -72,13 +78,20 @@ class Agent:
             not join as it is
         """
         self._stop = stop
+        try:
+            self._start()
+        except Stopped as stopped:
+            LOG.info("Stopped while waiting for %s", stopped)
+
+    def _start(self) -> None:
         began = time.monotonic()
         parts = self._parts = Parts(self._conf)
         warm = threading.Thread(target=parts.warm_up, daemon=True, name="warm-up")
         warm.start()
+        self._patiently("the message broker", lambda: transport.reach(self._conf))
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
         self._patiently("the hypervisor", parts.hypervisor.connect)
-        facts = parts.hypervisor.facts()
+        facts = self._patiently("the hypervisor", parts.hypervisor.facts)
         joining = Joining(
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
@@ -95,10 +108,13 @@ class Agent:
         power = PowerSync(
             self._conf.host, tools.hypervisor, tools.instances, tools.actions, engine, _later
         )
-        self._listen(parts, tools, engine)
-        self._resume(engine)
+        # What was read of servers before may be old as soon as an operation runs: the survey comes
+        # before any can arrive, and leaves out those that go on.
+        resumed = engine.resume()
         survey = Survey(self._conf, tools.instances, tools.block_devices, tools.actions, engine)
-        survey.run(membership.instances, tools.hypervisor.domains())
+        survey.run(membership.instances, tools.hypervisor.domains(), resumed)
+        self._listen(parts, tools, engine)
+        self._settle(engine)
         if self._conf.workarounds.handle_virt_lifecycle_events:
             tools.hypervisor.subscribe(power.on_event)
         self._start_timers(parts, service, capacity, power)
@@ -108,19 +124,29 @@ class Agent:
                  time.monotonic() - began)  # fmt: skip
 
     def _patiently(self, whom: str, ask: Callable[[], Any]) -> Any:
-        """Ask until there is an answer; say what is missing."""
+        """Ask until there is an answer; say what is missing.
+
+        :raises Stopped: the agent is to stop
+        """
         for pause in _pauses():
-            try:
-                return ask()
-            except (ControlPlaneUnavailable, HypervisorUnavailable, CredentialsInvalid) as error:
-                LOG.error("Waiting for %s: %s", whom, error)
-                notify.notify(f"STATUS=Waiting for {whom}: {error}")
+            asked = _in_thread(ask)
+            while not asked.done():
+                # Libraries wait for brokers and sockets without an end: never in this thread.
+                wait([asked], timeout=0.1)
+                if self._stop.is_set():
+                    raise Stopped(whom)
+            problem = asked.exception()
+            if problem is None:
+                return asked.result()
+            if not isinstance(problem, WAITED_FOR):
+                raise problem
+            LOG.error("Waiting for %s: %s", whom, problem)
+            notify.notify(f"STATUS=Waiting for {whom}: {problem}")
             if self._stop.wait(pause):
-                raise ControlPlaneUnavailable(f"stopped while waiting for {whom}")
+                raise Stopped(whom)
 
     def _build_engine(self, tools: Toolbox) -> Engine:
-        journal = Journal(Path(self._conf.state_path) / "nova-lite" / "journal")
-        journal.prepare()
+        assert self._parts is not None
         pools = {
             "builds": Pool("builds", self._conf.max_concurrent_builds or UNLIMITED),
             "short": Pool("short", SHORT_WORKERS),
@@ -139,7 +165,7 @@ class Agent:
             return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
 
         return Engine(
-            journal,
+            self._parts.journal,
             ServerQueues(pools),
             endpoint.OPERATIONS,
             make_work,
@@ -171,10 +197,10 @@ class Agent:
             server.listen()
             self._servers.append(server)
 
-    def _resume(self, engine: Engine) -> None:
-        resumed = engine.resume()
+    def _settle(self, engine: Engine) -> None:
+        """Give resumed operations time to end before the host reports itself up."""
         patience = self._conf.nova_lite.resume_timeout
-        if resumed and not engine.settle(patience):
+        if not engine.settle(patience):
             LOG.warning("Resumed operations are not over after %d s; the host reports itself up "
                         "and they go on", patience)  # fmt: skip
 
@@ -239,7 +265,22 @@ class Agent:
         for timer in self._timers:
             timer.stop()
         if self._parts is not None:
-            self._parts.close()
+            # Without its broker oslo.messaging may not come back from this.
+            wait([_in_thread(self._parts.close)], timeout=CLOSE_PATIENCE)
+
+
+def _in_thread(work: Callable[[], Any]) -> Future[Any]:
+    """Run ``work`` in a thread that a process may end without."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _later(seconds: float, run: Callable[[], None]) -> None:

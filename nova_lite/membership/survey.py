@@ -57,12 +57,17 @@ class Survey:
         self._actions = actions
         self._engine = engine
 
-    def run(self, instances: list[WireObject], domains: list[DomainInfo]) -> None:
-        """Look at each server once; one that cannot be helped is logged and passed over."""
+    def run(
+        self, instances: list[WireObject], domains: list[DomainInfo], resumed: set[str]
+    ) -> None:
+        """Look at each server once, those with ``resumed`` operations aside.
+
+        One that cannot be helped is logged and passed over.
+        """
         states = {domain.uuid: domain.power_state for domain in domains}
         for instance in instances:
             uuid = str(instance["uuid"])
-            if instance.get("host") != self._conf.host or self._engine.busy(uuid):
+            if instance.get("host") != self._conf.host or uuid in resumed:
                 continue
             try:
                 self._settle(RequestContext.admin(), instance, states.get(uuid))

@@ -145,9 +145,9 @@ class Engine:
         """Run ``job`` when what the server is doing is over; nothing of it is journalled."""
         self._queues.submit(server_uuid, "short", label, job)
 
-    def resume(self) -> int:
-        """Start every operation that an earlier process left open; return how many."""
-        count = 0
+    def resume(self) -> set[str]:
+        """Start every operation that an earlier process left open; return their servers."""
+        servers: set[str] = set()
         for entry in self._journal.entries():
             if entry.method not in self._verbs:
                 LOG.error("The journal %s holds the unknown operation %r; left as it is. "
@@ -157,8 +157,8 @@ class Engine:
                         "rolling back" if entry.failure else "forward")  # fmt: skip
             self._open[entry.key] = entry
             self.start(entry)
-            count += 1
-        return count
+            servers.add(entry.server_uuid)
+        return servers
 
     def busy(self, server_uuid: str) -> bool:
         """Whether an operation runs or waits for this server."""

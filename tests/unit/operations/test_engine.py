@@ -262,7 +262,7 @@ def test_draining_stops_at_a_step_boundary(tmp_path):
     assert world.exists == {"first"}
 
     successor = make_engine(tmp_path, world)
-    assert successor.resume() == 1
+    assert successor.resume() == {"s1"}
     assert successor._queues.wait_idle(10)
     assert world.exists == set(STEPS)
 
