@@ -24,12 +24,14 @@ from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
 from nova_lite.drivers.disk import direct_io
 from nova_lite.errors import InvalidConfiguration, NovaLiteError
-from nova_lite.guest.policy import HostPolicy
+from nova_lite.guest.policy import HostPolicy, cpu_set
 from nova_lite.inventory.claims import Claims
+from nova_lite.inventory.numa_host import reserved_pages
 from nova_lite.inventory.provider import Provider
 from nova_lite.membership.capacity import Capacity
 from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
+from nova_lite.operations.journal import Journal
 from nova_lite.rpc import transport
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
@@ -46,7 +48,11 @@ class Parts:
     """Everything that lives as long as the agent and can be built before the host is known."""
 
     def __init__(self, conf: Any) -> None:
+        """:raises InvalidConfiguration, JournalError: found before anybody is contacted"""
         self.conf = conf
+        check(conf)
+        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
+        self.journal.prepare()
         self.transport = transport.make(conf)
         self.conductor = Conductor(self.transport)
         self.services = Services(self.conductor)
@@ -136,6 +142,17 @@ class Parts:
         """Disconnect; guests keep running."""
         self.hypervisor.close()
         self.transport.cleanup()
+
+
+def check(conf: Any) -> None:
+    """Options whose values say more than their types.
+
+    :raises InvalidConfiguration: names the option
+    """
+    disk.backend(conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images)
+    for name in ("cpu_shared_set", "cpu_dedicated_set"):
+        cpu_set(name, conf.compute[name])
+    reserved_pages(conf.reserved_huge_pages or ())
 
 
 def host_policy(conf: Any) -> HostPolicy:

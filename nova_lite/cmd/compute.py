@@ -43,16 +43,25 @@ def serve(agent: object) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+    problem = ""
     try:
         agent.start(stop)
         stop.wait()
     except NovaLiteError as error:
-        LOG.critical("Cannot go on: %s", error)
-        print(f"nova-lite-compute: {error}", file=sys.stderr)
-        return 1
+        problem = str(error)
     finally:
         agent.stop()
-    return 0
+    if not problem:
+        return 0
+    LOG.critical("Cannot go on: %s", problem)
+    if not _log_is_on_terminal():
+        print(f"nova-lite-compute: {problem}", file=sys.stderr)
+    return 1
+
+
+def _log_is_on_terminal() -> bool:
+    handlers = logging.getLogger().handlers
+    return any(getattr(handler, "stream", None) is sys.stderr for handler in handlers)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import amqp
 import oslo_messaging as messaging
+from kombu.exceptions import KombuError
 
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.wire import exceptions
@@ -111,6 +113,12 @@ class Conductor:
             ) from None
         except NovaLiteError:
             raise
+        except (OSError, amqp.AMQPError, KombuError) as error:
+            # A new connection that the broker does not take; oslo.messaging lets it through as is.
+            raise ControlPlaneUnavailable(
+                f"the message broker does not take {_what(method, arguments)}: "
+                f"{type(error).__name__}; check [DEFAULT]transport_url and the broker"
+            ) from None
         except messaging.MessagingException as error:
             raise ControlPlaneUnavailable(
                 f"messaging failed for {_what(method, arguments)}: {type(error).__name__}"

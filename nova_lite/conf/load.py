@@ -55,10 +55,26 @@ def check(conf: cfg.ConfigOpts) -> None:
                 getattr(group, opt.dest)
             except (cfg.Error, ValueError) as error:
                 raise InvalidConfiguration(f"{name} has a bad value: {error}") from None
-    if not Path(conf.state_path).is_absolute():
+    for name in ("state_path", "instances_path"):
+        if not Path(conf[name]).is_absolute():
+            raise InvalidConfiguration(
+                f"[DEFAULT]{name} is {conf[name]!r}; it must be an absolute path"
+            )
+    for name in ("my_ip", "my_block_storage_ip"):
+        _check_address(name, conf[name])
+
+
+def _check_address(name: str, address: str) -> None:
+    """A name is allowed if it means anything; a name server that is away proves nothing."""
+    try:
+        socket.getaddrinfo(address, None)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            return
         raise InvalidConfiguration(
-            f"[DEFAULT]state_path is {conf.state_path!r}; it must be an absolute path"
-        )
+            f"[DEFAULT]{name} is {address!r}, neither an address nor a name that can be resolved; "
+            "set it to the address of this host"
+        ) from None
 
 
 def setup_logging(conf: cfg.ConfigOpts) -> None:

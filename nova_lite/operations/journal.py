@@ -144,8 +144,14 @@ class Journal:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(
-                f"cannot create the journal directory {self._directory}: {error.strerror}"
+                f"cannot create the journal directory {self._directory}: {error.strerror}; check "
+                "[DEFAULT]state_path and its permissions"
             ) from error
+        if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
+            raise JournalError(
+                f"cannot write to the journal directory {self._directory}; check its permissions, "
+                "and that its file system is not mounted read-only"
+            )
 
     def open(self, intent: Mapping[str, Any]) -> Entry:
         """Promise an operation: on return the intent is on disk.

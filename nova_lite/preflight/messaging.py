@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from nova_lite.errors import NovaLiteError, ServiceTooOld
 from nova_lite.membership import identity, version
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
-
-CONNECT_S = 5.0
+from nova_lite.rpc import transport
 
 
 def _amqp(env: Env) -> Finding:
@@ -29,9 +27,9 @@ def _amqp(env: Env) -> Finding:
     for host in url.hosts:
         where = f"{host.hostname}:{host.port or 5672}"
         began = time.monotonic()
-        problem = _login(env, host, url.virtual_host)
+        problem = transport.login(env.conf, host, url.virtual_host)
         if problem:
-            problems.append(f"{where}: {problem}")
+            problems.append(f"{where} {problem}")
         else:
             answers.append(f"{where} ({1000 * (time.monotonic() - began):.0f} ms)")
     if not answers:
@@ -42,41 +40,6 @@ def _amqp(env: Env) -> Finding:
             "repair the broker, or take it out of [DEFAULT]transport_url",
         )
     return ok(f"logged in at {', '.join(answers)}")
-
-
-def _login(env: Env, host: Any, virtual_host: str | None) -> str:
-    """What went wrong at one broker; empty when nothing did."""
-    import amqp
-
-    address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
-    connection = amqp.Connection(
-        f"{address}:{host.port or 5672}",
-        userid=host.username or "guest",
-        password=host.password or "guest",
-        virtual_host=virtual_host or "/",
-        ssl=_tls(env.conf.oslo_messaging_rabbit),
-        connect_timeout=CONNECT_S,
-        read_timeout=CONNECT_S,
-        write_timeout=CONNECT_S,
-    )
-    try:
-        connection.connect()
-        connection.close()
-    except amqp.exceptions.AccessRefused:
-        return f"refuses user {host.username!r}"
-    except amqp.exceptions.NotAllowed:
-        return f"user {host.username!r} may not use virtual host {virtual_host!r}"
-    except (OSError, amqp.exceptions.AMQPError) as error:
-        return str(error) or type(error).__name__
-    return ""
-
-
-def _tls(options: Any) -> Any:
-    if not options.ssl:
-        return False
-    names = {"ca_certs": "ssl_ca_file", "certfile": "ssl_cert_file", "keyfile": "ssl_key_file"}
-    given = {key: getattr(options, name, "") for key, name in names.items()}
-    return {key: value for key, value in given.items() if value}
 
 
 def _conductor(env: Env) -> Finding:

@@ -6,8 +6,13 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova_lite.errors import InvalidConfiguration
+from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration
 
+HOW_TO_WRITE = (
+    "it is like rabbit://USER:PASSWORD@HOST:PORT/VHOST, with / @ : and # of user and password "
+    "written as %2F %40 %3A and %23"
+)
+LOGIN_TIMEOUT_S = 5.0
 EXCHANGE = "nova"  # default of control_exchange in every nova service
 
 
@@ -23,9 +28,76 @@ def make(conf: cfg.ConfigOpts) -> Any:
     try:
         # None allowed: the agent understands RemoteError by its exc_type, without nova's classes.
         return messaging.get_rpc_transport(conf, allowed_remote_exmods=[])
-    except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as error:
-        text = str(error).replace(str(conf.transport_url), "<url>")
-        raise InvalidConfiguration(f"[DEFAULT]transport_url: {text}") from None
+    except messaging.DriverLoadFailure as error:
+        raise InvalidConfiguration(
+            f"[DEFAULT]transport_url asks for the driver {error.driver!r}, which is not there; "
+            f"{HOW_TO_WRITE}"
+        ) from None
+    except (messaging.InvalidTransportURL, ValueError):
+        # Its text would be a part of the URL, and of the password where that is not quoted.
+        raise InvalidConfiguration(
+            f"[DEFAULT]transport_url cannot be read; {HOW_TO_WRITE}"
+        ) from None
+
+
+def reach(conf: cfg.ConfigOpts) -> None:
+    """Log in to the first broker of transport_url that lets us, and leave again.
+
+    oslo.messaging itself waits for a broker without an end and without a word to us.
+
+    :raises ControlPlaneUnavailable: none does; says of each what is wrong
+    """
+    import oslo_messaging as messaging
+
+    url = messaging.TransportURL.parse(conf, conf.transport_url)
+    if url.transport != "rabbit" or not url.hosts:
+        return  # not a broker that we know how to ask
+    problems = []
+    for host in url.hosts:
+        problem = login(conf, host, url.virtual_host)
+        if not problem:
+            return
+        problems.append(f"{host.hostname}:{host.port or 5672} {problem}")
+    raise ControlPlaneUnavailable(
+        f"the message broker {', '.join(problems)}; check [DEFAULT]transport_url and the broker"
+    )
+
+
+def login(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> str:
+    """What went wrong at one broker (``host`` is a TransportHost); empty when nothing did."""
+    import amqp
+
+    address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+    connection = amqp.Connection(
+        f"{address}:{host.port or 5672}",
+        userid=host.username or "guest",
+        password=host.password or "guest",
+        virtual_host=virtual_host or "/",
+        ssl=_tls(conf.oslo_messaging_rabbit),
+        connect_timeout=LOGIN_TIMEOUT_S,
+        read_timeout=LOGIN_TIMEOUT_S,
+        write_timeout=LOGIN_TIMEOUT_S,
+    )
+    try:
+        connection.connect()
+        connection.close()
+    except amqp.exceptions.AccessRefused:
+        return f"refuses user {host.username!r}"
+    except amqp.exceptions.NotAllowed:
+        return f"does not let user {host.username!r} into virtual host {virtual_host!r}"
+    except TimeoutError:
+        return f"does not answer within {LOGIN_TIMEOUT_S:.0f} s"
+    except (OSError, amqp.exceptions.AMQPError) as error:
+        return f"does not answer: {error or type(error).__name__}"
+    return ""
+
+
+def _tls(options: Any) -> Any:
+    if not options.ssl:
+        return False
+    names = {"ca_certs": "ssl_ca_file", "certfile": "ssl_cert_file", "keyfile": "ssl_key_file"}
+    given = {key: getattr(options, name, "") for key, name in names.items()}
+    return {key: value for key, value in given.items() if value}
 
 
 def _register_hidden_options(conf: cfg.ConfigOpts) -> None:

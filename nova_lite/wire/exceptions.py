@@ -50,6 +50,14 @@ _INCOMING: dict[str, type[errors.NovaLiteError]] = {
     "ServiceTooOld": errors.ServiceTooOld,
 }
 
+# What the conductor itself misses -> where to look.
+_AWAY = {
+    "DBConnectionError": "its database",
+    "CantStartEngineError": "its database",
+    "MessagingTimeout": "the message broker",
+    "MessageDeliveryFailure": "the message broker",
+}
+
 
 class RemoteFailure(errors.ConductorError):
     """An exception raised by the conductor; ``exc_type`` is its class name there."""
@@ -62,6 +70,11 @@ class RemoteFailure(errors.ConductorError):
 def incoming(remote: Any) -> errors.NovaLiteError:
     """The table's error for a RemoteError (``exc_type``, ``value``) from the conductor."""
     exc_type = str(getattr(remote, "exc_type", "") or "Exception")
-    message = str(getattr(remote, "value", "") or "")
+    # An error of the database brings the statement along, with all its values.
+    message = str(getattr(remote, "value", "") or "").partition("[SQL")[0].strip()
+    if exc_type in _AWAY:
+        return errors.ControlPlaneUnavailable(
+            f"nova-conductor cannot do its work ({exc_type}); check {_AWAY[exc_type]}"
+        )
     known = _INCOMING.get(exc_type)
     return known(message) if known else RemoteFailure(exc_type, message)
