@@ -86,7 +86,9 @@ class Benchmark:
         if self._up():
             raise RuntimeError(f"{self._node} counts as up although its agent was stopped")
         starter = subprocess.Popen(
-            [str(COMMAND), "agent", self._node, kind], stdout=subprocess.DEVNULL
+            [str(COMMAND), "agent", self._node, kind],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         process: Process = wait_for(
             "agent process",

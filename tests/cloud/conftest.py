@@ -17,6 +17,8 @@ from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
 from tests.cloud.support.ledger import Ledger
 
+SHOWN_TRACEBACKS = 8
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cloud")
@@ -40,6 +42,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in dropped]
+
+
+TRACEBACK = "Traceback (most recent call last)"
+LOG_START = pytest.StashKey[int]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    log = DevCloud().agent_log(session.config.getoption("--agent-node"))
+    session.config.stash[LOG_START] = log.stat().st_size if log.exists() else 0
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show tracebacks of the agent's log: each is an error that nobody thought of."""
+    log = DevCloud().agent_log(config.getoption("--agent-node"))
+    if not log.exists():
+        return
+    with log.open(errors="replace") as file:
+        file.seek(config.stash[LOG_START])
+        lines = file.readlines()
+    found = [number for number, line in enumerate(lines) if TRACEBACK in line]
+    if found:
+        terminalreporter.section(f"{len(found)} tracebacks in {log}")
+        for number in found[:SHOWN_TRACEBACKS]:
+            terminalreporter.write_line(lines[max(0, number - 1)].strip()[:300])
 
 
 @pytest.fixture(scope="session")

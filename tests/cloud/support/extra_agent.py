@@ -34,6 +34,7 @@ class ExtraAgent:
         self.output = directory / "output"
         self._like = like
         self._running: subprocess.Popen[bytes] | None = None
+        self._options: dict[str, dict[str, str]] = {}
         self.configure({})
 
     @property
@@ -42,6 +43,7 @@ class ExtraAgent:
 
     def configure(self, options: Options) -> None:
         """Write nova.conf: the other host's, ours, then ``options`` ({group: {name: value}})."""
+        self._options = {group: dict(values) for group, values in options.items()}
         parser = configparser.RawConfigParser(strict=False, default_section="")
         parser.optionxform = str  # type: ignore[assignment,method-assign]
         parser.read(self.cloud.state / "etc" / self._like / "nova.conf")
@@ -65,6 +67,13 @@ class ExtraAgent:
                 parser.set(group, name, value)
         with open(self.directory / "nova.conf", "w", opener=_private) as file:
             parser.write(file)
+
+    def configure_more(self, **options: Mapping[str, str]) -> None:
+        """The same, on top of what was configured before."""
+        merged = {group: dict(values) for group, values in self._options.items()}
+        for group, values in options.items():
+            merged.setdefault(group, {}).update(values)
+        self.configure(merged)
 
     # --- process ------------------------------------------------------------------------------
     def start(self) -> None:
@@ -144,6 +153,7 @@ class ExtraAgent:
 
         :raises CloudError: it did not come, or the agent ended
         """
+
         def look() -> str | None:
             found = re.search(f"^.*(?:{pattern}).*$", self.log()[since:], re.M)
             if found is None and not self.alive:

@@ -44,7 +44,7 @@ class Ledger:
         known = {server["id"] for server in self._api.servers()}
         left = {text for server, text in things if server not in known}
         for node in self._cloud.nodes():
-            left |= self._journals(node)
+            left |= self._journals(node) | self._partial_files(node)
         return left
 
     def _domains(self, node: str) -> list[tuple[str, str]]:
@@ -89,6 +89,16 @@ class Ledger:
             f"{node}: journal {path.name}"
             for path in (folder.iterdir() if folder.is_dir() else ())
             if path.is_file() and _age(path) > YOUNG
+        }
+
+    def _partial_files(self, node: str) -> set[str]:
+        """Downloads and conversions that were cut off."""
+        folder = self._cloud.nova_files(node) / "instances"
+        return {
+            f"{node}: partial file {path.relative_to(folder)}"
+            for pattern in ("*.part", "*/*.part")
+            for path in folder.glob(pattern)
+            if _age(path) > YOUNG
         }
 
 

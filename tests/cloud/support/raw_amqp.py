@@ -122,8 +122,6 @@ def _envelope(message: dict[str, Any]) -> dict[str, str]:
 def require_consumers(amqp: RawAmqp) -> None:
     """:raises CloudError: the agent does not answer a ping"""
     for topic in ("compute", "compute-alt"):
-        answer = amqp.call(
-            "ping", {"arg": topic}, topic=topic, namespace="baseapi", version="1.1"
-        )
+        answer = amqp.call("ping", {"arg": topic}, topic=topic, namespace="baseapi", version="1.1")
         if answer != {"service": "compute", "arg": topic}:
             raise CloudError(f"the agent does not answer on {topic}: {answer!r}")
