@@ -18,6 +18,7 @@ function check_nova_lite {
 
 # install_nova_lite_packages() - DevStack's package lists go by the names of enabled services
 function install_nova_lite_packages {
+    # shellcheck disable=SC2046 # a list
     install_package $(get_packages n-cpu)
 }
 
