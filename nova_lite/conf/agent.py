@@ -15,7 +15,7 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "resume_timeout",
-        default=60,
+        default=10,
         min=0,
         help="Seconds that operations left open by an earlier process have to end before the host "
         "reports itself up; what is not over by then goes on beside.",

@@ -13,12 +13,14 @@ class Operation(ABC):
     """One verb on one server.
 
     ``event`` is the name under which ``openstack server event show`` tells of it, ``pool`` the
-    group of workers that runs it, ``urgent`` makes it interrupt what runs on the server now.
+    group of workers that runs it, ``urgent`` makes it interrupt what runs on the server now, and
+    ``undoes`` says that a failure takes the steps back: true only where they made something new.
     """
 
     event: ClassVar[str]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
+    undoes: ClassVar[bool] = False
 
     def __init__(self, work: Work) -> None:
         self.work = work

@@ -40,6 +40,7 @@ NOWHERE = {
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
     pool = "builds"
+    undoes = True
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.

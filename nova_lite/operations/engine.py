@@ -269,7 +269,7 @@ class Engine:
     def _roll_back(self, operation: Operation, entry: Entry) -> None:
         failure = entry.failure
         assert failure is not None
-        if entry.begun:
+        if operation.undoes and entry.begun:
             for stage in reversed(operation.plan()):
                 for step in reversed(stage):
                     if step.name in entry.begun:

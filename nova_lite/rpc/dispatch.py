@@ -46,6 +46,10 @@ KINDS: Mapping[str, type[Any]] = {
 }
 
 
+# Calls before which the API sets a task state and leaves it to the compute host to clear.
+CALLS_WITH_TASK_STATE = frozenset({"set_admin_password"})
+
+
 class Unsupported(NotImplementedError):
     """The API answers 501 for it."""
 
@@ -201,8 +205,8 @@ class Dispatcher:
             raise
 
     def _tell(self, message: Any, context: RequestContext, method: str, error: Exception) -> None:
-        """A refused cast on a server must not leave it in its task state for ever."""
-        if is_call(message):
+        """A refused request must not leave its server in a task state for ever."""
+        if is_call(message) and method not in CALLS_WITH_TASK_STATE:
             return  # the caller gets the error itself
         try:
             arguments = message.message.get("args")

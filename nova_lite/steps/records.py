@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_lite.errors import ServerNotFound
+from nova_lite.errors import DomainNotFound, ServerNotFound
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
@@ -113,10 +113,16 @@ class ReportPower(Step):
             expected_task_state=[*self._expected, None],
             vm_state=self._vm_state,
             task_state=None,
-            power_state=int(self.tools.hypervisor.power_state(self.work.uuid)),
+            power_state=int(self._power_state()),
         )
         self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
         self.tools.usage_changed()
+
+    def _power_state(self) -> PowerState:
+        try:
+            return self.tools.hypervisor.power_state(self.work.uuid)
+        except DomainNotFound:
+            return PowerState.SHUTDOWN  # no guest, no power; a start defines it anew
 
 
 class MarkRebooting(Step):

@@ -33,6 +33,7 @@ class World:
         self.fail_at = None
         self.error = ImageNotFound("Image 42 is gone")
         self.reported = None
+        self.undoes = True
 
 
 def make_operation(world):
@@ -56,6 +57,7 @@ def make_operation(world):
 
     class Operate(Operation):
         event = "compute_operate"
+        undoes = world.undoes
 
         def plan(self):
             def step(name):
@@ -141,6 +143,17 @@ def test_a_failing_step_takes_everything_back(tmp_path, name):
     assert world.reported.message == "Image 42 is gone"
     assert engine.seen_events[-1] == ("finish", world.reported)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verb_on_an_existing_guest_takes_nothing_back(tmp_path):
+    """What a failed start has touched was there before: undoing would take the guest away."""
+    world = World()
+    world.fail_at, world.undoes = "last", False
+
+    run(make_engine(tmp_path, world))
+
+    assert world.exists == {"first", "left", "right"}
+    assert world.reported.message == "Image 42 is gone"
 
 
 def boundaries(tmp_path, fail_at):
