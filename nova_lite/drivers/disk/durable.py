@@ -35,7 +35,8 @@ def give(path: Path) -> None:
     """Make owner and group of ``path`` those of the directory it is in, if root has just made it.
 
     Nothing changes in a directory of root's own, or when the agent is not root. Libvirt takes over
-    the disks of a running guest, and gives them back to this owner when it stops.
+    the disks of a running guest; where it can remember the owner (trusted extended attributes),
+    it gives them back when the guest stops.
     """
     if os.geteuid() != 0:
         return
