@@ -23,7 +23,7 @@ from nova_lite.conductor.records import (
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
 from nova_lite.drivers.disk import direct_io
-from nova_lite.errors import InvalidConfiguration, NovaLiteError
+from nova_lite.errors import InvalidConfiguration
 from nova_lite.guest.policy import HostPolicy, cpu_set
 from nova_lite.inventory.claims import Claims
 from nova_lite.inventory.numa_host import reserved_pages
@@ -37,6 +37,7 @@ from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
 from nova_lite.steps.ports import Ports
 from nova_lite.steps.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
 
 LOG = logging.getLogger(__name__)
 
@@ -66,11 +67,11 @@ class Parts:
         self._provider: Provider | None = None
 
     def warm_up(self) -> None:
-        """Fetch a token while other parts of the start-up wait for something else."""
-        try:
-            self.placement.known_traits(["COMPUTE_NODE"])
-        except NovaLiteError as error:
-            LOG.warning("Placement does not answer yet: %s", error)
+        """Fetch a token, while other parts of the start-up wait for something else.
+
+        :raises ControlPlaneUnavailable, CredentialsInvalid, PlacementError: of [placement]
+        """
+        self.placement.known_traits(["COMPUTE_NODE"])
 
     def capacity(self, facts: HostFacts, membership: Membership) -> Capacity:
         """What this host reports."""
@@ -80,6 +81,8 @@ class Parts:
             membership.node_uuid,
             facts.hostname,
             conf.compute.resource_provider_association_refresh,
+            is_member=lambda: self.nodes.by_uuid(RequestContext.admin(), membership.node_uuid)
+            is not None,
         )
         return Capacity(
             conf,

@@ -86,8 +86,7 @@ class Agent:
     def _start(self) -> None:
         began = time.monotonic()
         parts = self._parts = Parts(self._conf)
-        warm = threading.Thread(target=parts.warm_up, daemon=True, name="warm-up")
-        warm.start()
+        warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
         self._patiently("the hypervisor", parts.hypervisor.connect)
@@ -96,13 +95,14 @@ class Agent:
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
         membership = self._patiently("nova-conductor", lambda: joining.look(facts))
+        # Before any record is made: nova-api cannot delete a host that Placement does not know.
+        self._patiently("Placement", lambda: warm.pop().result() if warm else parts.warm_up())
         service = self._patiently(
             "nova-conductor", lambda: joining.report_service(membership)
         )
         parts.claims.restore(membership.instances)
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
-        warm.join()
         tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
         engine = self._engine = self._build_engine(tools)
         power = PowerSync(

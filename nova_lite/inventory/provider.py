@@ -120,6 +120,7 @@ class Provider:
     :param uuid: the host's compute_id
     :param name: the hypervisor's host name
     :param refresh_s: seconds for which what was read is believed, 0: until ``forget``
+    :param is_member: whether the cloud has this host still; asked before the provider is made anew
     """
 
     def __init__(
@@ -129,8 +130,10 @@ class Provider:
         name: str,
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
+        is_member: Callable[[], bool] = lambda: True,
     ) -> None:
         self._placement = placement
+        self._is_member = is_member
         self._uuid = uuid
         self._name = name
         self._refresh_s = refresh_s
@@ -222,6 +225,12 @@ class Provider:
         if found is not None:
             self._refuse_other_name(found)
             return None
+        if self._reported and not self._is_member():
+            # It went with the host's service: an operator who removes a host wants it gone.
+            raise errors.HostIdentityError(
+                f"this host ({self._name}) was deleted from the cloud; stop this agent, or restart "
+                "it to have the host join again"
+            )
         try:
             created = self._placement.create_provider(self._uuid, self._name)
         except DuplicateName:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import LITE, CloudError, DevCloud, wait_for
@@ -187,8 +188,8 @@ def services(api: Api, host: str) -> list[dict[str, Any]]:
 def providers(api: Api, directory: Path) -> list[str]:
     """UUIDs of the resource providers of an agent whose state_path is ``directory``."""
     try:
-        uuid = (directory / "compute_id").read_text().strip()
-    except FileNotFoundError:
+        uuid = str(UUID((directory / "compute_id").read_text().strip()))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return []
     listed = api.placement_get(f"/resource_providers?uuid={uuid}")["resource_providers"]
     return [provider["uuid"] for provider in listed]

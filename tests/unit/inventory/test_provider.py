@@ -395,3 +395,18 @@ def test_a_change_is_told_in_the_log(provider: Provider, caplog: pytest.LogCaptu
     provider.sync(WANTED)
 
     assert "MEMORY_MB 4096 (reserved 512, ratio 1)" in caplog.text
+
+
+def test_the_provider_of_a_host_deleted_by_its_operator_stays_away(
+    api: FakePlacementApi, clock: Clock
+) -> None:
+    """It went together with the service; made again it would be scheduled to, and nobody's."""
+    provider = Provider(Placement(api), UUID, "node1", 300, clock, is_member=lambda: False)
+    provider.sync(WANTED)  # a host that joins is no member yet
+    del api.providers[UUID]
+    clock.now += 301
+
+    with pytest.raises(errors.HostIdentityError, match="deleted from the cloud"):
+        provider.sync(WANTED)
+
+    assert UUID not in api.providers
