@@ -1,5 +1,6 @@
 """Boots that cannot succeed: a clear fault, or another host."""
 
+import hashlib
 import subprocess
 
 import pytest
@@ -44,21 +45,46 @@ def test_an_image_larger_than_the_disk(api, node, garbage, upload, tmp_path):
     assert "too small" in fault["message"] or "larger" in fault["message"], fault
 
 
-def test_a_raw_file_that_calls_itself_qcow2(cloud, api, node, garbage, upload, tmp_path):
+@pytest.fixture
+def plant(cloud, upload):
+    """Put an image into Glance that Glance itself, which looks at uploads, would not take."""
+
+    def plant_one(path, disk_format):
+        image = upload(make(path.with_suffix(".innocent"), ["1M"], "-f", "raw"), "raw")
+        data = path.read_bytes()
+        (cloud.state / "data" / "glance" / "images" / image).write_bytes(data)
+        cloud.sql(
+            f"update images set disk_format='{disk_format}', size={len(data)},"
+            f" checksum='{hashlib.md5(data).hexdigest()}',"
+            f" os_hash_value='{hashlib.sha512(data).hexdigest()}' where id='{image}'",
+            "glance",
+        )
+        return image
+
+    return plant_one
+
+
+def test_a_raw_file_that_calls_itself_qcow2(api, node, garbage, plant, tmp_path):
     """An image whose content is not what it says is never handed to QEMU."""
-    image = upload(make(tmp_path / "liar.raw", ["64M"], "-f", "raw"), "raw")
-    # Glance looks at uploads, so that the lie has to be written behind its back.
-    cloud.sql(f"update images set disk_format='qcow2' where id='{image}'", "glance")
+    image = plant(make(tmp_path / "liar.raw", ["4M"], "-f", "raw"), "qcow2")
     fault = failed_boot(api, node, garbage, image)["fault"]
     assert image in fault["message"], fault
 
 
-def test_a_qcow2_with_a_backing_file(cloud, api, node, garbage, upload, tmp_path):
+def test_a_qcow2_with_a_backing_file(api, node, garbage, plant, tmp_path):
     """An image that would show a file of the host to its guest is refused."""
     path = make(tmp_path / "thief.qcow2", ["64M"], "-u", "-f", "qcow2", "-F", "raw",
                 "-b", "/etc/passwd")  # fmt: skip
-    image = upload(path, "ami")
-    cloud.sql(f"update images set disk_format='qcow2' where id='{image}'", "glance")
+    image = plant(path, "qcow2")
+    fault = failed_boot(api, node, garbage, image)["fault"]
+    assert image in fault["message"], fault
+
+
+def test_a_raw_image_that_is_a_qcow2(api, node, garbage, plant, tmp_path):
+    """A raw image whose content QEMU would take for qcow2 is refused, too."""
+    path = make(tmp_path / "wolf.raw", ["64M"], "-u", "-f", "qcow2", "-F", "raw",
+                "-b", "/etc/passwd")  # fmt: skip
+    image = plant(path, "raw")
     fault = failed_boot(api, node, garbage, image)["fault"]
     assert image in fault["message"], fault
 
