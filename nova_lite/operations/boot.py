@@ -8,11 +8,13 @@ asked to try the next host, and when the request was, the server goes to ERROR w
 from __future__ import annotations
 
 import logging
+import time
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     Failure,
     NovaLiteError,
+    ServerBeingDeleted,
     UnexpectedTaskState,
     Verdict,
 )
@@ -35,6 +37,9 @@ NOWHERE = {
     "launched_on": None,
     "availability_zone": None,
 }
+# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
+# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
+HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 
 class Boot(Operation):
@@ -45,6 +50,14 @@ class Boot(Operation):
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.
         self.tools.events.watch(self.work.uuid)
+        if self.work.resumed:
+            self._still_wanted()
+
+    def _still_wanted(self) -> None:
+        """While the agent was dead the API may have deleted the server, or begun to."""
+        self.work.reload()
+        if self.work.instance.get("task_state") == TaskState.DELETING:
+            raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
 
     def plan(self) -> Plan:
         work = self.work
@@ -73,8 +86,10 @@ class Boot(Operation):
                 self._abort(failure)
         except ControlPlaneUnavailable:
             raise
+        except UnexpectedTaskState as error:
+            LOG.warning("Server %s is somebody else's by now: %s", self.work.uuid, error)
         except NovaLiteError as error:
-            # The server is gone or somebody else's by now: nothing of it is left here.
+            # The server is gone by now: nothing of it is left here.
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             self._drop_allocation()
         self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
@@ -86,16 +101,40 @@ class Boot(Operation):
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
-        filter_properties = {**self.work.arguments["filter_properties"]}
-        filter_properties["retry"] = {
-            **(self._retry() or {}),
-            "exc": failure.trace.splitlines(keepends=True) + [failure.message],
-            "exc_reason": failure.message,
-        }
-        tools.instances.save(
-            work.context,
-            work.instance,
+        """Hand the server back, once: a second cast would build it twice, or take it back from
+        the host that is building it now."""
+        work = self.work
+        if work.notes.get("handed_over"):
+            return
+        if not work.notes.get("handing_over"):
+            self._let_go()
+            work.note(handing_over=True)
+            self._cast(failure)
+        elif not self._taken_over():
+            self._cast(failure)
+        work.note(handed_over=True)
+        LOG.warning("Server %s goes to the next host: %s", work.uuid, failure.message)
+
+    def _taken_over(self) -> bool:
+        """Whether the conductor or the next host has done something with the server."""
+        deadline = time.monotonic() + HANDOVER_PATIENCE
+        while True:
+            self.work.reload()
+            instance = self.work.instance
+            if (
+                instance.get("task_state") != TaskState.SCHEDULING
+                or instance.get("host")
+                or instance.get("availability_zone")
+            ):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(HANDOVER_POLL)
+
+    def _let_go(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
             expected_task_state=[
                 TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.SPAWNING
             ],
@@ -103,14 +142,22 @@ class Boot(Operation):
             **NOWHERE,
         )  # fmt: skip
         self._drop_allocation()
-        tools.builds.reschedule(
+
+    def _cast(self, failure: Failure) -> None:
+        work = self.work
+        filter_properties = {**self.work.arguments["filter_properties"]}
+        filter_properties["retry"] = {
+            **(self._retry() or {}),
+            "exc": failure.trace.splitlines(keepends=True) + [failure.message],
+            "exc_reason": failure.message,
+        }
+        self.tools.builds.reschedule(
             work.context,
             work.instance,
             {key: unwrap(value) for key, value in work.arguments.items()},
             filter_properties,
             work.arguments["host_list"] or [],
         )
-        LOG.warning("Server %s goes to the next host: %s", work.uuid, failure.message)
 
     def _abort(self, failure: Failure) -> None:
         work, tools = self.work, self.tools

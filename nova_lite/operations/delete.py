@@ -6,11 +6,13 @@ in ERROR with a fault and its action failed, so that the user can delete it agai
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
-from nova_lite.errors import Failure, Verdict
+from nova_lite.errors import Failure, ServerNotFound, Verdict
 from nova_lite.model.states import VmState
 from nova_lite.operations.base import Operation
+from nova_lite.steps import guest
 from nova_lite.steps.base import Plan
 from nova_lite.steps.capacity import ReleaseResources
 from nova_lite.steps.domain import RemoveGuest
@@ -27,6 +29,10 @@ class Delete(Operation):
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)
+        if not guest.vifs(self.work):
+            # The API may have read the server before its boot recorded the ports.
+            with contextlib.suppress(ServerNotFound):
+                self.work.reload()
 
     def plan(self) -> Plan:
         work = self.work

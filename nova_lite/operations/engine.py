@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
@@ -22,18 +22,19 @@ from nova_lite.errors import (
     Failure,
     HypervisorUnavailable,
     NovaLiteError,
+    ServerBeingDeleted,
     Verdict,
 )
 from nova_lite.operations.base import Operation
+from nova_lite.operations.finished import Finished
 from nova_lite.operations.journal import Entry, Journal, Unwritten
 from nova_lite.operations.queues import ServerQueues
-from nova_lite.steps.base import Step, Work
+from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
 
 LOG = logging.getLogger(__name__)
 
-REMEMBERED = 1000  # finished requests, so that a message delivered twice has no second effect
 # How long (seconds) a step is tried again while a dependency is away. The control plane has no
 # limit: without it nobody could be told of a failure either.
 PATIENCE: dict[type[NovaLiteError], float] = {
@@ -76,7 +77,7 @@ class Engine:
         self._observe = observer or (lambda boundary: None)
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str, str], Entry] = {}
-        self._finished: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._finished = Finished(journal.directory / "finished")
         self._running: dict[str, Work] = {}
         self._drain = threading.Event()
 
@@ -134,10 +135,9 @@ class Engine:
     def start(self, entry: Entry) -> None:
         """Queue a promised operation behind what its server is doing."""
         verb = self._verbs[entry.method]
-        if verb.urgent:
-            running = self._running.get(entry.server_uuid)
-            if running is not None:
-                running.cancelled.set()
+        running = self._running.get(entry.server_uuid)
+        if verb.urgent and running is not None:
+            running.cancelled.set()
         label = f"{entry.method} of server {entry.server_uuid}"
         self._queues.submit(entry.server_uuid, verb.pool, label, lambda: self._run(entry, verb))
 
@@ -153,11 +153,16 @@ class Engine:
                 LOG.error("The journal %s holds the unknown operation %r; left as it is. "
                           "Was a newer agent running here?", entry.path, entry.method)  # fmt: skip
                 continue
+            if entry.key in self._finished:
+                entry.close()
+                continue
             LOG.warning("Resuming %s of server %s (%s)", entry.method, entry.server_uuid,
                         "rolling back" if entry.failure else "forward")  # fmt: skip
             self._open[entry.key] = entry
-            self.start(entry)
             servers.add(entry.server_uuid)
+        # All are known before the first one starts: what is to be deleted is not made any more.
+        for entry in list(self._open.values()):
+            self.start(entry)
         return servers
 
     def busy(self, server_uuid: str) -> bool:
@@ -171,6 +176,8 @@ class Engine:
     def drain(self, timeout: float) -> bool:
         """Let running operations end, or stop at a step boundary; False when some did not."""
         self._drain.set()
+        for work in list(self._running.values()):
+            work.cancelled.set()
         return self._queues.wait_idle(timeout)
 
     # --- run --------------------------------------------------------------------------------
@@ -179,6 +186,7 @@ class Engine:
             return
         context = RequestContext(entry.intent["context"])
         work = self._make_work(context, wrap(entry.intent["arguments"]), entry)
+        work.resumed = entry.resumed
         operation = verb(work)
         self._running[entry.server_uuid] = work
         try:
@@ -207,8 +215,7 @@ class Engine:
             self._start_event_once(operation.work, entry, type(operation))
             self._persist(operation.load)
             for stage in operation.plan():
-                if self._drain.is_set():
-                    raise Draining
+                self._check_interrupts(entry)
                 self._run_stage([step for step in stage if step.name not in entry.ended], entry)
         except Draining:
             raise
@@ -217,6 +224,20 @@ class Engine:
             self._log_failure(entry, failure, error)
             entry.fail(failure)
             self._observe(f"{entry.method}:failed")
+
+    def _check_interrupts(self, entry: Entry) -> None:
+        """Between stages, and when a step was interrupted: is there a reason not to go on?"""
+        if self._drain.is_set():
+            raise Draining
+        if self._verbs[entry.method].urgent:
+            return
+        with self._lock:
+            others = [other for other in self._open.values() if other is not entry]
+        if any(
+            other.server_uuid == entry.server_uuid and self._verbs[other.method].urgent
+            for other in others
+        ):
+            raise ServerBeingDeleted(f"Server {entry.server_uuid} is being deleted")
 
     def _run_stage(self, steps: list[Step], entry: Entry) -> None:
         if len(steps) <= 1:
@@ -227,23 +248,26 @@ class Engine:
             futures = [workers.submit(self._run_step, step, entry) for step in steps]
         # All have ended here: nothing of this stage goes on beside a rollback.
         errors = [error for future in futures if (error := future.exception()) is not None]
-        for error in errors:
-            if not isinstance(error, Draining):
-                raise error
-        if errors:
-            raise errors[0]
+        for error in sorted(errors, key=lambda error: isinstance(error, Draining)):
+            raise error
 
     def _run_step(self, step: Step, entry: Entry) -> None:
-        began_before = step.name in entry.begun
+        begun = step.name in entry.begun
         entry.mark("begin", step.name)
         self._observe(f"{entry.method}:{step.name}:begin")
 
         def attempt() -> None:
-            if not (began_before and step.done()):
+            nonlocal begun
+            if not (begun and step.done()):
+                begun = True  # whoever comes again does not know how far this came
                 step.do()
 
         start = time.monotonic()
-        self._persist(attempt)
+        try:
+            self._persist(attempt)
+        except Interrupted:
+            self._check_interrupts(entry)
+            raise
         LOG.debug("%s of server %s: %s took %.3f s",
                   entry.method, entry.server_uuid, step.name, time.monotonic() - start)  # fmt: skip
         entry.mark("end", step.name)
@@ -269,19 +293,24 @@ class Engine:
     def _roll_back(self, operation: Operation, entry: Entry) -> None:
         failure = entry.failure
         assert failure is not None
-        if operation.undoes and entry.begun:
-            for stage in reversed(operation.plan()):
-                for step in reversed(stage):
-                    if step.name in entry.begun:
-                        self._undo_step(step, entry)
+        plan = operation.plan() if operation.undoes and entry.begun else []
+        begun = [s for stage in reversed(plan) for s in reversed(stage) if s.name in entry.begun]
+        left = [step for step in begun if not self._undo_step(step, entry)]
+        if failure.verdict == Verdict.RESCHEDULE.value and any(step.exclusive for step in left):
+            # Two hosts must not run the same server: it ends here, in ERROR.
+            failure = replace(failure, verdict=Verdict.ABORT.value)
+            entry.fail(failure)
         self._persist(lambda: operation.failed(failure))
         self._observe(f"{entry.method}:reported")
 
-    def _undo_step(self, step: Step, entry: Entry) -> None:
+    def _undo_step(self, step: Step, entry: Entry) -> bool:
+        """Whether it was taken back."""
+        undone = False
         entry.mark("undo", step.name)
         self._observe(f"{entry.method}:{step.name}:undo")
         try:
             self._persist(step.undo)
+            undone = True
         except NovaLiteError as error:
             # What cannot be taken back must not keep the rest from being taken back.
             LOG.error("Could not undo %s for server %s: %s", step.name, entry.server_uuid, error)
@@ -291,15 +320,14 @@ class Engine:
             LOG.exception("Could not undo %s for server %s", step.name, entry.server_uuid)
         entry.mark("undone", step.name)
         self._observe(f"{entry.method}:{step.name}:undone")
+        return undone
 
     # --- out --------------------------------------------------------------------------------
     def _close(self, entry: Entry) -> None:
         with self._lock:
+            self._finished.add(entry.key)
             entry.close()
             self._open.pop(entry.key, None)
-            self._finished[entry.key] = None
-            if len(self._finished) > REMEMBERED:
-                self._finished.popitem(last=False)
         self._observe(f"{entry.method}:closed")
 
     @staticmethod

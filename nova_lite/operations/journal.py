@@ -135,21 +135,21 @@ class Journal:
     """All open operations of this host, below ``directory``."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._counter = itertools.count()
 
     def prepare(self) -> None:
         """Create the directory, readable by the agent alone."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise JournalError(
-                f"cannot create the journal directory {self._directory}: {error.strerror}; check "
+                f"cannot create the journal directory {self.directory}: {error.strerror}; check "
                 "[DEFAULT]state_path and its permissions"
             ) from error
-        if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
+        if not os.access(self.directory, os.R_OK | os.W_OK | os.X_OK):
             raise JournalError(
-                f"cannot write to the journal directory {self._directory}; check its permissions, "
+                f"cannot write to the journal directory {self.directory}; check its permissions, "
                 "and that its file system is not mounted read-only"
             )
 
@@ -161,7 +161,7 @@ class Journal:
         """
         method = re.sub(r"\W", "", str(intent["method"]))
         name = f"{time.time_ns():020d}-{next(self._counter):06d}-{method}{SUFFIX}"
-        path = self._directory / name
+        path = self.directory / name
         partial = path.with_suffix(".part")
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -170,18 +170,18 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             partial.rename(path)
-            _sync_directory(self._directory)
+            _sync_directory(self.directory)
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise JournalError(
                 f"cannot write the journal {path}: {error.strerror}; free space in "
-                f"{self._directory} and check its permissions"
+                f"{self.directory} and check its permissions"
             ) from error
         return Entry(path, intent)
 
     def entries(self) -> Iterator[Entry]:
         """Operations left open by an earlier process, in order of arrival."""
-        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+        for path in sorted(self.directory.glob(f"*{SUFFIX}")):
             entry = _read(path)
             if entry is None:
                 # Without a whole intent nothing was acknowledged: the broker sends it again.
@@ -189,7 +189,7 @@ class Journal:
                 continue
             entry.resumed = True
             yield entry
-        for path in self._directory.glob("*.part"):
+        for path in self.directory.glob("*.part"):
             path.unlink(missing_ok=True)
 
 

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from nova_lite.steps.toolbox import Toolbox
 
 
+class Interrupted(Exception):
+    """A step gave up waiting because ``Work.cancelled`` was set; the engine knows why it was."""
+
+
 @dataclass
 class Work:
     """One operation's subject and memory.
 
     ``notes`` holds what earlier steps found out (read it with ``notes[...]``, write with ``note``,
     which is durable); ``cancelled`` is set when the user deletes the server meanwhile or the agent
-    stops: whoever waits looks at it.
+    stops: whoever waits looks at it and raises Interrupted. ``resumed`` says that an earlier
+    process began the operation.
     """
 
     context: RequestContext
@@ -34,6 +39,7 @@ class Work:
     note: Callable[..., None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     mappings: list[WireObject] | None = None
+    resumed: bool = False
     _server: Server | None = None
 
     @property
@@ -61,13 +67,15 @@ class Work:
 class Step(ABC):
     """One idempotent brick.
 
-    ``done`` is asked only when the step may have begun before (the agent was killed in it): it
-    looks at the world, not at our memory. ``do`` and ``undo`` may be repeated. ``deadline`` is the
-    number of seconds after which a step that has not returned is reported as stuck.
+    ``done`` is asked only when the step may have begun before (the agent was killed in it, or an
+    answer got lost): it looks at the world, not at our memory. ``do`` and ``undo`` may be repeated.
+    ``deadline`` is the number of seconds after which a step that has not returned is reported as
+    stuck. ``exclusive``: as long as this is not taken back, no other host may have the server.
     """
 
     name: str
     deadline: float = 120.0
+    exclusive: bool = False
 
     def __init__(self, work: Work) -> None:
         self.work = work

@@ -7,7 +7,7 @@ import time
 
 from nova_lite.errors import DomainNotFound, PowerOffFailure
 from nova_lite.model.states import PowerState
-from nova_lite.steps.base import Step, Work
+from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.guest import wanted_guest
 
 LOG = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ class DefineGuest(Step):
     """Give the hypervisor the guest's definition."""
 
     name = "define_guest"
+    exclusive = True
 
     def do(self) -> None:
         spec, registered = wanted_guest(self.work)
@@ -36,6 +37,7 @@ class StartGuest(Step):
     """Start it; paused while a port is not wired up yet, so that its first packets are not lost."""
 
     name = "start_guest"
+    exclusive = True
 
     def do(self) -> None:
         paused = bool(self.work.notes.get("await_ports"))
@@ -125,5 +127,5 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
             hypervisor.shutdown(uuid)
             ask_at = now + ASK_AGAIN
         if work.cancelled.wait(POLL):
-            return False
+            raise Interrupted
     return hypervisor.power_state(uuid) in OFF

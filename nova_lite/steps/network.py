@@ -6,7 +6,7 @@ import logging
 
 from nova_lite.errors import VifPlugTimeout
 from nova_lite.steps import guest
-from nova_lite.steps.base import Step, Work
+from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.events import VIF_PLUGGED
 from nova_lite.steps.port_requests import port_requests
 from nova_lite.wire import network_info
@@ -124,6 +124,8 @@ class WaitForPorts(Step):
                 return waiting
             if waiting:
                 waiting -= self._active()
+        if work.cancelled.is_set():
+            raise Interrupted
         return waiting
 
     def _active(self) -> set[str]:

@@ -20,6 +20,14 @@ class TakeServer(Step):
 
     name = "take_server"
 
+    def done(self) -> bool:
+        self.work.reload()
+        instance = self.work.instance
+        return bool(
+            instance.get("host") == self.tools.host
+            and instance.get("task_state") == TaskState.NETWORKING
+        )
+
     def do(self) -> None:
         tools = self.tools
         fields: dict[str, Any] = {
@@ -35,7 +43,7 @@ class TakeServer(Step):
         tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[TaskState.SCHEDULING, None, TaskState.NETWORKING],
+            expected_task_state=[TaskState.SCHEDULING, None],
             expected_vm_state=[VmState.BUILDING],
             **fields,
         )
@@ -74,7 +82,10 @@ class ReportActive(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        return bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+        active = bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+        if active:
+            self._tell_host()
+        return active
 
     def do(self) -> None:
         system_metadata = dict(self.work.instance.get("system_metadata", {}))
@@ -91,6 +102,9 @@ class ReportActive(Step):
             config_drive="True" if guest.has_config_drive(self.work) else "",
             system_metadata=system_metadata,
         )
+        self._tell_host()
+
+    def _tell_host(self) -> None:
         self.tools.claims.note(self.work.uuid, vm_state=VmState.ACTIVE)
         self.tools.claims.build_ended(failed=False)
         self.tools.usage_changed()
@@ -150,15 +164,18 @@ class RecordDeleted(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        tools.instances.save(
-            work.context,
-            work.instance,
-            vm_state=VmState.DELETED,
-            task_state=None,
-            power_state=int(PowerState.NOSTATE),
-            terminated_at=utcnow(),
-            cleaned=True,
-        )
+        try:
+            tools.instances.save(
+                work.context,
+                work.instance,
+                vm_state=VmState.DELETED,
+                task_state=None,
+                power_state=int(PowerState.NOSTATE),
+                terminated_at=utcnow(),
+                cleaned=True,
+            )
+        except ServerNotFound:
+            pass  # the API deleted the record itself while this host was away
         tools.placement.delete_allocations(work.uuid)
 
 

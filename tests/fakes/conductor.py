@@ -93,6 +93,11 @@ class FakeConductor:
     def instance(self, server_uuid):
         return self.read().get("Instance", {}).get(server_uuid)
 
+    def set(self, server_uuid, **fields):
+        """Change a record as the API does."""
+        with self.database() as tables:
+            tables["Instance"][server_uuid].update(fields)
+
     # --- what the agent calls ---------------------------------------------------------------
     def ping(self, timeout):
         return 0.001

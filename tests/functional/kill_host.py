@@ -20,6 +20,7 @@ from pathlib import Path
 
 import libvirt
 
+from nova_lite.wire.objects import unwrap
 from tests.fakes.cloud import FakeImageSource, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.private_libvirtd import PrivateLibvirtd
@@ -146,18 +147,13 @@ class Host:
 
     # --- doing ------------------------------------------------------------------------------
     def message(self, method, **arguments):
-        """A message of the compute API about this server as its record is now."""
-        instance = self.conductor.instance(self.server)
-        primitive = {
-            "nova_object.name": "Instance",
-            "nova_object.namespace": "nova",
-            "nova_object.version": "2.8",
-            "nova_object.data": {k: v for k, v in instance.items() if k != "history"},
-        }
+        """A message of the compute API about this server as its records are now."""
+        with self.conductor.database() as tables:
+            instance = self.conductor.class_instance_get_by_uuid(tables, None, self.server)
         return {
             "method": method,
             "request_id": f"req-{uuid.uuid4()}",
-            "args": {"instance": primitive, **arguments},
+            "args": {"instance": unwrap(instance), **arguments},
         }
 
     def run(self, *messages, kill=None, **order):
@@ -168,8 +164,7 @@ class Host:
 
     def set(self, **fields):
         """Change the server's record as the API does."""
-        with self.conductor.database() as tables:
-            tables["Instance"][self.server].update(fields)
+        self.conductor.set(self.server, **fields)
 
     def boot(self):
         assert self.run(self.message("build_and_run_instance", **build_arguments()))

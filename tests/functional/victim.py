@@ -68,9 +68,9 @@ class Order:
     """What a child is to do.
 
     ``at``: boundary -> one of ``{"kill": true}``, ``{"pause": name}`` (touch ``name.reached``, wait
-    for ``name.go``), ``{"deliver": message, "after": seconds}``. ``record``: file for the names of
-    all boundaries passed. ``lose_replies``: the first answer to every call of the conductor is lost
-    on its way. ``fail_start``: no guest starts here.
+    for ``name.go``), ``{"deliver": message, "after": seconds, "set": fields of the record}``.
+    ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
+    every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
     """
 
     state: str
@@ -100,18 +100,22 @@ class Boundaries:
             os.kill(os.getpid(), signal.SIGKILL)
         if "pause" in action:
             self._pause(Path(order.state) / action["pause"])
-        if "deliver" in action:
-            threading.Timer(
-                action.get("after", 0.0), self.deliver, [action["deliver"]]
-            ).start()
+        if "set" in action:
+            FakeConductor(Path(order.state) / "conductor.json").set(
+                action["deliver"]["args"]["instance"]["nova_object.data"]["uuid"], **action["set"]
+            )
+        if "after" in action:
+            threading.Timer(action["after"], self.deliver, [action["deliver"]]).start()
+        elif "deliver" in action:
+            self.deliver(action["deliver"])
 
     def effect(self, name: str) -> None:
         """After the n-th effect of this name; the agent has not yet noted it."""
         self._seen[name] += 1
         self.passed(f"{name}#{self._seen[name]}")
 
-    def first(self, name: str) -> bool:
-        return self._seen[name] == 1
+    def asked_again(self, name: str) -> bool:
+        return self._seen[name] % 2 == 0
 
     @staticmethod
     def _pause(name: Path) -> None:
@@ -148,7 +152,7 @@ class WatchedConductor(FakeConductor):
 
     def _answered(self, name: str) -> None:
         self._boundaries.effect(name)
-        if self._lossy and self._boundaries.first(name):
+        if self._lossy and not self._boundaries.asked_again(name):
             raise ControlPlaneUnavailable(f"nova-conductor did not answer {name} in time")
 
     def class_call(self, context, method, *args, **kwargs):
@@ -205,7 +209,7 @@ def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     engine.FIRST_PAUSE, engine.LONGEST_PAUSE = 0.05, 0.2
-    boot.HANDOVER_PATIENCE = 1.0
+    boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boundaries = Boundaries(order)
     tools = toolbox(order, boundaries)
     journal = Journal(Path(order.state) / "journal")
@@ -248,7 +252,7 @@ def child(order: Order) -> None:
         carry_out(order)
         status = 0
     except BaseException:
-        logging.exception("the victim failed")
+        logging.getLogger(__name__).exception("the victim failed")
     finally:
         logging.shutdown()
         os._exit(status)

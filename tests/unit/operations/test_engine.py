@@ -7,13 +7,19 @@ import threading
 
 import pytest
 
-from nova_lite.errors import ControlPlaneUnavailable, ImageNotFound, JournalError
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    HypervisorError,
+    ImageNotFound,
+    JournalError,
+    Verdict,
+)
 from nova_lite.operations import engine as engine_module
 from nova_lite.operations.base import Operation
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
-from nova_lite.steps.base import Step, Work
+from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -127,7 +133,7 @@ def test_all_steps_run_and_nothing_is_left(tmp_path):
 
     assert world.exists == set(STEPS)
     assert engine.seen_events == [("start", "compute_operate"), ("finish", None)]
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.journal")) == []
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -142,7 +148,7 @@ def test_a_failing_step_takes_everything_back(tmp_path, name):
     assert world.exists == set()
     assert world.reported.message == "Image 42 is gone"
     assert engine.seen_events[-1] == ("finish", world.reported)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.journal")) == []
 
 
 def test_a_verb_on_an_existing_guest_takes_nothing_back(tmp_path):
@@ -212,7 +218,7 @@ def test_a_kill_at_any_boundary_ends_as_without_it(tmp_path, fail_at):
 
         assert world.exists == wanted, boundary
         assert (world.reported is not None) == bool(fail_at), boundary
-        assert list(directory.iterdir()) == [], boundary
+        assert list(directory.glob("*.journal")) == [], boundary
 
 
 def test_a_finished_step_is_not_done_again_after_a_kill(tmp_path):
@@ -361,7 +367,7 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, after):
     assert world.exists == set()
     assert "No space left on device" in world.reported.message
     assert engine.seen_events[-1][0] == "finish"
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.journal")) == []
 
 
 def no_space(entry):
@@ -376,3 +382,162 @@ def no_space(entry):
         original(phase, step)
 
     return mark
+
+
+def delete(engine, server="s1"):
+    """Ask for the urgent verb, which the engine of ``with_delete`` knows."""
+    context = RequestContext({"request_id": "req-delete"})
+    instance = WireObject.new("Instance", "2.8", uuid=server)
+    entry = engine.accept("delete", context, server, {"instance": instance})
+    engine.start(entry)
+
+
+def with_delete(engine, world):
+    """An engine with a second verb that is urgent and has one step, ``deleted``."""
+
+    class Deleted(Step):
+        name = "deleted"
+
+        def do(self):
+            world.exists.add("deleted")
+
+    class Delete(Operation):
+        event = "compute_delete"
+        urgent = True
+
+        def plan(self):
+            return [(Deleted(self.work),)]
+
+        def failed(self, failure):
+            raise AssertionError(failure)
+
+    engine._verbs["delete"] = Delete
+    return engine
+
+
+def test_an_urgent_operation_ends_the_one_that_runs(tmp_path):
+    """The boot stops at its next boundary, is taken back, and the delete follows."""
+    world = World()
+
+    def observer(name):
+        if name == "operate:first:end":
+            delete(engine)
+
+    engine = with_delete(make_engine(tmp_path, world, observer), world)
+    run(engine)
+
+    assert world.exists == {"deleted"}
+    assert world.log == ["do first", "undo first"]
+    assert world.reported.verdict == Verdict.GONE.value
+
+
+def test_a_waiting_step_is_interrupted_by_an_urgent_operation(tmp_path):
+    """It need not wait to its end; what it says then does not become a fault."""
+    world = World()
+    engine = with_delete(make_engine(tmp_path, world), world)
+    waits = engine._verbs["operate"]
+    waited = threading.Event()
+
+    class Waits(waits):
+        def plan(self):
+            work = self.work
+
+            class Wait(Step):
+                name = "wait"
+
+                def do(self):
+                    waited.set()
+                    assert work.cancelled.wait(10)
+                    raise Interrupted
+
+            return [*super().plan(), (Wait(work),)]
+
+    engine._verbs["operate"] = Waits
+    engine.start(request(engine))
+    assert waited.wait(10)
+    delete(engine)
+
+    assert engine._queues.wait_idle(10)
+    assert world.exists == {"deleted"}
+    assert world.reported.verdict == Verdict.GONE.value
+
+
+def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
+    """Both journals are there after a kill: nothing is made of what is to be deleted."""
+    world = World()
+    first = with_delete(make_engine(tmp_path, world), world)
+    request(first)
+    context = RequestContext({"request_id": "req-delete"})
+    instance = WireObject.new("Instance", "2.8", uuid="s1")
+    first.accept("delete", context, "s1", {"instance": instance})
+
+    engine = with_delete(make_engine(tmp_path, world), world)
+    engine.resume()
+
+    assert engine._queues.wait_idle(10)
+    assert world.exists == {"deleted"}
+    assert world.log == []
+
+
+def test_a_lost_answer_is_not_asked_for_blindly(tmp_path, monkeypatch):
+    """A step whose call was carried out without an answer looks before it does it again."""
+    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.01)
+
+    class Lossy(set):
+        def add(self, name):
+            super().add(name)
+            raise ControlPlaneUnavailable("no answer in time")
+
+    world = World()
+    world.exists = Lossy()
+    run(make_engine(tmp_path, world))
+
+    assert world.exists == set(STEPS)
+    assert sorted(world.log) == sorted(f"do {name}" for name in STEPS)
+
+
+def test_a_finished_request_is_known_to_the_next_process(tmp_path):
+    """The message comes again after a restart, or the kill came just before the journal's end."""
+    world = World()
+    run(make_engine(tmp_path, world))
+    world.log.clear()
+
+    successor = make_engine(tmp_path, world)
+    assert successor.resume() == set()
+    assert request(successor) is None
+
+    kept = successor._journal.open(
+        {"request_id": "req-1", "method": "operate", "server": "s1", "context": {}, "arguments": {}}
+    )
+    assert make_engine(tmp_path, world).resume() == set()
+    assert not kept.path.exists()
+    assert world.log == []
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_guest_that_cannot_be_removed_goes_nowhere_else(tmp_path, exclusive):
+    """Another host is not asked while this one may still run the server."""
+    world = World()
+    world.fail_at, world.error = "last", HypervisorError("QEMU exited")
+    engine = make_engine(tmp_path, world)
+
+    class Stays(engine._verbs["operate"]):
+        def plan(self):
+            class Stuck(Step):
+                name = "stuck"
+
+                def do(self):
+                    pass
+
+                def undo(self):
+                    raise HypervisorError("the guest does not die")
+
+            Stuck.exclusive = exclusive
+            return [(Stuck(self.work),), *super().plan()]
+
+    engine._verbs["operate"] = Stays
+    run(engine)
+
+    wanted = Verdict.ABORT if exclusive else Verdict.RESCHEDULE
+    assert world.reported.verdict == wanted.value
+    assert world.exists == set()

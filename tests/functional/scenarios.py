@@ -1,0 +1,98 @@
+"""What a server may be asked for, from which state, and how it must end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import libvirt
+
+from tests.functional.kill_host import build_arguments
+
+BOOT = "build_and_run_instance"
+BDMS = {"bdms": build_arguments()["block_device_mapping"]}
+HARD = {"reboot_type": "HARD", "block_device_info": None}
+SOFT = {"reboot_type": "SOFT", "block_device_info": None}
+
+
+# What is left of a server that is gone; its images stay in the cache.
+GONE = {
+    "domain": None, "files": [], "ports": 0, "records": 0, "taps": 0, "allocations": None,
+    "journal": [], "casts": [],
+}  # fmt: skip
+
+
+@dataclass
+class Scenario:
+    """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``."""
+
+    method: str
+    arguments: dict[str, Any]
+    vm_state: str
+    domain: int | None
+    start: str = "new"
+    task_state: str = "scheduling"
+    polite: bool = True
+    how: dict[str, Any] = field(default_factory=dict)
+
+
+RUNS, OFF = libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_SHUTOFF
+FAIL = {"fail_start": True}
+SCENARIOS = {
+    "boot": Scenario(BOOT, build_arguments(), "active", RUNS),
+    "boot, host fails": Scenario(BOOT, build_arguments(), "building", None, how=FAIL),
+    "boot, fails, no retry": Scenario(BOOT, build_arguments(retry=False), "error", None, how=FAIL),
+    "delete": Scenario("terminate_instance", BDMS, "deleted", None, "booted", "deleting"),
+    "stop": Scenario(
+        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off"
+    ),
+    "stop, deaf guest": Scenario(
+        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off", False
+    ),
+    "start": Scenario("start_instance", {}, "active", RUNS, "stopped", "powering-on"),
+    "reboot hard": Scenario("reboot_instance", HARD, "active", RUNS, "booted", "rebooting_hard"),
+    "reboot soft": Scenario("reboot_instance", SOFT, "active", RUNS, "booted", "rebooting"),
+    "reboot soft, deaf guest": Scenario(
+        "reboot_instance", SOFT, "active", RUNS, "booted", "rebooting", False
+    ),
+}
+
+
+def prepared(lab, scenario):
+    """A host whose kept state is the scenario's beginning."""
+    host = lab.host(polite=scenario.polite)
+    if scenario.start != "new":
+        host.boot()
+    if scenario.start == "stopped":
+        host.stop()
+    host.set(task_state=scenario.task_state)
+    host.keep()
+    host.restore()
+    return host
+
+
+def undisturbed(host, scenario):
+    """The boundaries passed, and how all looks in the end."""
+    record = host.lab.directory / "boundaries"
+    record.unlink(missing_ok=True)
+    message = host.message(scenario.method, **scenario.arguments)
+    assert host.run(message, record=str(record), **scenario.how)
+    wanted = host.look()
+    ends = wanted["vm_state"], wanted["domain"]
+    assert ends == (scenario.vm_state, scenario.domain), host.lab.said()
+    assert wanted["journal"] == []
+    if wanted["deleted"]:
+        assert parts(without_images(wanted), GONE) == GONE
+    names = record.read_text().splitlines()
+    assert len(names) > 8 and len(set(names)) == len(names)
+    return names, wanted
+
+
+def without_images(seen):
+    """The same look without the image cache."""
+    return {**seen, "files": [name for name in seen["files"] if not name.startswith("_base/")]}
+
+
+def parts(seen, wanted):
+    """What of ``seen`` is to be compared with ``wanted``."""
+    return {key: seen[key] for key in wanted}
