@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ SUFFIX = ".journal"
 
 
 class Entry:
-    """One open operation. Not shared between threads except for :meth:`mark`."""
+    """One open operation. The steps of a stage note and mark at the same time."""
 
     def __init__(self, path: Path, intent: Mapping[str, Any]) -> None:
         self.path = path
@@ -40,6 +41,7 @@ class Entry:
         self.ended: set[str] = set()
         self.failure: Failure | None = None
         self.resumed = False
+        self._lock = threading.Lock()
         self._file: Any = None
         self._torn = False
 
@@ -76,10 +78,15 @@ class Entry:
 
     def close(self) -> None:
         """The operation is over: forget it."""
-        self._drop_file()
+        with self._lock:
+            self._drop_file()
         self.path.unlink(missing_ok=True)
 
     def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
+        with self._lock:
+            self._write(record, sync)
+
+    def _write(self, record: Mapping[str, Any], sync: bool) -> None:
         try:
             if self._file is None:
                 if self._torn:

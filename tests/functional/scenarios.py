@@ -32,7 +32,7 @@ class Scenario:
     domain: int | None
     start: str = "new"
     task_state: str = "scheduling"
-    polite: bool = True
+    polite: bool = False
     how: dict[str, Any] = field(default_factory=dict)
 
 
@@ -44,16 +44,16 @@ SCENARIOS = {
     "boot, fails, no retry": Scenario(BOOT, build_arguments(retry=False), "error", None, how=FAIL),
     "delete": Scenario("terminate_instance", BDMS, "deleted", None, "booted", "deleting"),
     "stop": Scenario(
-        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off"
+        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off", True
     ),
     "stop, deaf guest": Scenario(
-        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off", False
+        "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off"
     ),
     "start": Scenario("start_instance", {}, "active", RUNS, "stopped", "powering-on"),
     "reboot hard": Scenario("reboot_instance", HARD, "active", RUNS, "booted", "rebooting_hard"),
-    "reboot soft": Scenario("reboot_instance", SOFT, "active", RUNS, "booted", "rebooting"),
+    "reboot soft": Scenario("reboot_instance", SOFT, "active", RUNS, "booted", "rebooting", True),
     "reboot soft, deaf guest": Scenario(
-        "reboot_instance", SOFT, "active", RUNS, "booted", "rebooting", False
+        "reboot_instance", SOFT, "active", RUNS, "booted", "rebooting"
     ),
 }
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from nova_lite.errors import Failure, ImageNotFound, JournalError
+from nova_lite.operations import journal as journal_module
 from nova_lite.operations.journal import Journal
 
 
@@ -100,3 +103,27 @@ def test_a_journal_that_cannot_be_written_says_where(tmp_path):
 
     with pytest.raises(JournalError, match=r"missing.*free space"):
         journal.open(intent())
+
+
+def test_steps_of_one_stage_write_at_the_same_time(tmp_path, monkeypatch):
+    """Each thread of a resumed operation finds the file closed; it is opened once."""
+    opened = []
+
+    def slow_open(*args, **kwargs):
+        opened.append(args)
+        time.sleep(0.05)  # long enough for the others to come
+        return open(*args, **kwargs)
+
+    journal = Journal(tmp_path / "journal")
+    journal.prepare()
+    entry = journal.open(intent())
+    monkeypatch.setattr(journal_module, "open", slow_open, raising=False)
+    steps = {"step0", "step1", "step2", "step3"}
+
+    with ThreadPoolExecutor(len(steps)) as workers:
+        list(workers.map(lambda step: entry.mark("begin", step), steps))
+
+    assert len(opened) == 1
+    monkeypatch.undo()
+    (found,) = journal.entries()
+    assert found.begun == steps
