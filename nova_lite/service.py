@@ -218,9 +218,11 @@ class Agent:
         if conf.periodic_enable and conf.update_resources_interval >= 0:
             self._timers.append(self._inventory)
         if conf.periodic_enable and conf.sync_power_state_interval >= 0:
+            # At once, too: guests may have powered off while no agent looked.
             self._timers.append(
-                Timer("power state sync", power.tick, _interval(conf.sync_power_state_interval))
-            )
+                Timer("power state sync", power.tick, _interval(conf.sync_power_state_interval),
+                      first=0.0)
+            )  # fmt: skip
         keep_alive = notify.watchdog_interval()
         if keep_alive:
             self._timers.append(Timer("watchdog", self._feed_watchdog, keep_alive, first=0.0))

@@ -1,0 +1,46 @@
+"""What is kept of an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_lite.errors import Failure, ImageNotFound, Verdict
+
+
+def failure_of(error):
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return Failure.of(caught.value)
+
+
+def test_an_error_of_the_table_keeps_its_row():
+    """Name, code and verdict reach the API, the fault and the engine."""
+    failure = failure_of(ImageNotFound("Image 42 could not be found."))
+
+    assert (failure.nova_name, failure.code) == ("ImageNotFound", 404)
+    assert (failure.verdict, failure.expected) == (Verdict.ABORT.value, True)
+    assert failure.message == "Image 42 could not be found."
+
+
+def test_a_surprise_tells_only_its_type():
+    """Its text could hold a password; where it came from is kept without values."""
+    failure = failure_of(RuntimeError("password=hunter2"))
+
+    assert failure.message == "Unexpected RuntimeError in the compute agent; see its log"
+    assert "hunter2" not in failure.trace
+    assert not failure.expected
+
+
+def test_a_broken_disk_is_named():
+    """A read-only or full file system is the host's fault and no bug."""
+    failure = failure_of(OSError(30, "Read-only file system", "/var/lib/nova/instances/u"))
+
+    assert failure.message.startswith("Read-only file system: /var/lib/nova/instances/u; check")
+    assert (failure.verdict, failure.expected) == (Verdict.RESCHEDULE.value, True)
+
+
+def test_what_was_kept_comes_back():
+    """The journal holds it as JSON."""
+    failure = failure_of(ImageNotFound("gone"))
+
+    assert Failure(**failure.as_dict()) == failure
