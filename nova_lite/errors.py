@@ -344,11 +344,12 @@ class Failure:
                 error.expected,
                 trace,
             )
-        expected = isinstance(error, OSError) and error.filename is not None
-        if expected:  # a disk of this host: full, read-only, not permitted
+        expected = False
+        message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
+        if isinstance(error, OSError) and error.filename is not None:
+            # A disk of this host: full, read-only, not permitted.
+            expected = True
             message = f"{error.strerror}: {error.filename}; check that path on the compute host"
-        else:
-            message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
         return cls("NovaException", message, 500, Verdict.RESCHEDULE.value, expected, trace)
 
     def as_dict(self) -> dict[str, Any]:
