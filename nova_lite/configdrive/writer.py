@@ -54,6 +54,8 @@ def write(
                 # Made with its mode, so that nobody reads the password meanwhile.
                 os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
                 makers[drive_format](part, scratch, mkisofs_cmd)
+                # Gone before the drive appears: nobody looks for it once there is a drive.
+                shutil.rmtree(scratch, ignore_errors=True)
     except DiskFull:
         raise
     except DiskError as exc:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nova_lite.configdrive import writer
+from nova_lite.drivers.disk import durable
 from nova_lite.errors import ConfigDriveError, DiskFull, InvalidConfiguration
 
 FILES = {
@@ -141,3 +142,19 @@ def test_iso_tool_that_meets_a_full_disk(tmp_path):
         assert os.listdir(mount) == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_drive_that_is_there_has_nothing_beside_it(tmp_path, monkeypatch):
+    """Killed right after the drive got its name, an agent leaves no copy of what is on it."""
+    need("genisoimage")
+    beside = []
+    publish = durable.publish
+
+    def look_and_publish(part, path):
+        beside.extend(entry.name for entry in tmp_path.iterdir() if entry != part)
+        publish(part, path)
+
+    monkeypatch.setattr(durable, "publish", look_and_publish)
+    writer.write(tmp_path / "disk.config", {"openstack/latest/meta_data.json": b"{}"})
+
+    assert beside == []
