@@ -172,7 +172,10 @@ class FakeConductor:
         row.update({field: copy.deepcopy(obj.data[field]) for field in obj.changes})
         row["updated_at"] = now()
         row.setdefault("history", []).append([row.get("vm_state"), row.get("task_state")])
-        return {**{k: v for k, v in row.items() if k != "history"}, "obj_what_changed": []}, None
+        # Columns always, nested objects only where the sender had them.
+        columns = {k: v for k, v in row.items() if k in obj.data or not isinstance(v, dict)}
+        columns.pop("history")
+        return {**columns, "obj_what_changed": []}, None
 
     def object_instance_destroy(self, tables, context, obj):
         row = tables.get("Instance", {}).get(obj.data["uuid"])

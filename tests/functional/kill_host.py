@@ -17,6 +17,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import libvirt
 
@@ -233,6 +234,18 @@ class Host:
         with self._domain() as domain:
             return domain.state()[0] if domain is not None else None
 
+    def devices(self):
+        """Kinds and host sides of the guest's disks and network cards."""
+        with self._domain() as domain:
+            if domain is None:
+                return []
+            devices = ElementTree.fromstring(domain.XMLDesc(0)).find("devices")
+        return [
+            (device.tag, device.find("target").get("dev").replace(self.server[:8], ""))
+            for device in devices
+            if device.tag in ("disk", "interface")
+        ]
+
     def taps(self):
         """The server's tap devices that exist."""
         lines = Path(f"/proc/{self.lab.daemon.enter()[2]}/net/dev").read_text().splitlines()[2:]
@@ -251,6 +264,7 @@ class Host:
             **{field: instance.get(field) for field in fields},
             "deleted": bool(instance.get("deleted")),
             "domain": self.domain_state(),
+            "devices": self.devices(),
             "files": sorted(
                 str(path.relative_to(instances)).replace(self.server, "server")
                 for path in instances.rglob("*")
