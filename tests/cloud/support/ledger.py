@@ -87,8 +87,8 @@ class Ledger:
         folder = self._cloud.nova_files(node) / "nova-lite" / "journal"
         return {
             f"{node}: journal {path.name}"
-            for path in (folder.iterdir() if folder.is_dir() else ())
-            if path.is_file() and _age(path) > YOUNG
+            for path in folder.glob("*.journal")
+            if _age(path) > YOUNG
         }
 
     def _partial_files(self, node: str) -> set[str]:
