@@ -69,3 +69,26 @@ def test_delete_in_error(cloud, api, node, boot):
     api.act(server, "os-resetState", {"state": "error"})
     api.delete(server)
     wait_for("end of the server", lambda: api.gone(server), 60)
+
+
+@pytest.mark.lite_only  # stock nova-compute looks after such guests every half hour
+def test_delete_while_the_agent_was_away(cloud, api, node, boot):
+    """Nova deletes servers of a host that is down from its books alone; an agent that comes back
+    removes what is left of them."""
+    server = boot()["id"]
+    ports = api.ports(server)
+    kind = cloud.agent_kind(node)
+    cloud.switch_agent(node, "none")
+    long_ago = "2000-01-01 00:00:00"
+    cloud.sql(
+        f"update services set updated_at='{long_ago}', last_seen_up='{long_ago}' "
+        f"where host='{node}' and topic='compute'"
+    )
+    api.delete(server)
+    api.wait_gone(server)
+    cloud.switch_agent(node, kind)
+    wait_for(
+        "nothing left",
+        lambda: not any(things_of(cloud, api, node, server, ports).values()),
+        90,
+    )

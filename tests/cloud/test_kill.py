@@ -195,14 +195,15 @@ def test_killed_while_switching_power(cloud, api, node, agent, choose, ledger, b
 
 @pytest.fixture
 def own_agent(cloud, node, agent):
-    """The host's own agent instead of the killable one."""
+    """The host's own agent instead of the killable one. To be asked for before ``garbage``: while
+    agents change hands nothing can be deleted."""
     agent.hand_back()
     yield
     agent.take_over()
 
 
 @pytest.mark.timeout(600)
-def test_eight_boots_survive_three_kills(cloud, api, node, request, garbage, own_agent):
+def test_eight_boots_survive_three_kills(cloud, api, node, request, own_agent, garbage):
     """Killed in the middle of eight parallel boots, again and again: no server in ERROR."""
     moments = random.Random(request.config.getoption("--kill-seed"))
     name = "nlt-eight"
@@ -235,7 +236,7 @@ def test_eight_boots_survive_three_kills(cloud, api, node, request, garbage, own
 
 
 @pytest.mark.timeout(600)
-def test_deletes_survive_a_kill(cloud, api, node, garbage, own_agent):
+def test_deletes_survive_a_kill(cloud, api, node, own_agent, garbage):
     """Killed while four servers are deleted: all are gone, nothing is left."""
     name = "nlt-four"
     api.request_boot(node, name=name, min_count=4, max_count=4)

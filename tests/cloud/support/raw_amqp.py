@@ -69,9 +69,7 @@ class RawAmqp:
         )
 
     def _conductor(self, method: str, context: Any, **arguments: Any) -> Any:
-        answer = self.call(
-            method, arguments, key="conductor", version="3.0", context=context or {}
-        )
+        answer = self.call(method, arguments, key="conductor", version="3.0", context=context or {})
         if answer is TIMEOUT or isinstance(answer, Refusal):
             raise CloudError(f"nova-conductor: {answer!r}")
         return answer
