@@ -23,6 +23,7 @@ from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.power_sync import PowerSync
+from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
@@ -105,9 +106,7 @@ class Agent:
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
         engine = self._engine = self._build_engine(tools)
-        power = PowerSync(
-            self._conf.host, tools.hypervisor, tools.instances, tools.actions, engine, _later
-        )
+        power = self._power_sync(tools, engine)
         # What was read of servers before may be old as soon as an operation runs: the survey comes
         # before any can arrive, and leaves out those that go on.
         resumed = engine.resume()
@@ -122,6 +121,25 @@ class Agent:
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
                  self._conf.host, membership.node_uuid, membership.version,
                  time.monotonic() - began)  # fmt: skip
+
+    def _power_sync(self, tools: Toolbox, engine: Engine) -> PowerSync:
+        conf = self._conf
+        strays = Strays(
+            conf.host,
+            conf.running_deleted_instance_action,
+            tools.instances,
+            tools.hypervisor,
+            engine,
+        )
+        return PowerSync(
+            conf.host,
+            tools.hypervisor,
+            tools.instances,
+            tools.actions,
+            engine,
+            _later,
+            strays.look_at,
+        )
 
     def _patiently(self, whom: str, ask: Callable[[], Any]) -> Any:
         """Ask until there is an answer; say what is missing.

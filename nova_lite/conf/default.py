@@ -81,6 +81,12 @@ OPTS: list[cfg.Opt] = [
         default=0,
         help="Seconds between two looks at the host's resources; 0: 60 s, <0: never.",
     ),
+    cfg.StrOpt(
+        "running_deleted_instance_action",
+        default="reap",
+        choices=["noop", "log", "shutdown", "reap"],
+        help="What happens to a guest whose server was deleted while the host was down.",
+    ),
     cfg.BoolOpt(
         "resume_guests_state_on_host_boot",
         default=False,

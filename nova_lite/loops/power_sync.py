@@ -27,7 +27,7 @@ SETTLE = 2.0
 
 
 class PowerSync:
-    """``later`` runs a function after some seconds."""
+    """``later`` runs a function after some seconds, ``stray`` is told of guests without a server."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class PowerSync:
         actions: Actions,
         engine: Engine,
         later: Callable[[float, Callable[[], None]], Any],
+        stray: Callable[[str], None],
     ) -> None:
         self._host = host
         self._hypervisor = hypervisor
@@ -44,6 +45,7 @@ class PowerSync:
         self._actions = actions
         self._engine = engine
         self._later = later
+        self._stray = stray
 
     def on_event(self, event: DomainEvent) -> None:
         """Called by the hypervisor driver's event thread; must not block."""
@@ -58,8 +60,11 @@ class PowerSync:
         states = {domain.uuid: domain.power_state for domain in self._hypervisor.domains()}
         for instance in self._instances.by_host(context, self._host, ()):
             uuid = str(instance["uuid"])
+            state = states.pop(uuid, None)
             if not self._engine.busy(uuid):
-                self._compare(context, instance, states.get(uuid))
+                self._compare(context, instance, state)
+        for uuid in states:
+            self._stray(uuid)
 
     def check_uuid(self, uuid: str) -> None:
         """Compare one server."""

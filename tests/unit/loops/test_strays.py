@@ -1,0 +1,67 @@
+"""Guests whose server was deleted while no agent looked."""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_lite.errors import ServerNotFound
+from nova_lite.loops.strays import Strays
+from nova_lite.wire.objects import WireObject
+
+
+class World:
+    """Instances, hypervisor and engine in one: what is asked of them is remembered."""
+
+    def __init__(self, **fields):
+        self.fields, self.accepted, self.destroyed, self.contexts = fields, [], [], []
+
+    def get(self, context, uuid, expected_attrs):
+        self.contexts.append(context)
+        if not self.fields:
+            raise ServerNotFound(f"Instance {uuid} could not be found.")
+        return WireObject.new("Instance", "2.8", uuid=uuid, **self.fields)
+
+    def destroy(self, uuid):
+        self.destroyed.append(uuid)
+
+    def busy(self, uuid):
+        return False
+
+    def accept(self, method, context, uuid, arguments):
+        self.accepted.append((method, uuid))
+
+
+def look(world, action="reap"):
+    Strays("node1", action, world, world, world).look_at("s1")
+
+
+def test_what_is_left_of_a_deleted_server_is_removed():
+    """As if the delete had arrived here; the record is found though it is deleted."""
+    world = World(deleted=True, host="node1")
+
+    look(world)
+
+    assert world.accepted == [("terminate_instance", "s1")]
+    assert world.contexts[0].read_deleted == "yes"
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"deleted": False, "host": "node1"}, {"deleted": True, "host": "node2"}]
+)
+def test_other_guests_are_left_alone(fields):
+    """A guest the cloud never knew, one that lives, one that belongs to another host."""
+    world = World(**fields)
+
+    look(world)
+
+    assert (world.accepted, world.destroyed) == ([], [])
+
+
+@pytest.mark.parametrize(("action", "destroyed"), [("log", []), ("noop", []), ("shutdown", ["s1"])])
+def test_the_operator_chooses(action, destroyed):
+    """running_deleted_instance_action, as with nova-compute."""
+    world = World(deleted=True, host="node1")
+
+    look(world, action)
+
+    assert (world.accepted, world.destroyed) == ([], destroyed)
