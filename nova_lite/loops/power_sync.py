@@ -27,7 +27,7 @@ SETTLE = 2.0
 
 
 class PowerSync:
-    """``later`` runs a function after some seconds, ``stray`` is told of guests without a server."""
+    """``later`` runs something after some seconds, ``stray`` is told of guests without server."""
 
     def __init__(
         self,
