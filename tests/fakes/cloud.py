@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from nova_lite.drivers.image.base import ImageSource
@@ -49,7 +50,7 @@ def vif_of(port_id, *, active=True):
     subnet = Subnet("192.0.2.0/24", 4, gateway="192.0.2.1", ips=(FixedIp("192.0.2.9", 4),))
     return Vif(
         id=port_id,
-        mac="fa:16:3e:" + ":".join(port_id.replace("-", "")[i : i + 2] for i in (0, 2, 4)),
+        mac="fa:16:3e:" + sha256(port_id.encode()).digest()[:3].hex(":"),
         network=Network("net-1", "private", "br-int", 1450, subnets=(subnet,)),
         vif_type="ovs",
         devname=("tap" + port_id)[:14],
@@ -82,7 +83,11 @@ class FakePorts:
                 del ports[port]
 
     def refresh(self, context, server_uuid, known, *, only=None):
-        return list(known)
+        content = self.ledger.read()
+        mine = [port for port, owner in content.get("ports", {}).items() if owner == server_uuid]
+        if not known:
+            return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
+        return [vif for vif in known if vif.id in mine or only is not None]
 
 
 class FakePlacement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from nova_lite.drivers.image.base import ImageSource
 from nova_lite.drivers.image.glance import GlanceImages
 from nova_lite.errors import ImageNotFound
+from tests.fakes.cloud import FakeImageSource
 from tests.fakes.images import FakeImages, GlanceServer
 
 DATA = b"an image" * 100_000
@@ -37,6 +39,14 @@ def fake() -> Iterator[ImageSource]:
     yield source
 
 
+def files() -> Iterator[ImageSource]:
+    with TemporaryDirectory() as directory:
+        source = FakeImageSource(Path(directory))
+        properties = {"hw_machine_type": "pc"}
+        source.add(ID, DATA, "qcow2", name="tiny-fast", properties=properties)
+        yield source
+
+
 def glance() -> Iterator[ImageSource]:
     server = GlanceServer()
     server.add(ID, DATA)
@@ -45,7 +55,7 @@ def glance() -> Iterator[ImageSource]:
     server.close()
 
 
-@pytest.fixture(params=[fake, glance], ids=["fake", "glance"])
+@pytest.fixture(params=[fake, files, glance], ids=["fake", "files", "glance"])
 def source(request: pytest.FixtureRequest) -> Iterator[ImageSource]:
     make: Callable[[], Iterator[ImageSource]] = request.param
     yield from make()

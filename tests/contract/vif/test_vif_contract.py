@@ -1,8 +1,10 @@
-"""What every VIF driver keeps, held against the fake and against os-vif on a real Open vSwitch."""
+"""What every VIF driver keeps: the fakes, and os-vif on a real Open vSwitch."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from nova_lite.errors import VifTypeUnsupported
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
 from tests.fakes import private_ovs
+from tests.fakes.cloud import TapVifs
 from tests.fakes.os_vif_worker import RemoteOsVif
 from tests.fakes.private_ovs import PrivateOvs
 from tests.fakes.vif import FakeVifDriver
@@ -51,9 +54,24 @@ def os_vif(tmp_path_factory):
     switch.close()
 
 
-@pytest.fixture(params=["fake", "os_vif"])
+@pytest.fixture(scope="module")
+def taps():
+    """The functional tests' driver, in a network namespace of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("tap devices need root")
+    # Silent until the namespace is there, and over when its standard input is closed.
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo ready; read -r _"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout.readline() == "ready\n"
+    yield TapVifs(["nsenter", "-t", str(holder.pid), "--net", "--"])
+    holder.communicate()
+
+
+@pytest.fixture(params=["fake", "taps", "os_vif"])
 def driver(request):
-    chosen = FakeVifDriver() if request.param == "fake" else request.getfixturevalue("os_vif")
+    chosen = FakeVifDriver() if request.param == "fake" else request.getfixturevalue(request.param)
     yield chosen
     chosen.unplug(VIF, **SERVER)
 

@@ -1,0 +1,124 @@
+"""What operations rely on of Neutron's ports and Placement's allocations.
+
+Held against the real clients, before an in-memory Neutron and Placement, and against the stand-ins
+of the functional tests, whose state survives a killed agent.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.placement import Placement
+from nova_lite.clients.session import Sessions
+from nova_lite.model.server import Flavor, Image, Server
+from nova_lite.steps.port_requests import PortRequest
+from nova_lite.steps.ports import Ports
+from nova_lite.wire.context import RequestContext
+from tests.fakes.cloud import FakePlacement, FakePorts, Ledger
+from tests.fakes.conf_file import read_conf
+from tests.fakes.http_cloud import HttpCloud
+from tests.fakes.neutron import FakeNeutron
+from tests.fakes.placement import FakePlacementApi
+
+CONTEXT = RequestContext(
+    {"auth_token": "alice-token", "user_id": "u", "roles": ["member"], "request_id": "req-1"}
+)
+
+
+def server(number):
+    return Server(
+        uuid=f"344a912{number}-b410-41e7-af51-fddb339207ce",
+        domain_name=f"instance-0000000{number}",
+        display_name="s",
+        hostname="s",
+        flavor=Flavor("f", "1", 1, 64, 1),
+        image=Image(None),
+        project_id="alice",
+        availability_zone="az1",
+    )
+
+
+@pytest.fixture
+def real_ports(tmp_path):
+    cloud = HttpCloud()
+    cloud.tokens["alice-token"] = "alice"
+    neutron = FakeNeutron(cloud)
+    network = neutron.network("alice")
+    neutron.subnet(network)
+    conf = read_conf(tmp_path, {"neutron": cloud.credentials("neutron")})
+    yield Ports(Neutron(Sessions(conf)), conf), network["id"]
+    cloud.close()
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def ports(request, tmp_path):
+    """The ports, and a network."""
+    if request.param == "real":
+        return request.getfixturevalue("real_ports")
+    return FakePorts(Ledger(tmp_path / "cloud.json")), "net-1"
+
+
+def allocate(ports, number=1):
+    service, network = ports
+    return service.allocate(CONTEXT, server(number), [PortRequest(network)], [], "host1")
+
+
+def known_ids(ports, vifs, number=1):
+    fresh = ports[0].refresh(CONTEXT, server(number).uuid, vifs)
+    return [vif.id for vif in fresh]
+
+
+def test_a_port_is_made_once(ports):
+    """A boot that was killed finds the port that it made, and no other server's."""
+    first = allocate(ports)
+
+    again, other = allocate(ports), allocate(ports, 2)
+
+    assert [vif.id for vif in again] == [vif.id for vif in first]
+    assert other[0].id != first[0].id
+    assert other[0].mac != first[0].mac
+
+
+def test_a_port_is_made_for_a_guest(ports):
+    """What plugging and the guest need is there."""
+    (vif,) = allocate(ports)
+
+    assert (vif.vif_type, vif.vnic_type, vif.network.bridge) == ("ovs", "normal", "br-int")
+    assert vif.devname.startswith("tap") and len(vif.devname) <= 14
+    assert len(vif.mac) == 17 and vif.network.subnets[0].ips
+
+
+def test_ports_are_taken_away_with_their_server(ports):
+    """Once or twice; another server's stay."""
+    mine, others = allocate(ports), allocate(ports, 2)
+
+    for _ in range(2):
+        ports[0].deallocate(CONTEXT, server(1).uuid, [])
+
+    assert known_ids(ports, mine) == []
+    assert known_ids(ports, others, 2) == [others[0].id]
+
+
+def real_placement(tmp_path):
+    api = FakePlacementApi()
+    api.add("node", "host1")
+    api.use("s1", "node", VCPU=1)
+    return Placement(api)
+
+
+def stand_in(tmp_path):
+    ledger = Ledger(tmp_path / "cloud.json")
+    with ledger.open() as content:
+        content["allocations"] = {"s1": {"node": {"VCPU": 1}}}
+    return FakePlacement(ledger)
+
+
+@pytest.mark.parametrize("make", [stand_in, real_placement])
+def test_allocations_are_deleted_once(make, tmp_path):
+    """The first call says that there was one; a repeated one succeeds and says that not."""
+    placement = make(tmp_path)
+
+    assert placement.delete_allocations("s1") is True
+    assert placement.delete_allocations("s1") is False
+    assert placement.delete_allocations("s2") is False
