@@ -206,8 +206,9 @@ class Agent:
                 "external_instance_event": events.external_instance_event,
             }
         )
+        refusals = Refusals(tools, {name: verb.event for name, verb in endpoint.OPERATIONS.items()})
         dispatcher = Dispatcher(
-            routes, endpoint.base_routes(), engine, Refusals(tools).report, CallMonitor
+            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
         )
         pool = Pool("messages", MESSAGE_WORKERS)
         for topic in TOPICS:
@@ -275,8 +276,7 @@ class Agent:
     def stop(self) -> None:
         """Drain: take nothing new, let running operations end or stop at a step boundary."""
         notify.notify("STOPPING=1")
-        for server in self._servers:
-            server.stop()
+        _within(CLOSE_PATIENCE, *(server.stop for server in self._servers))
         if self._engine is not None:
             timeout = self._conf.graceful_shutdown_timeout or float("inf")
             if not self._engine.drain(timeout):
@@ -284,9 +284,15 @@ class Agent:
                             timeout)  # fmt: skip
         for timer in self._timers:
             timer.stop()
+        # Sends what is still to be acknowledged and takes this process's own queues away.
+        _within(CLOSE_PATIENCE, *(server.wait for server in self._servers))
         if self._parts is not None:
-            # Without its broker oslo.messaging may not come back from this.
-            wait([_in_thread(self._parts.close)], timeout=CLOSE_PATIENCE)
+            _within(CLOSE_PATIENCE, self._parts.close)
+
+
+def _within(seconds: float, *jobs: Callable[[], Any]) -> None:
+    """Do it side by side, and go on when it takes too long: oslo.messaging waits for its broker."""
+    wait([_in_thread(job) for job in jobs], timeout=seconds)
 
 
 def _in_thread(work: Callable[[], Any]) -> Future[Any]:

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import Failure, NovaLiteError
+from nova_lite.model.states import VmState
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Tells the API of casts that this agent could not or would not carry out."""
+    """Tells the API of casts that this agent could not or would not carry out.
 
-    def __init__(self, tools: Toolbox) -> None:
+    ``events`` maps a method to the name of its event where that is not ``compute_<method>``.
+    """
+
+    def __init__(self, tools: Toolbox, events: Mapping[str, str]) -> None:
         self._tools = tools
+        self._events = events
 
     def report(
         self, context: RequestContext, instance: WireObject, method: str, failure: Failure
     ) -> None:
-        """Leave event, fault and a clear task state behind."""
+        """Leave event, fault and a clear task state behind; what was not built is in ERROR."""
         uuid, actions = str(instance["uuid"]), self._tools.actions
-        event = f"compute_{method}"
+        event = self._events.get(method, f"compute_{method}")
         actions.start(context, uuid, event)
         actions.fault(context, uuid, failure)
+        # Of an instance that may be anything no more than its keys goes back.
+        record = WireObject.new("Instance", VERSIONS["Instance"])
+        record.data.update({key: instance[key] for key in ("uuid", "id") if key in instance})
+        fields: dict[str, Any] = {"task_state": None}
+        if instance.get("vm_state") == VmState.BUILDING:
+            fields["vm_state"] = VmState.ERROR
         try:
-            self._tools.instances.save(context, instance, task_state=None)
+            self._tools.instances.save(context, record, **fields)
         except NovaLiteError as error:
             LOG.error("Could not clear the task state of server %s: %s", uuid, error)
         actions.finish(context, uuid, event, failure)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nova_lite.errors import MalformedMessage
+from nova_lite.wire.versions import sendable
 
 NAME = "nova_object.name"
 NAMESPACE = "nova_object.namespace"
@@ -100,13 +101,16 @@ class WireObject:
             self.primitive[CHANGES] = dirty
 
     def partial(self, key: str = "uuid") -> WireObject:
-        """A copy with only the key and the changed fields: what a save needs to carry."""
+        """A copy with only the key and the changed fields: what a save needs to carry.
+
+        Its version is one that every supported control plane knows.
+        """
         wanted = {key, *self.changes}
         return WireObject(
             {
                 NAME: self.name,
                 NAMESPACE: self.primitive.get(NAMESPACE, "nova"),
-                VERSION: self.version,
+                VERSION: sendable(self.name, self.version),
                 DATA: {field: value for field, value in self.data.items() if field in wanted},
                 CHANGES: self.changes,
             }

@@ -110,3 +110,20 @@ _TREES: dict[str, tuple[str, ...]] = {
 def manifest(name: str) -> dict[str, str]:
     """Versions to announce when asking for an object: its own and those nested in it."""
     return {member: VERSIONS[member] for member in _TREES.get(name, (name,))}
+
+
+def sendable(name: str, version: str) -> str:
+    """The version in which what we know of an object may be sent.
+
+    One that is newer than ours goes out as ours. nova-conductor answers an object that is too new
+    for it by asking a conductor, itself, to make it older, with the object in the question: a loop
+    that keeps all its workers busy for ever.
+    """
+    known = VERSIONS.get(name)
+    if known is None or _numbers(version) <= _numbers(known):
+        return version
+    return known
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 10**9 for part in version.split("."))
