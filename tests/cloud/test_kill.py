@@ -43,8 +43,9 @@ def choose(request):
 class Trial:
     """Collects what went wrong at which boundary, so that one failure does not hide the next."""
 
-    def __init__(self, ledger):
+    def __init__(self, ledger, agent):
         self._ledger = ledger
+        self._agent = agent
         self.failures = []
 
     def run(self, boundary, job):
@@ -55,6 +56,7 @@ class Trial:
                 self.failures.append(f"{boundary}: left behind: {', '.join(leaks)}")
         except CloudError as error:
             self.failures.append(f"{boundary}: {error}")
+            self._agent.revive()
 
     def verdict(self):
         assert not self.failures, "killed at\n" + "\n".join(self.failures)
@@ -76,7 +78,7 @@ def test_killed_while_booting(cloud, api, node, agent, choose, ledger, garbage):
     boundaries = [name for name in agent.boundaries() if name.startswith("build_and_run")]
     api.delete(server)
     api.wait_gone(server)
-    trial = Trial(ledger)
+    trial = Trial(ledger, agent)
     for boundary in choose("boot", boundaries):
 
         def one(boundary=boundary):
@@ -119,7 +121,7 @@ def test_killed_while_taking_a_boot_back(api, node, agent, choose, ledger, garba
     fail()
     seen = agent.boundaries()
     after = seen.index("build_and_run_instance:failed")
-    trial = Trial(ledger)
+    trial = Trial(ledger, agent)
     backwards = [name for name in seen[after:] if name.startswith("build_and_run")]
     for boundary in choose("abort", backwards):
         trial.run(boundary, lambda boundary=boundary: fail(boundary))
@@ -135,7 +137,7 @@ def test_killed_while_deleting(api, node, agent, choose, ledger, garbage):
     api.wait_gone(server)
     time.sleep(1)
     boundaries = [name for name in agent.boundaries() if name.startswith("terminate")]
-    trial = Trial(ledger)
+    trial = Trial(ledger, agent)
     for boundary in choose("delete", boundaries):
 
         def one(boundary=boundary):
@@ -166,7 +168,7 @@ def test_killed_while_switching_power(cloud, api, node, agent, choose, ledger, b
         api.wait_status(server, status)
         time.sleep(1)
         steps += [(action, body, status, name) for name in agent.boundaries()]
-    trial = Trial(ledger)
+    trial = Trial(ledger, agent)
     for action, body, status, boundary in choose("power", steps):
 
         def one(action=action, body=body, status=status, boundary=boundary):

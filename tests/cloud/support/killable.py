@@ -55,6 +55,12 @@ class KillableAgent:
 
         wait_for(f"agent of {self._node} up", up, 120, pause=0.05)
 
+    def revive(self) -> None:
+        """Start it unless it runs: after a trial that went wrong."""
+        self._kill_at.unlink(missing_ok=True)
+        if self._running is None or self._running.poll() is not None:
+            self.start()
+
     def arm(self, boundary: str) -> None:
         """Let it die at this boundary, once."""
         new = self._kill_at.with_suffix(".new")
