@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ class Dispatcher:
         if not isinstance(arguments, dict):
             raise MalformedMessage("the message has no argument dictionary")
         decoded: dict[str, Any] = wrap(arguments)
+        if decoded.get("instance") is not None:
+            required(decoded, "instance", WireObject)
         for name in route.arguments:
             value = required(decoded, name, KINDS.get(name))
             if isinstance(value, WireObject):
@@ -189,6 +192,11 @@ class Dispatcher:
     ) -> Any:
         assert route.handler is not None
         try:
+            inspect.signature(route.handler).bind(context, **arguments)
+        except TypeError as error:
+            LOG.error("Refused message %s (request %s): %s", method, context.request_id, error)
+            raise MalformedMessage(f"{method} was sent with wrong arguments: {error}") from None
+        try:
             with self._monitor(message):
                 return route.handler(context, **arguments)
         except NovaLiteError as error:
@@ -197,9 +205,6 @@ class Dispatcher:
             raise
         except NotImplementedError:
             raise
-        except TypeError as error:
-            LOG.exception("%s (request %s) failed", method, context.request_id)
-            raise MalformedMessage(f"{method} was sent with wrong arguments: {error}") from error
         except Exception:
             LOG.exception("%s (request %s) failed", method, context.request_id)
             raise

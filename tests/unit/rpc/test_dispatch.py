@@ -74,6 +74,7 @@ def dispatcher(engine, reports):
         "reboot_instance": Route(("instance", "reboot_type"), operation="reboot_instance"),
         "get_host_uptime": Route(handler=lambda context: "up"),
         "get_console_output": Route(handler=fail),
+        "get_vnc_console": Route(handler=lambda context, console_type: console_type + 1),
         "pause_instance": Route(),
     }
     base = {"ping": Route(handler=lambda context, arg: arg)}
@@ -130,6 +131,7 @@ def instance(version="2.8", **fields):
         (Message("stop_instance", {"instance": instance("3.0", uuid=UUID)}), r"Instance 3.0.*2.x"),
         (Message("stop_instance", {"instance": {"nova_object.name": 1}}), "not a Nova object"),
         (Message("get_host_uptime", {"wrong": 1}), "wrong arguments"),
+        (Message("get_console_output", {"instance": 7}), "'instance' is a int"),
         (Message("reboot_instance", {"instance": INSTANCE, "reboot_type": 1}), "'reboot_type'"),
     ],
 )
@@ -200,6 +202,14 @@ def test_errors_leave_under_names_that_nova_api_knows(dispatcher):
     sent = exceptions.outgoing(caught.value)
     assert (type(sent).__module__, type(sent).__name__) == ("nova.exception", "ConsoleNotAvailable")
     assert sent.kwargs == {"code": 404}
+
+
+def test_a_mistake_of_ours_is_not_called_the_senders(dispatcher, caplog):
+    """A TypeError in the middle of a handler says nothing of the arguments."""
+    with pytest.raises(TypeError):
+        dispatcher.dispatch(Message("get_vnc_console", {"console_type": "novnc"}))
+
+    assert "Traceback" in caplog.text
 
 
 def test_a_surprise_tells_no_secret():
