@@ -44,12 +44,22 @@ uv() {
 
 new_venv() { uv venv --quiet --clear --seed --python "$2" "$1"; }
 
-# A stamp in the environment says from which inputs it was made.
-fingerprint() { { "$1" --version; cat "${@:2}" 2>/dev/null || true; } | sha256sum; }
+# A stamp in the environment says from which inputs it was made: a file counts with its content, a
+# directory with its path.
+fingerprint() {
+  local input
+  {
+    "$1" --version
+    for input in "${@:2}"; do
+      if [[ -d $input ]]; then echo "$input"; else cat "$input" 2>/dev/null || true; fi
+    done
+  } | sha256sum
+}
 up_to_date() { [[ -s $1/.stamp && $(fingerprint "${@:2}") == "$(cat "$1/.stamp")" ]]; }
 mark_done() { fingerprint "${@:2}" >"$1/.stamp"; }
 
-AGENT_INPUTS=("$REPO/setup.cfg" "$REPO/pyproject.toml" "$REPO/requirements.txt" "$DEVSTACK/constraints.txt")
+# The installation is editable: it runs the code of this very clone.
+AGENT_INPUTS=("$REPO" "$REPO/setup.cfg" "$REPO/pyproject.toml" "$REPO/requirements.txt" "$DEVSTACK/constraints.txt")
 
 nova_lite_written() { grep -qs 'nova-lite-compute' "$REPO/setup.cfg" "$REPO/pyproject.toml"; }
 
