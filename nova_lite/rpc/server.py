@@ -13,6 +13,7 @@ from typing import Any
 import oslo_messaging as messaging
 from oslo_messaging.server import MessageHandlingServer
 
+from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, NovaLiteError
 from nova_lite.operations.queues import Pool
 from nova_lite.rpc import listener
 from nova_lite.rpc.dispatch import Dispatcher, NotNow, is_call
@@ -38,14 +39,21 @@ class ComputeServer(MessageHandlingServer):
         self._pool = pool
 
     def listen(self) -> None:
-        """Start to receive."""
+        """Start to receive.
+
+        :raises InvalidConfiguration: the broker has these queues with other properties
+        :raises ControlPlaneUnavailable: it is away
+        """
         self.start(override_pool_size=1)  # its executor stays without a thread
 
     def _on_incoming(self, incoming: Any) -> None:
         self._pool.submit("a message", lambda: self._process_incoming(incoming))
 
     def _create_listener(self) -> Any:
-        return listener.listen(self.transport, self._target)
+        try:
+            return listener.listen(self.transport, self._target)
+        except messaging.MessageDeliveryFailure as error:
+            raise _not_listening(self._target.topic, str(error)) from None
 
     def _process_incoming(self, incoming: Any) -> None:
         message = incoming[0]
@@ -73,6 +81,16 @@ class ComputeServer(MessageHandlingServer):
         except Exception:
             LOG.exception("Could not answer %s; the caller will time out",
                           message.message.get("method"))  # fmt: skip
+
+
+def _not_listening(topic: str, problem: str) -> NovaLiteError:
+    if "PRECONDITION_FAILED" in problem:
+        reason = problem.partition("PRECONDITION_FAILED")[2].strip(" -")
+        return InvalidConfiguration(
+            f"the broker has queues or exchanges of {topic} with other properties ({reason}): set "
+            "the options of [oslo_messaging_rabbit] to those of the other nova services"
+        )
+    return ControlPlaneUnavailable(f"cannot receive messages for {topic}: {problem}")
 
 
 class CallMonitor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -24,6 +25,7 @@ def make(conf: cfg.ConfigOpts) -> Any:
     import oslo_messaging as messaging
 
     _register_hidden_options(conf)
+    _set_lock_path(conf)
     messaging.set_transport_defaults(EXCHANGE)
     try:
         # None allowed: the agent understands RemoteError by its exc_type, without nova's classes.
@@ -111,6 +113,14 @@ def _register_hidden_options(conf: cfg.ConfigOpts) -> None:
         return  # releases before the tracing of 2026.1
     for group, opts in _groups(tracing):
         conf.register_opts(opts, group=group)
+
+
+def _set_lock_path(conf: cfg.ConfigOpts) -> None:
+    """Where use_queue_manager keeps its lock; oslo.messaging asks the global CONF for it."""
+    from oslo_concurrency import lockutils
+
+    conf.register_opt(cfg.StrOpt("lock_path"), group="oslo_concurrency")
+    lockutils.set_defaults(conf.oslo_concurrency.lock_path or str(Path(conf.state_path) / "lock"))
 
 
 def _groups(module: Any) -> list[tuple[str, list[cfg.Opt]]]:

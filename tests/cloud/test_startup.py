@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.cloud.support.devcloud import wait_for
 from tests.cloud.support.extra_agent import ExtraAgent, providers, remove_host, services
+from tests.cloud.support.raw_amqp import RawAmqp
 from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
 from tests.fakes.tcp_forwarder import TcpForwarder
 
@@ -336,3 +338,69 @@ def test_a_service_that_is_deleted_under_a_running_agent(agent, api):
     agent.wait_up(since=since)
     assert [service["state"] for service in services(api, HOST)] == ["up"]
     assert agent.stop() == 0
+
+
+# --- in the middle of it -------------------------------------------------------------------------
+
+
+def test_a_broker_that_goes_and_comes_back(agent, broker, api, cloud, node):
+    """Connections cut, then a broker away for a while: heartbeats and consumers come back."""
+    agent.configure_more(DEFAULT=through(agent, broker))
+    broker.open()
+    agent.start()
+    agent.wait_up()
+    assert broker.cut() >= 3
+    time.sleep(3)
+    broker.shut()
+    time.sleep(8)
+    assert agent.alive
+    broker.open()
+    client = RawAmqp(cloud, node, host=HOST)
+    try:
+        answered = {"service": "compute", "arg": 1}
+        for topic in ("compute", "compute-alt"):
+            wait_for(
+                f"an answer on {topic}",
+                lambda topic=topic: client.call(
+                    "ping", {"arg": 1}, topic=topic, namespace="baseapi", version="1.0", seconds=3
+                )
+                == answered,
+                60,
+            )
+    finally:
+        client.close()
+    before = services(api, HOST)[0]["updated_at"]
+    wait_for("heartbeat", lambda: services(api, HOST)[0]["updated_at"] != before, 40)
+    assert agent.stop() == 0
+
+
+def test_it_stops_without_its_broker(agent, broker):
+    """SIGTERM while the broker is away: a clean end, not a kill by systemd."""
+    agent.configure_more(DEFAULT=through(agent, broker))
+    broker.open()
+    agent.start()
+    agent.wait_up()
+    broker.shut()
+    time.sleep(1)
+    assert agent.stop(40) == 0
+
+
+def test_the_queue_manager(agent, api):
+    """use_queue_manager: names of queues are predictable, and it needs a place for its lock."""
+    agent.configure_more(oslo_messaging_rabbit={"use_queue_manager": "true", "hostname": HOST})
+    agent.start()
+    agent.wait_up()
+    assert [service["state"] for service in services(api, HOST)] == ["up"]
+    assert agent.stop() == 0
+    assert "Traceback" not in agent.log()
+
+
+@pytest.mark.parametrize("option", ["rabbit_quorum_queue", "rabbit_transient_quorum_queue"])
+def test_queues_unlike_those_of_the_cloud(agent, option):
+    """The option reaches the broker, which has other queues: one line, exit code 1."""
+    agent.configure_more(oslo_messaging_rabbit={option: "true"})
+    agent.start()
+    assert agent.exit_code(60) == 1
+    assert re.search(r"nova-lite-compute: .*with other properties.*\[oslo_messaging_rabbit\]",
+                     agent.log())  # fmt: skip
+    assert "Traceback" not in agent.log()

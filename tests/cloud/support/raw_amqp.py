@@ -19,8 +19,9 @@ TIMEOUT = object()  # what ``call`` returns when nobody answers
 class RawAmqp:
     """A client of the broker that knows oslo.messaging's envelope and nothing of its sense."""
 
-    def __init__(self, cloud: DevCloud, node: str) -> None:
-        self._node = node
+    def __init__(self, cloud: DevCloud, node: str, host: str | None = None) -> None:
+        """Speak to the agent of ``host``, with the broker of ``node`` (default: the same)."""
+        self._node = host or node
         # nova.conf speaks of rabbit://, kombu of amqp://.
         url = cloud.setting(node, "transport_url", "").replace("rabbit://", "amqp://", 1)
         self._connection = kombu.Connection(url, connect_timeout=5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration
 from nova_lite.rpc.dispatch import NotNow
 from nova_lite.rpc.listener import Listener
-from nova_lite.rpc.server import ComputeServer
+from nova_lite.rpc.server import ComputeServer, _not_listening
 
 
 class RawMessage(dict):
@@ -149,3 +150,15 @@ def test_a_call_is_answered_and_a_cast_is_not():
 def test_what_is_not_begun_when_the_agent_stops_stays_with_the_broker():
     """The next process gets it."""
     assert process(NotNow(), Incoming()) == []
+
+
+def test_queues_that_others_declared_otherwise():
+    """A setting of nova.conf: named, not waited for; an absent broker is another matter."""
+    broker = "Exchange.declare: (406) PRECONDITION_FAILED - inequivalent arg 'auto_delete'"
+
+    refused = _not_listening("compute", f"Unable to connect to AMQP server: {broker}")
+
+    assert isinstance(refused, InvalidConfiguration)
+    assert "(inequivalent arg 'auto_delete')" in str(refused)
+    assert "[oslo_messaging_rabbit]" in str(refused)
+    assert isinstance(_not_listening("compute", "Socket closed"), ControlPlaneUnavailable)

@@ -90,3 +90,17 @@ def test_a_broker_that_says_nothing(brokers, reach):
 
     with pytest.raises(ControlPlaneUnavailable, match="does not answer within 5 s"):
         reach()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, "/var/lib/x/lock"), ({"oslo_concurrency": {"lock_path": "/run/locks"}}, "/run/locks")],
+)
+def test_the_queue_manager_has_a_place_for_its_lock(tmp_path, options, expected):
+    """Without one use_queue_manager ends the process with the first call."""
+    from oslo_concurrency import lockutils
+
+    url = {"transport_url": "rabbit://me:hush@one/", "state_path": "/var/lib/x"}
+    transport.make(read_conf(tmp_path, {"DEFAULT": url, **options}))
+
+    assert lockutils.get_lock_path(lockutils.CONF) == expected
