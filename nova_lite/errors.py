@@ -58,6 +58,12 @@ class InvalidGuestConfig(NovaLiteError):
     nova_name, code, verdict, expected = "Invalid", 400, Verdict.ABORT, True
 
 
+class AttachInterfaceUnsupported(NovaLiteError):
+    """nova-api knows no 501 for it."""
+
+    nova_name, code, expected = "AttachInterfaceNotSupported", 400, True
+
+
 class DeviceTaggingUnsupported(NovaLiteError):
     nova_name, verdict, expected = "BuildAbortException", Verdict.ABORT, True
 

@@ -16,7 +16,7 @@ from nova_lite.steps import guest
 from nova_lite.steps.base import Plan
 from nova_lite.steps.capacity import ReleaseResources
 from nova_lite.steps.domain import RemoveGuest
-from nova_lite.steps.network import ReleasePorts, UnplugInterfaces
+from nova_lite.steps.network import ReleasePorts, UnplugInterfaces, adopt_taps
 from nova_lite.steps.records import ForgetRecords, ForgetServer, RecordDeleted
 from nova_lite.steps.storage import RemoveDisks
 
@@ -33,6 +33,8 @@ class Delete(Operation):
             # The API may have read the server before its boot recorded the ports.
             with contextlib.suppress(ServerNotFound):
                 self.work.reload()
+        if not guest.vifs(self.work):
+            adopt_taps(self.work)
 
     def plan(self) -> Plan:
         work = self.work

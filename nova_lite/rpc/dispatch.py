@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from nova_lite.errors import Failure, JournalError, MalformedMessage, NovaLiteError
+from nova_lite.errors import (
+    AttachInterfaceUnsupported,
+    Failure,
+    JournalError,
+    MalformedMessage,
+    NovaLiteError,
+)
 from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import required
@@ -53,6 +59,10 @@ CALLS_WITH_TASK_STATE = frozenset({"set_admin_password"})
 
 class Unsupported(NotImplementedError):
     """The API answers 501 for it."""
+
+
+# Calls for which the API knows a better answer than 501.
+REFUSED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
 
 
 class NotNow(Exception):
@@ -137,7 +147,7 @@ class Dispatcher:
                 "nova_lite"
             )
         if route.operation is None and route.handler is None:
-            raise Unsupported(f"nova_lite does not support {method} yet")
+            raise REFUSED_AS.get(method, Unsupported)(f"nova_lite does not support {method} yet")
         return route
 
     @staticmethod

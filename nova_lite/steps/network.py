@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import uuid
 
-from nova_lite.errors import VifPlugTimeout
+from nova_lite.errors import DomainNotFound, VifPlugTimeout
+from nova_lite.model.network import Network, Vif
 from nova_lite.steps import guest
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.events import VIF_PLUGGED
@@ -153,6 +155,32 @@ class ReleasePorts(Step):
         work, tools = self.work, self.tools
         preserved = [vif.id for vif in guest.vifs(work) if vif.preserve]
         tools.ports.deallocate(work.context, work.uuid, preserved)
+
+
+def adopt_taps(work: Work) -> None:
+    """Note the interfaces of a server whose records tell of none, as its guest has them.
+
+    The API empties them when it deletes a server whose host is down. Only the host side can be
+    taken away by what is noted here: the ports themselves are gone.
+    """
+    try:
+        taps = work.tools.hypervisor.taps(work.uuid)
+    except DomainNotFound:
+        return
+    bridge = work.tools.conf.neutron.ovs_bridge
+    left = [
+        Vif(
+            id=str(uuid.uuid5(uuid.NAMESPACE_OID, device)),
+            mac=mac,
+            network=Network(str(uuid.uuid5(uuid.NAMESPACE_OID, bridge)), bridge=bridge),
+            vif_type="ovs",
+            devname=device,
+            preserve=True,
+        )
+        for mac, device in taps
+    ]
+    if left:
+        work.note(vifs=network_info.dump(left))
 
 
 def unplug(work: Work) -> None:

@@ -165,6 +165,10 @@ class FakeHypervisor(Hypervisor):
                 return ConsoleAddress(graphics.listen, 5900 + number)
         return None
 
+    def taps(self, uuid: str) -> list[tuple[str, str]]:
+        nics = self._guest("taps", uuid).spec.nics
+        return [(nic.mac, nic.target) for nic in nics if nic.target]
+
     def attached_devices(self, uuid: str) -> dict[str, list[str]]:
         spec = self._guest("attached_devices", uuid).spec
         return {"disks": [d.target for d in spec.disks], "nics": [n.mac for n in spec.nics]}

@@ -84,5 +84,9 @@ class Hypervisor(ABC):
         """Address of the vnc/spice console of a running guest, None when it has none."""
 
     @abstractmethod
+    def taps(self, uuid: str) -> list[tuple[str, str]]:
+        """(MAC address, host device) of the guest's interfaces that have a host device."""
+
+    @abstractmethod
     def attached_devices(self, uuid: str) -> dict[str, list[str]]:
         """Targets of the guest's disks and nics: {"disks": ["vda"], "nics": [mac, ...]}."""

@@ -199,6 +199,7 @@ def test_attached_devices_are_those_defined(hypervisor: Hypervisor, spec: Domain
     hypervisor.define(replace(spec, nics=(nic,)))
 
     assert hypervisor.attached_devices(spec.uuid) == {"disks": ["vda"], "nics": [MAC]}
+    assert hypervisor.taps(spec.uuid) == [(MAC, "tapdoesnotexi")]
 
 
 def test_events_tell_the_life_of_a_guest(hypervisor: Hypervisor, spec: DomainSpec) -> None:

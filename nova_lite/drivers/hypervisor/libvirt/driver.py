@@ -180,6 +180,13 @@ class LibvirtHypervisor(Hypervisor):
             ),
         )
 
+    def taps(self, uuid: str) -> list[tuple[str, str]]:
+        return self._with_domain(
+            f"read the interfaces of guest {uuid}",
+            uuid,
+            lambda domain: live_xml.taps(domain.XMLDesc(0)),
+        )
+
     def attached_devices(self, uuid: str) -> dict[str, list[str]]:
         return self._with_domain(
             f"read the devices of guest {uuid}",

@@ -24,6 +24,16 @@ def _port(element: ET.Element, name: str) -> int | None:
     return value if value > 0 else None
 
 
+def taps(xml: str) -> list[tuple[str, str]]:
+    """MAC address and host device of the interfaces that have one."""
+    found = []
+    for interface in ET.fromstring(xml).findall("devices/interface"):
+        mac, target = interface.find("mac"), interface.find("target")
+        if mac is not None and target is not None and target.get("dev"):
+            found.append((mac.get("address", ""), target.get("dev", "")))
+    return found
+
+
 def attached_devices(xml: str) -> dict[str, list[str]]:
     """Targets of disks and MAC addresses of interfaces."""
     root = ET.fromstring(xml)
