@@ -206,6 +206,6 @@ def _touched(path: Path) -> Path:
     """Note the use, for whoever removes old images; a read-only cache is fine."""
     try:
         os.utime(path)
-    except PermissionError:
+    except OSError:
         pass
     return path
