@@ -64,9 +64,8 @@ class Conductor:
     def class_cast(self, context: RequestContext, method: str, *args: Any, **kwargs: Any) -> None:
         """As :meth:`class_call`, waiting for nothing: where neither result nor order matters."""
         name, objmethod = method.split(".")
-        client = self._objects.prepare(fanout=False)
         self._run(
-            client.cast, context, "object_class_action_versions",
+            self._objects.cast, context, "object_class_action_versions",
             objname=name, objmethod=objmethod, object_versions=manifest(name),
             args=list(args), kwargs=kwargs,
         )  # fmt: skip

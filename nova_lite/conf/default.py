@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from oslo_config import cfg
 
 GROUP = None
@@ -102,8 +100,3 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]
-
-
-def hostname() -> str:
-    """The machine's name: the default of ``host``."""
-    return socket.gethostname()
