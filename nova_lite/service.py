@@ -16,14 +16,10 @@ from nova_lite.errors import (
     CredentialsInvalid,
     HypervisorUnavailable,
 )
-from nova_lite.handlers.consoles import Consoles
-from nova_lite.handlers.external_events import ExternalEvents
-from nova_lite.handlers.host import Host
-from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.handlers.refusals import Refusals
+from nova_lite.handlers.table import handlers
 from nova_lite.loops.heartbeat import Heartbeat
-from nova_lite.loops.power_sync import PowerSync
-from nova_lite.loops.strays import Strays
+from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
@@ -106,7 +102,6 @@ class Agent:
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
         engine = self._engine = self._build_engine(tools)
-        power = self._power_sync(tools, engine)
         # What was read of servers before may be old as soon as an operation runs: the survey comes
         # before any can arrive, and leaves out those that go on.
         resumed = engine.resume()
@@ -114,32 +109,12 @@ class Agent:
         survey.run(membership.instances, tools.hypervisor.domains(), resumed)
         self._listen(parts, tools, engine)
         self._settle(engine)
-        if self._conf.workarounds.handle_virt_lifecycle_events:
-            tools.hypervisor.subscribe(power.on_event)
-        self._start_timers(parts, service, capacity, power)
+        self._timers.extend(periodic_tasks(self._conf, tools, engine))
+        self._start_timers(parts, service, capacity)
         notify.notify("READY=1")
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
                  self._conf.host, membership.node_uuid, membership.version,
                  time.monotonic() - began)  # fmt: skip
-
-    def _power_sync(self, tools: Toolbox, engine: Engine) -> PowerSync:
-        conf = self._conf
-        strays = Strays(
-            conf.host,
-            conf.running_deleted_instance_action,
-            tools.instances,
-            tools.hypervisor,
-            engine,
-        )
-        return PowerSync(
-            conf.host,
-            tools.hypervisor,
-            tools.instances,
-            tools.actions,
-            engine,
-            _later,
-            strays.look_at,
-        )
 
     def _patiently(self, whom: str, ask: Callable[[], Any]) -> Any:
         """Ask until there is an answer; say what is missing.
@@ -193,19 +168,7 @@ class Agent:
         )
 
     def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
-        consoles, host = Consoles(tools), Host(tools)
-        refresher = NetworkRefresh(tools, engine)
-        events = ExternalEvents(tools.events, refresher.ask)
-        routes = endpoint.routes(
-            {
-                "get_console_output": consoles.get_console_output,
-                "get_vnc_console": consoles.get_vnc_console,
-                "validate_console_port": consoles.validate_console_port,
-                "set_host_enabled": host.set_host_enabled,
-                "get_host_uptime": host.get_host_uptime,
-                "external_instance_event": events.external_instance_event,
-            }
-        )
+        routes = endpoint.routes(handlers(tools, engine))
         refusals = Refusals(tools, {name: verb.event for name, verb in endpoint.OPERATIONS.items()})
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
@@ -224,24 +187,18 @@ class Agent:
                         "and they go on", patience)  # fmt: skip
 
     def _start_timers(
-        self, parts: Parts, service: WireObject, capacity: Any, power: PowerSync
+        self, parts: Parts, service: WireObject, capacity: Any
     ) -> None:
         conf = self._conf
         heartbeat = Heartbeat(parts.services, service)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
         self._inventory = Timer(
-            "inventory", capacity.tick, _interval(conf.update_resources_interval),
+            "inventory", capacity.tick, interval(conf.update_resources_interval),
             settle=RESOURCE_SETTLE,
         )  # fmt: skip
         if conf.periodic_enable and conf.update_resources_interval >= 0:
             self._timers.append(self._inventory)
-        if conf.periodic_enable and conf.sync_power_state_interval >= 0:
-            # At once, too: guests may have powered off while no agent looked.
-            self._timers.append(
-                Timer("power state sync", power.tick, _interval(conf.sync_power_state_interval),
-                      first=0.0)
-            )  # fmt: skip
         keep_alive = notify.watchdog_interval()
         if keep_alive:
             self._timers.append(Timer("watchdog", self._feed_watchdog, keep_alive, first=0.0))
@@ -307,17 +264,6 @@ def _in_thread(work: Callable[[], Any]) -> Future[Any]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-def _later(seconds: float, run: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, run)
-    timer.daemon = True
-    timer.start()
-
-
-def _interval(configured: int) -> float:
-    """Nova's periodic intervals: 0 means the default of 60 s."""
-    return float(configured or 60)
 
 
 def _pauses() -> Any:

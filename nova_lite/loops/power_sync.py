@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import DomainNotFound, ServerNotFound
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.operations.engine import Engine
+from nova_lite.operations.own_requests import OwnRequests
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -34,22 +33,20 @@ class PowerSync:
         host: str,
         hypervisor: Hypervisor,
         instances: Instances,
-        actions: Actions,
-        engine: Engine,
+        own: OwnRequests,
         later: Callable[[float, Callable[[], None]], Any],
         stray: Callable[[str], None],
     ) -> None:
         self._host = host
         self._hypervisor = hypervisor
         self._instances = instances
-        self._actions = actions
-        self._engine = engine
+        self._own = own
         self._later = later
         self._stray = stray
 
     def on_event(self, event: DomainEvent) -> None:
         """Called by the hypervisor driver's event thread; must not block."""
-        if self._engine.busy(event.uuid):
+        if self._own.busy(event.uuid):
             return  # our own doing, and the operation reports it
         LOG.info("Lifecycle event: guest of server %s %s %s", event.uuid, event.kind, event.detail)
         self._later(SETTLE, lambda: self.check_uuid(event.uuid))
@@ -61,7 +58,7 @@ class PowerSync:
         for instance in self._instances.by_host(context, self._host, ()):
             uuid = str(instance["uuid"])
             state = states.pop(uuid, None)
-            if not self._engine.busy(uuid):
+            if not self._own.busy(uuid):
                 self._compare(context, instance, state)
         for uuid in states:
             self._stray(uuid)
@@ -69,7 +66,7 @@ class PowerSync:
     def check_uuid(self, uuid: str) -> None:
         """Compare one server."""
         context = RequestContext.admin()
-        if self._engine.busy(uuid):
+        if self._own.busy(uuid):
             return
         try:
             state = self._hypervisor.power_state(uuid)
@@ -103,18 +100,11 @@ class PowerSync:
             )
 
     def _stop(self, context: RequestContext, instance: WireObject) -> None:
-        """What the API does for ``server stop``, on our own behalf."""
-        uuid = str(instance["uuid"])
-        self._instances.save(
+        self._own.ask(
             context,
             instance,
-            expected_task_state=[None],
+            "stop_instance",
+            action="stop",
             task_state=TaskState.POWERING_OFF,
-            progress=0,
+            clean_shutdown=False,
         )
-        self._actions.action_start(context, uuid, "stop")
-        entry = self._engine.accept(
-            "stop_instance", context, uuid, {"instance": instance, "clean_shutdown": False}
-        )
-        if entry is not None:
-            self._engine.start(entry)

@@ -61,11 +61,9 @@ class Strays:
         nothing = WireObject.new(
             "BlockDeviceMappingList", VERSIONS["BlockDeviceMappingList"], objects=[]
         )
-        entry = self._engine.accept(
+        self._engine.begin(
             "terminate_instance",
             context,
             str(instance["uuid"]),
             {"instance": instance, "bdms": nothing},
         )
-        if entry is not None:
-            self._engine.start(entry)

@@ -28,13 +28,17 @@ BUILD_TASKS = (
     TaskState.NETWORKING,
     TaskState.SPAWNING,
 )
-REBUILD_TASKS = ("rebuilding", "rebuild_block_device_mapping", "rebuild_spawning")
+REBUILD_TASKS = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
 CLEARED_TASKS = (
-    "image_snapshot_pending",
-    "image_snapshot",
-    "image_pending_upload",
-    "image_uploading",
-    "resize_prep",
+    TaskState.IMAGE_SNAPSHOT_PENDING,
+    TaskState.IMAGE_SNAPSHOT,
+    TaskState.IMAGE_PENDING_UPLOAD,
+    TaskState.IMAGE_UPLOADING,
+    TaskState.RESIZE_PREP,
 )
 # A server in one of these is left alone when it is in ERROR; deleting goes on all the same.
 ERROR_EXCEPT = (TaskState.DELETING,)
@@ -156,8 +160,6 @@ class Survey:
         self, context: RequestContext, method: str, instance: WireObject, **arguments: Any
     ) -> None:
         LOG.info("Doing %s of server %s again", method, instance["uuid"])
-        entry = self._engine.accept(
+        self._engine.begin(
             method, context, str(instance["uuid"]), {"instance": instance, **arguments}
         )
-        if entry is not None:
-            self._engine.start(entry)

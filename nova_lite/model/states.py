@@ -1,4 +1,4 @@
-"""Server states as Nova's API knows them, and which may follow which.
+"""Server states as Nova's API knows them.
 
 vm_state is the stable state a user sees, task_state what is going on, power_state what the
 hypervisor says. Values are those of the Instance object (see also the compute API guide).
@@ -29,16 +29,38 @@ class TaskState(enum.StrEnum):
     BLOCK_DEVICE_MAPPING = "block_device_mapping"
     NETWORKING = "networking"
     SPAWNING = "spawning"
+    IMAGE_SNAPSHOT_PENDING = "image_snapshot_pending"
+    IMAGE_SNAPSHOT = "image_snapshot"
+    IMAGE_PENDING_UPLOAD = "image_pending_upload"
+    IMAGE_UPLOADING = "image_uploading"
+    IMAGE_BACKUP = "image_backup"
+    UPDATING_PASSWORD = "updating_password"
     REBOOTING = "rebooting"
     REBOOT_PENDING = "reboot_pending"
     REBOOT_STARTED = "reboot_started"
     REBOOTING_HARD = "rebooting_hard"
     REBOOT_PENDING_HARD = "reboot_pending_hard"
     REBOOT_STARTED_HARD = "reboot_started_hard"
+    PAUSING = "pausing"
+    UNPAUSING = "unpausing"
+    SUSPENDING = "suspending"
+    RESUMING = "resuming"
     POWERING_OFF = "powering-off"
     POWERING_ON = "powering-on"
+    RESCUING = "rescuing"
+    UNRESCUING = "unrescuing"
+    REBUILDING = "rebuilding"
+    REBUILD_BLOCK_DEVICE_MAPPING = "rebuild_block_device_mapping"
+    REBUILD_SPAWNING = "rebuild_spawning"
     DELETING = "deleting"
     SOFT_DELETING = "soft-deleting"
+    RESTORING = "restoring"
+    SHELVING = "shelving"
+    SHELVING_IMAGE_PENDING_UPLOAD = "shelving_image_pending_upload"
+    SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
+    SHELVING_OFFLOADING = "shelving_offloading"
+    UNSHELVING = "unshelving"
+    RESIZE_PREP = "resize_prep"
 
 
 class PowerState(enum.IntEnum):
@@ -48,36 +70,3 @@ class PowerState(enum.IntEnum):
     SHUTDOWN = 4
     CRASHED = 6
     SUSPENDED = 7
-
-
-# What each verb of this agent does to vm_state: verb -> (allowed before, after success).
-TRANSITIONS: dict[str, tuple[frozenset[VmState], VmState]] = {
-    "build": (frozenset({VmState.BUILDING}), VmState.ACTIVE),
-    "delete": (frozenset(VmState), VmState.DELETED),
-    "stop": (
-        frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR, VmState.RESCUED}),
-        VmState.STOPPED,
-    ),
-    "start": (frozenset({VmState.STOPPED, VmState.ERROR}), VmState.ACTIVE),
-    "reboot": (
-        frozenset(
-            {VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.ERROR}
-        ),
-        VmState.ACTIVE,
-    ),
-}
-
-
-class InvalidTransition(ValueError):
-    """A verb was applied to a server whose vm_state does not allow it."""
-
-
-def after(verb: str, vm_state: str) -> VmState:
-    """Return the vm_state that ``verb`` leads to from ``vm_state``.
-
-    :raises InvalidTransition: the verb may not start from this state
-    """
-    allowed, result = TRANSITIONS[verb]
-    if VmState(vm_state) not in allowed:
-        raise InvalidTransition(f"cannot {verb} a server that is {vm_state}")
-    return result

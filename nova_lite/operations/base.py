@@ -15,12 +15,15 @@ class Operation(ABC):
     ``event`` is the name under which ``openstack server event show`` tells of it, ``pool`` the
     group of workers that runs it, ``urgent`` makes it interrupt what runs on the server now, and
     ``undoes`` says that a failure takes the steps back: true only where they made something new.
+    ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
+    and ``instance.<action>.start``; None where the operation sends its own or none.
     """
 
     event: ClassVar[str]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
     undoes: ClassVar[bool] = False
+    notifies: ClassVar[str | None] = None
 
     def __init__(self, work: Work) -> None:
         self.work = work

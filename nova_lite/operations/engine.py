@@ -141,6 +141,18 @@ class Engine:
         label = f"{entry.method} of server {entry.server_uuid}"
         self._queues.submit(entry.server_uuid, verb.pool, label, lambda: self._run(entry, verb))
 
+    def begin(
+        self,
+        method: str,
+        context: RequestContext,
+        server_uuid: str,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        """Promise and start an operation that this host asks of itself."""
+        entry = self.accept(method, context, server_uuid, arguments)
+        if entry is not None:
+            self.start(entry)
+
     def after(self, server_uuid: str, label: str, job: Callable[[], None]) -> None:
         """Run ``job`` when what the server is doing is over; nothing of it is journalled."""
         self._queues.submit(server_uuid, "short", label, job)

@@ -27,7 +27,7 @@ class World:
     def busy(self, uuid):
         return False
 
-    def accept(self, method, context, uuid, arguments):
+    def begin(self, method, context, uuid, arguments):
         self.accepted.append((method, uuid))
 
 

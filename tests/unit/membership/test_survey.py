@@ -27,7 +27,7 @@ class Recorder:
     def of_server(self, context, uuid):
         return []
 
-    def accept(self, method, context, uuid, arguments):
+    def begin(self, method, context, uuid, arguments):
         self.accepted.append((method, uuid))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import libvirt
 
@@ -13,31 +12,27 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.hypervisor.libvirt import capabilities as caps
 from nova_lite.drivers.hypervisor.libvirt import domain_xml, guest_cpu, live_xml
 from nova_lite.drivers.hypervisor.libvirt import facts as host_facts
-from nova_lite.drivers.hypervisor.libvirt.connection import CALL_TIMEOUT, Connection
+from nova_lite.drivers.hypervisor.libvirt.calls import find
+from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
-from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES, power_state
+from nova_lite.drivers.hypervisor.libvirt.power import Power
+from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
 from nova_lite.model.states import PowerState
 
 LOG = logging.getLogger(__name__)
-T = TypeVar("T")
 
 URIS = {"kvm": "qemu:///system", "qemu": "qemu:///system"}
 
-# Starting clears huge pages and waits for storage; stopping lets QEMU flush its disks, and libvirt
-# itself waits 30 s and more for a process that does not die.
-START_TIMEOUT = 300.0
-DESTROY_TIMEOUT = 120.0
-DESTROY_ATTEMPTS = 3
 PING_TIMEOUT = 10.0
 
 # libvirt 8.9.0 can tell TPM state from the rest when a domain is undefined.
 TPM_FLAGS_SINCE = 8_009_000
 
 
-class LibvirtHypervisor(Hypervisor):
+class LibvirtHypervisor(Power, Hypervisor):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
 
     :param conf: a ConfigOpts with the [libvirt] group
@@ -52,7 +47,7 @@ class LibvirtHypervisor(Hypervisor):
                 f"[libvirt]virt_type = {virt_type} is not supported; use kvm or qemu"
             )
         self._virt_type: str = virt_type
-        self._events = EventPump(self._reopen, self._states)
+        self._events = EventPump(lambda: self._connection.reopen(), self._states)
         self._connection = Connection(
             self._conf.connection_uri or URIS[virt_type],
             on_open=self._events.register,
@@ -169,7 +164,7 @@ class LibvirtHypervisor(Hypervisor):
         )
 
     def defined(self, uuid: str) -> bool:
-        return self._call(f"look up guest {uuid}", lambda c: _find(c, uuid) is not None)
+        return self._call(f"look up guest {uuid}", lambda c: find(c, uuid) is not None)
 
     def graphics(self, uuid: str, kind: str) -> ConsoleAddress | None:
         return self._with_domain(
@@ -198,55 +193,15 @@ class LibvirtHypervisor(Hypervisor):
     def define(self, spec: DomainSpec) -> None:
         def define(connection: Any) -> None:
             existing = None
-            if spec.firmware == "uefi" and (domain := _find(connection, spec.uuid)) is not None:
+            if spec.firmware == "uefi" and (domain := find(connection, spec.uuid)) is not None:
                 existing = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             connection.defineXML(domain_xml.render(spec, existing))
 
         self._call(f"define guest {spec.uuid}", define)
 
-    def start(self, uuid: str, *, paused: bool = False) -> None:
-        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
-
-        def start(domain: Any) -> None:
-            try:
-                if not domain.isActive():
-                    domain.createWithFlags(flags)
-            except libvirt.libvirtError as error:
-                # Somebody else was faster: that is what was asked for.
-                if not (_is_invalid(error) and domain.isActive()):
-                    raise
-
-        self._with_domain(f"start guest {uuid}", uuid, start, START_TIMEOUT)
-
-    def resume(self, uuid: str) -> None:
-        def resume(domain: Any) -> None:
-            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
-                domain.resume()
-
-        self._with_domain(f"resume guest {uuid}", uuid, resume)
-
-    def shutdown(self, uuid: str) -> None:
-        def shutdown(domain: Any) -> None:
-            try:
-                if domain.isActive():
-                    domain.shutdown()
-            except libvirt.libvirtError as error:
-                if not (_is_invalid(error) and not domain.isActive()):
-                    raise
-
-        self._with_domain(f"shut guest {uuid} down", uuid, shutdown)
-
-    def destroy(self, uuid: str) -> None:
-        def destroy(connection: Any) -> None:
-            domain = _find(connection, uuid)
-            if domain is not None:
-                _destroy(domain)
-
-        self._call(f"power guest {uuid} off", destroy, DESTROY_TIMEOUT)
-
     def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
         def undefine(connection: Any) -> None:
-            domain = _find(connection, uuid)
+            domain = find(connection, uuid)
             if domain is None:
                 return
             if domain.isActive():
@@ -259,61 +214,6 @@ class LibvirtHypervisor(Hypervisor):
                     raise
 
         self._call(f"remove guest {uuid}", undefine)
-
-    # --- helpers ----------------------------------------------------------------------------
-    def _reopen(self) -> None:
-        self._connection.reopen()
-
-    def _call(self, what: str, function: Callable[[Any], T], timeout: float = CALL_TIMEOUT) -> T:
-        return self._connection.call(what, function, timeout)
-
-    def _with_domain(
-        self,
-        what: str,
-        uuid: str,
-        function: Callable[[Any], T],
-        timeout: float = CALL_TIMEOUT,
-    ) -> T:
-        """Run ``function(virDomain)``; raises DomainNotFound when there is none."""
-        return self._call(what, lambda c: function(c.lookupByUUIDString(uuid)), timeout)
-
-
-def _find(connection: Any, uuid: str) -> Any:
-    """The domain, or None."""
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
-
-
-def _is_invalid(error: libvirt.libvirtError) -> bool:
-    """The domain is not in a state that allows it, or gone."""
-    return error.get_error_code() in (
-        libvirt.VIR_ERR_OPERATION_INVALID,
-        libvirt.VIR_ERR_NO_DOMAIN,
-    )
-
-
-def _destroy(domain: Any) -> None:
-    """Cut the power; a QEMU in uninterruptible I/O gets a few chances to die."""
-    for attempt in range(1, DESTROY_ATTEMPTS + 1):
-        try:
-            if domain.state()[0] in OFF_STATES:
-                return
-            domain.destroy()
-            return
-        except libvirt.libvirtError as error:
-            if _is_invalid(error):
-                return  # it went off by itself
-            busy = (
-                error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
-                and error.get_int1() == errno.EBUSY
-            )
-            if not busy or attempt == DESTROY_ATTEMPTS:
-                raise
-            LOG.warning("QEMU of guest %s does not die; trying again", domain.UUIDString())
 
 
 def _undefine_flags(libvirt_version: int, *, keep_nvram: bool) -> int:

@@ -1,0 +1,27 @@
+"""The methods of the compute RPC API that are answered at once: name -> who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nova_lite.handlers.consoles import Consoles
+from nova_lite.handlers.external_events import ExternalEvents
+from nova_lite.handlers.host import Host
+from nova_lite.handlers.network_refresh import NetworkRefresh
+from nova_lite.operations.engine import Engine
+from nova_lite.steps.toolbox import Toolbox
+
+
+def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
+    """The whole table."""
+    consoles, host = Consoles(tools), Host(tools)
+    events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask)
+    return {
+        "get_console_output": consoles.get_console_output,
+        "get_vnc_console": consoles.get_vnc_console,
+        "validate_console_port": consoles.validate_console_port,
+        "set_host_enabled": host.set_host_enabled,
+        "get_host_uptime": host.get_host_uptime,
+        "external_instance_event": events.external_instance_event,
+    }
