@@ -100,6 +100,11 @@ def profile_of(port: Mapping[str, Any]) -> dict[str, Any]:
     return dict(port.get("binding:profile") or {})
 
 
+def is_active(port: Mapping[str, Any]) -> bool:
+    """Whether nothing is to be waited for: wired up, or administratively down for good."""
+    return port.get("admin_state_up") is False or port.get("status") == "ACTIVE"
+
+
 def age(port: Mapping[str, Any]) -> tuple[str, str]:
     """Sort key: ports in the order in which they were made."""
     return (port.get("created_at") or "", port["id"])
@@ -148,8 +153,7 @@ def vif_of(
         profile=profile_of(port),
         devname=f"tap{port['id']}"[:NAME_LENGTH],
         ovs_interfaceid=interface_id,
-        # A port that is administratively down never becomes active: nothing to wait for.
-        active=port.get("admin_state_up") is False or port.get("status") == "ACTIVE",
+        active=is_active(port),
         preserve=preserve,
         tag=tag,
     )

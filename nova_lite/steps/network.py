@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import time
 import uuid
 
 from nova_lite.errors import DomainNotFound, VifPlugTimeout
@@ -15,9 +17,9 @@ from nova_lite.wire import network_info
 
 LOG = logging.getLogger(__name__)
 
-# Seconds after which a wait for an event asks Neutron itself: events are sent once, and the one we
-# wait for may have been sent to a process that was killed.
-ASK_NEUTRON = 15.0
+# Seconds between two looks at Neutron itself while an event is waited for: Neutron holds events
+# back for up to two seconds, sends each once, and may have sent ours to a process now dead.
+LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
 
 
 class AllocatePorts(Step):
@@ -111,28 +113,27 @@ class WaitForPorts(Step):
         tools.events.forget(work.uuid)
 
     def _wait(self, waiting: set[str]) -> set[str]:
-        """The ports without an event after the configured time."""
-        work, left = self.work, float(self.tools.conf.vif_plugging_timeout)
-        while waiting and left > 0 and not work.cancelled.is_set():
-            turn = min(left, ASK_NEUTRON)
-            waiting = self.tools.events.wait(
-                work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled
-            )
-            left -= turn
-            if any(
-                self.tools.events.status(work.uuid, VIF_PLUGGED, port) == "failed"
-                for port in waiting
-            ):
+        """The ports that are not wired up after the configured time."""
+        work, events = self.work, self.tools.events
+        deadline = time.monotonic() + float(self.tools.conf.vif_plugging_timeout)
+        for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
+            left = deadline - time.monotonic()
+            turn = max(0.0, min(left, pause))
+            waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
+            if work.cancelled.is_set():
+                raise Interrupted
+            if waiting and not self._failed(waiting):
+                waiting -= self.tools.ports.active(work.context, work.uuid)
+            if not waiting or left <= 0 or self._failed(waiting):
                 return waiting
-            if waiting:
-                waiting -= self._active()
-        if work.cancelled.is_set():
-            raise Interrupted
-        return waiting
+        raise AssertionError("the pauses have no end")
 
-    def _active(self) -> set[str]:
-        fresh = self.tools.ports.refresh(self.work.context, self.work.uuid, guest.vifs(self.work))
-        return {vif.id for vif in fresh if vif.active}
+    def _failed(self, waiting: set[str]) -> bool:
+        """Whether Neutron said that one of the ports cannot be wired up."""
+        return any(
+            self.tools.events.status(self.work.uuid, VIF_PLUGGED, port) == "failed"
+            for port in waiting
+        )
 
     def _give_up(self, missing: set[str]) -> None:
         ports = ", ".join(sorted(missing))

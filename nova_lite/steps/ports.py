@@ -15,7 +15,7 @@ from typing import Any
 
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
-from nova_lite.clients.neutron_vifs import Surroundings, age, profile_of, vif_of
+from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile_of, vif_of
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
 from nova_lite.steps.port_allocation import Allocation, ProvenRights, check_groups
@@ -48,12 +48,6 @@ class Ports:
         self._neutron = neutron
         self._conf = conf
         self._rights = ProvenRights()
-
-    def resolve_request(
-        self, context: Any, server: Server, requests: Sequence[PortRequest]
-    ) -> list[PortRequest]:
-        """The requests with their networks filled in, checked as ``allocate`` does it."""
-        return Resolver(self._neutron, context, server, Surroundings()).resolve(requests)
 
     def allocate(
         self,
@@ -153,6 +147,13 @@ class Ports:
             elif only is not None:
                 result.append(vif)
         return result + list(fresh.values())
+
+    def active(self, context: Any, server_uuid: str) -> set[str]:
+        """Ids of the server's ports that are wired up, or never will be: see ``Vif.active``."""
+        rows = self._neutron.admin(context).ports(
+            device_id=server_uuid, fields=("id", "status", "admin_state_up")
+        )
+        return {row["id"] for row in rows if is_active(row)}
 
     def network_info(
         self, context: Any, ports: Sequence[dict[str, Any]], *, preserved_ids: Iterable[str] = ()

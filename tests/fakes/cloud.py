@@ -89,6 +89,12 @@ class FakePorts:
             return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
         return [vif for vif in known if vif.id in mine or only is not None]
 
+    def active(self, context, server_uuid):
+        content = self.ledger.read()
+        if content.get("ports_stay_down"):
+            return set()
+        return {port for port, owner in content.get("ports", {}).items() if owner == server_uuid}
+
 
 class FakePlacement:
     """Allocations: consumer -> {provider: resources}."""

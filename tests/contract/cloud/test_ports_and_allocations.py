@@ -69,6 +69,16 @@ def known_ids(ports, vifs, number=1):
     return [vif.id for vif in fresh]
 
 
+def test_only_the_server_s_own_ports_may_be_active(ports):
+    """Whatever is wired up, it is among the ports made for the server."""
+    mine, other = allocate(ports), allocate(ports, 2)
+
+    active = ports[0].active(CONTEXT, server(1).uuid)
+
+    assert active <= {vif.id for vif in mine}
+    assert not active & {vif.id for vif in other}
+
+
 def test_a_port_is_made_once(ports):
     """A boot that was killed finds the port that it made, and no other server's."""
     first = allocate(ports)

@@ -267,13 +267,6 @@ def test_none_and_auto(service, ports):
     assert "GET auto-allocated-topology as alice" in service.done(start)
 
 
-def test_resolve_request_tells_the_networks(service, ports, network):
-    """Ports and open requests get their network."""
-    mine = service.port(network)
-    found = ports.resolve_request(CONTEXT, SERVER, [PortRequest(port_id=mine["id"])])
-    assert found == [PortRequest(network["id"], mine["id"])]
-
-
 def test_external_networks_are_for_administrators(service, ports):
     """As stock: unless shared with the user."""
     external = service.network("alice", **{"router:external": True})
@@ -391,6 +384,15 @@ def test_refresh_of_one_port_touches_no_other(service, ports, network):
     assert [vif.active for vif in fresh] == [False, True]
     ports.deallocate(CONTEXT, SERVER.uuid, ())
     assert ports.refresh(CONTEXT, SERVER.uuid, known, only=known[1].id) == known
+
+
+def test_active_are_ports_that_nothing_is_waited_for(service, ports, network):
+    """Wired up, or switched off for good; others of the server are not."""
+    wired, off, _waiting = allocate(ports, *[PortRequest(network["id"])] * 3)
+    for row in service.ports_of(SERVER.uuid):
+        row["status"] = "ACTIVE" if row["id"] == wired.id else "DOWN"
+        row["admin_state_up"] = row["id"] != off.id
+    assert ports.active(CONTEXT, SERVER.uuid) == {wired.id, off.id}
 
 
 def test_a_lost_cache_is_found_again(service, ports, network):
