@@ -52,6 +52,28 @@ class DomainNotFound(NovaLiteError):
     nova_name, code, expected = "InstanceNotFound", 404, True
 
 
+class GuestAgentNotEnabled(NovaLiteError):
+    """The guest has no channel to a QEMU guest agent."""
+
+    nova_name, code, expected = "QemuGuestAgentNotEnabled", 400, True
+
+    def __init__(self, server_uuid: str) -> None:
+        super().__init__(
+            f"QEMU guest agent is not enabled for instance {server_uuid}; its image needs the "
+            "property hw_qemu_guest_agent=yes and qemu-guest-agent in it"
+        )
+
+
+class GuestAgentUnresponsive(NovaLiteError):
+    """There is a channel, but no agent answers."""
+
+    nova_name, code, expected = "InstanceQuiesceFailed", 409, True
+
+
+class QuiesceNotSupported(NovaLiteError):
+    nova_name, code, expected = "InstanceQuiesceNotSupported", 400, True
+
+
 class InvalidGuestConfig(NovaLiteError):
     """Flavor or image ask for something invalid or impossible here."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import (
     DomainNotFound,
+    GuestAgentNotEnabled,
+    GuestAgentUnresponsive,
     HypervisorError,
     HypervisorUnavailable,
     NovaLiteError,
@@ -31,7 +33,8 @@ class FakeHypervisor(Hypervisor):
 
     ``calls`` lists (method, uuid). ``available`` false makes every method raise
     HypervisorUnavailable; ``fail(method, error)`` makes the next call of one method raise;
-    guests in ``deaf`` ignore the power button.
+    guests in ``deaf`` ignore the power button. Guests in ``agents`` have an agent that answers
+    (if their definition has a channel to it); ``frozen`` and ``passwords`` are what it did.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,9 @@ class FakeHypervisor(Hypervisor):
         self.calls: list[tuple[str, str]] = []
         self.available = True
         self.deaf: set[str] = set()
+        self.agents: set[str] = set()
+        self.frozen: set[str] = set()
+        self.passwords: dict[tuple[str, str], str] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
         self._lock = threading.RLock()
@@ -172,6 +178,27 @@ class FakeHypervisor(Hypervisor):
     def attached_devices(self, uuid: str) -> dict[str, list[str]]:
         spec = self._guest("attached_devices", uuid).spec
         return {"disks": [d.target for d in spec.disks], "nics": [n.mac for n in spec.nics]}
+
+    def freeze(self, uuid: str) -> None:
+        self._agent("freeze", uuid)
+        self.frozen.add(uuid)
+
+    def thaw(self, uuid: str) -> None:
+        self._agent("thaw", uuid)
+        self.frozen.discard(uuid)
+
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        self._agent("set_password", uuid)
+        self.passwords[uuid, user] = password
+
+    def _agent(self, method: str, uuid: str) -> None:
+        guest = self._guest(method, uuid)
+        if guest.state in OFF:
+            raise HypervisorError(f"guest {uuid} is not running")
+        if not guest.spec.guest_agent:
+            raise GuestAgentNotEnabled(uuid)
+        if uuid not in self.agents:
+            raise GuestAgentUnresponsive(f"the agent of guest {uuid} does not answer")
 
     def _called(self, method: str, uuid: str = "") -> None:
         self.calls.append((method, uuid))

@@ -90,3 +90,21 @@ class Hypervisor(ABC):
     @abstractmethod
     def attached_devices(self, uuid: str) -> dict[str, list[str]]:
         """Targets of the guest's disks and nics: {"disks": ["vda"], "nics": [mac, ...]}."""
+
+    # --- with the help of an agent inside the guest -----------------------------------------
+    # These raise GuestAgentNotEnabled when the guest has no channel to one, GuestAgentUnresponsive
+    # when none answers within about 40 s, and HypervisorError when the guest is off.
+    @abstractmethod
+    def freeze(self, uuid: str) -> None:
+        """Make the guest flush its file systems and hold back all writes until ``thaw``.
+
+        After an error the guest may be frozen all the same: thaw it.
+        """
+
+    @abstractmethod
+    def thaw(self, uuid: str) -> None:
+        """Let the guest write again; does nothing when it is not frozen."""
+
+    @abstractmethod
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        """Give ``user`` of the guest a new password, which no error text repeats."""

@@ -15,6 +15,7 @@ from nova_lite.drivers.hypervisor.libvirt import facts as host_facts
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
+from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.errors import HypervisorError, InvalidConfiguration
@@ -32,7 +33,7 @@ PING_TIMEOUT = 10.0
 TPM_FLAGS_SINCE = 8_009_000
 
 
-class LibvirtHypervisor(Power, Hypervisor):
+class LibvirtHypervisor(GuestAgent, Power, Hypervisor):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
 
     :param conf: a ConfigOpts with the [libvirt] group
