@@ -126,6 +126,7 @@ class Parts:
             vif_driver=loader.load("vif", "os_vif", conf),
             ports=Ports(Neutron(self.sessions), conf),
             images=ImageCache.from_conf(conf, images),
+            image_store=images,
             disks=disk.backend(
                 conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images
             ),

@@ -74,6 +74,14 @@ class QuiesceNotSupported(NovaLiteError):
     nova_name, code, expected = "InstanceQuiesceNotSupported", 400, True
 
 
+class GuestNotRunning(NovaLiteError):
+    nova_name, code, expected = "InstanceNotRunning", 409, True
+
+
+class CrashDumpUnsupported(NovaLiteError):
+    nova_name, code, expected = "TriggerCrashDumpNotSupported", 400, True
+
+
 class InvalidGuestConfig(NovaLiteError):
     """Flavor or image ask for something invalid or impossible here."""
 
@@ -84,10 +92,6 @@ class AttachInterfaceUnsupported(NovaLiteError):
     """nova-api knows no 501 for it."""
 
     nova_name, code, expected = "AttachInterfaceNotSupported", 400, True
-
-
-class DeviceTaggingUnsupported(NovaLiteError):
-    nova_name, verdict, expected = "BuildAbortException", Verdict.ABORT, True
 
 
 class UnsupportedByHost(NovaLiteError):
@@ -124,6 +128,10 @@ class ImageCorrupt(NovaLiteError):
 
 class ImageUnacceptable(NovaLiteError):
     nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+
+
+class ImageQuotaExceeded(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageQuotaExceeded", 413, Verdict.ABORT, True
 
 
 class FlavorDiskTooSmall(NovaLiteError):

@@ -18,6 +18,7 @@ from nova_lite.conductor.records import (
 )
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.drivers.image.base import ImageStore
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
@@ -56,6 +57,7 @@ class Toolbox:
     vif_driver: VifDriver
     ports: Ports
     images: ImageCache
+    image_store: ImageStore
     disks: DiskBackend
     claims: Claims
     events: EventHub

@@ -1,8 +1,9 @@
-"""The image contract: metadata and bytes of an image."""
+"""The image contracts: where servers start from, and where their snapshots go."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nova_lite.model.server import Image
@@ -22,3 +23,44 @@ class ImageSource(ABC):
     @abstractmethod
     def download(self, context: object, image_id: str, target: Path) -> None:
         """Write the image's bytes to ``target`` (a new file), verified; remove it on failure."""
+
+
+class ImageStore(ABC):
+    """Where snapshots go. nova-api makes the image record, which then waits for its bytes.
+
+    May raise what ImageSource does, and ImageQuotaExceeded.
+    """
+
+    @abstractmethod
+    def upload(
+        self,
+        context: object,
+        image_id: str,
+        source: Path,
+        *,
+        disk_format: str,
+        container_format: str,
+        properties: Mapping[str, str],
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Describe a waiting image and give it the bytes of ``source``; it is active afterwards.
+
+        An image that has these bytes already is left as it is. ``properties`` are set beside those
+        it has; ``go_on`` is called between chunks and may raise to give up.
+        """
+
+    @abstractmethod
+    def status(self, context: object, image_id: str) -> str:
+        """``queued``, ``saving``, ``active`` or another word of the image service."""
+
+    @abstractmethod
+    def delete(self, context: object, image_id: str) -> None:
+        """Remove the image and its bytes; nothing to remove is success."""
+
+    @abstractmethod
+    def find(self, context: object, properties: Mapping[str, str]) -> list[str]:
+        """Ids of the user's images that have all these properties, newest first."""
+
+
+class ImageService(ImageSource, ImageStore):
+    """What an image driver has to be."""
