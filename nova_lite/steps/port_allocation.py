@@ -127,7 +127,7 @@ class Allocation:
     def _binding(self, port: dict[str, Any]) -> dict[str, Any]:
         """What binds the port to the server on this host."""
         values = {
-            "device_owner": f"compute:{self._server.availability_zone or DEFAULT_ZONE}",
+            "device_owner": owner_of(self._server),
             "binding__host_id": self._host,
         }
         network = self._around.networks.get(port["network_id"], {})
@@ -171,6 +171,11 @@ class ProvenRights:
         with self._lock:
             self._until = {key: until for key, until in self._until.items() if until > now}
             self._until[right] = now + RIGHTS_S
+
+
+def owner_of(server: Server) -> str:
+    """The ``device_owner`` of a server's ports."""
+    return f"compute:{server.availability_zone or DEFAULT_ZONE}"
 
 
 def _take(left: list[dict[str, Any]], request: PortRequest) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile_of, vif_of
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
-from nova_lite.steps.port_allocation import Allocation, ProvenRights, check_groups
+from nova_lite.steps.port_allocation import Allocation, ProvenRights, check_groups, owner_of
 from nova_lite.steps.port_requests import PortRequest, Resolver
 
 LOG = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ OUR_PROFILE_KEYS = (
     "physical_network",
     "vf_num",
 )
+UNBOUND = ("unbound", "binding_failed")
 
 
 class Ports:
@@ -115,6 +116,39 @@ class Ports:
         if failure is not None:
             raise failure
 
+    def bind(self, context: Any, server: Server, known: Sequence[Vif], host: str) -> list[Vif]:
+        """Bind the ports that a server has to ``host``; returns them as ``refresh`` does.
+
+        Ports that are bound there stay as they are.
+
+        :raises PortBindingFailed: Neutron cannot serve a port on this host
+        :raises NetworkUnavailable: Neutron does not answer
+        """
+        admin = self._neutron.admin(context)
+        for port in admin.ports(device_id=server.uuid):
+            bound = port.get("binding:host_id") == host
+            if not bound or port.get("binding:vif_type") in UNBOUND:
+                owner = owner_of(server)
+                admin.update_port(port["id"], binding__host_id=host, device_owner=owner)
+        return self.refresh(context, server.uuid, known)
+
+    def unbind(self, context: Any, server_uuid: str, host: str) -> None:
+        """Take a server's ports off ``host``; they stay the server's, names and addresses too.
+
+        Ports that are bound elsewhere are left alone.
+        """
+        admin = self._neutron.admin(context)
+        fields = ("id", "binding:host_id", "binding:profile")
+        for port in admin.ports(device_id=server_uuid, fields=fields):
+            if port.get("binding:host_id") != host:
+                continue
+            try:
+                admin.update_port(
+                    port["id"], binding__host_id=None, binding__profile=_without_ours(port)
+                )
+            except errors.PortNotFound:
+                continue
+
     def refresh(
         self, context: Any, server_uuid: str, known: Sequence[Vif], *, only: str | None = None
     ) -> list[Vif]:
@@ -187,14 +221,11 @@ class Ports:
         around.add_floating_ips(admin, [item.port_id for item in requests if item.port_id])
 
     def _unbind(self, context: Any, port: dict[str, Any], around: Surroundings) -> None:
-        profile = profile_of(port)
-        for key in OUR_PROFILE_KEYS:
-            profile.pop(key, None)
         values: dict[str, Any] = {
             "device_id": "",
             "device_owner": "",
             "binding__host_id": None,
-            "binding__profile": profile,
+            "binding__profile": _without_ours(port),
         }
         named_by_user = bool(around.networks.get(port["network_id"], {}).get("dns_domain"))
         if "dns_name" in port and not named_by_user:
@@ -203,6 +234,11 @@ class Ports:
         if named_by_user:
             # The record lies in the user's zone, so only the user's rights reach it.
             self._neutron.user(context).update_port(port["id"], dns_name="")
+
+
+def _without_ours(port: dict[str, Any]) -> dict[str, Any]:
+    """The port's binding profile without what a host wrote there."""
+    return {k: v for k, v in profile_of(port).items() if k not in OUR_PROFILE_KEYS}
 
 
 def _carry_over(old: Vif, new: Vif) -> Vif:

@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -81,19 +82,39 @@ class FakePorts:
             ports = content.setdefault("ports", {})
             for port in [port for port, owner in ports.items() if owner == server_uuid]:
                 del ports[port]
+                content.get("unbound", {}).pop(port, None)
+
+    def bind(self, context, server, known, host):
+        with self.ledger.open() as content:
+            for port in self._of(content, server.uuid):
+                content.get("unbound", {}).pop(port, None)
+        return self.refresh(context, server.uuid, known)
+
+    def unbind(self, context, server_uuid, host):
+        with self.ledger.open() as content:
+            for port in self._of(content, server_uuid):
+                content.setdefault("unbound", {})[port] = host
 
     def refresh(self, context, server_uuid, known, *, only=None):
         content = self.ledger.read()
-        mine = [port for port, owner in content.get("ports", {}).items() if owner == server_uuid]
+        unbound, mine = content.get("unbound", {}), self._of(content, server_uuid)
         if not known:
-            return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
-        return [vif for vif in known if vif.id in mine or only is not None]
+            known = [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
+        return [
+            replace(vif, vif_type="unbound" if vif.id in unbound else "ovs")
+            for vif in known
+            if vif.id in mine or only is not None
+        ]
 
     def active(self, context, server_uuid):
         content = self.ledger.read()
         if content.get("ports_stay_down"):
             return set()
-        return {port for port, owner in content.get("ports", {}).items() if owner == server_uuid}
+        return set(self._of(content, server_uuid)) - content.get("unbound", {}).keys()
+
+    @staticmethod
+    def _of(content, server_uuid):
+        return [port for port, owner in content.get("ports", {}).items() if owner == server_uuid]
 
 
 class FakePlacement:

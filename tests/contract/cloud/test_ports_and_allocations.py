@@ -110,6 +110,20 @@ def test_ports_are_taken_away_with_their_server(ports):
     assert known_ids(ports, others, 2) == [others[0].id]
 
 
+def test_ports_leave_their_host_and_come_back(ports):
+    """Twice each way; meanwhile they are the server's and lead nowhere."""
+    known = allocate(ports)
+
+    for _ in range(2):
+        ports[0].unbind(CONTEXT, server(1).uuid, "host1")
+    off = ports[0].refresh(CONTEXT, server(1).uuid, known)
+    for _ in range(2):
+        back = ports[0].bind(CONTEXT, server(1), known, "host1")
+
+    assert [(vif.id, vif.vif_type) for vif in off] == [(known[0].id, "unbound")]
+    assert [(vif.id, vif.vif_type) for vif in back] == [(known[0].id, "ovs")]
+
+
 def real_placement(tmp_path):
     api = FakePlacementApi()
     api.add("node", "host1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nova_lite import errors
@@ -384,6 +386,42 @@ def test_refresh_of_one_port_touches_no_other(service, ports, network):
     assert [vif.active for vif in fresh] == [False, True]
     ports.deallocate(CONTEXT, SERVER.uuid, ())
     assert ports.refresh(CONTEXT, SERVER.uuid, known, only=known[1].id) == known
+
+
+def test_ports_follow_their_server_to_another_host(service, ports, network):
+    """Bound there as the server's zone says; tag and preserve are kept, addresses too."""
+    known = allocate(ports, PortRequest(network["id"], tag="a"))
+    ports.unbind(CONTEXT, SERVER.uuid, "host1")
+    port = service.ports_of(SERVER.uuid)[0]
+    assert (port["binding:host_id"], port["device_owner"]) == ("", "compute:az1")
+    assert port["dns_name"] == "s"
+    moved = replace(SERVER, availability_zone="az2")
+    fresh = ports.bind(CONTEXT, moved, known, "host2")
+    assert (port["binding:host_id"], port["device_owner"]) == ("host2", "compute:az2")
+    assert [(vif.id, vif.tag, vif.vif_type) for vif in fresh] == [(known[0].id, "a", "ovs")]
+
+
+def test_a_port_that_left_for_another_host_stays_there(service, ports, network):
+    """An agent that cleans up late does not take it away from the next host."""
+    allocate(ports, PortRequest(network["id"]), host="host2")
+    ports.unbind(CONTEXT, SERVER.uuid, "host1")
+    assert service.ports_of(SERVER.uuid)[0]["binding:host_id"] == "host2"
+
+
+def test_what_a_host_wrote_into_the_profile_leaves_with_it(service, ports, network):
+    """The user's own keys stay."""
+    allocate(ports, PortRequest(network["id"]))
+    port = service.ports_of(SERVER.uuid)[0]
+    port["binding:profile"] = {"pci_slot": "0000:01:00.0", "trusted": "true"}
+    ports.unbind(CONTEXT, SERVER.uuid, "host1")
+    assert port["binding:profile"] == {"trusted": "true"}
+
+
+def test_a_host_where_nothing_serves_the_port(service, ports, network):
+    """As with a boot: PortBindingFailed."""
+    known = allocate(ports, PortRequest(network["id"]))
+    with pytest.raises(errors.PortBindingFailed):
+        ports.bind(CONTEXT, SERVER, known, "unknown")
 
 
 def test_active_are_ports_that_nothing_is_waited_for(service, ports, network):
