@@ -23,16 +23,20 @@ class Verdict(enum.Enum):
 
 
 class NovaLiteError(Exception):
-    """Root of all errors raised on purpose; ``message`` is shown to the user."""
+    """Root of all errors raised on purpose; ``message`` is shown to the user.
+
+    ``details`` are arguments of nova's exception from which the API makes a message of its own.
+    """
 
     nova_name = "NovaException"
     code = 500
     verdict = Verdict.RESCHEDULE
     expected = False
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, **details: str) -> None:
         super().__init__(message)
         self.message = message
+        self.details = details
 
 
 # --- hypervisor -----------------------------------------------------------------------------
@@ -74,7 +78,7 @@ class QuiesceNotSupported(NovaLiteError):
     nova_name, code, expected = "InstanceQuiesceNotSupported", 400, True
 
 
-class GuestNotRunning(NovaLiteError):
+class GuestNotRunning(HypervisorError):
     nova_name, code, expected = "InstanceNotRunning", 409, True
 
 
@@ -337,12 +341,38 @@ class ConsoleTypeInvalid(NovaLiteError):
     nova_name, code, expected = "ConsoleTypeInvalid", 400, True
 
 
+class SerialPortsExhausted(NovaLiteError):
+    nova_name, code, expected = "SocketPortRangeExhaustedException", 500, True
+
+
 class ConsoleNotAvailable(NovaLiteError):
     nova_name, code, expected = "ConsoleNotAvailable", 404, True
 
 
+class NotRescuable(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceNotRescuable", 400, Verdict.ABORT, True
+
+
+class PreserveEphemeralUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "PreserveEphemeralNotSupported", 400, Verdict.ABORT, True
+
+
+class EvacuationUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceEvacuateNotSupported", 400, Verdict.ABORT, True
+
+
+class CertificatesUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.ABORT, True
+
+
 class PowerOffFailure(NovaLiteError):
     nova_name, code = "InstancePowerOffFailure", 500
+
+
+class AnswerLost(NovaLiteError):
+    """A call came again after it was carried out; what it returned is not known any more."""
+
+    expected = True
 
 
 class JournalError(NovaLiteError):
@@ -390,3 +420,12 @@ class Failure:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class OperationFailed(NovaLiteError):
+    """What the caller is told of an operation that he waited for."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.nova_name, self.code = failure.nova_name, failure.code
+        self.verdict, self.expected = Verdict(failure.verdict), failure.expected

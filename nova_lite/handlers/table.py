@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nova_lite.handlers.consoles import Consoles
+from nova_lite.handlers.diagnostics import Diagnostics
 from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.network_refresh import NetworkRefresh
@@ -15,7 +16,7 @@ from nova_lite.steps.toolbox import Toolbox
 
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
-    consoles, host = Consoles(tools), Host(tools)
+    consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
     events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask)
     return {
         "get_console_output": consoles.get_console_output,
@@ -24,4 +25,6 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
         "set_host_enabled": host.set_host_enabled,
         "get_host_uptime": host.get_host_uptime,
         "external_instance_event": events.external_instance_event,
+        "get_diagnostics": diagnostics.get_diagnostics,
+        "get_instance_diagnostics": diagnostics.get_instance_diagnostics,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nova_lite.errors import Failure, NovaLiteError
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
@@ -20,6 +19,7 @@ HARD_STATES = (
 
 class Reboot(PowerOperation):
     event = "compute_reboot_instance"
+    notifies = "reboot"
 
     def plan(self) -> Plan:
         work = self.work
@@ -31,7 +31,7 @@ class Reboot(PowerOperation):
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
             (PlugInterfaces(work),),
             (DefineGuest(work),),
-            (StartGuest(work),),
+            (StartGuest(work, await_ports=False),),
             (
                 ReportPower(
                     work,
@@ -41,12 +41,6 @@ class Reboot(PowerOperation):
             ),
         ]
 
-    def failed(self, failure: Failure) -> None:
+    def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """A guest that still runs keeps its state; one that is off by now is in ERROR."""
-        try:
-            running = self.tools.hypervisor.power_state(self.work.uuid) == PowerState.RUNNING
-        except NovaLiteError:
-            running = False
-        if not running:
-            self.work.instance.set(vm_state=VmState.ERROR)
-        super().failed(failure)
+        return None if power == PowerState.RUNNING else VmState.ERROR

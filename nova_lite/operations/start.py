@@ -12,6 +12,7 @@ from nova_lite.steps.records import ReportPower
 
 class Start(PowerOperation):
     event = "compute_start_instance"
+    notifies = "power_on"
 
     def plan(self) -> Plan:
         work = self.work
@@ -19,6 +20,6 @@ class Start(PowerOperation):
             (RefreshPorts(work),),
             (PlugInterfaces(work),),
             (DefineGuest(work),),
-            (StartGuest(work),),
+            (StartGuest(work, await_ports=False),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.POWERING_ON]),),
         ]

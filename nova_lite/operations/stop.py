@@ -11,6 +11,8 @@ from nova_lite.steps.records import ReportPower
 
 class Stop(PowerOperation):
     event = "compute_stop_instance"
+    notifies = "power_off"
+    needs = ("system_metadata",)
 
     def plan(self) -> Plan:
         work = self.work

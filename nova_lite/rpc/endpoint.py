@@ -12,10 +12,13 @@ from typing import Any
 
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
+from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
+from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
+from nova_lite.operations.suspend import Resume, Suspend
 from nova_lite.rpc.dispatch import Route
 
 OPERATIONS: Mapping[str, type[Operation]] = {
@@ -24,6 +27,11 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "stop_instance": Stop,
     "start_instance": Start,
     "reboot_instance": Reboot,
+    "pause_instance": Pause,
+    "unpause_instance": Unpause,
+    "suspend_instance": Suspend,
+    "resume_instance": Resume,
+    "trigger_crash_dump": TriggerCrashDump,
 }
 
 # Arguments beside ``instance`` without which an operation cannot begin.
@@ -40,6 +48,11 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "terminate_instance": ("bdms",),
     "stop_instance": (),
     "start_instance": (),
+    "pause_instance": (),
+    "unpause_instance": (),
+    "suspend_instance": (),
+    "resume_instance": (),
+    "trigger_crash_dump": (),
     "reboot_instance": ("reboot_type",),
 }
 
@@ -63,8 +76,6 @@ NOT_YET = (
     "finish_revert_resize",
     "finish_revert_snapshot_based_resize_at_source",
     "finish_snapshot_based_resize_at_dest",
-    "get_diagnostics",
-    "get_instance_diagnostics",
     "get_mks_console",
     "get_rdp_console",
     "get_serial_console",
@@ -75,7 +86,6 @@ NOT_YET = (
     "live_migration",
     "live_migration_abort",
     "live_migration_force_complete",
-    "pause_instance",
     "post_live_migration_at_destination",
     "pre_live_migration",
     "prep_resize",
@@ -89,7 +99,6 @@ NOT_YET = (
     "reserve_block_device_name",
     "resize_instance",
     "restore_instance",
-    "resume_instance",
     "revert_resize",
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
@@ -98,10 +107,7 @@ NOT_YET = (
     "shelve_offload_instance",
     "snapshot_instance",
     "soft_delete_instance",
-    "suspend_instance",
     "swap_volume",
-    "trigger_crash_dump",
-    "unpause_instance",
     "unquiesce_instance",
     "unrescue_instance",
     "unshelve_instance",
@@ -113,8 +119,9 @@ NOT_YET = (
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
     table = {method: Route() for method in NOT_YET}
-    for method in OPERATIONS:
-        table[method] = Route(("instance", *REQUIRED[method]), operation=method)
+    for method, verb in OPERATIONS.items():
+        arguments = ("instance", *REQUIRED[method])
+        table[method] = Route(arguments, operation=method, answers=verb.answers)
     for method, handler in handlers.items():
         table[method] = Route(handler=handler)
     return table

@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
-from nova_lite.errors import DomainNotFound, PowerOffFailure
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorError,
+    HypervisorUnavailable,
+    PowerOffFailure,
+)
 from nova_lite.model.states import PowerState
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.guest import wanted_guest
@@ -14,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
 ASK_AGAIN = 10.0  # seconds after which a guest that ignored the power button is asked again
+# Seconds for a guest's memory to go to the host's disk, or to come from there.
+MEMORY_DEADLINE = 3600.0
 OFF = (PowerState.SHUTDOWN, PowerState.CRASHED, PowerState.NOSTATE)
 
 
@@ -34,17 +41,84 @@ class DefineGuest(Step):
 
 
 class StartGuest(Step):
-    """Start it; paused while a port is not wired up yet, so that its first packets are not lost."""
+    """Start it; paused while a port is not wired up yet, so that its first packets are not lost.
+
+    :param await_ports: whether a WaitForPorts follows, which lets it run
+    """
 
     name = "start_guest"
     exclusive = True
 
+    def __init__(self, work: Work, *, await_ports: bool = True) -> None:
+        super().__init__(work)
+        self._await_ports = await_ports
+
     def do(self) -> None:
-        paused = bool(self.work.notes.get("await_ports"))
+        paused = self._await_ports and bool(self.work.notes.get("await_ports"))
         self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:
         self.tools.hypervisor.destroy(self.work.uuid)
+
+
+class PauseGuest(Step):
+    """Hold its processors."""
+
+    name = "pause_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.pause(self.work.uuid)
+
+
+class UnpauseGuest(Step):
+    """Let its processors go on."""
+
+    name = "unpause_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.resume(self.work.uuid)
+
+
+class SaveGuest(Step):
+    """Write its memory to the disk of the host and end it."""
+
+    name = "save_guest"
+    deadline = MEMORY_DEADLINE
+
+    def do(self) -> None:
+        self.tools.hypervisor.save(self.work.uuid)
+
+
+class RestoreGuest(Step):
+    """Let it go on from its saved memory; one that was undefined meanwhile has none, and boots."""
+
+    name = "restore_guest"
+    deadline = MEMORY_DEADLINE
+
+    def do(self) -> None:
+        hypervisor, uuid = self.tools.hypervisor, self.work.uuid
+        try:
+            hypervisor.restore(uuid)
+        except DomainNotFound:
+            LOG.warning("Server %s has no guest any more, thus no saved memory; booting it", uuid)
+            spec, _ = wanted_guest(self.work)
+            hypervisor.define(spec)
+            hypervisor.start(uuid)
+
+
+class InjectNmi(Step):
+    """Send it a non-maskable interrupt, once."""
+
+    name = "inject_nmi"
+
+    def done(self) -> bool:
+        return True  # it may have been sent
+
+    def do(self) -> None:
+        try:
+            self.tools.hypervisor.inject_nmi(self.work.uuid)
+        except HypervisorUnavailable as error:
+            raise HypervisorError(f"{error.message}; it is not tried again") from error
 
 
 class PowerOff(Step):
@@ -111,6 +185,7 @@ def remove(work: Work) -> None:
     """Destroy and undefine the guest of a server, if there is one."""
     work.tools.hypervisor.destroy(work.uuid)
     work.tools.hypervisor.undefine(work.uuid)
+    work.tools.serial_ports.forget(work.uuid)
 
 
 def ask_to_power_off(work: Work, patience: float) -> bool:

@@ -111,14 +111,21 @@ class ReportActive(Step):
 
 
 class ReportPower(Step):
-    """End of a power verb: the given vm_state, no task, and what the hypervisor says."""
+    """End of a power verb: the given vm_state, no task, and what the hypervisor says.
+
+    :param expected: task states in which the server may be, beside none
+    :param fields: what else changes
+    """
 
     name = "report_power"
 
-    def __init__(self, work: Work, vm_state: VmState, expected: list[str | None]) -> None:
+    def __init__(
+        self, work: Work, vm_state: VmState, expected: list[str | None], **fields: Any
+    ) -> None:
         super().__init__(work)
         self._vm_state = vm_state
         self._expected = expected
+        self._fields = fields
 
     def do(self) -> None:
         self.tools.instances.save(
@@ -128,6 +135,7 @@ class ReportPower(Step):
             vm_state=self._vm_state,
             task_state=None,
             power_state=int(self._power_state()),
+            **self._fields,
         )
         self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
         self.tools.usage_changed()
@@ -136,7 +144,7 @@ class ReportPower(Step):
         try:
             return self.tools.hypervisor.power_state(self.work.uuid)
         except DomainNotFound:
-            return PowerState.SHUTDOWN  # no guest, no power; a start defines it anew
+            return PowerState.NOSTATE  # no guest, no power; a start defines it anew
 
 
 class MarkRebooting(Step):

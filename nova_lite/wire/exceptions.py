@@ -33,11 +33,14 @@ def outgoing(error: Exception) -> Exception:
         return NotImplementedError(str(error))
     if isinstance(error, errors.NovaLiteError):
         name, message, code = error.nova_name, error.message, error.code
+        details = error.details
+        if name == "NotImplementedError":
+            return NotImplementedError(message)
     else:
-        name, code = "NovaException", 500
+        name, code, details = "NovaException", 500, {}
         message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
     result = _wire_class(name)(message)
-    result.kwargs = {"code": code}  # type: ignore[attr-defined]
+    result.kwargs = {**details, "code": code}  # type: ignore[attr-defined]
     result.code = code  # type: ignore[attr-defined]
     return result
 

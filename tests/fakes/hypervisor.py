@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from pathlib import Path
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import (
     DomainNotFound,
     GuestAgentNotEnabled,
     GuestAgentUnresponsive,
+    GuestNotRunning,
     HypervisorError,
     HypervisorUnavailable,
     NovaLiteError,
 )
+from nova_lite.model.diagnostics import DiskStats, GuestStats, NicStats
 from nova_lite.model.domain import DomainSpec
-from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
+from nova_lite.model.host import (
+    Capabilities,
+    ConsoleAddress,
+    DomainEvent,
+    DomainInfo,
+    GuestDevice,
+    HostFacts,
+)
 from nova_lite.model.states import PowerState
 
 OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
@@ -26,6 +38,7 @@ OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
 class Guest:
     spec: DomainSpec
     state: PowerState = PowerState.SHUTDOWN
+    saved: bool = False
 
 
 class FakeHypervisor(Hypervisor):
@@ -47,6 +60,7 @@ class FakeHypervisor(Hypervisor):
         self.passwords: dict[tuple[str, str], str] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
+        self._texts: dict[str, DomainSpec] = {}
         self._lock = threading.RLock()
 
     # --- for tests ----------------------------------------------------------------------------
@@ -124,6 +138,14 @@ class FakeHypervisor(Hypervisor):
             guest = self.guests.setdefault(spec.uuid, Guest(spec))
             guest.spec = spec
 
+    def definition(self, uuid: str) -> str:
+        spec = self._guest("definition", uuid).spec
+        self._texts[repr(spec)] = spec
+        return repr(spec)
+
+    def redefine(self, uuid: str, definition: str) -> None:
+        self.define(self._texts[definition])
+
     def defined(self, uuid: str) -> bool:
         self._called("defined", uuid)
         return uuid in self.guests
@@ -132,12 +154,52 @@ class FakeHypervisor(Hypervisor):
         guest = self._guest("start", uuid)
         if guest.state in OFF:
             guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
+            guest.saved = False
             self.emit(uuid, "started", "booted")
 
+    def pause(self, uuid: str) -> None:
+        guest = self._running("pause", uuid)
+        if guest.state != PowerState.PAUSED:
+            guest.state = PowerState.PAUSED
+            self.emit(uuid, "paused", "paused")
+
+    def save(self, uuid: str) -> None:
+        if self._guest("save", uuid).saved:
+            return
+        guest = self._running("save", uuid)
+        guest.state, guest.saved = PowerState.SHUTDOWN, True
+        self.emit(uuid, "stopped", "saved")
+
+    def saved(self, uuid: str) -> bool:
+        return self._guest("saved", uuid).saved
+
+    def restore(self, uuid: str) -> None:
+        guest = self._guest("restore", uuid)
+        if guest.state != PowerState.RUNNING:
+            guest.state, guest.saved = PowerState.RUNNING, False
+            self.emit(uuid, "started", "restored")
+
+    def inject_nmi(self, uuid: str) -> None:
+        self._running("inject_nmi", uuid)
+
+    def stats(self, uuid: str) -> GuestStats:
+        guest = self._guest("stats", uuid)
+        return GuestStats(
+            state=guest.state,
+            max_memory_kib=guest.spec.memory_kib,
+            memory_kib=guest.spec.memory_kib,
+            cpu_ns=dict.fromkeys(range(guest.spec.vcpus), 10**9),
+            disks=tuple(DiskStats(d.target, 1, 512, 2, 1024, 0) for d in guest.spec.disks),
+            nics=tuple(
+                NicStats(n.target, n.mac, 1, 2, 3, 4, 5, 6, 7, 8)
+                for n in guest.spec.nics
+                if n.target
+            ),
+            memory={"actual": guest.spec.memory_kib},
+        )
+
     def resume(self, uuid: str) -> None:
-        guest = self._guest("resume", uuid)
-        if guest.state in OFF:
-            raise HypervisorError(f"guest {uuid} is not running")
+        guest = self._running("resume", uuid)
         if guest.state != PowerState.RUNNING:
             guest.state = PowerState.RUNNING
             self.emit(uuid, "resumed", "unpaused")
@@ -171,13 +233,25 @@ class FakeHypervisor(Hypervisor):
                 return ConsoleAddress(graphics.listen, 5900 + number)
         return None
 
+    def serial_ports(self, uuid: str) -> list[ConsoleAddress]:
+        guest = self._guest("serial_ports", uuid)
+        return [] if guest.state in OFF else _serial_ports(guest.spec)
+
+    def all_serial_ports(self) -> dict[str, list[ConsoleAddress]]:
+        self._called("all_serial_ports")
+        return {uuid: _serial_ports(guest.spec) for uuid, guest in self.guests.items()}
+
     def taps(self, uuid: str) -> list[tuple[str, str]]:
         nics = self._guest("taps", uuid).spec.nics
         return [(nic.mac, nic.target) for nic in nics if nic.target]
 
-    def attached_devices(self, uuid: str) -> dict[str, list[str]]:
-        spec = self._guest("attached_devices", uuid).spec
-        return {"disks": [d.target for d in spec.disks], "nics": [n.mac for n in spec.nics]}
+    def devices(self, uuid: str) -> list[GuestDevice]:
+        spec = self._guest("devices", uuid).spec
+        names = [("disk", d.target) for d in spec.disks] + [("nic", n.mac) for n in spec.nics]
+        return [
+            GuestDevice(kind, name, "pci", f"0000:00:{slot:02x}.0")
+            for slot, (kind, name) in enumerate(names, 3)
+        ]
 
     def freeze(self, uuid: str) -> None:
         self._agent("freeze", uuid)
@@ -200,6 +274,37 @@ class FakeHypervisor(Hypervisor):
         if uuid not in self.agents:
             raise GuestAgentUnresponsive(f"the agent of guest {uuid} does not answer")
 
+    def mirror_disk(self, uuid: str, disk: Path, target: Path, disk_format: str) -> None:
+        guest = self._guest("mirror_disk", uuid)
+        if guest.state in OFF:
+            raise HypervisorError(f"guest {uuid} is not running")
+        if str(disk) not in [d.source for d in guest.spec.disks]:
+            raise HypervisorError(f"guest {uuid} has no disk {disk}")
+        if disk not in guest.mirrors:
+            target.touch()
+            guest.mirrors[disk] = target
+
+    def mirror_ready(self, uuid: str, disk: Path) -> bool:
+        self._mirror("mirror_ready", uuid, disk)
+        return True
+
+    def finish_mirror(self, uuid: str, disk: Path) -> None:
+        target = self._mirror("finish_mirror", uuid, disk)
+        if disk.exists():
+            shutil.copyfile(disk, target)
+        del self.guests[uuid].mirrors[disk]
+
+    def drop_mirror(self, uuid: str, disk: Path) -> None:
+        self._called("drop_mirror", uuid)
+        if uuid in self.guests:
+            self.guests[uuid].mirrors.pop(disk, None)
+
+    def _mirror(self, method: str, uuid: str, disk: Path) -> Path:
+        guest = self._guest(method, uuid)
+        if guest.state in OFF or disk not in guest.mirrors:
+            raise HypervisorError(f"no copy of disk {disk} of guest {uuid} is being made")
+        return guest.mirrors[disk]
+
     def _called(self, method: str, uuid: str = "") -> None:
         self.calls.append((method, uuid))
         if not self.available:
@@ -212,3 +317,14 @@ class FakeHypervisor(Hypervisor):
         if uuid not in self.guests:
             raise DomainNotFound(f"no guest {uuid}")
         return self.guests[uuid]
+
+    def _running(self, method: str, uuid: str) -> Guest:
+        guest = self._guest(method, uuid)
+        if guest.state in OFF:
+            raise GuestNotRunning(f"Instance {uuid} is not running.")
+        return guest
+
+
+def _serial_ports(spec: DomainSpec) -> list[ConsoleAddress]:
+    host, ports = spec.serial_tcp or ("", ())
+    return [ConsoleAddress(host, port) for port in ports]

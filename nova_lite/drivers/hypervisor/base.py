@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 
+from nova_lite.model.diagnostics import GuestStats
 from nova_lite.model.domain import DomainSpec
-from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
+from nova_lite.model.host import (
+    Capabilities,
+    ConsoleAddress,
+    DomainEvent,
+    DomainInfo,
+    GuestDevice,
+    HostFacts,
+)
 from nova_lite.model.states import PowerState
 
 
@@ -60,12 +69,54 @@ class Hypervisor(ABC):
         """Whether the guest is known, running or not."""
 
     @abstractmethod
+    def definition(self, uuid: str) -> str:
+        """The persistent definition in the hypervisor's own words, for ``redefine``."""
+
+    @abstractmethod
+    def redefine(self, uuid: str, definition: str) -> None:
+        """Put back a definition that was read before; also one that a stock agent has kept."""
+
+    @abstractmethod
     def start(self, uuid: str, *, paused: bool = False) -> None:
-        """Start a defined guest; does nothing when it already runs (or is paused)."""
+        """Boot a defined guest; does nothing when it already runs (or is paused).
+
+        Memory that was saved is dropped.
+        """
+
+    @abstractmethod
+    def pause(self, uuid: str) -> None:
+        """Hold a guest's processors; its memory stays where it is. Raises GuestNotRunning."""
 
     @abstractmethod
     def resume(self, uuid: str) -> None:
-        """Let a paused guest run."""
+        """Let a paused guest run; raises GuestNotRunning."""
+
+    @abstractmethod
+    def save(self, uuid: str) -> None:
+        """Write a guest's memory to the host's disk and end it.
+
+        May take long. Does nothing when that is done already; raises GuestNotRunning when the
+        guest is off without saved memory.
+        """
+
+    @abstractmethod
+    def saved(self, uuid: str) -> bool:
+        """Whether the guest is off and has saved memory."""
+
+    @abstractmethod
+    def restore(self, uuid: str) -> None:
+        """Let a guest go on from its saved memory, which is gone then; boot it without one."""
+
+    @abstractmethod
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a non-maskable interrupt: guests prepared for it dump their memory.
+
+        Not idempotent. Raises GuestNotRunning and CrashDumpUnsupported.
+        """
+
+    @abstractmethod
+    def stats(self, uuid: str) -> GuestStats:
+        """What a running guest has used so far."""
 
     @abstractmethod
     def shutdown(self, uuid: str) -> None:
@@ -84,16 +135,21 @@ class Hypervisor(ABC):
         """Address of the vnc/spice console of a running guest, None when it has none."""
 
     @abstractmethod
+    def serial_ports(self, uuid: str) -> list[ConsoleAddress]:
+        """Addresses of a running guest's serial ports, in order; empty when it has none."""
+
+    @abstractmethod
+    def all_serial_ports(self) -> dict[str, list[ConsoleAddress]]:
+        """Addresses that the serial ports of any guest have now or at its next start, by uuid."""
+
+    @abstractmethod
     def taps(self, uuid: str) -> list[tuple[str, str]]:
         """(MAC address, host device) of the guest's interfaces that have a host device."""
 
     @abstractmethod
-    def attached_devices(self, uuid: str) -> dict[str, list[str]]:
-        """Targets of the guest's disks and nics: {"disks": ["vda"], "nics": [mac, ...]}."""
+    def devices(self, uuid: str) -> list[GuestDevice]:
+        """The guest's disks and network cards, in its own order."""
 
-    # --- with the help of an agent inside the guest -----------------------------------------
-    # These raise GuestAgentNotEnabled when the guest has no channel to one, GuestAgentUnresponsive
-    # when none answers within about 40 s, and HypervisorError when the guest is off.
     @abstractmethod
     def freeze(self, uuid: str) -> None:
         """Make the guest flush its file systems and hold back all writes until ``thaw``.
@@ -108,3 +164,28 @@ class Hypervisor(ABC):
     @abstractmethod
     def set_password(self, uuid: str, user: str, password: str) -> None:
         """Give ``user`` of the guest a new password, which no error text repeats."""
+
+    @abstractmethod
+    def mirror_disk(self, uuid: str, disk: Path, target: Path, disk_format: str) -> None:
+        """Begin to copy a disk of a guest that is not off, with what it is based on, to a new file.
+
+        The guest's writes go to both. Returns at once; does nothing while such a copy is made.
+        """
+
+    @abstractmethod
+    def mirror_ready(self, uuid: str, disk: Path) -> bool:
+        """Whether the copy has caught up with the guest.
+
+        Raises HypervisorError when there is none (any more): it failed, or the guest is off.
+        """
+
+    @abstractmethod
+    def finish_mirror(self, uuid: str, disk: Path) -> None:
+        """End a copy that is ready: ``target`` is the disk as of this moment, nobody has it open.
+
+        Raises HypervisorError when there is none or it is not ready.
+        """
+
+    @abstractmethod
+    def drop_mirror(self, uuid: str, disk: Path) -> None:
+        """Give a copy up, if one is being made; its file stays for the caller to remove."""

@@ -12,15 +12,25 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.hypervisor.libvirt import capabilities as caps
 from nova_lite.drivers.hypervisor.libvirt import domain_xml, guest_cpu, live_xml
 from nova_lite.drivers.hypervisor.libvirt import facts as host_facts
+from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
+from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
+from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
+from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.model.domain import DomainSpec
-from nova_lite.model.host import Capabilities, ConsoleAddress, DomainEvent, DomainInfo, HostFacts
+from nova_lite.model.host import (
+    Capabilities,
+    DomainEvent,
+    DomainInfo,
+    GuestDevice,
+    HostFacts,
+)
 from nova_lite.model.states import PowerState
 
 LOG = logging.getLogger(__name__)
@@ -33,7 +43,7 @@ PING_TIMEOUT = 10.0
 TPM_FLAGS_SINCE = 8_009_000
 
 
-class LibvirtHypervisor(GuestAgent, Power, Hypervisor):
+class LibvirtHypervisor(BlockCopy, Definitions, Consoles, GuestAgent, Power, Diagnostics, Hypervisor):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
 
     :param conf: a ConfigOpts with the [libvirt] group
@@ -167,15 +177,6 @@ class LibvirtHypervisor(GuestAgent, Power, Hypervisor):
     def defined(self, uuid: str) -> bool:
         return self._call(f"look up guest {uuid}", lambda c: find(c, uuid) is not None)
 
-    def graphics(self, uuid: str, kind: str) -> ConsoleAddress | None:
-        return self._with_domain(
-            f"read the consoles of guest {uuid}",
-            uuid,
-            lambda domain: (
-                live_xml.graphics(domain.XMLDesc(0), kind) if domain.isActive() else None
-            ),
-        )
-
     def taps(self, uuid: str) -> list[tuple[str, str]]:
         return self._with_domain(
             f"read the interfaces of guest {uuid}",
@@ -183,11 +184,11 @@ class LibvirtHypervisor(GuestAgent, Power, Hypervisor):
             lambda domain: live_xml.taps(domain.XMLDesc(0)),
         )
 
-    def attached_devices(self, uuid: str) -> dict[str, list[str]]:
+    def devices(self, uuid: str) -> list[GuestDevice]:
         return self._with_domain(
             f"read the devices of guest {uuid}",
             uuid,
-            lambda domain: live_xml.attached_devices(domain.XMLDesc(0)),
+            lambda domain: live_xml.devices(domain.XMLDesc(0)),
         )
 
     # --- guests: act ------------------------------------------------------------------------

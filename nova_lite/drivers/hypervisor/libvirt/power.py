@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
 
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES
+from nova_lite.errors import CrashDumpUnsupported, GuestNotRunning
 
 LOG = logging.getLogger(__name__)
 
 # Starting clears huge pages and waits for storage; stopping lets QEMU flush its disks, and libvirt
-# itself waits 30 s and more for a process that does not die.
+# itself waits 30 s and more for a process that does not die. Memory is written and read at the
+# speed of the host's disk.
 START_TIMEOUT = 300.0
 DESTROY_TIMEOUT = 120.0
+MEMORY_TIMEOUT = 3600.0
 DESTROY_ATTEMPTS = 3
 
 
@@ -24,25 +29,72 @@ class Power(Calls):
     """The part of the Hypervisor contract that changes a guest's power state."""
 
     def start(self, uuid: str, *, paused: bool = False) -> None:
-        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+        # Memory that was saved belongs to a guest as it was before; restore is for that.
+        flags = libvirt.VIR_DOMAIN_START_FORCE_BOOT
+        if paused:
+            flags |= libvirt.VIR_DOMAIN_START_PAUSED
 
-        def start(domain: Any) -> None:
-            try:
-                if not domain.isActive():
-                    domain.createWithFlags(flags)
-            except libvirt.libvirtError as error:
-                # Somebody else was faster: that is what was asked for.
-                if not (is_invalid(error) and domain.isActive()):
-                    raise
+        self._with_domain(
+            f"start guest {uuid}", uuid, lambda domain: _create(domain, flags), START_TIMEOUT
+        )
 
-        self._with_domain(f"start guest {uuid}", uuid, start, START_TIMEOUT)
+    def pause(self, uuid: str) -> None:
+        def pause(domain: Any) -> None:
+            if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+                _while_running(domain, domain.suspend)
+
+        self._with_domain(f"pause guest {uuid}", uuid, pause)
 
     def resume(self, uuid: str) -> None:
-        def resume(domain: Any) -> None:
-            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
-                domain.resume()
+        self._with_domain(f"resume guest {uuid}", uuid, _resume)
 
-        self._with_domain(f"resume guest {uuid}", uuid, resume)
+    def save(self, uuid: str) -> None:
+        def save(domain: Any) -> None:
+            while domain.isActive():
+                try:
+                    domain.managedSave(0)
+                except libvirt.libvirtError as error:
+                    if not (_is_busy(error) or (is_invalid(error) and not domain.isActive())):
+                        raise
+            if not domain.hasManagedSaveImage(0):
+                raise GuestNotRunning(f"Instance {uuid} is not running: it has no memory to save")
+
+        self._with_domain(f"save guest {uuid}", uuid, save, MEMORY_TIMEOUT)
+
+    def saved(self, uuid: str) -> bool:
+        return self._with_domain(
+            f"look for the saved memory of guest {uuid}",
+            uuid,
+            lambda domain: not domain.isActive() and bool(domain.hasManagedSaveImage(0)),
+        )
+
+    def restore(self, uuid: str) -> None:
+        def restore(domain: Any) -> None:
+            _create(domain, 0)
+            deadline = time.monotonic() + MEMORY_TIMEOUT
+            while True:
+                try:
+                    _resume(domain)
+                    break
+                except libvirt.libvirtError as error:
+                    if not _is_busy(error) or time.monotonic() > deadline:
+                        raise
+            _set_clock(domain)
+
+        self._with_domain(f"restore guest {uuid}", uuid, restore, MEMORY_TIMEOUT)
+
+    def inject_nmi(self, uuid: str) -> None:
+        def inject(domain: Any) -> None:
+            try:
+                _while_running(domain, lambda: domain.injectNMI(0))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+                    raise CrashDumpUnsupported(
+                        f"guests of this kind have no NMI: {error.get_error_message()}"
+                    ) from None
+                raise
+
+        self._with_domain(f"send an NMI to guest {uuid}", uuid, inject)
 
     def shutdown(self, uuid: str) -> None:
         def shutdown(domain: Any) -> None:
@@ -62,6 +114,49 @@ class Power(Calls):
                 _destroy(domain)
 
         self._call(f"power guest {uuid} off", destroy, DESTROY_TIMEOUT)
+
+
+def _create(domain: Any, flags: int) -> None:
+    """Start a domain that is off."""
+    try:
+        if not domain.isActive():
+            domain.createWithFlags(flags)
+    except libvirt.libvirtError as error:
+        # Somebody else was faster: that is what was asked for.
+        if not (is_invalid(error) and domain.isActive()):
+            raise
+
+
+def _resume(domain: Any) -> None:
+    if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+        _while_running(domain, domain.resume)
+
+
+def _while_running(domain: Any, act: Callable[[], object]) -> None:
+    """Do what can be done to a running guest only."""
+    try:
+        act()
+    except libvirt.libvirtError as error:
+        if is_invalid(error) and not domain.isActive():
+            raise GuestNotRunning(f"Instance {domain.UUIDString()} is not running.") from None
+        raise
+
+
+def _is_busy(error: libvirt.libvirtError) -> bool:
+    """Another job has the guest, such as one that an agent since killed had asked for.
+
+    libvirt itself waits for it for half a minute.
+    """
+    return bool(error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT)
+
+
+def _set_clock(domain: Any) -> None:
+    """Tell the guest how late it is, if it has an agent that listens."""
+    try:
+        domain.setTime({"seconds": int(time.time())}, 0)
+    except libvirt.libvirtError as error:
+        LOG.debug("The clock of guest %s stays as it is: %s",
+                  domain.UUIDString(), error.get_error_message())  # fmt: skip
 
 
 def _destroy(domain: Any) -> None:

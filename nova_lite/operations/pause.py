@@ -1,0 +1,33 @@
+"""pause_instance and unpause_instance: hold the guest's processors, and let them go on."""
+
+from __future__ import annotations
+
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.power import RunningGuestOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import PauseGuest, UnpauseGuest
+from nova_lite.steps.records import ReportPower
+
+
+class Pause(RunningGuestOperation):
+    event = "compute_pause_instance"
+    notifies = "pause"
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (PauseGuest(work),),
+            (ReportPower(work, VmState.PAUSED, [TaskState.PAUSING]),),
+        ]
+
+
+class Unpause(RunningGuestOperation):
+    event = "compute_unpause_instance"
+    notifies = "unpause"
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (UnpauseGuest(work),),
+            (ReportPower(work, VmState.ACTIVE, [TaskState.UNPAUSING]),),
+        ]

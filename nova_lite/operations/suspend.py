@@ -1,0 +1,61 @@
+"""suspend_instance and resume_instance: the guest's memory goes to the host's disk and comes back.
+
+The state that a suspended server had is kept in its system metadata, as ``old_vm_state``.
+
+Resume rule: forward. libvirt goes on with writing or reading memory when the agent is killed; the
+next process waits for it, or asks again when libvirt was killed, too.
+"""
+
+from __future__ import annotations
+
+from nova_lite.errors import NovaLiteError
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.power import PowerOperation, RunningGuestOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import RestoreGuest, SaveGuest
+from nova_lite.steps.network import PlugInterfaces, RefreshPorts
+from nova_lite.steps.records import ReportPower
+
+OLD_VM_STATE = "old_vm_state"
+
+
+class Suspend(RunningGuestOperation):
+    event = "compute_suspend_instance"
+    notifies = "suspend"
+
+    def plan(self) -> Plan:
+        work = self.work
+        metadata = dict(work.instance["system_metadata"])
+        if work.instance["vm_state"] != VmState.SUSPENDED:  # it is when only the end was cut off
+            metadata[OLD_VM_STATE] = work.instance["vm_state"]
+        report = ReportPower(
+            work, VmState.SUSPENDED, [TaskState.SUSPENDING], system_metadata=metadata
+        )
+        return [(SaveGuest(work),), (report,)]
+
+
+class Resume(PowerOperation):
+    event = "compute_resume_instance"
+    notifies = "resume"
+
+    def plan(self) -> Plan:
+        work = self.work
+        metadata = dict(work.instance["system_metadata"])
+        after = VmState(metadata.pop(OLD_VM_STATE, VmState.ACTIVE))
+        if work.instance["vm_state"] != VmState.SUSPENDED:
+            after = VmState(work.instance["vm_state"])
+        return [
+            (RefreshPorts(work),),
+            (PlugInterfaces(work),),
+            (RestoreGuest(work),),
+            (ReportPower(work, after, [TaskState.RESUMING], system_metadata=metadata),),
+        ]
+
+    def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
+        """As long as there is memory, the user may try again."""
+        if power == PowerState.RUNNING:
+            return None
+        try:
+            return None if self.tools.hypervisor.saved(self.work.uuid) else VmState.ERROR
+        except NovaLiteError:
+            return VmState.ERROR
