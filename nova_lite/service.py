@@ -169,7 +169,8 @@ class Agent:
 
     def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
         routes = endpoint.routes(handlers(tools, engine))
-        refusals = Refusals(tools, {name: verb.event for name, verb in endpoint.OPERATIONS.items()})
+        events = {name: verb.event for name, verb in endpoint.OPERATIONS.items() if verb.event}
+        refusals = Refusals(tools, events)
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nova_lite.errors import Failure
 from nova_lite.steps.base import Plan, Work
@@ -12,18 +12,23 @@ from nova_lite.steps.base import Plan, Work
 class Operation(ABC):
     """One verb on one server.
 
-    ``event`` is the name under which ``openstack server event show`` tells of it, ``pool`` the
-    group of workers that runs it, ``urgent`` makes it interrupt what runs on the server now, and
-    ``undoes`` says that a failure takes the steps back: true only where they made something new.
+    ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
+    nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
+    what runs on the server now, and ``undoes`` says that a failure takes the steps back: true only
+    where they made something new.
     ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
     and ``instance.<action>.start``; None where the operation sends its own or none.
+    ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
+    never go to disk: whoever resumes the operation does not have them.
     """
 
-    event: ClassVar[str]
+    event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
     undoes: ClassVar[bool] = False
     notifies: ClassVar[str | None] = None
+    answers: ClassVar[bool] = False
+    secrets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -35,6 +40,10 @@ class Operation(ABC):
     @abstractmethod
     def plan(self) -> Plan:
         """Stages in order; the steps of one stage run in parallel."""
+
+    def answer(self) -> Any:
+        """What the caller gets after the plan was carried out: JSON-able, or a WireObject."""
+        return None
 
     @abstractmethod
     def failed(self, failure: Failure) -> None:

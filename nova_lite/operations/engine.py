@@ -13,21 +13,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
-    ControlPlaneUnavailable,
+    AnswerLost,
     Failure,
-    HypervisorUnavailable,
     NovaLiteError,
+    OperationFailed,
     ServerBeingDeleted,
     Verdict,
 )
 from nova_lite.operations.base import Operation
 from nova_lite.operations.finished import Finished
 from nova_lite.operations.journal import Entry, Journal, Unwritten
+from nova_lite.operations.patience import Draining, persist
 from nova_lite.operations.queues import ServerQueues
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.wire.context import RequestContext
@@ -35,20 +36,8 @@ from nova_lite.wire.objects import unwrap, wrap
 
 LOG = logging.getLogger(__name__)
 
-# How long (seconds) a step is tried again while a dependency is away. The control plane has no
-# limit: without it nobody could be told of a failure either.
-PATIENCE: dict[type[NovaLiteError], float] = {
-    ControlPlaneUnavailable: float("inf"),
-    HypervisorUnavailable: 120.0,
-}
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
-
 MakeWork = Callable[[RequestContext, Mapping[str, Any], Entry], Work]
 Observer = Callable[[str], None]
-
-
-class Draining(Exception):
-    """The agent stops: the operation ends at a step boundary and goes on at the next start."""
 
 
 class Engine:
@@ -99,7 +88,10 @@ class Engine:
                 LOG.info("Dropped a second %s for server %s of request %s",
                          method, server_uuid, context.request_id)  # fmt: skip
                 return None
-            entry = self._journal.open(_intent(method, context, server_uuid, arguments))
+            secrets = self._verbs[method].secrets
+            kept = {name: value for name, value in arguments.items() if name not in secrets}
+            entry = self._journal.open(_intent(method, context, server_uuid, kept))
+            entry.secrets = {name: arguments[name] for name in secrets if name in arguments}
             self._open[key] = entry
         self._observe(f"{method}:accepted")
         return entry
@@ -131,6 +123,18 @@ class Engine:
         self._queues.submit(server_uuid, verb.pool, f"refused {method}", run)
         over.wait()
         return entry.closed
+
+    def answer_to(self, method: str, context: RequestContext, server_uuid: str) -> Future[Any]:
+        """The answer to a request that was promised before; its caller may still wait for it."""
+        with self._lock:
+            entry = self._open.get((context.request_id, method, server_uuid))
+        if entry is not None:
+            return entry.answer
+        lost: Future[Any] = Future()
+        lost.set_exception(
+            AnswerLost(f"{method} of server {server_uuid} is over, but its answer was lost")
+        )
+        return lost
 
     def start(self, entry: Entry) -> None:
         """Queue a promised operation behind what its server is doing."""
@@ -197,7 +201,8 @@ class Engine:
         if self._drain.is_set():
             return
         context = RequestContext(entry.intent["context"])
-        work = self._make_work(context, wrap(entry.intent["arguments"]), entry)
+        arguments = wrap({**entry.intent["arguments"], **entry.secrets})
+        work = self._make_work(context, arguments, entry)
         work.resumed = entry.resumed
         operation = verb(work)
         self._running[entry.server_uuid] = work
@@ -207,9 +212,7 @@ class Engine:
             if entry.failure is not None:
                 self._start_event_once(work, entry, verb)
                 self._roll_back(operation, entry)
-            self._persist(
-                lambda: self._finish_event(context, entry.server_uuid, verb.event, entry.failure)
-            )
+            self._finish(operation, entry)
             self._close(entry)
         except Draining:
             LOG.info("Stopped %s of server %s at a step boundary; it goes on at the next start",
@@ -218,9 +221,25 @@ class Engine:
             self._running.pop(entry.server_uuid, None)
 
     def _start_event_once(self, work: Work, entry: Entry, verb: type[Operation]) -> None:
-        if not entry.notes.get("event"):
-            self._persist(lambda: self._start_event(work.context, entry.server_uuid, verb.event))
+        event = verb.event
+        if event is not None and not entry.notes.get("event"):
+            self._persist(lambda: self._start_event(work.context, entry.server_uuid, event))
             entry.note(event=True)
+
+    def _finish(self, operation: Operation, entry: Entry) -> None:
+        event, failure = operation.event, entry.failure
+        if event is not None:
+            self._persist(
+                lambda: self._finish_event(
+                    operation.work.context, entry.server_uuid, event, failure
+                )
+            )
+        # Before the journal is closed: a caller that gets no answer may rely on the next process
+        # to know that.
+        if failure is None:
+            entry.answer.set_result(operation.answer())
+        else:
+            entry.answer.set_exception(OperationFailed(failure))
 
     def _forward(self, operation: Operation, entry: Entry) -> None:
         try:
@@ -287,20 +306,7 @@ class Engine:
         self._observe(f"{entry.method}:{step.name}:end")
 
     def _persist(self, attempt: Callable[[], None]) -> None:
-        """Run ``attempt``, again and again while a dependency is away; steps are idempotent."""
-        pause, began = FIRST_PAUSE, time.monotonic()
-        while True:
-            try:
-                attempt()
-                return
-            except tuple(PATIENCE) as error:
-                patience = next(p for kind, p in PATIENCE.items() if isinstance(error, kind))
-                if time.monotonic() - began > patience:
-                    raise
-                LOG.warning("%s; trying again in %d s", error, pause)
-                if self._drain.wait(pause):
-                    raise Draining from None
-                pause = min(pause * 2, LONGEST_PAUSE)
+        persist(attempt, self._drain)
 
     def _roll_back(self, operation: Operation, entry: Entry) -> None:
         failure = entry.failure

@@ -20,6 +20,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ SUFFIX = ".journal"
 
 
 class Entry:
-    """One open operation. The steps of a stage note and mark at the same time."""
+    """One open operation. The steps of a stage note and mark at the same time.
+
+    ``secrets`` are the arguments that are not on disk, ``answer`` is what a caller waits for; both
+    end with the process.
+    """
 
     def __init__(self, path: Path, intent: Mapping[str, Any]) -> None:
         self.path = path
@@ -41,6 +46,8 @@ class Entry:
         self.ended: set[str] = set()
         self.failure: Failure | None = None
         self.resumed = False
+        self.secrets: dict[str, Any] = {}
+        self.answer: Future[Any] = Future()
         self._lock = threading.Lock()
         self._file: Any = None
         self._torn = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,12 +36,14 @@ class Route:
 
     Exactly one of ``operation`` (journalled; name of the verb in the engine) and ``handler`` (at
     once; called with the context and the arguments, its result is the reply) is set, or neither:
-    the method is known but not there yet. ``arguments`` are the ones that must be there.
+    the method is known but not there yet. ``arguments`` are the ones that must be there;
+    ``answers``: the caller waits for the operation.
     """
 
     arguments: tuple[str, ...] = ()
     operation: str | None = None
     handler: Callable[..., Any] | None = None
+    answers: bool = False
 
 
 # What arguments must be, where a wrong kind would show only in the middle of the work.
@@ -98,6 +102,8 @@ class Dispatcher:
     def dispatch(self, message: Any) -> Any:
         """Handle one incoming message and return the reply; raises what the caller is to see.
 
+        The reply is a Future where an operation has to end first: no thread waits for it.
+
         :raises NotNow: the agent stops and has not begun with it: the broker is to keep it
         """
         method = str(message.message.get("method"))
@@ -113,7 +119,7 @@ class Dispatcher:
             self._tell(message, context, method, error)
             raise
         if route.operation is not None:
-            return self._promise(message, context, route.operation, arguments)
+            return self._promise(message, context, route, arguments)
         message.acknowledge()
         return self._handle(message, context, method, route, arguments)
 
@@ -177,9 +183,9 @@ class Dispatcher:
         return decoded
 
     def _promise(
-        self, message: Any, context: RequestContext, verb: str, arguments: dict[str, Any]
-    ) -> None:
-        uuid = str(arguments["instance"]["uuid"])
+        self, message: Any, context: RequestContext, route: Route, arguments: dict[str, Any]
+    ) -> Future[Any] | None:
+        verb, uuid = str(route.operation), str(arguments["instance"]["uuid"])
         try:
             entry = self._engine.accept(verb, context, uuid, arguments)
         except JournalError as error:
@@ -191,6 +197,13 @@ class Dispatcher:
         message.acknowledge()
         if entry is not None:
             self._engine.start(entry)
+        if not route.answers:
+            return None
+        answer = entry.answer if entry else self._engine.answer_to(verb, context, uuid)
+        waiting = contextlib.ExitStack()
+        waiting.enter_context(self._monitor(message))
+        answer.add_done_callback(lambda answered: waiting.close())
+        return answer
 
     def _handle(
         self,

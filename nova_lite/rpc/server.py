@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import oslo_messaging as messaging
@@ -18,6 +19,7 @@ from nova_lite.operations.queues import Pool
 from nova_lite.rpc import listener
 from nova_lite.rpc.dispatch import Dispatcher, NotNow, is_call
 from nova_lite.wire import exceptions
+from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
 
@@ -66,7 +68,15 @@ class ComputeServer(MessageHandlingServer):
         except Exception as raised:
             error = raised
         message.acknowledge()  # whatever happened: else the broker sends it again for ever
-        self._answer(message, reply, error)
+        if isinstance(reply, Future):
+            reply.add_done_callback(lambda done: self._answer_later(message, done))
+        else:
+            self._answer(message, reply, error)
+
+    def _answer_later(self, message: Any, done: Future[Any]) -> None:
+        error = done.exception()
+        assert error is None or isinstance(error, Exception)
+        self._answer(message, None if error else unwrap(done.result()), error)
 
     @staticmethod
     def _answer(message: Any, reply: Any, error: Exception | None) -> None:

@@ -39,7 +39,7 @@ from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorError
 from nova_lite.inventory.claims import Claims
-from nova_lite.operations import boot, engine
+from nova_lite.operations import boot, patience
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
@@ -47,6 +47,7 @@ from nova_lite.rpc.endpoint import OPERATIONS
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
+from nova_lite.steps.serial_ports import SerialPorts
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
@@ -200,7 +201,8 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
         images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
-        disks=watched("disks", disk.backend("qcow2", True)), claims=Claims(), events=EventHub(),
+        disks=watched("disks", disk.backend("qcow2", True)),
+        serial_ports=SerialPorts.from_conf(conf, hypervisor), claims=Claims(), events=EventHub(),
         usage_changed=lambda: None, set_disabled=lambda disabled: None,
     )  # fmt: skip
 
@@ -208,7 +210,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
 def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
-    engine.FIRST_PAUSE, engine.LONGEST_PAUSE = 0.05, 0.2
+    patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boundaries = Boundaries(order)
     tools = toolbox(order, boundaries)

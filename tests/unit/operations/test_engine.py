@@ -14,7 +14,7 @@ from nova_lite.errors import (
     JournalError,
     Verdict,
 )
-from nova_lite.operations import engine as engine_module
+from nova_lite.operations import patience
 from nova_lite.operations.base import Operation
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
@@ -249,7 +249,7 @@ def test_the_same_request_twice_has_one_effect(tmp_path):
 
 def test_an_absent_control_plane_is_waited_for(tmp_path, monkeypatch):
     """A step that meets no conductor is tried again, not failed."""
-    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     world = World()
     world.fail_at, world.error = "last", ControlPlaneUnavailable("no conductor")
     engine = make_engine(tmp_path, world)
@@ -481,7 +481,7 @@ def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
 
 def test_a_lost_answer_is_not_asked_for_blindly(tmp_path, monkeypatch):
     """A step whose call was carried out without an answer looks before it does it again."""
-    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
 
     class Lossy(set):
         def add(self, name):
