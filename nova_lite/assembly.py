@@ -36,6 +36,7 @@ from nova_lite.rpc import transport
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
 from nova_lite.steps.ports import Ports
+from nova_lite.steps.serial_ports import SerialPorts, port_range
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 
@@ -130,6 +131,7 @@ class Parts:
             disks=disk.backend(
                 conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images
             ),
+            serial_ports=SerialPorts.from_conf(conf, self.hypervisor),
             claims=self.claims,
             events=EventHub(),
             usage_changed=usage_changed,
@@ -157,6 +159,7 @@ def check(conf: Any) -> None:
     for name in ("cpu_shared_set", "cpu_dedicated_set"):
         cpu_set(name, conf.compute[name])
     reserved_pages(conf.reserved_huge_pages or ())
+    port_range(conf.serial_console.port_range)
 
 
 def host_policy(conf: Any) -> HostPolicy:

@@ -22,8 +22,11 @@ from nova_lite.conf import (
     image_cache,
     libvirt,
     neutron,
+    notifications,
     placement,
+    serial_console,
     service_user,
+    spice,
     vnc,
     workarounds,
 )
@@ -40,8 +43,11 @@ MODULES: tuple[ModuleType, ...] = (
     image_cache,
     libvirt,
     neutron,
+    notifications,
     placement,
+    serial_console,
     service_user,
+    spice,
     vnc,
     workarounds,
 )

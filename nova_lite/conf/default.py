@@ -96,7 +96,17 @@ OPTS: list[cfg.Opt] = [
         help="Seconds a soft-deleted server is kept; 0: soft delete is off.",
     ),
     cfg.BoolOpt(
-        "instance_usage_audit", default=False, help="Send compute.instance.exists notifications."
+        "instance_usage_audit",
+        default=False,
+        help="Tell at the end of each audit period of every server that was here in it: "
+        "compute.instance.exists.",
+    ),
+    cfg.StrOpt(
+        "instance_usage_audit_period",
+        default="month",
+        regex="^(hour|month|day|year)(@([0-9]+))?$",
+        help="The audit period, and where it begins: hour@30 at half past, day@18 at 18:00 UTC, "
+        "month@15 on the 15th, year@4 in April.",
     ),
     cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]

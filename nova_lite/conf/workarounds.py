@@ -13,6 +13,11 @@ OPTS: list[cfg.Opt] = [
         help="Whether life-cycle events of the hypervisor change power states in the cloud.",
     ),
     cfg.BoolOpt(
+        "reserve_disk_resource_for_image_cache",
+        default=False,
+        help="Whether the disk space that cached images take is withheld from Placement.",
+    ),
+    cfg.BoolOpt(
         "disable_group_policy_check_upcall",
         default=False,
         help="Skip the late check of server group policies, which asks the API database.",

@@ -6,7 +6,7 @@ seven, so that a changed default of the host or a switch of agents changes no gu
 
 from __future__ import annotations
 
-from nova_lite.guest import devices
+from nova_lite.guest import consoles, devices
 from nova_lite.guest.disks import DiskPlan
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.policy import HostPolicy
@@ -19,7 +19,7 @@ def registered_details(
 ) -> dict[str, str]:
     """system_metadata entries for those of the properties that the image does not set."""
     properties = Properties(server)
-    pointer = devices.pointer(properties, policy)
+    pointer = consoles.pointer(properties, policy)
     chosen = {
         "hw_machine_type": machine.machine,
         "hw_disk_bus": plan.disk_bus,

@@ -1,24 +1,20 @@
-"""Everything plugged into the guest except disks: graphics, network, consoles and small devices."""
+"""What is plugged into the guest beside disks and consoles: video, network, small devices."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import InvalidGuestConfig, UnsupportedByHost
 from nova_lite.guest.machine import X86, Machine
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.guest.properties import Properties
-from nova_lite.model.domain import GraphicsSpec, NicSpec
+from nova_lite.model.domain import NicSpec
 from nova_lite.model.host import Capabilities
 from nova_lite.model.server import Server
 
 EMULATED_NICS = ("lan9118",)  # models that only emulated boards have
 VIRTIO_IOMMU_LIBVIRT = 8_003_000
-
-
-def graphics(policy: HostPolicy) -> tuple[GraphicsSpec, ...]:
-    return (GraphicsSpec("vnc", policy.vnc_listen),) if policy.vnc_listen else ()
 
 
 def video_model(properties: Properties, machine: Machine) -> str:
@@ -43,57 +39,6 @@ def video_ram_mb(properties: Properties) -> int | None:
     return wanted or None
 
 
-@dataclass(frozen=True)
-class Pointer:
-    """``model`` is tablet, ``bus`` usb or virtio."""
-
-    model: str
-    bus: str
-
-
-def pointer(properties: Properties, policy: HostPolicy) -> Pointer | None:
-    """hw_input_bus, hw_pointer_model or [DEFAULT] pointer_model, in this order."""
-    bus = properties.image("hw_input_bus")
-    if bus:
-        return Pointer("tablet", bus)
-    if properties.image("hw_pointer_model") or policy.pointer_model == "usbtablet":
-        return Pointer("tablet", "usb")
-    return None
-
-
-def inputs(
-    properties: Properties, policy: HostPolicy, machine: Machine
-) -> tuple[tuple[str, str], ...]:
-    """Input devices as (type, bus); only guests with graphics have any."""
-    if not policy.vnc_listen:
-        return ()
-    result = []
-    mouse = pointer(properties, policy)
-    if mouse:
-        result.append((mouse.model, mouse.bus))
-    # ARM boards have no keyboard of their own; x86 has PS/2.
-    bus = properties.image("hw_input_bus") or ("usb" if machine.arch == "aarch64" else None)
-    if bus:
-        result.append(("keyboard", bus))
-    return tuple(result)
-
-
-def usb_controller(
-    properties: Properties, machine: Machine, *, needed: bool
-) -> tuple[str | None, int]:
-    """(USB controller model, redirected ports); no controller unless something hangs on it.
-
-    :raises InvalidGuestConfig: redirected ports but no controller
-    """
-    model, ports = properties.agreed("usb_model"), properties.agreed("redirected_usb_ports") or 0
-    needed = needed or machine.arch == "ppc64le"
-    if needed or machine.arch.startswith("ppc"):
-        return None if model == "none" else model, ports
-    if ports and model in (None, "none"):
-        raise InvalidGuestConfig("hw:redirected_usb_ports needs a USB controller; set hw:usb_model")
-    return model or "none", ports
-
-
 def rng(properties: Properties, policy: HostPolicy) -> tuple[str | None, tuple[int, int] | None]:
     """(host device, (bytes, period in ms)) of the random number device."""
     properties.image("hw_rng_model")
@@ -107,24 +52,6 @@ def watchdog(properties: Properties) -> str | None:
     """Action of the watchdog; the image's word counts before the flavor's."""
     action = properties.image("hw_watchdog_action") or properties.spec("hw:watchdog_action")
     return None if action in (None, "disabled") else str(action)
-
-
-def serial_ports(properties: Properties) -> int:
-    """How many serial ports; an image may not ask for more than the flavor gives.
-
-    :raises InvalidGuestConfig: it does, or there are more than QEMU's four less the console log's
-    """
-    flavor = properties.spec("hw:serial_port_count")
-    image = properties.image("hw_serial_port_count")
-    if flavor and image and image > flavor:
-        raise InvalidGuestConfig(
-            f"image property hw_serial_port_count = {image} is more than the flavor's "
-            f"hw:serial_port_count = {flavor}"
-        )
-    count = image or flavor or 1
-    if count > 3:
-        raise InvalidGuestConfig(f"hw:serial_port_count = {count}: at most 3 are possible")
-    return count
 
 
 def hide_hypervisor(properties: Properties) -> bool:

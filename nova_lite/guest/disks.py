@@ -270,7 +270,7 @@ def disk_specs(
     result = []
     for disk in plan.local:
         name = disk.name or ""
-        default = "raw" if name == "disk.config" else policy.disk_format
+        default = "raw" if name.startswith("disk.config") else policy.disk_format
         result.append(
             DiskSpec(
                 disk.target,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.errors import UnsupportedByHost
-from nova_lite.guest import cpu, devices, machine, metadata
+from nova_lite.guest import consoles, cpu, devices, machine, metadata
 from nova_lite.guest.disks import DiskPlan, disk_specs
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.policy import HostPolicy
@@ -34,6 +34,7 @@ def plan_domain(
     sources: Mapping[str, str] | None = None,
     formats: Mapping[str, str] | None = None,
     console_log: str | None = None,
+    serial_ports: Sequence[int] = (),
 ) -> DomainSpec:
     """The guest definition of ``server``.
 
@@ -45,6 +46,7 @@ def plan_domain(
     :param sources: paths of local disks by file name, where not ``<directory>/<name>``
     :param formats: disk formats by file name, where not the backend's
     :param console_log: file of the console log; default ``<directory>/console.log``
+    :param serial_ports: TCP ports of its serial ports, as many as consoles.serial_ports says
     :raises InvalidGuestConfig: flavor or image say something invalid or contradictory
     :raises UnsupportedByHost: this host cannot do what they say
     """
@@ -77,12 +79,17 @@ def plan_domain(
         boot_menu=machine.boot_menu(properties),
         nics=tuple(devices.finish_nic(nic, properties, policy) for nic in nics),
         console_log=console_log or str(directory / "console.log"),
+        serial_tcp=_serial(policy, serial_ports),
         smbios=metadata.smbios(server, policy) if board.arch in machine.X86 else {},
         metadata=metadata.describe(server, vifs, policy, creation_time),
         **_disks(disks, properties, policy, capabilities, directory, sources or {}, formats or {}),
         **_devices(properties, board, policy, capabilities, disks, facts),
         **_features(properties, board, policy),
     )
+
+
+def _serial(policy: HostPolicy, ports: Sequence[int]) -> tuple[str, tuple[int, ...]] | None:
+    return (policy.serial_host, tuple(ports)) if policy.serial_host and ports else None
 
 
 def _floating_cpus(policy: HostPolicy, facts: HostFacts) -> frozenset[int]:
@@ -133,15 +140,14 @@ def _devices(
     sound = properties.agreed("sound_model")
     devices.require_trait(capabilities, "COMPUTE_SOUND_MODEL_", sound, "hw:sound_model")
     devices.refuse_tpm(properties)
-    inputs = devices.inputs(properties, policy, board)
+    inputs = consoles.inputs(properties, policy, board)
     needs_usb = any(bus == "usb" for _, bus in inputs) or any(d.bus == "usb" for d in plan.disks)
-    usb, redirections = devices.usb_controller(properties, board, needed=needs_usb)
+    usb, redirections = consoles.usb_controller(properties, policy, board, needed=needs_usb)
     source, rate = devices.rng(properties, policy)
     return {
-        "graphics": devices.graphics(policy),
-        "video_model": video if policy.vnc_listen else None,
+        "graphics": consoles.graphics(policy),
+        "video_model": video if consoles.has_screen(policy) else None,
         "video_ram_mb": devices.video_ram_mb(properties),
-        "serial_ports": devices.serial_ports(properties),
         "rng": source,
         "rng_rate": rate,
         "watchdog": devices.watchdog(properties),

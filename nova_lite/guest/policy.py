@@ -9,6 +9,7 @@ from typing import Any
 
 from nova_lite.errors import InvalidConfiguration
 from nova_lite.model.cpuset import parse_cpus
+from nova_lite.model.domain import GraphicsSpec
 
 CACHE_MODES = ("default", "none", "writethrough", "writeback", "directsync", "unsafe")
 CACHE_SOURCES = ("file", "block", "network", "mount")
@@ -19,7 +20,8 @@ VIRT_TYPES = ("kvm", "qemu")
 class HostPolicy:
     """Options that shape guests; names follow nova.conf, sizes and times say their unit.
 
-    ``vnc_listen`` is None when there is no VNC. ``direct_io`` says whether the file system below
+    ``vnc_listen`` is None when there is no VNC, ``spice`` when there is no SPICE, ``serial_host``
+    when serial ports are not reachable. ``direct_io`` says whether the file system below
     ``instances_path`` takes O_DIRECT, ``host_serial`` is the SMBIOS serial number shared by all
     guests ("unique": the server's own uuid, None: none); both are probed by the caller.
     """
@@ -54,6 +56,8 @@ class HostPolicy:
     rx_queue_size: int | None = None
     tx_queue_size: int | None = None
     vnc_listen: str | None = "127.0.0.1"
+    spice: GraphicsSpec | None = None
+    serial_host: str | None = None
     host_serial: str | None = "unique"
     package_version: str = ""
 
@@ -93,6 +97,10 @@ class HostPolicy:
             machine_types=machine_types(lv.hw_machine_type or ()),
             config_drive_format=getattr(conf, "config_drive_format", "iso9660"),
             vnc_listen=str(conf.vnc.server_listen) if conf.vnc.enabled else None,
+            spice=_spice(conf.spice) if conf.spice.enabled else None,
+            serial_host=conf.serial_console.proxyclient_address
+            if conf.serial_console.enabled
+            else None,
             host_serial=_serial(lv.sysinfo_serial, machine_id, hardware_id),
             package_version=package_version,
             **_cpu_options(conf),
@@ -146,6 +154,23 @@ def _nic_options(lv: Any) -> dict[str, Any]:
         "rx_queue_size": lv.rx_queue_size,
         "tx_queue_size": lv.tx_queue_size,
     }
+
+
+def _spice(options: Any) -> GraphicsSpec:
+    tuning = {
+        "image": options.image_compression,
+        "jpeg": options.jpeg_compression,
+        "zlib": options.zlib_compression,
+        "playback": {True: "on", False: "off"}.get(options.playback_compression),
+        "streaming": options.streaming_mode,
+    }
+    return GraphicsSpec(
+        "spice",
+        options.server_listen,
+        tls=options.require_secure,
+        agent=options.agent_enabled,
+        options={name: value for name, value in tuning.items() if value is not None},
+    )
 
 
 def _serial(choice: str, machine_id: str | None, hardware_id: str | None) -> str | None:

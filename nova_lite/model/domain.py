@@ -118,10 +118,18 @@ class NicSpec:
 
 @dataclass(frozen=True)
 class GraphicsSpec:
-    kind: str  # vnc or spice
+    """A graphical console; the rest is for SPICE only.
+
+    ``kind`` is vnc or spice; ``agent`` a channel for the agent in the guest; ``options`` maps
+    libvirt's element to its value: image, jpeg, zlib, playback, streaming.
+    """
+
+    kind: str
     listen: str
     keymap: str | None = None
     tls: bool = False
+    agent: bool = True
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,8 +162,8 @@ class DomainSpec:
     video_model: str | None = "virtio"
     video_ram_mb: int | None = None
     console_log: str | None = None
-    serial_ports: int = 1
-    serial_tcp: tuple[str, int] | None = None
+    # (address, TCP port of each serial port); None: one that only the console log hears.
+    serial_tcp: tuple[str, tuple[int, ...]] | None = None
     rng: str | None = None  # host device path
     rng_rate: tuple[int, int] | None = None  # (bytes, period ms)
     watchdog: str | None = None  # action

@@ -7,8 +7,7 @@ import time
 from dataclasses import replace
 
 from nova_lite.configdrive import options
-from nova_lite.errors import DeviceTaggingUnsupported
-from nova_lite.guest import checks, devices, machine
+from nova_lite.guest import checks, consoles, devices, machine
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, plan_disks
 from nova_lite.guest.machine import Machine
@@ -17,7 +16,7 @@ from nova_lite.guest.properties import Properties
 from nova_lite.inventory import numa
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
-from nova_lite.model.server import BlockDevice
+from nova_lite.model.server import BlockDevice, Server
 from nova_lite.steps.base import Work
 from nova_lite.wire import decode, network_info
 
@@ -35,20 +34,7 @@ def block_devices(work: Work) -> tuple[BlockDevice, ...]:
 def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
     checks.validate(work.server)
-    refuse_tags(work)
     disk_plan(work)
-
-
-def refuse_tags(work: Work) -> None:
-    """Refuse device tags: the guest could not find its devices by them.
-
-    :raises DeviceTaggingUnsupported: a block device or a port of the request has a tag
-    """
-    networks = work.arguments["requested_networks"].objects()
-    if any(device.tag for device in block_devices(work)) or any(n.get("tag") for n in networks):
-        raise DeviceTaggingUnsupported(
-            "Attempt to boot guest with tagged devices on host that does not support tagging."
-        )
 
 
 def has_config_drive(work: Work) -> bool:
@@ -61,7 +47,7 @@ def disk_plan(work: Work) -> DiskPlan:
     return plan_disks(
         work.server,
         block_devices(work),
-        machine=_machine(work),
+        machine=board(work, work.server),
         policy=work.tools.policy,
         config_drive=has_config_drive(work),
     )
@@ -76,6 +62,21 @@ def vifs(work: Work) -> list[Vif]:
     return network_info.load(noted)
 
 
+def nic_tags(work: Work) -> dict[str, str]:
+    """MAC address -> tag of the server's tagged ports: of the request at boot, of the records
+    afterwards."""
+    noted: dict[str, str] | None = work.notes.get("nic_tags")
+    if noted is not None:
+        return noted
+    metadata = work.instance.get("device_metadata")
+    devices = metadata["devices"] if metadata is not None else []
+    return {
+        device["mac"]: device["tags"][0]
+        for device in devices
+        if device.name == "NetworkInterfaceMetadata" and device.get("tags")
+    }
+
+
 def plugged_vifs(work: Work) -> list[Vif]:
     """The ports with as many queues as the guest will use: a tap has to be made with them."""
     queues = devices.nic_queues(work.server, work.tools.policy)
@@ -84,29 +85,33 @@ def plugged_vifs(work: Work) -> list[Vif]:
 
 def wanted_guest(work: Work) -> tuple[DomainSpec, dict[str, str]]:
     """The guest, and the defaults chosen for it that must be kept for its later starts."""
-    tools, server, ports = work.tools, work.server, plugged_vifs(work)
-    plan = disk_plan(work)
+    server, plan = work.server, disk_plan(work)
+    registered = registered_details(server, plan, board(work, server), work.tools.policy)
+    return plan_guest(work, server, plan), registered
+
+
+def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
+    """The guest of ``server`` (the operation's, or one that takes its place) with ``disks``."""
+    tools, ports = work.tools, plugged_vifs(work)
     model = devices.nic_model(server, tools.policy)
     topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
-    spec = plan_domain(
+    return plan_domain(
         server,
         vifs=ports,
         nics=[tools.vif_driver.nic(vif, model=model, queues=vif.queues) for vif in ports],
-        disks=plan,
+        disks=disks,
         facts=tools.facts,
         capabilities=tools.capabilities,
         policy=tools.policy,
         numa=numa.guest_numa(topology, tools.facts) if topology else None,
         creation_time=_created(server.created_at),
     )
-    return spec, registered_details(server, plan, _machine(work), tools.policy)
 
 
-def _machine(work: Work) -> Machine:
+def board(work: Work, server: Server) -> Machine:
+    """What the guest of ``server`` runs on."""
     tools = work.tools
-    return machine.plan_machine(
-        Properties(work.server), tools.policy, tools.facts, tools.capabilities
-    )
+    return machine.plan_machine(Properties(server), tools.policy, tools.facts, tools.capabilities)
 
 
 def _created(text: str | None) -> float:

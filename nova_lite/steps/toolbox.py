@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nova_lite.clients.placement import Placement
@@ -23,9 +23,11 @@ from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.host import Capabilities, HostFacts
+from nova_lite.notifications.notifier import Notifier
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
 from nova_lite.steps.ports import Ports
+from nova_lite.steps.serial_ports import SerialPorts
 
 
 @dataclass
@@ -59,7 +61,9 @@ class Toolbox:
     images: ImageCache
     image_store: ImageStore
     disks: DiskBackend
+    serial_ports: SerialPorts
     claims: Claims
     events: EventHub
     usage_changed: Callable[[], None]
     set_disabled: Callable[[bool], None]
+    notifier: Notifier = field(default_factory=Notifier)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
@@ -39,6 +38,7 @@ class Guest:
     spec: DomainSpec
     state: PowerState = PowerState.SHUTDOWN
     saved: bool = False
+    mirrors: dict[Path, Path] = field(default_factory=dict)
 
 
 class FakeHypervisor(Hypervisor):

@@ -168,7 +168,7 @@ def placed(directory: Path) -> DomainSpec:
         tb_cache_mb=None,
         clock_offset="localtime",
         perf_events=("cmt",),
-        serial_tcp=("127.0.0.1", 10000),
+        serial_tcp=("127.0.0.1", (10000, 10007)),
         kernel="/boot/vmlinuz",
         initrd="/boot/initrd",
         cmdline="console=ttyS0 quiet",
@@ -237,10 +237,9 @@ def test_a_guest_with_everything_starts(
         driver.start(spec.uuid)
 
         assert driver.power_state(spec.uuid) == PowerState.RUNNING
-        assert driver.attached_devices(spec.uuid) == {
-            "disks": ["vda", "sda", "sdb"],
-            "nics": ["52:54:00:00:00:01"],
-        }
+        assert [(device.name, device.bus) for device in driver.devices(spec.uuid)] == [
+            ("vda", "pci"), ("sda", "scsi"), ("sdb", "scsi"), ("52:54:00:00:00:01", "pci")
+        ]  # fmt: skip
     finally:
         driver.destroy(spec.uuid)
         private_libvirtd.run("ip", "link", "del", "tapguest1")

@@ -4,24 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from nova_lite.model.host import ConsoleAddress
-
-
-def graphics(xml: str, kind: str) -> ConsoleAddress | None:
-    """Where the ``vnc`` or ``spice`` console of a running domain listens; None without one."""
-    for element in ET.fromstring(xml).findall("devices/graphics"):
-        port, tls_port = _port(element, "port"), _port(element, "tlsPort")
-        if element.get("type") != kind or (port is None and tls_port is None):
-            continue
-        listen = element.find("listen[@type='address']")
-        address = element.get("listen") or (listen.get("address") if listen is not None else None)
-        return ConsoleAddress(address or "127.0.0.1", port or 0, tls_port)
-    return None
-
-
-def _port(element: ET.Element, name: str) -> int | None:
-    value = int(element.get(name, -1))
-    return value if value > 0 else None
+from nova_lite.model.host import GuestDevice
 
 
 def taps(xml: str) -> list[tuple[str, str]]:
@@ -34,9 +17,25 @@ def taps(xml: str) -> list[tuple[str, str]]:
     return found
 
 
-def attached_devices(xml: str) -> dict[str, list[str]]:
-    """Targets of disks and MAC addresses of interfaces."""
-    root = ET.fromstring(xml)
-    disks = (target.get("dev", "") for target in root.findall("devices/disk/target"))
-    nics = (mac.get("address", "") for mac in root.findall("devices/interface/mac"))
-    return {"disks": list(disks), "nics": list(nics)}
+def devices(xml: str) -> list[GuestDevice]:
+    """Disks and network cards with the addresses that libvirt gave them."""
+    found = []
+    for element in ET.fromstring(xml).findall("devices/*"):
+        target = element.find("target")
+        if element.tag == "disk" and target is not None:
+            found.append(_placed(element, "disk", target.get("dev", ""), target.get("bus", "")))
+        elif element.tag == "interface" and (mac := element.find("mac")) is not None:
+            found.append(_placed(element, "nic", mac.get("address", ""), ""))
+    return found
+
+
+def _placed(element: ET.Element, kind: str, name: str, disk_bus: str) -> GuestDevice:
+    address = element.find("address")
+    where = {} if address is None else dict(address.attrib)
+    if where.get("type") == "pci":
+        parts = (int(where[part], 16) for part in ("domain", "bus", "slot", "function"))
+        return GuestDevice(kind, name, "pci", "{:04x}:{:02x}:{:02x}.{:x}".format(*parts))
+    if disk_bus in ("scsi", "ide", "usb"):
+        drive = [where.get(part) for part in ("controller", "bus", "target", "unit")]
+        return GuestDevice(kind, name, disk_bus, ":".join(filter(None, drive)) or None)
+    return GuestDevice(kind, name)

@@ -60,10 +60,10 @@ def add_devices(root: ET.Element, spec: DomainSpec) -> None:
 def _add_consoles(devices: ET.Element, spec: DomainSpec) -> None:
     """Serial ports; the first one's output also goes to the console log."""
     if spec.serial_tcp:
-        host, port = spec.serial_tcp
-        for number in range(spec.serial_ports):
+        host, ports = spec.serial_tcp
+        for number, port in enumerate(ports):
             serial = add(devices, "serial", type="tcp")
-            add(serial, "source", mode="bind", host=host, service=port + number)
+            add(serial, "source", mode="bind", host=host, service=port)
             if spec.console_log and number == 0:
                 add(serial, "log", file=spec.console_log, append="off")
     elif spec.console_log:
@@ -80,13 +80,15 @@ def _add_graphics(devices: ET.Element, graphics: GraphicsSpec) -> None:
         keymap=graphics.keymap,
         listen=graphics.listen,
     )
+    for name, value in graphics.options.items():
+        add(element, name, **{"mode" if name == "streaming" else "compression": value})
     if graphics.kind == "spice" and graphics.tls:
         for channel in _SPICE_CHANNELS:
             add(element, "channel", name=channel, mode="secure")
 
 
 def _add_channels(devices: ET.Element, spec: DomainSpec) -> None:
-    if any(graphics.kind == "spice" for graphics in spec.graphics):
+    if any(graphics.kind == "spice" and graphics.agent for graphics in spec.graphics):
         add(add(devices, "channel", type="spicevmc"), "target", type="virtio", name=SPICE_AGENT)
     if spec.guest_agent:
         add(add(devices, "channel", type="unix"), "target", type="virtio", name=GUEST_AGENT)

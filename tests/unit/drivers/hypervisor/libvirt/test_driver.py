@@ -10,7 +10,7 @@ import pytest
 from oslo_config import cfg
 
 from nova_lite.conf import libvirt as libvirt_options
-from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, live_xml
+from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, consoles, live_xml
 from nova_lite.errors import (
     DomainNotFound,
     HypervisorError,
@@ -18,7 +18,7 @@ from nova_lite.errors import (
     HypervisorUnavailable,
     InvalidConfiguration,
 )
-from nova_lite.model.host import ConsoleAddress
+from nova_lite.model.host import ConsoleAddress, GuestDevice
 
 
 def conf(**options: str) -> cfg.ConfigOpts:
@@ -114,11 +114,28 @@ def test_console_addresses_are_found(element: str, address: ConsoleAddress | Non
     """Port -1 is that of a guest that does not run."""
     xml = f"<domain><devices>{element}</devices></domain>"
 
-    assert live_xml.graphics(xml, "vnc") == address
+    assert consoles.graphics(xml, "vnc") == address
 
 
 def test_a_spice_console_has_a_tls_port() -> None:
     """It may have nothing else."""
     xml = "<domain><devices><graphics type='spice' tlsPort='5902' listen='h'/></devices></domain>"
 
-    assert live_xml.graphics(xml, "spice") == ConsoleAddress("h", 0, 5902)
+    assert consoles.graphics(xml, "spice") == ConsoleAddress("h", 0, 5902)
+
+
+def test_devices_stand_where_libvirt_put_them():
+    """PCI addresses as Linux writes them, drives by controller; no address before there is one."""
+    xml = """<domain><devices>
+      <disk type='file'><target dev='vda' bus='virtio'/>
+        <address type='pci' domain='0x0000' bus='0x04' slot='0x1f' function='0x2'/></disk>
+      <disk type='file'><target dev='sdb' bus='scsi'/>
+        <address type='drive' controller='0' bus='0' target='0' unit='1'/></disk>
+      <interface type='ethernet'><mac address='52:54:00:00:00:01'/></interface>
+      <video/>
+    </devices></domain>"""
+    assert live_xml.devices(xml) == [
+        GuestDevice("disk", "vda", "pci", "0000:04:1f.2"),
+        GuestDevice("disk", "sdb", "scsi", "0:0:0:1"),
+        GuestDevice("nic", "52:54:00:00:00:01"),
+    ]
