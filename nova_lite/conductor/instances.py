@@ -21,6 +21,7 @@ EVERYTHING = (
     "pci_devices",
     "keypairs",
     "ec2_ids",
+    "device_metadata",
 )
 # What the host needs to know of each server at start-up.
 FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavor")

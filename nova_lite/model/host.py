@@ -85,6 +85,21 @@ class DomainEvent:
 
 
 @dataclass(frozen=True)
+class GuestDevice:
+    """A disk or network card where the hypervisor put it.
+
+    ``kind`` is disk or nic, ``name`` the disk's target (vda) or the card's MAC address. ``bus`` is
+    pci, scsi, ide, usb or none; ``address`` is as the guest sees it there (0000:00:02.0; drives:
+    controller:bus:target:unit), None where the hypervisor tells none.
+    """
+
+    kind: str
+    name: str
+    bus: str = "none"
+    address: str | None = None
+
+
+@dataclass(frozen=True)
 class ConsoleAddress:
     """Where a guest's graphical or serial console listens."""
 

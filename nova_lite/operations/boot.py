@@ -22,21 +22,15 @@ from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.capacity import ClaimResources
+from nova_lite.steps.devices import DescribeDevices
 from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import AllocatePorts, PlugInterfaces, WaitForPorts
-from nova_lite.steps.records import RecordDisks, ReportActive, TakeServer
+from nova_lite.steps.records import NOWHERE, RecordDisks, ReportActive, TakeServer
 from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
 
-NOWHERE = {
-    "host": None,
-    "node": None,
-    "compute_id": None,
-    "launched_on": None,
-    "availability_zone": None,
-}
 # Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
 # it (we were killed in between, or the broker's confirmation got lost), and between two looks.
 HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
@@ -44,6 +38,7 @@ HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
+    notifies = "create"
     pool = "builds"
     undoes = True
 
@@ -65,8 +60,10 @@ class Boot(Operation):
             (ClaimResources(work),),
             (TakeServer(work),),
             (FetchImages(work), AllocatePorts(work)),
-            (RecordDisks(work), MakeDisks(work), MakeConfigDrive(work), PlugInterfaces(work)),
+            (RecordDisks(work), MakeDisks(work), PlugInterfaces(work)),
             (DefineGuest(work),),
+            # They tell the guest where its tagged devices are.
+            (MakeConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work),),
             (WaitForPorts(work),),
             (ReportActive(work),),

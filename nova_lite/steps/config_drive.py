@@ -11,7 +11,7 @@ from typing import Any
 from nova_lite.configdrive import content, options, writer
 from nova_lite.configdrive.data import DriveData
 from nova_lite.errors import ConfigDriveError
-from nova_lite.steps import guest
+from nova_lite.steps import devices, guest
 from nova_lite.steps.base import Work
 
 
@@ -21,7 +21,8 @@ def write_config_drive(work: Work, path: Path) -> None:
     data = DriveData(
         server=work.server,
         vifs=tuple(guest.vifs(work)),
-        admin_password=work.arguments.get("admin_password"),
+        admin_password=_password(work),
+        devices=devices.described(work),
         files=_files(work.arguments.get("injected_files") or ()),
         dedicated_cpus=tuple(guest.dedicated_cpus(work)),
         security_groups=tuple(
@@ -38,6 +39,12 @@ def write_config_drive(work: Work, path: Path) -> None:
         drive_format=conf.config_drive_format,
         mkisofs_cmd=conf.mkisofs_cmd,
     )
+
+
+def _password(work: Work) -> str | None:
+    """The administrator's password of the request: boot, rebuild and rescue name it differently."""
+    names = ("admin_password", "new_pass", "rescue_password")
+    return next((work.arguments[name] for name in names if work.arguments.get(name)), None)
 
 
 def _files(injected: Any) -> tuple[tuple[str, bytes], ...]:

@@ -37,7 +37,8 @@ class AllocatePorts(Step):
             [_group_name(group) for group in work.arguments["security_groups"] or ()],
             tools.host,
         )
-        work.note(vifs=network_info.dump(ports))
+        tags = {vif.mac: vif.tag for vif in ports if vif.tag}
+        work.note(vifs=network_info.dump(ports), nic_tags=tags)
         for vif in ports:
             tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, vif.tag)
         tools.info_caches.save(work.context, work.uuid, work.notes["vifs"])
@@ -182,6 +183,12 @@ def adopt_taps(work: Work) -> None:
     ]
     if left:
         work.note(vifs=network_info.dump(left))
+
+
+def plug(work: Work) -> None:
+    """Make the host side of all ports that the operation knows of."""
+    for vif in guest.plugged_vifs(work):
+        work.tools.vif_driver.plug(vif, **_owner(work))
 
 
 def unplug(work: Work) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -193,12 +194,15 @@ def test_the_console_has_an_address_while_the_guest_runs(
     assert hypervisor.graphics(spec.uuid, "spice") is None
 
 
-def test_attached_devices_are_those_defined(hypervisor: Hypervisor, spec: DomainSpec) -> None:
-    """Disks go by target, network interfaces by MAC address."""
+def test_devices_are_those_defined(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Disks go by target, network interfaces by MAC address; each has a place of its own."""
     nic = NicSpec(mac=MAC, plug="tap", target="tapdoesnotexi")
     hypervisor.define(replace(spec, nics=(nic,)))
 
-    assert hypervisor.attached_devices(spec.uuid) == {"disks": ["vda"], "nics": [MAC]}
+    found = hypervisor.devices(spec.uuid)
+    assert [(d.kind, d.name, d.bus) for d in found] == [("disk", "vda", "pci"), ("nic", MAC, "pci")]
+    assert len({device.address for device in found}) == 2
+    assert all(re.fullmatch("0000:[0-9a-f]{2}:[0-9a-f]{2}.0", str(d.address)) for d in found)
     assert hypervisor.taps(spec.uuid) == [(MAC, "tapdoesnotexi")]
 
 

@@ -43,7 +43,9 @@ PING_TIMEOUT = 10.0
 TPM_FLAGS_SINCE = 8_009_000
 
 
-class LibvirtHypervisor(BlockCopy, Definitions, Consoles, GuestAgent, Power, Diagnostics, Hypervisor):
+class LibvirtHypervisor(
+    BlockCopy, Definitions, Consoles, GuestAgent, Power, Diagnostics, Hypervisor
+):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
 
     :param conf: a ConfigOpts with the [libvirt] group
