@@ -56,6 +56,12 @@ OPTS: list[cfg.Opt] = [
         "max_concurrent_builds", default=10, min=0, help="Servers built at once; 0: no limit."
     ),
     cfg.IntOpt(
+        "max_concurrent_snapshots",
+        default=5,
+        min=0,
+        help="Snapshots made at once; 0: no limit.",
+    ),
+    cfg.IntOpt(
         "vif_plugging_timeout",
         default=300,
         min=0,

@@ -80,6 +80,14 @@ def image_of_server(instance: WireObject) -> Image:
     )
 
 
+def domain_name(instance: WireObject, name_template: str) -> str:
+    """The name of a server's domain, by nova.conf's ``instance_name_template``."""
+    try:
+        return name_template % instance["id"]
+    except (TypeError, ValueError):
+        return str(instance["uuid"])
+
+
 def server(
     instance: WireObject,
     *,
@@ -95,13 +103,9 @@ def server(
     system = dict(instance.get("system_metadata", {}))
     keypair = next(iter(instance["keypairs"].objects()), None) if instance.get("keypairs") else None
     ec2 = instance.get("ec2_ids")
-    try:
-        domain_name = name_template % instance["id"]
-    except (TypeError, ValueError):
-        domain_name = str(instance["uuid"])
     return Server(
         uuid=str(instance["uuid"]),
-        domain_name=domain_name,
+        domain_name=domain_name(instance, name_template),
         display_name=instance.get("display_name", ""),
         hostname=instance.get("hostname", ""),
         flavor=flavor(instance["flavor"]),

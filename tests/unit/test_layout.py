@@ -34,15 +34,19 @@ ROOMS: dict[str, set[str] | None] = {
     "clients": {"conf", "model", "wire"},
     "drivers": {"model", "conf"},
     "inventory": {"model", "clients", "conductor", "wire"},
+    "notifications": {"wire", "model"},
     "steps": {
         "model", "guest", "configdrive", BASES, "conductor", "clients", "wire", "inventory",
+        "notifications",
     },
-    "operations": {"steps", "model", "wire", "conductor"},
+    "operations": {"steps", "model", "wire", "conductor", "notifications"},
     "handlers": {"operations", "steps", "model", "wire", "conductor"},
     "membership": {
         "operations", "conductor", "model", "wire", "inventory", "guest", BASES,
     },
-    "loops": {"operations", "steps", "conductor", "inventory", "model", "wire", BASES},
+    "loops": {
+        "operations", "steps", "conductor", "inventory", "model", "wire", "notifications", BASES,
+    },
     "rpc": {"operations", "wire"},
     "assembly": ANYTHING,
     "preflight": ANYTHING,
@@ -59,7 +63,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "os_brick": ("drivers.volume",),
     "openstack": (),  # the SDK costs 15 MiB; keystoneauth is enough
     "keystoneauth1": ("clients", "conf.keystone", "drivers.image", "preflight"),
-    "oslo_messaging": ("rpc", "conductor.client", "wire", "preflight"),
+    "oslo_messaging": (
+        "rpc", "conductor.client", "wire", "preflight", "notifications.sender",
+    ),
 }
 
 # Imports against the table: (module, what it imports) -> why that is right for now.

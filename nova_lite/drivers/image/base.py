@@ -24,6 +24,10 @@ class ImageSource(ABC):
     def download(self, context: object, image_id: str, target: Path) -> None:
         """Write the image's bytes to ``target`` (a new file), verified; remove it on failure."""
 
+    def url(self, context: object, image_id: str) -> str:
+        """Where the image is, for those who only tell of it; its id where that is not known."""
+        return image_id
+
 
 class ImageStore(ABC):
     """Where snapshots go. nova-api makes the image record, which then waits for its bytes.

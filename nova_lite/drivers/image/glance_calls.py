@@ -17,6 +17,7 @@ from nova_lite.errors import (
     ImageNotAuthorized,
     ImageNotFound,
     ImageUnavailable,
+    NovaLiteError,
 )
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,17 @@ class Glance:
         self._conf = conf
         self._sessions = sessions
         self._sleep = sleep
+
+    def url(self, context: object, image_id: str) -> str:
+        """The address of an image, as notifications tell it; its id when there is none."""
+        from keystoneauth1 import exceptions
+
+        try:
+            server = next(iter(self._conf.api_servers or ()), None)
+            server = server or self._adapter(context).get_endpoint()
+        except (NovaLiteError, exceptions.ClientException):
+            server = None
+        return f"{server.rstrip('/').removesuffix('/v2')}/images/{image_id}" if server else image_id
 
     def _adapter(self, context: object) -> Any:
         return self._sessions.user("glance", "image", context)

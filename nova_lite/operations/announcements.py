@@ -1,0 +1,213 @@
+"""What the notification topics hear of an operation: that it starts, ended, or failed.
+
+Each is said once: a note in the journal keeps a resumed operation from saying it again, unless the
+agent was killed in between. Saying it can neither fail nor delay an operation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from nova_lite.errors import Failure, JournalError, NovaLiteError, Verdict
+from nova_lite.model.states import VmState
+from nova_lite.notifications import versioned
+from nova_lite.notifications.notifier import Notifier
+from nova_lite.notifications.subject import Detail, Subject, Trouble
+from nova_lite.operations.base import Operation
+from nova_lite.operations.journal import Entry
+from nova_lite.steps import guest
+from nova_lite.steps.base import Work
+from nova_lite.wire import decode
+from nova_lite.wire.objects import DATA, WireObject
+
+LOG = logging.getLogger(__name__)
+
+# Without these there is no payload; a request may come without some of them.
+NEEDED = ("flavor", "metadata", "system_metadata", "info_cache")
+NEEDED_BY = {
+    "create": ("keypairs", "tags", "trusted_certs"),
+    "rebuild": ("trusted_certs",),
+}
+# Actions that tell of the server's volumes even where bdms_in_notifications is off.
+WITH_MAPPINGS = frozenset(
+    "create delete shutdown reboot resume rebuild shelve shelve_offload unshelve".split()
+)
+# Actions that end in an ``error`` of their own; a failed boot is nothing but that.
+WITH_ERROR = frozenset("create rebuild interface_attach volume_attach".split())
+# The server as it was is told before these, for the audit: it uses something else from here on.
+EXISTED_AT = {("rebuild", "start"), ("shelve", "start"), ("rescue", "end")}
+
+
+class Announcements:
+    """Tells ``notifier`` of operations; nothing is gathered where that is off."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._before: dict[tuple[str, str, str], WireObject] = {}
+
+    def started(self, operation: Operation, entry: Entry) -> None:
+        """The server is known, and nothing was done to it yet."""
+        self._once("start", operation, entry, lambda: self._tell_start(operation, entry))
+
+    def ended(self, operation: Operation, entry: Entry) -> None:
+        """The whole plan was carried out."""
+        self._once("end", operation, entry, lambda: self._tell_end(operation, entry))
+
+    def failed(self, operation: Operation, entry: Entry, failure: Failure) -> None:
+        """It was taken back, and the API was told."""
+        self._once("error", operation, entry, lambda: self._tell_failed(operation, entry, failure))
+
+    def _once(
+        self, phase: str, operation: Operation, entry: Entry, tell: Callable[[], None]
+    ) -> None:
+        told = entry.notes.get("told", ())
+        if not self._notifier.on or phase in told:
+            return
+        try:
+            tell()
+            entry.note(told=[*told, phase])
+        except JournalError:
+            pass  # the next step finds that, too, and may say so
+        except NovaLiteError as error:
+            LOG.info("No notification that %s of server %s reached its %s: %s",
+                     entry.method, entry.server_uuid, phase, error)  # fmt: skip
+        except Exception:
+            LOG.exception("No notification of %s of server %s", entry.method, entry.server_uuid)
+
+    def _tell_start(self, operation: Operation, entry: Entry) -> None:
+        action, work = operation.notifies, operation.work
+        if action is None:
+            return
+        subject = self._subject(work, action)
+        self._before[entry.key] = _copy(subject.instance)
+        if (action, "start") in EXISTED_AT:
+            self._tell_existed(action, work, subject)
+        self._notifier.action(subject, action, "start", _detail(action, "start", work, subject))
+        if action == "delete":
+            self._notifier.action(subject, "shutdown", "start")
+
+    def _tell_end(self, operation: Operation, entry: Entry) -> None:
+        action, work = operation.notifies, operation.work
+        before = self._before.pop(entry.key, work.instance)
+        if action is None:
+            return
+        subject = self._subject(work, action)
+        if (action, "end") in EXISTED_AT:
+            self._tell_existed(action, work, replace(subject, instance=before))
+        if action == "delete":
+            # The guest's shutdown was over before the ports were forgotten and the record went.
+            subject = replace(subject, vifs=())
+            self._notifier.action(replace(subject, instance=before), "shutdown", "end")
+        self._notifier.action(subject, action, "end", _detail(action, "end", work, subject))
+
+    def _tell_failed(self, operation: Operation, entry: Entry, failure: Failure) -> None:
+        self._before.pop(entry.key, None)
+        action, work = operation.notifies, operation.work
+        survived = action == "reboot" and work.instance.get("vm_state") != VmState.ERROR
+        if action in WITH_ERROR or survived:
+            assert action is not None
+            subject = self._subject(work, action)
+            self._notifier.action(
+                subject, action, "error", _detail(action, "error", work, subject), failure
+            )
+            if survived:
+                self._notifier.action(subject, action, "end")
+        if action != "create" and not survived and failure.verdict != Verdict.GONE.value:
+            self._notifier.exception(work.context, Trouble(failure, entry.method, work.arguments))
+
+    def _tell_existed(self, action: str, work: Work, subject: Subject) -> None:
+        image = work.arguments.get("orig_image_ref") if action == "rebuild" else None
+        extra = {"image_ref_url": image} if image else {}
+        self._notifier.exists(replace(subject, mappings=None), so_far=True, **extra)
+
+    def _subject(self, work: Work, action: str) -> Subject:
+        """:raises ServerNotFound, ControlPlaneUnavailable: it had to be asked for"""
+        missing = [
+            name for name in (*NEEDED, *NEEDED_BY.get(action, ())) if name not in work.instance
+        ]
+        if missing:
+            found = work.tools.instances.get(work.context, work.uuid, missing)
+            for name in missing:
+                work.instance.data[name] = found.data.get(name)
+        wanted = self._notifier.with_mappings or action in WITH_MAPPINGS
+        return Subject(
+            work.context,
+            work.instance,
+            decode.domain_name(work.instance, work.tools.conf.instance_name_template),
+            vifs=guest.vifs(work),
+            mappings=_mappings(work) if wanted else None,
+            with_shares=self._notifier.with_shares,
+        )
+
+
+def _detail(action: str, phase: str, work: Work, subject: Subject) -> Detail:
+    """What the notifications of some actions say in addition."""
+    make = _DETAILS.get(action)
+    return make(phase, work, subject) if make else Detail()
+
+
+def _create(phase: str, work: Work, subject: Subject) -> Detail:
+    legacy: Mapping[str, Any] = {}
+    if phase == "start":
+        legacy = {"image_name": (work.arguments.get("image") or {}).get("name")}
+    elif phase == "end":
+        legacy = {"message": "Success"}
+    return Detail("InstanceCreate", versioned.creation(subject), legacy, addresses=phase == "end")
+
+
+def _rebuild(phase: str, work: Work, subject: Subject) -> Detail:
+    certificates = {"trusted_image_certificates": versioned.certificates(subject.instance)}
+    legacy = {} if phase == "error" else {"image_name": _image_name(work, subject, "image_ref")}
+    return Detail("InstanceActionRebuild", certificates, legacy, addresses=phase == "end")
+
+
+def _rescue(phase: str, work: Work, subject: Subject) -> Detail:
+    image = {"rescue_image_ref": work.arguments.get("rescue_image_ref")}
+    legacy = {"rescue_image_name": _image_name(work, subject, "rescue_image_ref")}
+    return Detail("InstanceActionRescue", image, legacy, addresses=True)
+
+
+def _unrescue(phase: str, work: Work, subject: Subject) -> Detail:
+    return Detail(addresses=True)
+
+
+def _snapshot(phase: str, work: Work, subject: Subject) -> Detail:
+    return Detail("InstanceActionSnapshot", {"snapshot_image_id": work.arguments["image_id"]})
+
+
+def _image_name(work: Work, subject: Subject, argument: str) -> str | None:
+    """The name of the image that an argument names, else of the server's own."""
+    image_id = work.arguments.get(argument) or subject.instance.get("image_ref")
+    if not image_id:
+        return None
+    try:
+        return work.tools.images.show(work.context, str(image_id)).name
+    except NovaLiteError:
+        return ""
+
+
+def _mappings(work: Work) -> list[WireObject]:
+    """The block device mappings: of the request, else as known, else of the records."""
+    for name in ("block_device_mapping", "bdms"):
+        if work.arguments.get(name) is not None:
+            return list(work.arguments[name].objects())
+    if work.mappings is not None:
+        return work.mappings
+    return work.tools.block_devices.of_server(work.context, work.uuid)
+
+
+def _copy(instance: WireObject) -> WireObject:
+    """The server as it is now."""
+    return WireObject({**instance.primitive, DATA: dict(instance.data)})
+
+
+_DETAILS: Mapping[str, Callable[[str, Work, Subject], Detail]] = {
+    "create": _create,
+    "rebuild": _rebuild,
+    "rescue": _rescue,
+    "unrescue": _unrescue,
+    "snapshot": _snapshot,
+}
