@@ -23,6 +23,7 @@ from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
+from nova_lite.operations.announcements import Announcements
 from nova_lite.operations.engine import Engine, Observer
 from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc import endpoint, transport
@@ -142,6 +143,7 @@ class Agent:
         assert self._parts is not None
         pools = {
             "builds": Pool("builds", self._conf.max_concurrent_builds or UNLIMITED),
+            "snapshots": Pool("snapshots", self._conf.max_concurrent_snapshots or UNLIMITED),
             "short": Pool("short", SHORT_WORKERS),
         }
         limit = float(self._conf.nova_lite.stuck_worker_timeout)
@@ -165,6 +167,7 @@ class Agent:
             finish_event=tools.actions.finish,
             start_event=tools.actions.start,
             observer=self._observer,
+            announcements=Announcements(tools.notifier),
         )
 
     def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:

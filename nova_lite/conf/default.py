@@ -101,6 +101,18 @@ OPTS: list[cfg.Opt] = [
         default=0,
         help="Seconds a soft-deleted server is kept; 0: soft delete is off.",
     ),
+    cfg.IntOpt(
+        "instance_build_timeout",
+        default=0,
+        min=0,
+        help="Seconds after which a server that is still being built is in ERROR; 0: never.",
+    ),
+    cfg.IntOpt(
+        "rescue_timeout",
+        default=0,
+        min=0,
+        help="Seconds after which a rescued server is unrescued; 0: never.",
+    ),
     cfg.BoolOpt(
         "instance_usage_audit",
         default=False,

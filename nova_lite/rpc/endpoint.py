@@ -16,9 +16,13 @@ from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.reboot import Reboot
+from nova_lite.operations.rebuild import Rebuild
+from nova_lite.operations.rescue import Rescue
+from nova_lite.operations.snapshot import Backup, Snapshot
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
+from nova_lite.operations.unrescue import Unrescue
 from nova_lite.rpc.dispatch import Route
 
 OPERATIONS: Mapping[str, type[Operation]] = {
@@ -27,11 +31,16 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "stop_instance": Stop,
     "start_instance": Start,
     "reboot_instance": Reboot,
+    "snapshot_instance": Snapshot,
+    "backup_instance": Backup,
     "pause_instance": Pause,
     "unpause_instance": Unpause,
     "suspend_instance": Suspend,
     "resume_instance": Resume,
     "trigger_crash_dump": TriggerCrashDump,
+    "rescue_instance": Rescue,
+    "unrescue_instance": Unrescue,
+    "rebuild_instance": Rebuild,
 }
 
 # Arguments beside ``instance`` without which an operation cannot begin.
@@ -54,6 +63,20 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "resume_instance": (),
     "trigger_crash_dump": (),
     "reboot_instance": ("reboot_type",),
+    "rescue_instance": ("rescue_password", "rescue_image_ref"),
+    "unrescue_instance": (),
+    "rebuild_instance": (
+        "new_pass",
+        "injected_files",
+        "image_ref",
+        "orig_image_ref",
+        "orig_sys_metadata",
+        "bdms",
+        "recreate",
+        "preserve_ephemeral",
+    ),
+    "snapshot_instance": ("image_id",),
+    "backup_instance": ("image_id", "backup_type", "rotation"),
 }
 
 NOT_YET = (
@@ -61,8 +84,6 @@ NOT_YET = (
     "allow_share",
     "attach_interface",
     "attach_volume",
-    "backup_instance",
-    "cache_images",
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
     "check_instance_shared_storage",
@@ -76,10 +97,6 @@ NOT_YET = (
     "finish_revert_resize",
     "finish_revert_snapshot_based_resize_at_source",
     "finish_snapshot_based_resize_at_dest",
-    "get_mks_console",
-    "get_rdp_console",
-    "get_serial_console",
-    "get_spice_console",
     "host_maintenance_mode",
     "host_power_action",
     "inject_network_info",
@@ -92,10 +109,8 @@ NOT_YET = (
     "prep_snapshot_based_resize_at_dest",
     "prep_snapshot_based_resize_at_source",
     "quiesce_instance",
-    "rebuild_instance",
     "remove_fixed_ip_from_instance",
     "remove_volume_connection",
-    "rescue_instance",
     "reserve_block_device_name",
     "resize_instance",
     "restore_instance",
@@ -105,11 +120,9 @@ NOT_YET = (
     "set_admin_password",
     "shelve_instance",
     "shelve_offload_instance",
-    "snapshot_instance",
     "soft_delete_instance",
     "swap_volume",
     "unquiesce_instance",
-    "unrescue_instance",
     "unshelve_instance",
     "volume_snapshot_create",
     "volume_snapshot_delete",

@@ -33,6 +33,7 @@ from nova_lite.conductor.records import (
     ConsoleTokens,
     InfoCaches,
     Interfaces,
+    Migrations,
 )
 from nova_lite.conf import load
 from nova_lite.drivers import disk
@@ -58,9 +59,12 @@ from tests.fakes.conductor import FakeConductor
 EFFECTS = {
     "ports": {"allocate", "deallocate"},
     "placement": {"delete_allocations"},
-    "hypervisor": {"define", "start", "resume", "shutdown", "destroy", "undefine"},
+    "hypervisor": {
+        "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
+        "pause", "save", "restore", "inject_nmi",
+    },  # fmt: skip
     "vif_driver": {"plug", "unplug"},
-    "disks": {"create"},
+    "disks": {"create", "remove"},
 }
 
 
@@ -196,7 +200,8 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         instances=Instances(conductor), block_devices=BlockDevices(conductor),
         interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
         console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
-        builds=Builds(conductor), placement=watched("placement", FakePlacement(ledger)),
+        builds=Builds(conductor), migrations=Migrations(conductor),
+        placement=watched("placement", FakePlacement(ledger)),
         hypervisor=watched("hypervisor", hypervisor),
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
@@ -218,7 +223,7 @@ def carry_out(order: Order) -> None:
     journal.prepare()
     agent = Engine(
         journal,
-        ServerQueues({"builds": Pool("builds", 2), "short": Pool("short", 2)}),
+        ServerQueues({name: Pool(name, 2) for name in ("builds", "snapshots", "short")}),
         OPERATIONS,
         lambda context, arguments, entry: Work(
             context, tools, arguments["instance"], arguments, entry.notes, entry.note

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nova_lite.errors import DiskError
 
 _STDERR_SHOWN = 1000
+_LOOK_S = 0.2
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
@@ -60,6 +62,7 @@ def run(
     limits: Limits | None = None,
     packages: Mapping[str, str] | None = None,
     umask: int = -1,
+    go_on: Callable[[], None] | None = None,
 ) -> str:
     """Run a program and return what it wrote to its standard output.
 
@@ -67,21 +70,14 @@ def run(
     :param limits: CPU and memory limits, for programs that parse what a user uploaded
     :param packages: program name -> what to install, for the message when it is missing
     :param umask: file mode mask of the program, -1 for that of the agent
+    :param go_on: called several times a second; what it raises ends the program
     :raises ToolFailed: exit status other than 0, or out of time
     :raises DiskError: the program is not installed
     """
     name = os.path.basename(argv[0])
     command = (*limits.argv(), *argv) if limits else argv
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            env={**os.environ, "LC_ALL": "C", "LANG": "C"},
-            umask=umask,
-            check=False,
-        )
+        done = _run(command, timeout_s, umask, go_on)
     except FileNotFoundError as exc:
         raise _missing(str(exc.filename), packages) from None
     except subprocess.TimeoutExpired:
@@ -94,6 +90,33 @@ def run(
         message = f"{name} failed (exit status {done.returncode}): {stderr[:_STDERR_SHOWN]}"
         raise ToolFailed(message, done.returncode, stderr)
     return done.stdout.decode(errors="replace")
+
+
+def _run(
+    command: tuple[str, ...], timeout_s: float, umask: int, go_on: Callable[[], None] | None
+) -> subprocess.CompletedProcess[bytes]:
+    deadline = time.monotonic() + timeout_s
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C", "LANG": "C"},
+        umask=umask,
+    ) as program:
+        try:
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                try:
+                    out, err = program.communicate(timeout=min(_LOOK_S, left) if go_on else left)
+                    return subprocess.CompletedProcess(command, program.returncode, out, err)
+                except subprocess.TimeoutExpired:
+                    if go_on is None or time.monotonic() >= deadline:
+                        raise
+                    go_on()
+        except BaseException:
+            program.kill()
+            raise
 
 
 def _missing(program: str, packages: Mapping[str, str] | None) -> DiskError:

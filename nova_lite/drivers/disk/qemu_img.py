@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,24 @@ def create(
     process.run(*argv, timeout_s=_QUICK_S, packages=_PACKAGES)
 
 
-def convert(source: Path, target: Path, source_format: str, target_format: str) -> None:
-    """Copy an image into another format; holes stay holes.
+def convert(
+    source: Path,
+    target: Path,
+    source_format: str,
+    target_format: str,
+    *,
+    compress: bool = False,
+    shared: bool = False,
+    go_on: Callable[[], None] | None = None,
+) -> None:
+    """Copy an image, with what it is based on, into another format; holes stay holes.
 
     The target bypasses the page cache where the file system allows, so that a large image does not
     push the guests' pages out of it.
+
+    :param compress: compress the data (qcow2 and vmdk)
+    :param shared: read an image that a guest has open, which must not write meanwhile
+    :param go_on: called several times a second; may raise to give up
     """
     cache = "none" if supports_direct_io(target.parent) else "writeback"
     process.run(
@@ -78,10 +92,13 @@ def convert(source: Path, target: Path, source_format: str, target_format: str) 
         source_format,
         "-O",
         target_format,
+        *(["-c"] if compress else []),
+        *(["-U"] if shared else []),
         str(source),
         str(target),
         timeout_s=_CONVERT_S,
         packages=_PACKAGES,
+        go_on=go_on,
     )
 
 

@@ -1,0 +1,83 @@
+"""snapshot_instance and backup_instance: a server's root disk becomes an image.
+
+nova-api has made the image record, which waits for its bytes. Resume rule: forward; a copy that was
+cut off is begun anew, an upload goes on with the copy that is there. Roll back: the copy and the
+image record are removed, the task state is cleared, and the server is as before.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from nova_lite.errors import (
+    Failure,
+    ImageNotFound,
+    ServerBeingDeleted,
+    ServerNotFound,
+    UnexpectedTaskState,
+    Verdict,
+)
+from nova_lite.operations.base import Operation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.snapshot import (
+    BACKUP,
+    SNAPSHOT,
+    EndSnapshot,
+    ExtractDisk,
+    RotateBackups,
+    States,
+    UploadImage,
+    discard_image,
+)
+
+LOG = logging.getLogger(__name__)
+
+
+class Snapshot(Operation):
+    event = "compute_snapshot_instance"
+    pool = "snapshots"
+    undoes = True
+    notifies = "snapshot"
+    states: States = SNAPSHOT
+
+    def load(self) -> None:
+        if self.work.resumed:
+            self.work.reload()
+
+    def plan(self) -> Plan:
+        work, states = self.work, self.states
+        return [
+            (ExtractDisk(work, states),),
+            (UploadImage(work, self._image_id, states),),
+            (EndSnapshot(work, states),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        tools, work, states = self.tools, self.work, self.states
+        discard_image(work, self._image_id)
+        if failure.verdict == Verdict.GONE.value:
+            return
+        if failure.nova_name != ImageNotFound.nova_name:
+            tools.actions.fault(work.context, work.uuid, failure)
+        expected: list[Any] = [*states.before, states.extracting, states.uploading, None]
+        try:
+            tools.instances.save(
+                work.context, work.instance, expected_task_state=expected, task_state=None
+            )
+        except (UnexpectedTaskState, ServerBeingDeleted, ServerNotFound) as error:
+            LOG.info("Server %s is about something else by now: %s", work.uuid, error)
+
+    @property
+    def _image_id(self) -> str:
+        return str(self.work.arguments["image_id"])
+
+
+class Backup(Snapshot):
+    event = "compute_backup_instance"
+    states = BACKUP
+
+    def plan(self) -> Plan:
+        arguments = self.work.arguments
+        kind, keep = str(arguments["backup_type"]), int(arguments["rotation"])
+        return [*super().plan(), (RotateBackups(self.work, kind, keep),)]

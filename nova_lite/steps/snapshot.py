@@ -1,0 +1,378 @@
+"""Steps that turn a server's root disk into an image: copy it beside the guest, send it to Glance.
+
+The copy is one flat file below [libvirt]snapshots_directory, named after the server. An operation
+with these steps sets ``undoes``, and calls :func:`discard_image` in ``failed``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nova_lite.drivers.disk import durable, info, qemu_img, space
+from nova_lite.errors import (
+    DiskError,
+    DomainNotFound,
+    GuestAgentNotEnabled,
+    HypervisorError,
+    ImageNotFound,
+    ImageUnavailable,
+    NovaLiteError,
+)
+from nova_lite.guest import values
+from nova_lite.model.states import PowerState, TaskState
+from nova_lite.steps.base import Interrupted, Step, Work
+from nova_lite.steps.domain import OFF
+from nova_lite.steps.storage import ROOT, directory
+
+LOG = logging.getLogger(__name__)
+
+POLL = 0.25  # seconds between two looks at a copy that is being made
+# Seconds an image service that is away is waited for, once the copy is made, and between two tries.
+UPLOAD_PATIENCE, UPLOAD_PAUSE = 120.0, 5.0
+MIB = 1024**2
+# Formats that QEMU can write beside a running guest; others are converted afterwards.
+LIVE_FORMATS = ("raw", "qcow2")
+
+
+@dataclass(frozen=True)
+class States:
+    """Task states: those the operation may begin in, and those shown during its two halves.
+
+    None is among the former where an agent that started may have cleared the state meanwhile.
+    """
+
+    before: tuple[str | None, ...]
+    extracting: str
+    uploading: str
+
+
+SNAPSHOT = States(
+    (TaskState.IMAGE_SNAPSHOT_PENDING, TaskState.IMAGE_SNAPSHOT, None),
+    TaskState.IMAGE_PENDING_UPLOAD,
+    TaskState.IMAGE_UPLOADING,
+)
+BACKUP = States(
+    (TaskState.IMAGE_BACKUP, None), TaskState.IMAGE_PENDING_UPLOAD, TaskState.IMAGE_UPLOADING
+)
+SHELVE = States(
+    (TaskState.SHELVING,),
+    TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
+    TaskState.SHELVING_IMAGE_UPLOADING,
+)
+
+
+class ExtractDisk(Step):
+    """Make a flat copy of the root disk: beside the guest when it runs, else from its file.
+
+    A copy that was cut off is begun anew.
+    """
+
+    name = "extract_disk"
+    deadline = 6 * 3600.0
+
+    def __init__(self, work: Work, states: States) -> None:
+        super().__init__(work)
+        self._states = states
+        self._disk = directory(work) / ROOT
+
+    def do(self) -> None:
+        work, states = self.work, self._states
+        quiesce = _quiesces(work)
+        self.tools.instances.save(
+            work.context,
+            work.instance,
+            expected_task_state=[*states.before, states.extracting, states.uploading],
+            task_state=states.extracting,
+        )
+        libvirt = self.tools.conf.libvirt
+        source_format = info.read(self._disk.parent).get(str(self._disk), self.tools.disks.format)
+        image_format = libvirt.snapshot_image_format or source_format
+        target = Path(libvirt.snapshots_directory) / f"{work.uuid}.{image_format}"
+        work.note(snapshot={"path": str(target), "format": image_format})
+        self._drop()
+        with space.reported(target):
+            durable.make_directory(target.parent)
+            with durable.made_whole(target, 0o600) as part:
+                if not self._copied_live(part, image_format, quiesce):
+                    self._convert(self._disk, source_format, part, image_format)
+
+    def undo(self) -> None:
+        self._drop()
+        remove_copy(self.work)
+
+    def _drop(self) -> None:
+        self.tools.hypervisor.drop_mirror(self.work.uuid, self._disk)
+
+    def _copied_live(self, target: Path, image_format: str, quiesce: str) -> bool:
+        """Copy beside the guest; False when there is none or it powered off meanwhile."""
+        if not self._runs():
+            return False
+        compress = self._compresses(image_format)
+        direct = image_format in LIVE_FORMATS and not compress
+        copy = target if direct else target.with_name(f"{target.name}.copy{durable.PART}")
+        copy_format = image_format if direct else "qcow2"
+        copy.unlink(missing_ok=True)
+        try:
+            try:
+                self._mirror(copy, copy_format, quiesce)
+            except (HypervisorError, DomainNotFound):
+                if self._runs():
+                    if space.free_bytes(target) < MIB:
+                        raise space.full(target, 0) from None
+                    raise
+                LOG.info("Server %s powered off while its disk was copied; copying it at rest",
+                         self.work.uuid)  # fmt: skip
+                copy.unlink(missing_ok=True)
+                return False
+            if not direct:
+                self._convert(copy, copy_format, target, image_format)
+            return True
+        finally:
+            if not direct:
+                copy.unlink(missing_ok=True)
+
+    def _mirror(self, copy: Path, copy_format: str, quiesce: str) -> None:
+        hypervisor, uuid = self.tools.hypervisor, self.work.uuid
+        try:
+            hypervisor.mirror_disk(uuid, self._disk, copy, copy_format)
+            while not hypervisor.mirror_ready(uuid, self._disk):
+                if self.work.cancelled.wait(POLL):
+                    raise Interrupted
+            with quiet(self.work, quiesce):
+                hypervisor.finish_mirror(uuid, self._disk)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _convert(self, source: Path, source_format: str, target: Path, image_format: str) -> None:
+        if not source.exists():
+            raise DiskError(f"Server {self.work.uuid} has no root disk at {source}")
+        qemu_img.convert(
+            source,
+            target,
+            source_format,
+            image_format,
+            compress=self._compresses(image_format),
+            go_on=go_on(self.work),
+        )
+
+    def _compresses(self, image_format: str) -> bool:
+        return bool(self.tools.conf.libvirt.snapshot_compression and image_format == "qcow2")
+
+    def _runs(self) -> bool:
+        try:
+            return self.tools.hypervisor.power_state(self.work.uuid) not in OFF
+        except DomainNotFound:
+            return False
+
+
+class UploadImage(Step):
+    """Send the copy to the image service and remove it here."""
+
+    name = "upload_image"
+    deadline = 6 * 3600.0
+
+    def __init__(self, work: Work, image_id: str, states: States) -> None:
+        super().__init__(work)
+        self._image_id = image_id
+        self._states = states
+
+    def done(self) -> bool:
+        active = self.tools.image_store.status(self.work.context, self._image_id) == "active"
+        if active:
+            remove_copy(self.work)
+        return active
+
+    def do(self) -> None:
+        work, states = self.work, self._states
+        self.tools.instances.save(
+            work.context,
+            work.instance,
+            expected_task_state=[states.extracting, states.uploading],
+            task_state=states.uploading,
+        )
+        gives_up = time.monotonic() + UPLOAD_PATIENCE
+        while True:
+            try:
+                self._upload()
+                break
+            except ImageUnavailable as error:
+                if time.monotonic() > gives_up:
+                    raise
+                LOG.warning("%s; trying again in %d s", error, UPLOAD_PAUSE)
+                if work.cancelled.wait(UPLOAD_PAUSE):
+                    raise Interrupted from None
+        remove_copy(work)
+
+    def _upload(self) -> None:
+        work, copy = self.work, self.work.notes["snapshot"]
+        metadata = work.instance.get("system_metadata", {})
+        self.tools.image_store.upload(
+            work.context,
+            self._image_id,
+            Path(copy["path"]),
+            disk_format=copy["format"],
+            container_format=metadata.get("image_container_format") or "bare",
+            properties=image_properties(work),
+            go_on=go_on(work),
+        )
+
+
+class EndSnapshot(Step):
+    """The image is there: the server is free for something else."""
+
+    name = "end_snapshot"
+
+    def __init__(self, work: Work, states: States) -> None:
+        super().__init__(work)
+        self._states = states
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[self._states.uploading, None],
+            task_state=None,
+        )
+
+
+class RotateBackups(Step):
+    """Delete the oldest backups of this kind of this server, so that ``keep`` are left.
+
+    What cannot be deleted is logged: the new backup is there all the same.
+    """
+
+    name = "rotate_backups"
+
+    def __init__(self, work: Work, kind: str, keep: int) -> None:
+        super().__init__(work)
+        self._kind = kind
+        self._keep = keep
+
+    def do(self) -> None:
+        work, store = self.work, self.tools.image_store
+        wanted = {
+            "image_type": "backup",
+            "backup_type": self._kind,
+            "instance_uuid": work.uuid,
+        }
+        try:
+            backups = store.find(work.context, wanted)
+        except NovaLiteError as error:
+            LOG.error("Old backups of server %s are not known: %s", work.uuid, error)
+            return
+        for image_id in reversed(backups[self._keep :]):
+            try:
+                store.delete(work.context, image_id)
+                LOG.info("Deleted backup %s of server %s", image_id, work.uuid)
+            except NovaLiteError as error:
+                LOG.error("Old backup %s of server %s could not be deleted: %s",
+                          image_id, work.uuid, error)  # fmt: skip
+
+
+def image_properties(work: Work) -> dict[str, str]:
+    """What an image tells of the server it was made of, beside what nova-api wrote."""
+    instance = work.instance
+    properties = {
+        "image_location": "snapshot",
+        "image_state": "available",
+        "owner_id": str(instance["project_id"]),
+    }
+    for name in ("kernel_id", "ramdisk_id", "os_type"):
+        if instance.get(name):
+            properties[name] = str(instance[name])
+    return properties
+
+
+def remove_copy(work: Work) -> None:
+    """Remove the copied disk, and what an unfinished copy left."""
+    noted = work.notes.get("snapshot")
+    if not noted:
+        return
+    target = Path(noted["path"])
+    part = durable.part_name(target)
+    with space.reported(target):
+        for path in (target, part, part.with_name(f"{part.name}.copy{durable.PART}")):
+            path.unlink(missing_ok=True)
+
+
+def discard_image(work: Work, image_id: str) -> None:
+    """Delete the image record that nova-api made for a snapshot, unless it is whole or gone."""
+    store = work.tools.image_store
+    try:
+        if store.status(work.context, image_id) != "active":
+            store.delete(work.context, image_id)
+    except ImageNotFound:
+        pass
+    except NovaLiteError as error:
+        LOG.error("Image %s of a failed snapshot of server %s could not be deleted: %s",
+                  image_id, work.uuid, error)  # fmt: skip
+
+
+def go_on(work: Work) -> Callable[[], None]:
+    """A function that raises Interrupted when the operation is not to go on."""
+
+    def check() -> None:
+        if work.cancelled.is_set():
+            raise Interrupted
+
+    return check
+
+
+NO, IF_POSSIBLE, REQUIRED = "no", "if possible", "required"
+
+
+def _quiesces(work: Work) -> str:
+    """Whether the guest's file systems are to be at rest for the copy.
+
+    :raises GuestAgentNotEnabled: they have to be, and cannot
+    """
+    metadata = work.instance.get("system_metadata", {})
+    agent = _true(metadata.get("image_hw_qemu_guest_agent"))
+    if not _true(metadata.get("image_os_require_quiesce")):
+        return IF_POSSIBLE if agent else NO
+    if not agent:
+        raise GuestAgentNotEnabled(work.uuid)
+    return REQUIRED
+
+
+def _true(value: object) -> bool:
+    try:
+        return value is not None and values.boolean(value)
+    except ValueError:
+        return False
+
+
+@contextmanager
+def quiet(work: Work, quiesce: str) -> Iterator[None]:
+    """Hold the guest's file systems still inside the block.
+
+    :raises NovaLiteError: they have to be still, and the guest does not obey
+    """
+    hypervisor, uuid = work.tools.hypervisor, work.uuid
+    if quiesce == NO or (quiesce == IF_POSSIBLE and not _running(work)):
+        yield
+        return
+    try:
+        try:
+            hypervisor.freeze(uuid)
+        except NovaLiteError as error:
+            if quiesce == REQUIRED:
+                raise
+            LOG.warning("Server %s is copied without its file systems at rest: %s", uuid, error)
+        yield
+    finally:
+        # Also after a failure: the guest may have obeyed although its answer got lost.
+        try:
+            hypervisor.thaw(uuid)
+        except NovaLiteError as error:
+            LOG.warning("Could not thaw the file systems of server %s: %s", uuid, error)
+
+
+def _running(work: Work) -> bool:
+    return work.tools.hypervisor.power_state(work.uuid) == PowerState.RUNNING
