@@ -19,6 +19,7 @@ from nova_lite.conductor.records import (
     ConsoleTokens,
     InfoCaches,
     Interfaces,
+    Migrations,
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
@@ -31,6 +32,8 @@ from nova_lite.inventory.provider import Provider
 from nova_lite.membership.capacity import Capacity
 from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
+from nova_lite.notifications import periods
+from nova_lite.notifications.notifier import Notifier
 from nova_lite.operations.journal import Journal
 from nova_lite.rpc import transport
 from nova_lite.steps.events import EventHub
@@ -64,6 +67,7 @@ class Parts:
         self.sessions = Sessions(conf)
         self.placement = Placement(self.sessions.service("placement", "placement"))
         self.hypervisor = loader.load("hypervisor", _hypervisor_name(conf), conf)
+        self.notifier = Notifier()
         self.claims = Claims()
         self._provider: Provider | None = None
 
@@ -119,6 +123,7 @@ class Parts:
             console_tokens=ConsoleTokens(self.conductor),
             actions=self.actions,
             builds=Builds(self.conductor),
+            migrations=Migrations(self.conductor),
             placement=self.placement,
             hypervisor=self.hypervisor,
             facts=facts,
@@ -136,7 +141,12 @@ class Parts:
             events=EventHub(),
             usage_changed=usage_changed,
             set_disabled=self._provider.set_disabled,
+            notifier=self._notify_with(images.url),
         )
+
+    def _notify_with(self, image_url: Callable[[RequestContext, str], str]) -> Notifier:
+        self.notifier = Notifier.from_conf(self.conf, image_url)
+        return self.notifier
 
     def forget(self) -> None:
         """Believe nothing remembered of Placement and Keystone."""
@@ -147,6 +157,7 @@ class Parts:
     def close(self) -> None:
         """Disconnect; guests keep running."""
         self.hypervisor.close()
+        self.notifier.close()
         self.transport.cleanup()
 
 
@@ -159,6 +170,7 @@ def check(conf: Any) -> None:
     for name in ("cpu_shared_set", "cpu_dedicated_set"):
         cpu_set(name, conf.compute[name])
     reserved_pages(conf.reserved_huge_pages or ())
+    periods.parse(conf.instance_usage_audit_period)
     port_range(conf.serial_console.port_range)
 
 

@@ -25,6 +25,8 @@ from nova_lite.errors import (
     ServerBeingDeleted,
     Verdict,
 )
+from nova_lite.notifications.notifier import Notifier
+from nova_lite.operations.announcements import Announcements
 from nova_lite.operations.base import Operation
 from nova_lite.operations.finished import Finished
 from nova_lite.operations.journal import Entry, Journal, Unwritten
@@ -44,7 +46,8 @@ class Engine:
     """Runs operations.
 
     ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share,
-    ``observer`` is told of every boundary by name (tests kill the process there).
+    ``observer`` is told of every boundary by name (tests kill the process there), ``announcements``
+    of what others may want to hear.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Engine:
         finish_event: Callable[[RequestContext, str, str, Failure | None], None],
         start_event: Callable[[RequestContext, str, str], None],
         observer: Observer | None = None,
+        announcements: Announcements | None = None,
     ) -> None:
         self._journal = journal
         self._queues = queues
@@ -64,6 +68,7 @@ class Engine:
         self._start_event = start_event
         self._finish_event = finish_event
         self._observe = observer or (lambda boundary: None)
+        self._announcements = announcements or Announcements(Notifier())
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str, str], Entry] = {}
         self._finished = Finished(journal.directory / "finished")
@@ -245,9 +250,11 @@ class Engine:
         try:
             self._start_event_once(operation.work, entry, type(operation))
             self._persist(operation.load)
+            self._announcements.started(operation, entry)
             for stage in operation.plan():
                 self._check_interrupts(entry)
                 self._run_stage([step for step in stage if step.name not in entry.ended], entry)
+            self._announcements.ended(operation, entry)
         except Draining:
             raise
         except Exception as error:
@@ -319,6 +326,7 @@ class Engine:
             failure = replace(failure, verdict=Verdict.ABORT.value)
             entry.fail(failure)
         self._persist(lambda: operation.failed(failure))
+        self._announcements.failed(operation, entry, failure)
         self._observe(f"{entry.method}:reported")
 
     def _undo_step(self, step: Step, entry: Entry) -> bool:

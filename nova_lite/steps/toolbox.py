@@ -15,6 +15,7 @@ from nova_lite.conductor.records import (
     ConsoleTokens,
     InfoCaches,
     Interfaces,
+    Migrations,
 )
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
@@ -51,6 +52,7 @@ class Toolbox:
     console_tokens: ConsoleTokens
     actions: Actions
     builds: Builds
+    migrations: Migrations
     placement: Placement
     hypervisor: Hypervisor
     facts: HostFacts
