@@ -18,7 +18,8 @@ PLACEMENT_VERSION = "1.32"
 def placement(cloud, method, path, **more):
     response = cloud.session.request(
         path, method, endpoint_filter={"service_type": "placement"},
-        headers={"OpenStack-API-Version": f"placement {PLACEMENT_VERSION}"}, **more,
+        headers={"OpenStack-API-Version": f"placement {PLACEMENT_VERSION}"},
+        raise_exc=False, **more,
     )  # fmt: skip
     return response.json() if response.content else None
 
@@ -29,10 +30,13 @@ def require_trait(cloud, trait, host):
         "resource_providers"
     ] or sys.exit(f"Placement knows no host {host}")
     path = f"/resource_providers/{provider['uuid']}/traits"
-    found = placement(cloud, "GET", path)
-    if trait not in found["traits"]:
-        found["traits"].append(trait)
-        placement(cloud, "PUT", path, json=found)
+    # The agent changes its provider, too: whoever comes second reads it again.
+    for _ in range(5):
+        found = placement(cloud, "GET", path)
+        if trait in found["traits"]:
+            return
+        placement(cloud, "PUT", path, json=found | {"traits": [*found["traits"], trait]})
+    sys.exit(f"Placement does not take the trait {trait} for {host}")
 
 
 def aimed_image(cloud, name, trait):

@@ -9,11 +9,13 @@ nova-compute: whatever it does, users may expect of nova_lite.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
+from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
 from tests.cloud.support.ledger import Ledger
 
@@ -185,3 +187,9 @@ def disk_flavor(api: Api, module_garbage: Garbage) -> str:
     flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
     module_garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
     return str(flavor)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    with headless(tmp_path) as browser:
+        yield browser

@@ -1,0 +1,72 @@
+"""A server's life in Horizon, seen in a real browser."""
+
+import uuid
+
+import pytest
+
+from tests.cloud.support.api import NAME_PREFIX, PLACEMENT_VERSION
+from tests.cloud.support.browser import wait_for_screen
+from tests.cloud.support.devcloud import wait_for
+from tests.cloud.support.horizon import Horizon
+
+pytestmark = [pytest.mark.cloud, pytest.mark.browser]
+
+TRAIT = "CUSTOM_NLT_HORIZON"
+
+
+@pytest.fixture(scope="module")
+def horizon_is_up(cloud):
+    """Bring Horizon up unless somebody else has; it goes as it came."""
+    present = cloud.process("horizon")
+    if not present:
+        cloud.run("horizon", "up")
+    yield
+    if not present:
+        cloud.run("horizon", "down")
+
+
+@pytest.fixture
+def flavor_of_the_host(api, cloud, node, garbage):
+    """A flavor for the host under test, as Horizon offers no choice of hosts."""
+    traits = f"/resource_providers/{cloud.provider(node)}/traits"
+
+    def change(present):
+        """The agent changes its provider, too: whoever comes second reads it again."""
+        found = api.placement_get(traits)
+        names = {*found["traits"], TRAIT} if present else {*found["traits"]} - {TRAIT}
+        return api.placement.request(
+            traits, "PUT", json=found | {"traits": sorted(names)}, raise_exc=False,
+            microversion=PLACEMENT_VERSION,
+        ).ok  # fmt: skip
+
+    api.rest(api.placement, "PUT", f"/traits/{TRAIT}", microversion=PLACEMENT_VERSION)
+    garbage.later(lambda: wait_for("host without trait", lambda: change(present=False), 20))
+    wait_for("host with trait", lambda: change(present=True), 20)
+    body = {"name": f"{NAME_PREFIX}.horizon", "ram": 128, "vcpus": 1, "disk": 1}
+    flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
+    garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}"))
+    specs = {"extra_specs": {f"trait:{TRAIT}": "required"}}
+    api.call("POST", f"/flavors/{flavor}/os-extra_specs", specs)
+    return flavor
+
+
+@pytest.mark.usefixtures("horizon_is_up")
+def test_a_server_lives_and_dies_in_horizon(api, cloud, node, garbage, flavor_of_the_host, browser):
+    """A user launches a server, reads its log, sees its screen, pauses, resumes, deletes it."""
+    page, name = Horizon(browser), f"{NAME_PREFIX}-{uuid.uuid4().hex[:8]}"
+    page.log_in("demo", cloud.secrets()["DEMO_PASSWORD"])
+    image, network = api.image_id("tiny-fast"), api.network_id("private")
+    server_id = garbage.server(page.launch(name, image, flavor_of_the_host, network))
+    page.wait_row(server_id, "Active")
+    assert api.server(server_id)["OS-EXT-SRV-ATTR:host"] == node
+    api.wait_console(server_id, "TINY: ready")
+    assert "TINY: ready" in page.log_tab(server_id)
+    page.console_tab(server_id)
+    wait_for_screen(browser)
+    page.act(server_id, "pause")
+    page.wait_row(server_id, "Paused")
+    page.act(server_id, "pause")  # the same button, which now says Resume
+    page.wait_row(server_id, "Active")
+    page.act(server_id, "delete", confirm=True)
+    page.wait_no_row(server_id)
+    api.wait_gone(server_id)
