@@ -74,8 +74,17 @@ class GuestAgentUnresponsive(NovaLiteError):
     nova_name, code, expected = "InstanceQuiesceFailed", 409, True
 
 
-class QuiesceNotSupported(NovaLiteError):
-    nova_name, code, expected = "InstanceQuiesceNotSupported", 400, True
+class PasswordUnsupported(NovaLiteError):
+    """The API answers 501."""
+
+    nova_name, code, expected = "NotImplementedError", 501, True
+
+
+class PasswordNotSet(NovaLiteError):
+    nova_name, code, expected = "InstancePasswordSetFailed", 409, True
+
+    def __init__(self, server_uuid: str, reason: str) -> None:
+        super().__init__(f"Failed to set admin password on {server_uuid} because {reason}")
 
 
 class GuestNotRunning(HypervisorError):

@@ -170,6 +170,29 @@ class Placement:
             f"{ATTEMPTS} times; 'openstack resource provider allocation delete {consumer}' does it"
         )
 
+    def drop_provider(self, consumer: str, provider: str) -> None:
+        """Give back what a consumer holds of one provider; the rest stays.
+
+        :raises GenerationConflict: somebody changes the allocations again and again
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            held = self.allocations(consumer)
+            rest = {uuid: row for uuid, row in held["allocations"].items() if uuid != provider}
+            if len(rest) == len(held["allocations"]):
+                return
+            try:
+                self.put_allocations(
+                    consumer,
+                    rest,
+                    project_id=held["project_id"],
+                    user_id=held["user_id"],
+                    consumer_generation=held["consumer_generation"],
+                )
+                return
+            except GenerationConflict:
+                if attempt == ATTEMPTS:
+                    raise
+
     def provider_allocations(self, uuid: str) -> dict[str, dict[str, int]]:
         """Consumer uuid -> resources held from this provider; raises ProviderNotFound."""
         answer = self._call("GET", f"/resource_providers/{uuid}/allocations", ALLOCATIONS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova_lite.conductor.client import Conductor
@@ -74,20 +75,49 @@ class InfoCaches:
 
 
 class ConsoleTokens:
-    def __init__(self, conductor: Conductor) -> None:
+    """Console tokens; remembers when those that it made expire."""
+
+    def __init__(self, conductor: Conductor, clock: Callable[[], float] = time.time) -> None:
+        """:param clock: seconds since some moment"""
         self._conductor = conductor
+        self._clock = clock
+        # An earlier process may have made tokens, too.
+        self._expiries: list[float] = [clock()]
 
     def authorize(self, context: RequestContext, ttl: int, **fields: Any) -> str:
         """Make a console token valid for ``ttl`` seconds; only its hash is stored."""
         token = WireObject.new("ConsoleAuthToken", VERSIONS["ConsoleAuthToken"], **fields)
         _, value = self._conductor.object_call(context, token, "authorize", ttl=ttl)
+        self._expiries.append(self._clock() + ttl)
         return str(value)
+
+    def clean_expired(self, context: RequestContext) -> None:
+        """Forget the cell's expired tokens; asks nobody unless one made here has expired."""
+        expired = [expiry for expiry in self._expiries if expiry <= self._clock()]
+        if not expired:
+            return
+        self._conductor.class_call(context, "ConsoleAuthToken.clean_expired_console_auths")
+        for expiry in expired:
+            self._expiries.remove(expiry)
 
     def clean(self, context: RequestContext, server_uuid: str) -> None:
         """Forget the tokens of a server."""
         self._conductor.class_call(
             context, "ConsoleAuthToken.clean_console_auths_for_instance", server_uuid
         )
+
+
+class Migrations:
+    """What the cloud knows of a server's way from one host to another."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def save(self, context: RequestContext, migration: WireObject, **fields: Any) -> None:
+        """Save ``fields`` of a migration."""
+        migration.set(**fields)
+        updates, _ = self._conductor.object_call(context, migration.partial("id"), "save")
+        migration.apply(updates)
 
 
 class Builds:

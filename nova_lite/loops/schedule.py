@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.loops.overdue import OverdueBuilds, OverdueRescues
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
@@ -32,6 +33,14 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
         # At once, too: guests may have powered off while no agent looked.
         every = interval(conf.sync_power_state_interval)
         timers.append(Timer("power state sync", power.tick, every, first=0.0))
+    if conf.rescue_timeout > 0:
+        rescues = OverdueRescues(conf.host, conf.rescue_timeout, tools.instances, own)
+        timers.append(Timer("overdue rescues", rescues.tick, USUAL))
+    if conf.instance_build_timeout > 0:
+        builds = OverdueBuilds(
+            conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
+        )
+        timers.append(Timer("overdue builds", builds.tick, USUAL))
     return timers
 
 

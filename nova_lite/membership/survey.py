@@ -40,8 +40,9 @@ CLEARED_TASKS = (
     TaskState.IMAGE_UPLOADING,
     TaskState.RESIZE_PREP,
 )
-# A server in one of these is left alone when it is in ERROR; deleting goes on all the same.
-ERROR_EXCEPT = (TaskState.DELETING,)
+RESCUE_TASKS = (TaskState.RESCUING, TaskState.UNRESCUING)
+# What can be asked of a server in ERROR, and must not stay half done; the rest of its tasks is old.
+ERROR_EXCEPT = (TaskState.DELETING, *REBUILD_TASKS, *RESCUE_TASKS)
 
 
 class Survey:
@@ -90,6 +91,8 @@ class Survey:
             self._delete(context, instance)
         elif vm_state == VmState.BUILDING or task in BUILD_TASKS or task in REBUILD_TASKS:
             self._interrupted(context, instance)
+        elif task in RESCUE_TASKS:
+            self._unrescue(context, instance)
         elif task == TaskState.POWERING_OFF:
             self._redo(context, "stop_instance", instance, clean_shutdown=True)
         elif task == TaskState.POWERING_ON:
@@ -134,6 +137,11 @@ class Survey:
         LOG.warning("Server %s was left half built by another agent: ERROR", instance["uuid"])
         self._actions.fault(context, str(instance["uuid"]), failure)
         self._instances.save(context, instance, vm_state=VmState.ERROR, task_state=None)
+
+    def _unrescue(self, context: RequestContext, instance: WireObject) -> None:
+        """Back to the guest's own disks: what a rescue was asked for is known to nobody now."""
+        self._instances.save(context, instance, task_state=TaskState.UNRESCUING)
+        self._redo(context, "unrescue_instance", instance)
 
     def _rebooting(
         self,

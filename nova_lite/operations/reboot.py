@@ -30,7 +30,8 @@ class Reboot(PowerOperation):
             (MarkRebooting(work, states), RefreshPorts(work)),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
             (PlugInterfaces(work),),
-            (DefineGuest(work),),
+            # A rescued server's guest is the rescue system, and stays it.
+            () if after == VmState.RESCUED else (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
             (
                 ReportPower(

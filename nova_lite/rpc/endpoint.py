@@ -18,11 +18,14 @@ from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.rescue import Rescue
+from nova_lite.operations.shelve import Shelve
+from nova_lite.operations.shelve_offload import ShelveOffload
 from nova_lite.operations.snapshot import Backup, Snapshot
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
 from nova_lite.operations.unrescue import Unrescue
+from nova_lite.operations.unshelve import Unshelve
 from nova_lite.rpc.dispatch import Route
 
 OPERATIONS: Mapping[str, type[Operation]] = {
@@ -31,6 +34,9 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "stop_instance": Stop,
     "start_instance": Start,
     "reboot_instance": Reboot,
+    "shelve_instance": Shelve,
+    "shelve_offload_instance": ShelveOffload,
+    "unshelve_instance": Unshelve,
     "snapshot_instance": Snapshot,
     "backup_instance": Backup,
     "pause_instance": Pause,
@@ -75,6 +81,9 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
         "recreate",
         "preserve_ephemeral",
     ),
+    "shelve_instance": ("image_id",),
+    "shelve_offload_instance": (),
+    "unshelve_instance": ("filter_properties",),
     "snapshot_instance": ("image_id",),
     "backup_instance": ("image_id", "backup_type", "rotation"),
 }
@@ -118,12 +127,9 @@ NOT_YET = (
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
     "set_admin_password",
-    "shelve_instance",
-    "shelve_offload_instance",
     "soft_delete_instance",
     "swap_volume",
     "unquiesce_instance",
-    "unshelve_instance",
     "volume_snapshot_create",
     "volume_snapshot_delete",
 )

@@ -95,6 +95,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
     tools, ports = work.tools, plugged_vifs(work)
     model = devices.nic_model(server, tools.policy)
     topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
+    serial_ports = consoles.serial_ports(Properties(server), tools.policy)
     return plan_domain(
         server,
         vifs=ports,
@@ -105,6 +106,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         policy=tools.policy,
         numa=numa.guest_numa(topology, tools.facts) if topology else None,
         creation_time=_created(server.created_at),
+        serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
     )
 
 

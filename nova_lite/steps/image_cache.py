@@ -12,6 +12,8 @@ import hashlib
 import logging
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -34,6 +36,7 @@ LOG = logging.getLogger(__name__)
 
 _WAIT_S = 3600.0
 _MODE = 0o644
+BOOT_FORMATS = ("aki", "ari")  # kernels and ramdisks
 
 
 class ImageCache:
@@ -68,6 +71,8 @@ class ImageCache:
         self._limits = limits
         self._slots = threading.BoundedSemaphore(max_concurrent) if max_concurrent else None
         self._wait_s = wait_s
+        self._guard = threading.Lock()
+        self._held: Counter[str] = Counter()
 
     @classmethod
     def from_conf(cls, conf: Any, source: ImageSource) -> ImageCache:
@@ -86,6 +91,10 @@ class ImageCache:
             max_concurrent=conf.compute.max_concurrent_disk_ops,
         )
 
+    def show(self, context: object, image_id: str) -> Image:
+        """What the image service says of an image now."""
+        return self._source.show(context, image_id)
+
     def path(self, image_id: str) -> Path:
         """Where the image is, once complete."""
         digest = hashlib.sha1(image_id.encode(), usedforsecurity=False).hexdigest()
@@ -95,6 +104,50 @@ class ImageCache:
         """Whether the cache holds the image, ready for use."""
         image_id = image if isinstance(image, str) else image.id
         return bool(image_id) and self.path(str(image_id)).exists()
+
+    @contextmanager
+    def held(self, *paths: Path) -> Iterator[None]:
+        """Nobody here removes these cached files meanwhile, whether they are there yet or not."""
+        with self._guard:
+            self._held.update(path.name for path in paths)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._held.subtract(path.name for path in paths)
+                self._held += Counter()  # drops what nobody holds any more
+
+    def discard(self, path: Path, unused_s: float) -> bool:
+        """Remove a cached file, unless somebody holds, fetches or has just used it.
+
+        :param unused_s: seconds since it was last used or made
+        :returns: whether it is gone
+        """
+        try:
+            with self._locks.held(path.name, timeout_s=0), self._guard:
+                if self._held[path.name] or time.time() - path.stat().st_mtime < unused_s:
+                    return False
+                path.unlink()
+        except FileNotFoundError:
+            return True
+        except TimeoutError:
+            return False
+        return True
+
+    def precache(self, context: object, image_id: str) -> bool:
+        """Bring an image into the cache before anybody boots from it; False when it is there.
+
+        :raises: as :meth:`fetch`
+        """
+        if self.complete(image_id):
+            _touched(self.path(image_id))
+            return False
+        image = self._source.show(context, image_id)
+        if image.disk_format in BOOT_FORMATS:
+            self.fetch_as_is(context, image_id)
+        else:
+            self.fetch(context, image)
+        return True
 
     def fetch(
         self, context: object, image: Image, *, root_bytes: int = 0, raw: bool | None = None

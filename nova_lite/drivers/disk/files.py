@@ -13,7 +13,7 @@ from nova_lite.errors import FlavorDiskTooSmall
 LOG = logging.getLogger(__name__)
 
 # Direct kernel boot: opaque files for QEMU's command line, copied as they are by every backend.
-_BOOT_FILES = ("kernel", "ramdisk")
+_BOOT_FILES = ("kernel", "ramdisk", "kernel.rescue", "ramdisk.rescue")
 _COPY_S = 6 * 3600.0
 _ALLOCATE_S = 3600.0
 

@@ -1,0 +1,138 @@
+"""rebuild_instance on the server's own host: new disks from an image, everything else is kept.
+
+Ports, addresses, volumes' names, claim and NUMA topology stay. The images are fetched and measured
+while the old guest still runs.
+
+Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks were given up, the
+server is as it was, and so are its records; afterwards it can be rebuilt again or deleted. One that
+was stopped ends stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_lite.errors import (
+    CertificatesUnsupported,
+    EvacuationUnsupported,
+    Failure,
+    InvalidBlockDevice,
+    PreserveEphemeralUnsupported,
+    Verdict,
+)
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan, Work
+from nova_lite.steps.devices import DescribeDevices
+from nova_lite.steps.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
+from nova_lite.steps.network import RefreshPorts
+from nova_lite.steps.rebuild import (
+    FetchNewImages,
+    MarkRebuilding,
+    RemoveOldDisks,
+    ReplugInterfaces,
+    ReportRebuilt,
+)
+from nova_lite.steps.storage import MakeConfigDrive, MakeDisks
+from nova_lite.wire.objects import WireObject
+
+STAGES = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
+
+
+class Rebuild(PowerOperation):
+    event = "compute_rebuild_instance"
+    notifies = "rebuild"
+    pool = "builds"
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        # As the API sent it; the records change while this goes on.
+        self._stopped = work.instance.get("vm_state") == VmState.STOPPED
+        self._trusted_certs = bool(work.instance.get("trusted_certs"))
+
+    def load(self) -> None:
+        self._refuse()
+        super().load()
+        bdms = self.work.arguments.get("bdms")
+        if isinstance(bdms, WireObject):
+            self.work.mappings = list(bdms.objects())
+
+    def _refuse(self) -> None:
+        arguments = self.work.arguments
+        if arguments.get("recreate"):
+            raise EvacuationUnsupported(
+                f"nova_lite on host {self.tools.host} does not take servers of failed hosts yet: "
+                "evacuate the server to a host that runs nova-compute"
+            )
+        if arguments.get("reimage_boot_volume"):
+            raise InvalidBlockDevice(
+                "nova_lite does not rebuild volume-backed servers yet: migrate the server to a "
+                "host that runs nova-compute"
+            )
+        if arguments.get("preserve_ephemeral"):
+            raise PreserveEphemeralUnsupported(
+                "Ephemeral disks of this host cannot be preserved: rebuild the server without "
+                "preserve_ephemeral"
+            )
+        if self._trusted_certs:
+            raise CertificatesUnsupported(
+                "This host does not verify images with trusted certificates: rebuild the server "
+                "without trusted_image_certificates"
+            )
+
+    def plan(self) -> Plan:
+        work = self.work
+        rebuilding, mapping, spawning = STAGES
+        return [
+            (FetchNewImages(work), RefreshPorts(work)),
+            (PowerOff(work, gracefully=True),),
+            (MarkRebuilding(work, rebuilding, mapping),),
+            (RemoveGuest(work),),
+            (RemoveOldDisks(work),),
+            (MarkRebuilding(work, mapping, spawning),),
+            (MakeDisks(work), ReplugInterfaces(work)),
+            (DefineGuest(work),),
+            (MakeConfigDrive(work), DescribeDevices(work)),
+            () if self._stopped else (StartGuest(work, await_ports=False),),
+            (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        if failure.verdict == Verdict.GONE.value:
+            return
+        if self.work.arguments.get("recreate"):
+            self._hand_back(failure)
+            return
+        if not self.work.notes.get("emptied"):
+            self.work.instance.set(**self._image_before())
+        super().failed(failure)
+
+    def vm_state_after_failure(self, power: PowerState | None) -> VmState:
+        return VmState.ERROR
+
+    def _image_before(self) -> dict[str, Any]:
+        """What the API has changed in the records already: they are to describe the old disks."""
+        arguments = self.work.arguments
+        system_metadata = dict(arguments.get("orig_sys_metadata") or {})
+        if not system_metadata:
+            return {}
+        return {
+            "image_ref": arguments.get("orig_image_ref") or "",
+            "system_metadata": system_metadata,
+            "kernel_id": system_metadata.get("image_kernel_id") or "",
+            "ramdisk_id": system_metadata.get("image_ramdisk_id") or "",
+        }
+
+    def _hand_back(self, failure: Failure) -> None:
+        """The server stays where and what it is; what was prepared for it here is given back."""
+        tools, work = self.tools, self.work
+        tools.actions.fault(work.context, work.uuid, failure)
+        migration = work.arguments.get("migration")
+        if isinstance(migration, WireObject):
+            tools.migrations.save(work.context, migration, status="failed")
+        tools.placement.drop_provider(work.uuid, tools.node_uuid)
+        tools.instances.save(work.context, work.instance, task_state=None)

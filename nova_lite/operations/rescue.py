@@ -1,0 +1,54 @@
+"""rescue_instance: the server boots a rescue system, with its own disks beside that one's.
+
+Resume rule: forward. Roll back: the rescue system and its files go, and the guest gets back its
+definition and, if it ran, its power. The images are fetched while the guest still runs; when that
+fails, nothing has happened to the server and its state stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nova_lite.errors import Failure, NotRescuable
+from nova_lite.model.states import PowerState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.network import RefreshPorts
+from nova_lite.steps.rescue import (
+    DefineRescueGuest,
+    FetchRescueImages,
+    KeepGuest,
+    MakeRescueConfigDrive,
+    MakeRescueDisks,
+    PowerOffForRescue,
+    ReportRescued,
+    StartRescueGuest,
+)
+
+
+class Rescue(PowerOperation):
+    event = "compute_rescue_instance"
+    notifies = "rescue"
+    pool = "builds"
+    undoes = True
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (FetchRescueImages(work), RefreshPorts(work)),
+            (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
+            (KeepGuest(work),),
+            (MakeRescueDisks(work),),
+            (DefineRescueGuest(work),),
+            (MakeRescueConfigDrive(work),),
+            (StartRescueGuest(work),),
+            (ReportRescued(work),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        reason = f"Instance {self.work.uuid} cannot be rescued: {failure.message}"
+        super().failed(replace(failure, nova_name=NotRescuable.nova_name, message=reason, code=400))
+
+    def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
+        """Nothing has happened to a server whose guest was not asked to power off."""
+        return None if self.work.notes.get("ran") is None else VmState.ERROR

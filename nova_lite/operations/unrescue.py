@@ -1,0 +1,47 @@
+"""unrescue_instance: the server boots from its own disks again; the rescue system's files go.
+
+Resume rule: forward. The guest's definition was kept beside its disks, so that the message is
+enough to go by. One whose rescue system is off may have lost its taps with a reboot of the host;
+its records are fetched to plug it again.
+"""
+
+from __future__ import annotations
+
+from nova_lite.errors import DomainNotFound
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import PowerOff, StartGuest
+from nova_lite.steps.records import ReportPower
+from nova_lite.steps.rescue import PlugAgain, PutGuestBack, RemoveRescueFiles
+
+
+class Unrescue(PowerOperation):
+    event = "compute_unrescue_instance"
+    notifies = "unrescue"
+
+    def load(self) -> None:
+        self._ran = self._runs()
+        if not self._ran:
+            super().load()
+
+    def _runs(self) -> bool:
+        try:
+            state = self.tools.hypervisor.power_state(self.work.uuid)
+        except DomainNotFound:
+            return False
+        return state == PowerState.RUNNING
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [
+            (PowerOff(work, gracefully=False),),
+            () if self._ran else (PlugAgain(work),),
+            (PutGuestBack(work),),
+            (StartGuest(work, await_ports=False),),
+            (RemoveRescueFiles(work),),
+            (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
+        ]
+
+    def vm_state_after_failure(self, power: PowerState | None) -> VmState:
+        return VmState.ERROR

@@ -1,0 +1,274 @@
+"""Steps that put a rescue system in the place of a server's guest, and the guest back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from nova_lite.drivers.disk import durable, space
+from nova_lite.drivers.disk.base import LocalDisk
+from nova_lite.errors import DomainNotFound, NotRescuable
+from nova_lite.guest import rescue
+from nova_lite.model.domain import DomainSpec
+from nova_lite.model.server import Image
+from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.steps import guest, network, storage
+from nova_lite.steps.base import Step, Work
+from nova_lite.steps.config_drive import write_config_drive
+from nova_lite.steps.domain import OFF, PowerOff
+from nova_lite.wire.decode import utcnow
+
+LOG = logging.getLogger(__name__)
+
+# The guest's own definition while it is rescued; stock agents look for it under this name, too.
+DEFINITION = "unrescue.xml"
+
+
+def rescue_image(work: Work) -> Image:
+    """The image of the rescue system, once it is known."""
+    return Image(**work.notes["rescue_image"])
+
+
+class FetchRescueImages(Step):
+    """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
+
+    name = "fetch_images"
+    deadline = 3600.0
+
+    def do(self) -> None:
+        work, images = self.work, self.tools.images
+        image = images.show(work.context, self._image_id())
+        work.note(rescue_image=asdict(image))
+        self._refuse_volumes(image)
+        images.fetch(work.context, image)
+        for image_id in boot_files(work).values():
+            images.fetch_as_is(work.context, image_id)
+
+    def _image_id(self) -> str:
+        work = self.work
+        return str(
+            work.arguments.get("rescue_image_ref")
+            or self.tools.conf.libvirt.rescue_image_id
+            or work.instance.get("system_metadata", {}).get("image_base_image_ref")
+            or work.instance.get("image_ref")
+            or ""
+        )
+
+    def _refuse_volumes(self, image: Image) -> None:
+        """Their disks could not be given to the rescue system."""
+        volumes = any(
+            device.destination_type == "volume" for device in guest.block_devices(self.work)
+        )
+        if volumes and (rescue.keeps_names(image) or not self.work.instance.get("image_ref")):
+            raise NotRescuable("nova_lite does not attach volumes yet")
+
+
+class PowerOffForRescue(PowerOff):
+    """Power the guest off; a rescue that fails lets it run again."""
+
+    def do(self) -> None:
+        if self.work.notes.get("ran") is None:
+            self.work.note(ran=self._runs())
+        super().do()
+
+    def _runs(self) -> bool:
+        try:
+            return self.tools.hypervisor.power_state(self.work.uuid) not in OFF
+        except DomainNotFound:
+            return False
+
+    def undo(self) -> None:
+        # A server that is being deleted meanwhile need not boot once more.
+        if self.work.notes.get("ran") and not self.work.cancelled.is_set():
+            self.tools.hypervisor.start(self.work.uuid)
+
+
+class KeepGuest(Step):
+    """Keep the guest's own definition in its directory.
+
+    The guest of a server in ERROR may be anything, such as the rest of an earlier rescue; it is
+    defined anew from the server's records.
+    """
+
+    name = "keep_guest"
+
+    def do(self) -> None:
+        work, hypervisor = self.work, self.tools.hypervisor
+        remove_rescue_disks(work)
+        broken = work.instance.get("vm_state") == VmState.ERROR
+        if broken or not hypervisor.defined(work.uuid):
+            hypervisor.define(guest.wanted_guest(work)[0])
+        path = _kept(work)
+        with space.reported(path):
+            durable.make_directory(path.parent)
+            with durable.made_whole(path) as part:
+                part.write_text(hypervisor.definition(work.uuid))
+
+    def undo(self) -> None:
+        _kept(self.work).unlink(missing_ok=True)
+
+
+class MakeRescueDisks(Step):
+    """Make the rescue system's disk, kernel and ramdisk from the cached images."""
+
+    name = "make_disks"
+    deadline = 1800.0
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        where = storage.directory(work)
+        image = rescue_image(work)
+        tools.disks.create(where, LocalDisk(rescue.DISK, 0, tools.images.path(str(image.id))))
+        for name, image_id in boot_files(work).items():
+            tools.disks.create(where, LocalDisk(name, 0, tools.images.path(image_id)))
+
+    def undo(self) -> None:
+        remove_rescue_disks(self.work)
+
+
+class DefineRescueGuest(Step):
+    """Define the rescue system in the place of the guest."""
+
+    name = "define_guest"
+
+    def do(self) -> None:
+        network.plug(self.work)
+        self.tools.hypervisor.define(wanted_rescue_guest(self.work))
+
+    def undo(self) -> None:
+        put_back(self.work)
+
+
+class MakeRescueConfigDrive(Step):
+    """The rescue system's own config drive: it tells the password that the user asked for."""
+
+    name = "make_config_drive"
+
+    def done(self) -> bool:
+        return self.tools.disks.exists(storage.directory(self.work), rescue.CONFIG_DRIVE)
+
+    def do(self) -> None:
+        work = self.work
+        if guest.has_config_drive(work) and not rescue.keeps_names(rescue_image(work)):
+            write_config_drive(work, storage.directory(work) / rescue.CONFIG_DRIVE)
+
+
+class StartRescueGuest(Step):
+    """Start the rescue system."""
+
+    name = "start_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.start(self.work.uuid)
+
+    def undo(self) -> None:
+        self.tools.hypervisor.destroy(self.work.uuid)
+
+
+class ReportRescued(Step):
+    """The rescue system runs: tell the server's user."""
+
+    name = "report_rescued"
+
+    def done(self) -> bool:
+        self.work.reload()
+        return bool(self.work.instance.get("vm_state") == VmState.RESCUED)
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.RESCUING],
+            vm_state=VmState.RESCUED,
+            task_state=None,
+            power_state=int(PowerState.RUNNING),
+            launched_at=utcnow(),
+        )
+        self.tools.claims.note(self.work.uuid, vm_state=VmState.RESCUED)
+        self.tools.usage_changed()
+
+
+class PutGuestBack(Step):
+    """Define the guest as it was before the rescue."""
+
+    name = "define_guest"
+
+    def do(self) -> None:
+        put_back(self.work)
+
+
+class PlugAgain(Step):
+    """Make the host side of the ports where it is missing, as after a reboot of the host."""
+
+    name = "plug_interfaces"
+
+    def do(self) -> None:
+        network.plug(self.work)
+
+
+class RemoveRescueFiles(Step):
+    """Remove what only the rescue needed."""
+
+    name = "remove_rescue_files"
+
+    def do(self) -> None:
+        remove_rescue_disks(self.work)
+        _kept(self.work).unlink(missing_ok=True)
+
+
+def boot_files(work: Work) -> dict[str, str]:
+    """File name -> image of the rescue system's kernel and ramdisk, where it has them."""
+    conf, server = work.tools.conf.libvirt, work.server
+    images = {
+        storage.KERNEL + rescue.SUFFIX: conf.rescue_kernel_id or server.kernel_id,
+        storage.RAMDISK + rescue.SUFFIX: conf.rescue_ramdisk_id or server.ramdisk_id,
+    }
+    return {name: str(image_id) for name, image_id in images.items() if image_id}
+
+
+def wanted_rescue_guest(work: Work) -> DomainSpec:
+    """The rescue system as a guest."""
+    image, files, policy = rescue_image(work), boot_files(work), work.tools.policy
+    server = replace(
+        work.server,
+        kernel_id=files.get(storage.KERNEL + rescue.SUFFIX),
+        ramdisk_id=files.get(storage.RAMDISK + rescue.SUFFIX),
+    )
+    keeps = rescue.keeps_names(image)
+    if keeps:
+        board = guest.board(work, server)
+        plan = rescue.plan_as_last(guest.disk_plan(work), server, image, board, policy)
+    else:
+        server = replace(server, image=image)
+        plan = rescue.plan_as_root(
+            server,
+            guest.board(work, server),
+            policy,
+            config_drive=guest.has_config_drive(work),
+        )
+    return rescue.booted_from_rescue(guest.plan_guest(work, server, plan), first=keeps)
+
+
+def put_back(work: Work) -> None:
+    """Define the guest as it was kept; without that, as the server's records describe it."""
+    try:
+        kept = _kept(work).read_text()
+    except FileNotFoundError:
+        LOG.warning("Server %s has no %s; its guest is defined from its records", work.uuid,
+                    DEFINITION)  # fmt: skip
+        work.reload()
+        work.tools.hypervisor.define(guest.wanted_guest(work)[0])
+        return
+    work.tools.hypervisor.redefine(work.uuid, kept)
+
+
+def remove_rescue_disks(work: Work) -> None:
+    """Remove the disks of a rescue system; their images stay in the cache."""
+    where = storage.directory(work)
+    for path in where.glob("*" + rescue.SUFFIX):
+        work.tools.disks.remove(where, path.name)
+
+
+def _kept(work: Work) -> Path:
+    return storage.directory(work) / DEFINITION
