@@ -108,6 +108,13 @@ OPTS: list[cfg.Opt] = [
         help="Seconds after which a server that is still being built is in ERROR; 0: never.",
     ),
     cfg.IntOpt(
+        "reboot_timeout",
+        default=0,
+        min=0,
+        help="Seconds after which a server that is still rebooting softly is rebooted hard, if "
+        "nobody is at work on it; 0: never.",
+    ),
+    cfg.IntOpt(
         "rescue_timeout",
         default=0,
         min=0,

@@ -6,12 +6,12 @@ Life-cycle events start it at once for one server; a slow poll over all is the s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
-from nova_lite.errors import DomainNotFound, ServerNotFound
+from nova_lite.errors import DomainNotFound, NovaLiteError, ServerNotFound, UnexpectedTaskState
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.own_requests import OwnRequests
@@ -21,6 +21,15 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
+ON = (PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED)
+# vm_state -> power states in which it cannot stay: the server is stopped then. Of all others only
+# the power state is noted; a guest that somebody holds for a while, or that is not found while
+# libvirt starts, is nobody's fault.
+STOPPED_WHEN: Mapping[str, tuple[PowerState, ...]] = {
+    VmState.ACTIVE: (*OFF, PowerState.SUSPENDED),
+    VmState.PAUSED: OFF,
+    VmState.STOPPED: ON,
+}
 # Seconds between an event and the look at the guest: one that restarts itself is not off.
 SETTLE = 2.0
 
@@ -57,54 +66,58 @@ class PowerSync:
         states = {domain.uuid: domain.power_state for domain in self._hypervisor.domains()}
         for instance in self._instances.by_host(context, self._host, ()):
             uuid = str(instance["uuid"])
-            state = states.pop(uuid, None)
-            if not self._own.busy(uuid):
-                self._compare(context, instance, state)
+            state = states.pop(uuid, PowerState.NOSTATE)
+            if not _agree(instance, state):
+                self.check_uuid(uuid)  # both were read some time ago
         for uuid in states:
             self._stray(uuid)
 
     def check_uuid(self, uuid: str) -> None:
-        """Compare one server."""
-        context = RequestContext.admin()
+        """Compare one server; one that somebody else is faster with is theirs."""
+        try:
+            self._check(RequestContext.admin(), uuid)
+        except (ServerNotFound, UnexpectedTaskState) as error:
+            LOG.info("Guest %s is left alone: %s", uuid, error)
+        except NovaLiteError as error:
+            LOG.warning("Could not compare the power state of server %s: %s", uuid, error)
+
+    def _check(self, context: RequestContext, uuid: str) -> None:
         if self._own.busy(uuid):
+            return
+        # The record first: a start that ends in between makes both agree, not disagree.
+        instance = self._instances.get(context, uuid, ())
+        if instance.get("host") != self._host:
             return
         try:
             state = self._hypervisor.power_state(uuid)
         except DomainNotFound:
-            return
-        try:
-            instance = self._instances.get(context, uuid, ())
-        except ServerNotFound:
-            LOG.info("Guest %s is not a server of this cloud; left alone", uuid)
-            return
-        if instance.get("host") == self._host:
-            self._compare(context, instance, state)
+            state = PowerState.NOSTATE
+        if not (self._own.busy(uuid) or _agree(instance, state)):
+            self._settle(context, instance, state)
 
-    def _compare(
-        self, context: RequestContext, instance: WireObject, state: PowerState | None
-    ) -> None:
-        if instance.get("task_state") is not None:
-            return
-        uuid, vm_state = str(instance["uuid"]), instance.get("vm_state")
-        actual = PowerState.NOSTATE if state is None else state
-        if vm_state == VmState.ACTIVE and actual in OFF:
-            LOG.warning("Guest of server %s is off (%s) though the server is active; stopping it",
-                        uuid, actual.name.lower())  # fmt: skip
-            self._stop(context, instance)
-        elif vm_state == VmState.STOPPED and actual == PowerState.RUNNING:
-            LOG.warning("Guest of server %s runs though the server is stopped; stopping it", uuid)
-            self._stop(context, instance)
-        elif instance.get("power_state") != int(actual):
+    def _settle(self, context: RequestContext, instance: WireObject, state: PowerState) -> None:
+        vm_state = str(instance.get("vm_state"))
+        if state not in STOPPED_WHEN.get(vm_state, ()):
             self._instances.save(
-                context, instance, expected_task_state=[None], power_state=int(actual)
+                context, instance, expected_task_state=[None], power_state=int(state)
             )
-
-    def _stop(self, context: RequestContext, instance: WireObject) -> None:
+            return
+        LOG.warning("Guest of server %s is %s though the server is %s; stopping it",
+                    instance["uuid"], state.name.lower(), vm_state)  # fmt: skip
         self._own.ask(
             context,
             instance,
             "stop_instance",
             action="stop",
             task_state=TaskState.POWERING_OFF,
-            clean_shutdown=False,
+            clean_shutdown=True,
         )
+
+
+def _agree(instance: WireObject, state: PowerState) -> bool:
+    """Whether there is nothing to do: record and guest agree, or somebody is at work on it."""
+    if instance.get("task_state") is not None:
+        return True
+    return instance.get("power_state") == int(state) and state not in STOPPED_WHEN.get(
+        str(instance.get("vm_state")), ()
+    )
