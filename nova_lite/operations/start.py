@@ -1,25 +1,47 @@
-"""start_instance: define the guest anew from what the cloud knows of it, and start it."""
+"""start_instance: define the guest anew from what the cloud knows of it, and start it.
+
+A shelved server that is still on its host is unshelved this way: its ports may have left already,
+when it could not be offloaded, and its snapshot is not needed any more.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
+from nova_lite.steps.binding import BindPorts
 from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
-from nova_lite.steps.records import ReportPower
+from nova_lite.steps.records import SHELVED_IMAGE, ReportPower, unshelved
+from nova_lite.steps.shelving import DeleteShelvedImage
 
 
 class Start(PowerOperation):
+    """``task_state`` is the one that the API has set."""
+
     event = "compute_start_instance"
     notifies = "power_on"
+    task_state: ClassVar[TaskState] = TaskState.POWERING_ON
+
+    def load(self) -> None:
+        super().load()
+        image = self.work.instance.get("system_metadata", {}).get(SHELVED_IMAGE)
+        if image:
+            self.work.note(shelved_image=image)
 
     def plan(self) -> Plan:
         work = self.work
-        return [
-            (RefreshPorts(work),),
+        start: Plan = [
             (PlugInterfaces(work),),
             (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
-            (ReportPower(work, VmState.ACTIVE, [TaskState.POWERING_ON]),),
         ]
+        expected: list[str | None] = [self.task_state]
+        image = work.notes.get("shelved_image")
+        if not image:
+            report = ReportPower(work, VmState.ACTIVE, expected)
+            return [(RefreshPorts(work),), *start, (report,)]
+        report = ReportPower(work, VmState.ACTIVE, expected, system_metadata=unshelved(work))
+        return [(BindPorts(work),), *start, (report,), (DeleteShelvedImage(work, image),)]

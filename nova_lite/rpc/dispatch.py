@@ -54,6 +54,7 @@ KINDS: Mapping[str, type[Any]] = {
     "requested_networks": WireObject,
     "block_device_mapping": WireObject,
     "reboot_type": str,
+    "new_pass": str,
     "image_id": str,
     "backup_type": str,
     "rotation": int,

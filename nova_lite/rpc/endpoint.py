@@ -14,13 +14,17 @@ from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
+from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
+from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.rescue import Rescue
+from nova_lite.operations.set_admin_password import SetAdminPassword
 from nova_lite.operations.shelve import Shelve
 from nova_lite.operations.shelve_offload import ShelveOffload
 from nova_lite.operations.snapshot import Backup, Snapshot
+from nova_lite.operations.soft_delete import Restore, SoftDelete
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
@@ -44,6 +48,12 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "suspend_instance": Suspend,
     "resume_instance": Resume,
     "trigger_crash_dump": TriggerCrashDump,
+    "set_admin_password": SetAdminPassword,
+    "quiesce_instance": Quiesce,
+    "unquiesce_instance": Unquiesce,
+    "inject_network_info": InjectNetworkInfo,
+    "soft_delete_instance": SoftDelete,
+    "restore_instance": Restore,
     "rescue_instance": Rescue,
     "unrescue_instance": Unrescue,
     "rebuild_instance": Rebuild,
@@ -68,6 +78,12 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "suspend_instance": (),
     "resume_instance": (),
     "trigger_crash_dump": (),
+    "set_admin_password": ("new_pass",),
+    "quiesce_instance": (),
+    "unquiesce_instance": (),
+    "inject_network_info": (),
+    "soft_delete_instance": (),
+    "restore_instance": (),
     "reboot_instance": ("reboot_type",),
     "rescue_instance": ("rescue_password", "rescue_image_ref"),
     "unrescue_instance": (),
@@ -108,7 +124,6 @@ NOT_YET = (
     "finish_snapshot_based_resize_at_dest",
     "host_maintenance_mode",
     "host_power_action",
-    "inject_network_info",
     "live_migration",
     "live_migration_abort",
     "live_migration_force_complete",
@@ -117,19 +132,14 @@ NOT_YET = (
     "prep_resize",
     "prep_snapshot_based_resize_at_dest",
     "prep_snapshot_based_resize_at_source",
-    "quiesce_instance",
     "remove_fixed_ip_from_instance",
     "remove_volume_connection",
     "reserve_block_device_name",
     "resize_instance",
-    "restore_instance",
     "revert_resize",
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
-    "set_admin_password",
-    "soft_delete_instance",
     "swap_volume",
-    "unquiesce_instance",
     "volume_snapshot_create",
     "volume_snapshot_delete",
 )

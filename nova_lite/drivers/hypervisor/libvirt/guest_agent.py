@@ -11,8 +11,8 @@ from nova_lite.drivers.hypervisor.libvirt.calls import Calls
 from nova_lite.errors import GuestAgentNotEnabled, GuestAgentUnresponsive
 
 # Seconds that the agent may take for one command: whoever waits for the answer of an RPC call does
-# so for 60 s. libvirt itself would wait for ever.
-AGENT_PATIENCE = 40
+# so for 60 s, and a freeze that fails is followed by a thaw. libvirt itself would wait for ever.
+AGENT_PATIENCE = 25
 CALL_TIMEOUT = AGENT_PATIENCE + 15.0
 
 # How an agent that has frozen its guest refuses a second freeze.

@@ -1,0 +1,25 @@
+"""inject_network_info: read the server's ports anew, for those who look at its addresses.
+
+Resume rule: forward.
+"""
+
+from __future__ import annotations
+
+from nova_lite.errors import Failure, Verdict
+from nova_lite.operations.base import Operation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.network import RefreshPorts
+
+
+class InjectNetworkInfo(Operation):
+    event = None
+
+    def load(self) -> None:
+        self.work.reload()
+
+    def plan(self) -> Plan:
+        return [(RefreshPorts(self.work),)]
+
+    def failed(self, failure: Failure) -> None:
+        if failure.verdict != Verdict.GONE.value:
+            self.tools.actions.fault(self.work.context, self.work.uuid, failure)

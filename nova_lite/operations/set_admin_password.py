@@ -1,0 +1,21 @@
+"""set_admin_password: the agent in the guest sets it; the API waits.
+
+Resume rule: the password is not in the journal, so what was cut off before the guest had it ends as
+failed, with a clear task state; afterwards it goes forward.
+"""
+
+from __future__ import annotations
+
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.guest_agent import ReportPassword, SetPassword
+
+
+class SetAdminPassword(PowerOperation):
+    event = "compute_set_admin_password"
+    needs = ("system_metadata", "os_type", "key_data")
+    answers = True
+    secrets = ("new_pass",)
+
+    def plan(self) -> Plan:
+        return [(SetPassword(self.work),), (ReportPassword(self.work),)]

@@ -1,0 +1,33 @@
+"""soft_delete_instance and restore_instance: a deleted server is kept for a while, without power.
+
+Its disks, ports and share of the host stay as they are. Resume rule: forward.
+"""
+
+from __future__ import annotations
+
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.start import Start
+from nova_lite.steps.base import Plan
+from nova_lite.steps.domain import PowerOff
+from nova_lite.steps.records import ReportPower
+
+
+class SoftDelete(PowerOperation):
+    event = "compute_soft_delete_instance"
+    notifies = "soft_delete"
+    needs = ("system_metadata",)
+
+    def plan(self) -> Plan:
+        return [
+            (PowerOff(self.work, gracefully=False),),
+            (ReportPower(self.work, VmState.SOFT_DELETED, [TaskState.SOFT_DELETING]),),
+        ]
+
+
+class Restore(Start):
+    """Started like any server that was off."""
+
+    event = "compute_restore_instance"
+    notifies = "restore"
+    task_state = TaskState.RESTORING
