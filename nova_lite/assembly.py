@@ -20,6 +20,7 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    TaskLogs,
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
@@ -124,6 +125,7 @@ class Parts:
             actions=self.actions,
             builds=Builds(self.conductor),
             migrations=Migrations(self.conductor),
+            task_logs=TaskLogs(self.conductor),
             placement=self.placement,
             hypervisor=self.hypervisor,
             facts=facts,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
 from nova_lite.conductor.client import Conductor
+from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
@@ -25,6 +27,7 @@ EVERYTHING = (
 )
 # What the host needs to know of each server at start-up.
 FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavor")
+FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
 
 
 class Instances:
@@ -53,6 +56,26 @@ class Instances:
         """All servers whose ``host`` is this one."""
         found = self._conductor.class_call(
             context, "InstanceList.get_by_host", host, expected_attrs=list(expected_attrs)
+        )
+        return list(found.objects())
+
+    def active_in(
+        self,
+        context: RequestContext,
+        host: str,
+        beginning: datetime.datetime,
+        ending: datetime.datetime,
+        expected_attrs: Sequence[str] = FOR_AUDIT,
+    ) -> list[WireObject]:
+        """Servers of this host that were not deleted before ``beginning`` (naive UTC times)."""
+        found = self._conductor.class_call(
+            context,
+            "InstanceList.get_active_by_window_joined",
+            decode.moment(beginning),
+            decode.moment(ending),
+            host=host,
+            expected_attrs=list(expected_attrs),
+            use_slave=True,
         )
         return list(found.objects())
 

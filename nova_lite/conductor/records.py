@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova_lite.conductor.client import Conductor
+from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.exceptions import RemoteFailure
 from nova_lite.wire.objects import WireObject
@@ -149,3 +151,55 @@ class Builds:
             request_spec=request["request_spec"],
             host_lists=[list(host_list)],
         )
+
+
+class TaskLogs:
+    """What hosts did in a period of time; ``os-instance_usage_audit_log`` shows the usage audits.
+
+    Times are naive UTC.
+    """
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def find(
+        self,
+        context: RequestContext,
+        task: str,
+        host: str,
+        beginning: datetime.datetime,
+        ending: datetime.datetime,
+    ) -> WireObject | None:
+        """The record of a period; its ``state`` is RUNNING or DONE."""
+        found: WireObject | None = self._conductor.class_call(
+            context, "TaskLog.get", task, decode.moment(beginning), decode.moment(ending), host
+        )
+        return found
+
+    def begin(
+        self,
+        context: RequestContext,
+        task: str,
+        host: str,
+        beginning: datetime.datetime,
+        ending: datetime.datetime,
+        items: int,
+    ) -> WireObject:
+        """Record that a task of so many items begins."""
+        log = WireObject.new(
+            "TaskLog",
+            VERSIONS["TaskLog"],
+            task_name=task,
+            host=host,
+            period_beginning=decode.moment(beginning),
+            period_ending=decode.moment(ending),
+            task_items=items,
+            message="Instance usage audit started...",
+        )
+        self._conductor.object_call(context, log, "begin_task")
+        return log
+
+    def end(self, context: RequestContext, log: WireObject, errors: int, message: str) -> None:
+        """Record that it is done."""
+        log.set(errors=errors, message=message)
+        self._conductor.object_call(context, log, "end_task")

@@ -6,12 +6,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.loops import console_tokens
+from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.overdue import OverdueBuilds, OverdueRescues
+from nova_lite.loops.overdue_reboots import OverdueReboots
 from nova_lite.loops.power_sync import PowerSync
+from nova_lite.loops.shelved import OverdueShelved
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
+from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.own_requests import OwnRequests
+from nova_lite.steps.image_ageing import ImageAgeing
 from nova_lite.steps.toolbox import Toolbox
 
 USUAL = 60.0  # seconds; what an interval of 0 means
@@ -33,6 +39,9 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
         # At once, too: guests may have powered off while no agent looked.
         every = interval(conf.sync_power_state_interval)
         timers.append(Timer("power state sync", power.tick, every, first=0.0))
+    if conf.reboot_timeout > 0:
+        reboots = OverdueReboots(conf.host, conf.reboot_timeout, tools.instances, own)
+        timers.append(Timer("overdue reboots", reboots.tick, USUAL))
     if conf.rescue_timeout > 0:
         rescues = OverdueRescues(conf.host, conf.rescue_timeout, tools.instances, own)
         timers.append(Timer("overdue rescues", rescues.tick, USUAL))
@@ -41,6 +50,20 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
             conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
         )
         timers.append(Timer("overdue builds", builds.tick, USUAL))
+    if conf.shelved_offload_time > 0 and conf.shelved_poll_interval >= 0:
+        shelved = OverdueShelved(conf.host, conf.shelved_offload_time, tools.instances, own)
+        every = interval(conf.shelved_poll_interval)
+        timers.append(Timer("overdue shelved servers", shelved.tick, every))
+    if conf.instance_usage_audit:
+        # At once, too: a period may have ended while no agent looked.
+        audit = _usage_audit(conf, tools)
+        timers.append(Timer("usage audit", audit.tick, USUAL, first=0.0))
+    if conf.image_cache.manager_interval >= 0:
+        every = interval(conf.image_cache.manager_interval)
+        ageing = ImageAgeing(conf, tools.images)
+        timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
+    tokens = ExpiredTokens(tools.console_tokens)
+    timers.append(Timer("expired console tokens", tokens.tick, console_tokens.INTERVAL_S))
     return timers
 
 
@@ -58,6 +81,18 @@ def _power_sync(conf: Any, tools: Toolbox, engine: Engine, own: OwnRequests) -> 
         engine,
     )
     return PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
+
+
+def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
+    return UsageAudit(
+        conf.host,
+        conf.instance_usage_audit_period,
+        conf.instance_name_template,
+        notifier=tools.notifier,
+        instances=tools.instances,
+        block_devices=tools.block_devices,
+        logs=tools.task_logs,
+    )
 
 
 def _later(seconds: float, run: Callable[[], None]) -> None:

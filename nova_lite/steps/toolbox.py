@@ -16,6 +16,7 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    TaskLogs,
 )
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
@@ -53,6 +54,7 @@ class Toolbox:
     actions: Actions
     builds: Builds
     migrations: Migrations
+    task_logs: TaskLogs
     placement: Placement
     hypervisor: Hypervisor
     facts: HostFacts

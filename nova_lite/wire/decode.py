@@ -28,7 +28,12 @@ _IMAGE_ATTRIBUTES = (
 
 def utcnow() -> str:
     """Now in the form that DateTime fields travel in."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment(datetime.datetime.now(datetime.UTC))
+
+
+def moment(time: datetime.datetime) -> str:
+    """A time (UTC, naive or not) in the form that DateTime fields travel in."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def flavor(obj: WireObject) -> Flavor:

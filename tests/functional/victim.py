@@ -34,6 +34,7 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    TaskLogs,
 )
 from nova_lite.conf import load
 from nova_lite.drivers import disk
@@ -201,11 +202,13 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
         console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
         builds=Builds(conductor), migrations=Migrations(conductor),
+        task_logs=TaskLogs(conductor),
         placement=watched("placement", FakePlacement(ledger)),
         hypervisor=watched("hypervisor", hypervisor),
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
         images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
+        image_store=FakeImageSource(state / "images"),
         disks=watched("disks", disk.backend("qcow2", True)),
         serial_ports=SerialPorts.from_conf(conf, hypervisor), claims=Claims(), events=EventHub(),
         usage_changed=lambda: None, set_disabled=lambda disabled: None,
