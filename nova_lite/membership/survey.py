@@ -38,6 +38,9 @@ CLEARED_TASKS = (
     TaskState.IMAGE_SNAPSHOT,
     TaskState.IMAGE_PENDING_UPLOAD,
     TaskState.IMAGE_UPLOADING,
+    TaskState.SHELVING,
+    TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
+    TaskState.SHELVING_IMAGE_UPLOADING,
     TaskState.RESIZE_PREP,
 )
 RESCUE_TASKS = (TaskState.RESCUING, TaskState.UNRESCUING)
@@ -97,6 +100,8 @@ class Survey:
             self._redo(context, "stop_instance", instance, clean_shutdown=True)
         elif task == TaskState.POWERING_ON:
             self._redo(context, "start_instance", instance)
+        elif task == TaskState.SHELVING_OFFLOADING:
+            self._redo(context, "shelve_offload_instance", instance, clean_shutdown=False)
         elif task is not None and task.startswith("reboot"):
             self._rebooting(context, instance, state, hard=task.endswith("_hard"))
         elif task in CLEARED_TASKS:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.steps import guest
-from nova_lite.steps.base import Step
+from nova_lite.steps.base import Step, Work
 
 
 class ClaimResources(Step):
@@ -18,7 +21,7 @@ class ClaimResources(Step):
             self.work.uuid,
             server.flavor,
             instance.get("numa_topology"),
-            limits=(self.work.arguments.get("limits") or {}).get("numa_topology"),
+            limits=_limits(self.work).get("numa_topology"),
             placed=instance.get("host") == self.tools.host,
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
@@ -28,6 +31,12 @@ class ClaimResources(Step):
 
     def undo(self) -> None:
         self.tools.claims.release(self.work.uuid)
+
+
+def _limits(work: Work) -> Mapping[str, Any]:
+    """What the scheduler says that may be used here; a boot has it in a place of its own."""
+    filter_properties = work.arguments.get("filter_properties") or {}
+    return work.arguments.get("limits") or filter_properties.get("limits") or {}
 
 
 class ReleaseResources(Step):

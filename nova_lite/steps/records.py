@@ -10,6 +10,17 @@ from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire.decode import utcnow
 
+# The host of a server that has none.
+NOWHERE = {
+    "host": None,
+    "node": None,
+    "compute_id": None,
+    "launched_on": None,
+    "availability_zone": None,
+}
+# What the system metadata of a shelved server says of that.
+SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST = "shelved_at", "shelved_image_id", "shelved_host"
+
 
 class TakeServer(Step):
     """Make this host the server's host and say that its networks are being made.
@@ -88,9 +99,10 @@ class ReportActive(Step):
         return active
 
     def do(self) -> None:
-        system_metadata = dict(self.work.instance.get("system_metadata", {}))
+        system_metadata = unshelved(self.work)
         system_metadata.update(self.work.notes.get("registered", {}))
-        system_metadata["network_allocated"] = "True"
+        system_metadata.pop("network_allocated", None)  # of a build that another host gave up
+        system_metadata.setdefault("boot_roles", ",".join(self.work.context.roles or ()))
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
@@ -198,6 +210,15 @@ class ForgetRecords(Step):
         tools.console_tokens.clean(work.context, work.uuid)
 
 
+class ForgetConsoles(Step):
+    """Remove the console tokens: the guest they lead to is gone."""
+
+    name = "forget_consoles"
+
+    def do(self) -> None:
+        self.tools.console_tokens.clean(self.work.context, self.work.uuid)
+
+
 class ForgetServer(Step):
     """Remove the record itself; the last thing that is done."""
 
@@ -210,3 +231,10 @@ class ForgetServer(Step):
         except ServerNotFound:
             pass  # destroyed before we were cut off
         tools.usage_changed()
+
+
+def unshelved(work: Work) -> dict[str, str]:
+    """The server's system metadata without what it says while the server is shelved."""
+    shelved = (SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST)
+    stored = dict(work.instance.get("system_metadata", {}))
+    return {key: value for key, value in stored.items() if key not in shelved}

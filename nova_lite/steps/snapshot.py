@@ -60,7 +60,7 @@ BACKUP = States(
     (TaskState.IMAGE_BACKUP, None), TaskState.IMAGE_PENDING_UPLOAD, TaskState.IMAGE_UPLOADING
 )
 SHELVE = States(
-    (TaskState.SHELVING,),
+    (TaskState.SHELVING, None),
     TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
     TaskState.SHELVING_IMAGE_UPLOADING,
 )

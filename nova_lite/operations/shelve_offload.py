@@ -1,0 +1,47 @@
+"""shelve_offload_instance: a shelved server leaves its host; its snapshot is all that it needs.
+
+Resume rule: forward; each step leaves less of the server here, and doing it again is harmless. A
+step that cannot finish leaves the server SHELVED with a fault: it can be offloaded again. Servers
+that boot from a volume come here at once, without having been SHELVED.
+"""
+
+from __future__ import annotations
+
+from nova_lite.errors import UnexpectedTaskState
+from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.base import Plan, Work
+from nova_lite.steps.binding import UnbindPorts, remember_ports
+from nova_lite.steps.capacity import ReleaseResources
+from nova_lite.steps.domain import PowerOff, RemoveGuest
+from nova_lite.steps.network import UnplugInterfaces
+from nova_lite.steps.records import ForgetConsoles
+from nova_lite.steps.shelving import DropAllocation, RecordOffloaded
+from nova_lite.steps.storage import RemoveDisks
+
+
+class ShelveOffload(PowerOperation):
+    event = "compute_shelve_offload_instance"
+    notifies = "shelve_offload"
+
+    def load(self) -> None:
+        super().load()
+        work = self.work
+        if not work.resumed and work.instance.get("host") != self.tools.host:
+            raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now, or on none")
+        remember_ports(work)
+
+    def plan(self) -> Plan:
+        gracefully = bool(self.work.arguments.get("clean_shutdown", True))
+        return [(PowerOff(self.work, gracefully=gracefully),), *leaving(self.work)]
+
+
+def leaving(work: Work) -> Plan:
+    """The stages after which nothing of a server that is off is left on this host."""
+    return [
+        (RemoveGuest(work), ForgetConsoles(work)),
+        (UnplugInterfaces(work), UnbindPorts(work)),
+        # Up to here the server could be started again.
+        (RemoveDisks(work), DropAllocation(work)),
+        (RecordOffloaded(work),),
+        (ReleaseResources(work),),
+    ]

@@ -1,0 +1,128 @@
+"""unshelve_instance: a server without a host is made on this one, from its snapshot.
+
+Resume rule: forward, as a boot. Roll back: what was made here is taken back, and the server is
+SHELVED_OFFLOADED as before, with a fault; the snapshot is deleted only after the server runs. When
+its guest cannot be taken back the server stays here, in ERROR: no other host must get it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import (
+    DomainNotFound,
+    Failure,
+    NovaLiteError,
+    ServerBeingDeleted,
+    ServerNotFound,
+    UnexpectedTaskState,
+    Verdict,
+)
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.base import Operation
+from nova_lite.steps.base import Plan
+from nova_lite.steps.binding import BindPorts
+from nova_lite.steps.capacity import ClaimResources
+from nova_lite.steps.devices import DescribeDevices
+from nova_lite.steps.domain import DefineGuest, StartGuest
+from nova_lite.steps.network import PlugInterfaces, WaitForPorts
+from nova_lite.steps.records import NOWHERE, ReportActive
+from nova_lite.steps.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
+from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
+
+LOG = logging.getLogger(__name__)
+
+
+class Unshelve(Operation):
+    event = "compute_unshelve_instance"
+    pool = "builds"
+    undoes = True
+    notifies = "unshelve"
+
+    def load(self) -> None:
+        work = self.work
+        self.tools.events.watch(work.uuid)
+        # The conductor has set it in the message, for us to save.
+        zone = work.instance.get("availability_zone")
+        work.reload()
+        if work.instance.get("task_state") == TaskState.DELETING:
+            raise ServerBeingDeleted(f"Server {work.uuid} is being deleted")
+        if work.instance.get("host") not in (None, self.tools.host):
+            raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now")
+        work.instance.set(availability_zone=zone)
+
+    def plan(self) -> Plan:
+        work = self.work
+        stages: Plan = [
+            (ClaimResources(work),),
+            (TakeOffloaded(work),),
+            (FetchImages(work), BindPorts(work)),
+            (MakeDisks(work), PlugInterfaces(work)),
+            (DefineGuest(work),),
+            (MakeConfigDrive(work), DescribeDevices(work)),
+            (StartGuest(work),),
+            (WaitForPorts(work),),
+            (ReportActive(work),),
+        ]
+        image = self._image()
+        return [*stages, (DeleteShelvedImage(work, image),)] if image else stages
+
+    def failed(self, failure: Failure) -> None:
+        work, tools = self.work, self.tools
+        tools.events.forget(work.uuid)
+        try:
+            work.reload()
+            self._give_up(failure)
+        except ServerNotFound:
+            self._forget()
+        except (UnexpectedTaskState, ServerBeingDeleted) as error:
+            LOG.warning("Server %s is somebody else's by now: %s", work.uuid, error)
+        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        tools.usage_changed()
+
+    def _give_up(self, failure: Failure) -> None:
+        """Make the server one without a host again."""
+        work, tools = self.work, self.tools
+        host, task = work.instance.get("host"), work.instance.get("task_state")
+        taken = bool(work.notes.get("taken"))
+        if task == TaskState.DELETING:
+            self._forget()
+        elif host not in (None, tools.host) or (host is None and taken):
+            return  # said already, or another host has it
+        elif self._guest_is_left():
+            tools.actions.fault(work.context, work.uuid, failure)
+            tools.instances.save(
+                work.context, work.instance, vm_state=VmState.ERROR, task_state=None
+            )
+        elif taken or failure.nova_name != UnexpectedTaskState.nova_name:
+            tools.actions.fault(work.context, work.uuid, failure)
+            tools.placement.delete_allocations(work.uuid)
+            tools.instances.save(
+                work.context,
+                work.instance,
+                expected_task_state=[task],
+                vm_state=VmState.SHELVED_OFFLOADED,
+                task_state=None,
+                **NOWHERE,
+            )
+
+    def _guest_is_left(self) -> bool:
+        """Whether the roll back left a guest, or nobody can tell."""
+        try:
+            self.tools.hypervisor.power_state(self.work.uuid)
+        except DomainNotFound:
+            return False
+        except NovaLiteError:
+            return True
+        return True
+
+    def _forget(self) -> None:
+        """The server is being deleted: give back what is neither the record's nor a host's."""
+        self.tools.placement.delete_allocations(self.work.uuid)
+        if image := self._image():
+            delete_image(self.work, image)
+
+    def _image(self) -> str | None:
+        """The snapshot's id; a server that boots from a volume has none."""
+        image = self.work.arguments.get("image")
+        return str(image["id"]) if image else None
