@@ -155,6 +155,12 @@ class Hypervisor(ABC):
         """Make the guest flush its file systems and hold back all writes until ``thaw``.
 
         After an error the guest may be frozen all the same: thaw it.
+
+        This, ``thaw`` and ``set_password`` need the QEMU guest agent inside the guest.
+
+        :raises GuestAgentNotEnabled: the guest has no channel to one
+        :raises GuestAgentUnresponsive: none answers within about 25 s
+        :raises HypervisorError: the guest is off, or the agent refused
         """
 
     @abstractmethod
