@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.handlers.console_log import ConsoleLog
 from nova_lite.handlers.consoles import Consoles
 from nova_lite.handlers.diagnostics import Diagnostics
 from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
+from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.operations.engine import Engine
 from nova_lite.steps.toolbox import Toolbox
@@ -19,9 +21,14 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
     events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask)
     return {
-        "get_console_output": consoles.get_console_output,
+        "get_console_output": ConsoleLog(tools).get_console_output,
         "get_vnc_console": consoles.get_vnc_console,
+        "get_spice_console": consoles.get_spice_console,
+        "get_serial_console": consoles.get_serial_console,
+        "get_mks_console": consoles.get_mks_console,
+        "get_rdp_console": consoles.get_rdp_console,
         "validate_console_port": consoles.validate_console_port,
+        "cache_images": Images(tools).cache_images,
         "set_host_enabled": host.set_host_enabled,
         "get_host_uptime": host.get_host_uptime,
         "external_instance_event": events.external_instance_event,

@@ -52,6 +52,28 @@ def look(instances_path: str | Path) -> DiskSpace:
     )
 
 
+def cached_gb(instances_path: str | Path, cache: str | Path) -> int:
+    """GiB, rounded up, that files of the image cache take of the file system of instances_path.
+
+    :param cache: directory of the cache, relative to ``instances_path``
+    """
+    directory = Path(instances_path, cache)
+    try:
+        if os.stat(instances_path).st_dev != os.stat(directory).st_dev:
+            return 0
+        files = [entry for entry in os.scandir(directory) if entry.is_file()]
+    except OSError:  # there is none yet
+        return 0
+    return -(-sum(_allocated(entry) for entry in files) // GIB)
+
+
+def _allocated(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_blocks * 512
+    except FileNotFoundError:  # removed meanwhile
+        return 0
+
+
 def promised(instances_path: Path) -> int:
     """Bytes by which the local disks below ``instances_path`` can still grow."""
     return sum(_growth(path, form) for path, form in _disks(instances_path))

@@ -75,6 +75,7 @@ def host_state(
     memory_mb: int,
     disk_gb: int,
     traits: frozenset[str],
+    image_cache_gb: int = 0,
 ) -> ProviderState:
     """What a host offers, with the ratios and reservations of nova.conf.
 
@@ -83,6 +84,7 @@ def host_state(
     :param pcpus: host CPUs for dedicated use
     :param memory_mb: all memory of the host, MiB
     :param disk_gb: size of the file system of instances_path, GiB
+    :param image_cache_gb: how much of it is withheld for cached images
     """
     cpu, ram, disk = (
         {
@@ -91,7 +93,7 @@ def host_state(
         }
         for name in ("cpu", "ram", "disk")
     )
-    reserved_disk_gb = -(-conf.reserved_host_disk_mb // 1024)
+    reserved_disk_gb = -(-conf.reserved_host_disk_mb // 1024) + image_cache_gb
     inventories = {
         "VCPU": Inventory(vcpus, conf.reserved_host_cpus, **cpu),
         "PCPU": Inventory(pcpus, ratio=1.0),

@@ -114,11 +114,19 @@ class Capacity:
             memory_mb=facts.memory_mb,
             disk_gb=disk.look(self._conf.instances_path).total_gb,
             traits=self._traits,
+            image_cache_gb=self._cached_gb(),
         )
         extra = provider_config.load(
             self._conf.compute.provider_config_location, self._node_uuid, facts.hostname
         )
         return provider_config.combine(state, extra)
+
+    def _cached_gb(self) -> int:
+        """GiB of the disk that cached images take, if nova.conf wants to have them reserved."""
+        conf = self._conf
+        if not conf.workarounds.reserve_disk_resource_for_image_cache:
+            return 0
+        return disk.cached_gb(conf.instances_path, conf.image_cache.subdirectory_name)
 
     def _cpus(self, facts: HostFacts) -> tuple[frozenset[int], frozenset[int]]:
         """Host CPUs for shared and for dedicated use."""

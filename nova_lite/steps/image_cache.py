@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -63,9 +62,10 @@ class ImageCache:
         :param max_concurrent: [compute]max_concurrent_disk_ops, 0 for no limit
         :param wait_s: seconds to wait for another fetch of the same image
         """
+        # One object for all: the kernel's locks hold among processes only.
         self._base_dir = base_dir
         self._source = source
-        self._locks = NamedLocks(lock_dir or base_dir.parent / "locks")
+        self.locks = NamedLocks(lock_dir or base_dir.parent / "locks")
         self._force_raw = force_raw
         self._vmdk_types = vmdk_types
         self._limits = limits
@@ -117,22 +117,22 @@ class ImageCache:
                 self._held.subtract(path.name for path in paths)
                 self._held += Counter()  # drops what nobody holds any more
 
-    def discard(self, path: Path, unused_s: float) -> bool:
-        """Remove a cached file, unless somebody holds, fetches or has just used it.
+    def discard(self, path: Path, key: str, last_used: float) -> bool:
+        """Remove a file of the cache; whether it was done.
 
-        :param unused_s: seconds since it was last used or made
-        :returns: whether it is gone
+        It stays when somebody holds it, works on ``key`` or has used it since ``last_used``.
+
+        :param key: name of the cached file that it is, or is a stage of
+        :param last_used: its modification time when it was found unused
         """
         try:
-            with self._locks.held(path.name, timeout_s=0), self._guard:
-                if self._held[path.name] or time.time() - path.stat().st_mtime < unused_s:
+            with self.locks.held(key, timeout_s=0), self._guard:
+                if self._held[path.name] or path.stat().st_mtime != last_used:
                     return False
                 path.unlink()
-        except FileNotFoundError:
-            return True
-        except TimeoutError:
+                return True
+        except (FileNotFoundError, TimeoutError):
             return False
-        return True
 
     def precache(self, context: object, image_id: str) -> bool:
         """Bring an image into the cache before anybody boots from it; False when it is there.
@@ -189,7 +189,7 @@ class ImageCache:
         try:
             with space.reported(path):
                 durable.make_directory(self._base_dir)
-            with self._locks.held(path.name, self._wait_s):
+            with self.locks.held(path.name, self._wait_s):
                 yield path
         except TimeoutError:
             raise ImageUnavailable(

@@ -30,15 +30,20 @@ class FetchImages(Step):
     deadline = 3600.0
 
     def do(self) -> None:
-        server, images, context = self.work.server, self.tools.images, self.work.context
         if any(device.destination_type == "volume" for device in guest.block_devices(self.work)):
             raise InvalidBlockDevice(
                 "nova_lite does not attach volumes yet: boot the server from an image, or on a "
                 "host that runs nova-compute"
             )
-        images.fetch(context, server.image, root_bytes=server.flavor.root_gb * GIB)
-        for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):
-            images.fetch_as_is(context, image_id)
+        fetch_images(self.work)
+
+
+def fetch_images(work: Work) -> None:
+    """Have what the server starts from in the cache; what is there already is marked as used."""
+    server, images = work.server, work.tools.images
+    images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
+    for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):
+        images.fetch_as_is(work.context, image_id)
 
 
 class MakeDisks(Step):
@@ -48,6 +53,14 @@ class MakeDisks(Step):
     deadline = 1800.0
 
     def do(self) -> None:
+        server, images = self.work.server, self.tools.images
+        used = filter(None, (server.image.id, server.kernel_id, server.ramdisk_id))
+        with images.held(*map(images.path, used)):
+            if server.image.id:
+                fetch_images(self.work)  # the cache may have been cleaned since it was fetched
+            self._make()
+
+    def _make(self) -> None:
         server, tools, where = self.work.server, self.tools, directory(self.work)
         for disk in guest.disk_plan(self.work).local:
             if disk.name == CONFIG_DRIVE or disk.name is None:

@@ -71,8 +71,9 @@ def test_too_many_serial_ports_are_refused():
 
 def test_options_reach_the_definition(conf):
     """[spice] and [serial_console] of nova.conf, as libvirt spells them."""
-    for name, value in {"enabled": True, "require_secure": True, "image_compression": "glz",
-                        "playback_compression": False, "streaming_mode": "all"}.items():  # fmt: skip
+    options = {"enabled": True, "require_secure": True, "image_compression": "glz",
+               "playback_compression": False, "streaming_mode": "all"}  # fmt: skip
+    for name, value in options.items():
         conf.set_override(name, value, group="spice")
     conf.set_override("enabled", True, group="serial_console")
     policy = HostPolicy.from_conf(conf)

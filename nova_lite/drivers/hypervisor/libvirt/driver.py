@@ -15,8 +15,8 @@ from nova_lite.drivers.hypervisor.libvirt import facts as host_facts
 from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
-from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
+from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
