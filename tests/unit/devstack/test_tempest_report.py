@@ -8,6 +8,7 @@ import pytest
 DEVSTACK = Path(__file__).resolve().parents[3] / "devstack"
 STOCK = {
     "tempest.A.test_pause": "ok",
+    "tempest.A.test_stop": "ok",
     "tempest.A.test_volume": "skip",
     "tempest.A.test_old": "fail",
 }
