@@ -1,6 +1,6 @@
 """Compare nova_lite with stock nova-compute on the same cloud, in one run.
 
-    python -m tests.benchmark [--quick] [--node node2] [--json FILE]
+    python -m tests.benchmark [--quick] [--verbs-only] [--node node2] [--json FILE]
 
 One host runs first one agent, then the other. Nothing here passes or fails: ratios of one run on
 one machine are worth reading, absolute times are not.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.benchmark.measure import Benchmark, Plan, Result
-from tests.benchmark.report import table
+from tests.benchmark.report import table, verdict
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import LITE, STOCK, CloudError, DevCloud
 
@@ -33,6 +33,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--servers", type=int, help="servers at once, and while idle (default 10)")
     parser.add_argument("--quick", action="store_true", help="4 boots, 4 servers: under 8 minutes")
     parser.add_argument("--full", action="store_true", help="10 boots, 20 servers")
+    parser.add_argument("--verbs-only", action="store_true",
+                        help="start, and conductor calls of each verb")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     return parser.parse_args(arguments)
 
@@ -44,7 +46,10 @@ def chosen_plan(options: argparse.Namespace) -> Plan:
     elif options.full:
         plan = Plan(servers=20)
     return dataclasses.replace(
-        plan, boots=options.boots or plan.boots, servers=options.servers or plan.servers
+        plan,
+        boots=options.boots or plan.boots,
+        servers=options.servers or plan.servers,
+        verbs_only=options.verbs_only,
     )
 
 
@@ -77,7 +82,7 @@ def main(arguments: list[str]) -> int:
         return 1
     finally:
         if results:
-            print(table(results, plan))
+            print(table(results, plan), verdict(results), sep="\n\n")
             if options.json:
                 options.json.write_text(json.dumps(
                     {"plan": dataclasses.asdict(plan),

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.benchmark import processes
 from tests.benchmark.firehose import Firehose, Message, Recording
+from tests.benchmark.verbs import NotOffered, delete_snapshots, perform, verbs
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import COMMAND, NONE, DevCloud, Process, wait_for
 
@@ -28,6 +29,7 @@ class Plan:
     boots: int = 10
     servers: int = 10
     verbs: int = 3
+    verbs_only: bool = False
 
 
 @dataclass
@@ -54,6 +56,9 @@ class Benchmark:
         self._result = Result()
         try:
             self._start(kind, "start")
+            if self._plan.verbs_only:
+                self._verbs()
+                return self._result
             time.sleep(QUIET)
             self._memory("after start")
             self._idle("0")
@@ -197,21 +202,19 @@ class Benchmark:
         self._api.wait_console(server, "TINY: ready")
         samples: dict[str, list[list[Message]]] = {}
         for _ in range(self._plan.verbs):
-            for verb, action, body, status in (
-                ("stop", "os-stop", None, "SHUTOFF"),
-                ("start", "os-start", None, "ACTIVE"),
-                ("soft reboot", "reboot", {"type": "SOFT"}, "ACTIVE"),
-                ("hard reboot", "reboot", {"type": "HARD"}, "ACTIVE"),
-            ):
-                with self._firehose.recording() as recording:
-                    self._api.act(server, action, body)
-                    self._api.wait_status(server, status, 200)
-                    time.sleep(SETTLE)
-                samples.setdefault(verb, []).append(recording.conductor_calls())
-                if verb == "start":
-                    time.sleep(4)  # a guest that has not booted does not hear a soft reboot
-        for verb, calls in samples.items():
-            self._calls(verb, calls)
+            for verb in verbs(self._node, self._api.image_id("tiny-fast")):
+                try:
+                    with self._firehose.recording() as recording:
+                        perform(self._api, server, verb)
+                        time.sleep(SETTLE)
+                except NotOffered as error:
+                    self._say(f"  {verb.name}: {error}")
+                else:
+                    samples.setdefault(verb.name, []).append(recording.conductor_calls())
+                time.sleep(verb.rest)
+            delete_snapshots(self._api)
+        for name, calls in samples.items():
+            self._calls(name, calls)
         self._delete_all()
 
     # --- many at once --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.benchmark.measure import Plan, Result
+from tests.benchmark.verbs import verbs
 
 # What is shown, and what the ratio is meant to be at most (None: no target of its own).
 ROWS: tuple[tuple[str, float | None], ...] = (
@@ -14,11 +15,8 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("memory after boots: RSS MiB", 0.5),
     ("start: seconds", 0.25),
     ("conductor calls per boot", 0.5),
-    ("conductor calls per delete", None),
-    ("conductor calls per stop", None),
-    ("conductor calls per start", None),
-    ("conductor calls per soft reboot", None),
-    ("conductor calls per hard reboot", None),
+    ("conductor calls per delete", 0.5),
+    *((f"conductor calls per {verb.name}", 0.5) for verb in verbs("", "")),
     ("idle, 0 servers: messages", None),
     ("idle, N servers: messages", None),
     ("idle, 0 servers: CPU seconds", None),
@@ -40,6 +38,8 @@ def table(results: Mapping[str, Result], plan: Plan) -> str:
     lines = [header]
     for row, target in ROWS:
         values = [results[name].values.get(row) for name in names]
+        if values == [None] * len(names):
+            continue
         label = row.replace("N servers", f"{plan.servers} servers").replace(
             "with N", f"with {plan.servers} servers"
         )
@@ -58,6 +58,23 @@ def table(results: Mapping[str, Result], plan: Plan) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def verdict(results: Mapping[str, Result]) -> str:
+    """Which targets are met, when there are two agents to compare."""
+    met, missed = 0, []
+    if len(results) != 2:
+        return ""
+    stock, lite = results.values()
+    for row, target in ROWS:
+        if target is None or row not in stock.values or row not in lite.values:
+            continue
+        if lite.values[row] <= target * stock.values[row]:
+            met += 1
+        else:
+            share = _ratio(stock.values[row], lite.values[row])
+            missed.append(f"  not met: {row}: {share} instead of {target:.0%}")
+    return "\n".join([f"{met} of {met + len(missed)} targets met", *missed])
 
 
 def _ratio(stock: float | None, lite: float | None) -> str:
