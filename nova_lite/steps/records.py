@@ -196,7 +196,11 @@ class RecordDeleted(Step):
             )
         except ServerNotFound:
             pass  # the API deleted the record itself while this host was away
-        tools.placement.delete_allocations(work.uuid)
+        if tools.conf.reclaim_instance_interval > 0:
+            # A delete that nobody asked for just now must not take what somebody gives it.
+            tools.placement.release_allocations(work.uuid)
+        else:
+            tools.placement.delete_allocations(work.uuid)
 
 
 class ForgetRecords(Step):
