@@ -7,7 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from nova_lite.errors import ControlPlaneUnavailable, HypervisorUnavailable, NovaLiteError
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    HypervisorUnavailable,
+    NetworkUnavailable,
+    NovaLiteError,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -16,6 +21,7 @@ LOG = logging.getLogger(__name__)
 PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
+    NetworkUnavailable: 60.0,
 }
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 
