@@ -7,6 +7,7 @@ by a stock nova-compute, or was asked for while no agent ran.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.conductor.actions import Actions
@@ -38,14 +39,43 @@ CLEARED_TASKS = (
     TaskState.IMAGE_SNAPSHOT,
     TaskState.IMAGE_PENDING_UPLOAD,
     TaskState.IMAGE_UPLOADING,
+    TaskState.IMAGE_BACKUP,
+    TaskState.UPDATING_PASSWORD,
     TaskState.SHELVING,
     TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
     TaskState.SHELVING_IMAGE_UPLOADING,
     TaskState.RESIZE_PREP,
 )
 RESCUE_TASKS = (TaskState.RESCUING, TaskState.UNRESCUING)
+# Asked for before the guest was touched: if the request still waits at the broker, it comes now.
+NOT_BEGUN_TASKS = (
+    TaskState.REBOOTING,
+    TaskState.REBOOTING_HARD,
+    TaskState.PAUSING,
+    TaskState.UNPAUSING,
+)
+# Task -> what is done again, and its arguments; all of these may be done twice.
+REDONE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    TaskState.POWERING_OFF: ("stop_instance", {"clean_shutdown": True}),
+    TaskState.POWERING_ON: ("start_instance", {}),
+    TaskState.PAUSING: ("pause_instance", {}),
+    TaskState.UNPAUSING: ("unpause_instance", {}),
+    TaskState.SUSPENDING: ("suspend_instance", {}),
+    TaskState.RESUMING: ("resume_instance", {}),
+    TaskState.SOFT_DELETING: ("soft_delete_instance", {}),
+    TaskState.RESTORING: ("restore_instance", {}),
+    TaskState.SHELVING_OFFLOADING: ("shelve_offload_instance", {"clean_shutdown": False}),
+}
 # What can be asked of a server in ERROR, and must not stay half done; the rest of its tasks is old.
-ERROR_EXCEPT = (TaskState.DELETING, *REBUILD_TASKS, *RESCUE_TASKS)
+ERROR_EXCEPT = (
+    TaskState.DELETING,
+    TaskState.POWERING_OFF,
+    TaskState.REBOOTING_HARD,
+    TaskState.REBOOT_PENDING_HARD,
+    TaskState.REBOOT_STARTED_HARD,
+    *REBUILD_TASKS,
+    *RESCUE_TASKS,
+)
 
 
 class Survey:
@@ -86,39 +116,55 @@ class Survey:
         self, context: RequestContext, instance: WireObject, state: PowerState | None
     ) -> None:
         vm_state, task = instance.get("vm_state"), instance.get("task_state")
-        if vm_state == VmState.SOFT_DELETED:
+        if vm_state == VmState.SOFT_DELETED and task is None:
             return
         if vm_state == VmState.ERROR and task not in ERROR_EXCEPT:
             return
-        if task == TaskState.DELETING:
+        if task == TaskState.DELETING or vm_state == VmState.DELETED:
             self._delete(context, instance)
         elif vm_state == VmState.BUILDING or task in BUILD_TASKS or task in REBUILD_TASKS:
             self._interrupted(context, instance)
         elif task in RESCUE_TASKS:
             self._unrescue(context, instance)
-        elif task == TaskState.POWERING_OFF:
-            self._redo(context, "stop_instance", instance, clean_shutdown=True)
-        elif task == TaskState.POWERING_ON:
-            self._redo(context, "start_instance", instance)
-        elif task == TaskState.SHELVING_OFFLOADING:
-            self._redo(context, "shelve_offload_instance", instance, clean_shutdown=False)
+        elif task in NOT_BEGUN_TASKS and state == PowerState.RUNNING:
+            self._runs(context, instance)
+        elif task in REDONE:
+            method, arguments = REDONE[task]
+            self._redo(context, method, instance, **arguments)
         elif task is not None and task.startswith("reboot"):
             self._rebooting(context, instance, state, hard=task.endswith("_hard"))
-        elif task in CLEARED_TASKS:
-            LOG.info("Clearing task state %s of server %s", task, instance["uuid"])
+        elif task is None or task in CLEARED_TASKS:
+            self._idle(context, instance, state)
+
+    def _idle(
+        self, context: RequestContext, instance: WireObject, state: PowerState | None
+    ) -> None:
+        """Nothing is to be done to it that anybody knows of; is its guest there?"""
+        if instance.get("task_state") is not None:
+            LOG.info("Clearing task state %s of server %s", instance["task_state"],
+                     instance["uuid"])  # fmt: skip
             self._instances.save(context, instance, task_state=None)
-        elif self._lost_its_power(instance, state):
+        if self._lost_its_power(instance, state):
             self._redo(
                 context, "reboot_instance", instance, reboot_type="HARD", block_device_info=None
             )
+
+    def _runs(self, context: RequestContext, instance: WireObject) -> None:
+        """Whatever was asked for, the guest runs now."""
+        self._instances.save(
+            context,
+            instance,
+            vm_state=VmState.ACTIVE,
+            task_state=None,
+            power_state=int(PowerState.RUNNING),
+        )
 
     def _lost_its_power(self, instance: WireObject, state: PowerState | None) -> bool:
         """The host was rebooted under a running guest, and the operator wants it back."""
         return bool(
             self._conf.resume_guests_state_on_host_boot
             and instance.get("power_state") == PowerState.RUNNING
-            and instance.get("task_state") is None
-            and state in (PowerState.SHUTDOWN, PowerState.CRASHED)
+            and state in (None, PowerState.SHUTDOWN, PowerState.CRASHED)
         )
 
     def _delete(self, context: RequestContext, instance: WireObject) -> None:
@@ -157,9 +203,7 @@ class Survey:
         hard: bool,
     ) -> None:
         if state == PowerState.RUNNING and "started" in instance["task_state"]:
-            self._instances.save(
-                context, instance, vm_state=VmState.ACTIVE, task_state=None, power_state=int(state)
-            )
+            self._runs(context, instance)
             return
         self._redo(
             context,

@@ -29,6 +29,9 @@ from tests.fakes.private_libvirtd import PrivateLibvirtd
 REPOSITORY = Path(__file__).parents[2]
 RECORDED = REPOSITORY / "tests/wire/data/methods/build_and_run_instance.json"
 IMAGE = "11111111-2222-3333-4444-555555555555"
+# Rescue systems: one that becomes the root disk, one beside which all disks keep their names.
+RESCUE = "22222222-2222-3333-4444-555555555555"
+RESCUE_BESIDE = "33333333-2222-3333-4444-555555555555"
 MEMORY = Path("/dev/shm")
 MIB = 1024**2
 # A boot sector that says R on the serial port, enables the power button (PM1a enable register of
@@ -113,7 +116,8 @@ class Kept:
 
     files: Path
     domain: str | None
-    running: bool
+    state: int | None
+    saved: bool
     taps: set[str]
 
 
@@ -129,7 +133,10 @@ class Host:
         for name in ("images", "instances", "journal"):
             (state / name).mkdir(parents=True)
         disk = POLITE if polite else b""
-        FakeImageSource(state / "images").add(IMAGE, disk.ljust(MIB, b"\0"))
+        images = FakeImageSource(state / "images")
+        for image in (IMAGE, RESCUE):
+            images.add(image, disk.ljust(MIB, b"\0"))
+        images.add(RESCUE_BESIDE, disk.ljust(MIB, b"\0"), properties={"hw_rescue_bus": "virtio"})
         (state / "nova.conf").write_text(
             CONF.format(state=state, uri=lab.daemon.uri, patience=60 if polite else 1)
         )
@@ -183,6 +190,21 @@ class Host:
         with self.conductor.database() as tables:
             tables["events"] = []
 
+    def pause(self):
+        self._ask("pause_instance", "pausing")
+
+    def suspend(self):
+        self._ask("suspend_instance", "suspending")
+
+    def rescue(self):
+        self._ask("rescue_instance", "rescuing", **rescue_arguments(RESCUE))
+
+    def _ask(self, method, task_state, **arguments):
+        self.set(task_state=task_state)
+        assert self.run(self.message(method, **arguments))
+        with self.conductor.database() as tables:
+            tables["events"] = []
+
     # --- again and again --------------------------------------------------------------------
     def keep(self):
         """Remember everything as it is now."""
@@ -190,8 +212,9 @@ class Host:
         shutil.copytree(self.state, files)
         with self._domain() as domain:
             xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-            running = bool(domain and domain.isActive())
-        self._kept = Kept(files, xml, running, self.taps())
+            state = domain and domain.state()[0]
+            saved = bool(domain and domain.hasManagedSaveImage())
+        self._kept = Kept(files, xml, state, saved, self.taps())
 
     def restore(self):
         """Make everything as it was at ``keep``."""
@@ -203,10 +226,14 @@ class Host:
         if kept.domain:
             connection = libvirt.open(self.lab.daemon.uri)
             domain = connection.defineXML(kept.domain)
-            if kept.running:
+            if kept.saved or kept.state != libvirt.VIR_DOMAIN_SHUTOFF:
                 domain.create()
+                self.wait_for_guest()
+            if kept.state == libvirt.VIR_DOMAIN_PAUSED:
+                domain.suspend()
+            if kept.saved:
+                domain.managedSave()
             connection.close()
-            self.wait_for_guest()
 
     def wait_for_guest(self):
         """Until a polite guest that runs can hear the power button."""
@@ -224,7 +251,7 @@ class Host:
             if domain is not None:
                 if domain.isActive():
                     domain.destroy()
-                domain.undefine()
+                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         for tap in self.taps():
             self.lab.daemon.run("ip", "link", "del", tap)
         shutil.rmtree(self.state, ignore_errors=True)
@@ -233,6 +260,12 @@ class Host:
     def domain_state(self):
         with self._domain() as domain:
             return domain.state()[0] if domain is not None else None
+
+    def saved(self):
+        """Whether there is memory to come back to."""
+        with self._domain() as domain:
+            off = domain is not None and not domain.isActive()
+            return off and bool(domain.hasManagedSaveImage())
 
     def devices(self):
         """Kinds and host sides of the guest's disks and network cards."""
@@ -264,6 +297,7 @@ class Host:
             **{field: instance.get(field) for field in fields},
             "deleted": bool(instance.get("deleted")),
             "domain": self.domain_state(),
+            "saved": self.saved(),
             "devices": self.devices(),
             "files": sorted(
                 str(path.relative_to(instances)).replace(self.server, "server")
@@ -280,9 +314,17 @@ class Host:
             "allocations": cloud.get("allocations", {}).get(self.server),
             "journal": sorted(path.name for path in (self.state / "journal").glob("*.journal")),
             "casts": [cast["method"] for cast in tables.get("casts", [])],
-            "faults": {row["message"] for row in tables.get("InstanceFault", {}).values()},
-            "events": {tuple(event[1:]) for event in tables.get("events", [])},
+            "faults": {
+                self._anonymous(row["message"]) for row in tables.get("InstanceFault", {}).values()
+            },
+            "events": {
+                (event, phase, self._anonymous(message))
+                for _, event, phase, message in tables.get("events", [])
+            },
         }
+
+    def _anonymous(self, text):
+        return text and text.replace(self.server, "server")
 
     def inside(self, path):
         """A path as it is seen inside the namespaces."""
@@ -313,6 +355,22 @@ class Lookup:
 
     def __exit__(self, *_):
         self._connection.close()
+
+
+def rescue_arguments(image):
+    """A rescue that does not ask the guest to power off."""
+    return {"rescue_password": "secret", "rescue_image_ref": image, "clean_shutdown": False}
+
+
+def rebuild_arguments():
+    """A rebuild from the server's own image."""
+    return {
+        "new_pass": "secret", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
+        "orig_sys_metadata": {"image_base_image_ref": IMAGE}, "bdms": None, "recreate": False,
+        "on_shared_storage": False, "preserve_ephemeral": False, "migration": None,
+        "scheduled_node": None, "limits": {}, "request_spec": None, "accel_uuids": [],
+        "reimage_boot_volume": False, "target_state": None,
+    }  # fmt: skip
 
 
 def recorded():

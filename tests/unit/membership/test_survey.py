@@ -70,10 +70,15 @@ def test_a_resumed_operation_is_left_alone(look, recorder):
     [
         ("active", "deleting", "terminate_instance"),
         ("error", "deleting", "terminate_instance"),
+        ("deleted", None, "terminate_instance"),
         ("active", "powering-off", "stop_instance"),
+        ("error", "powering-off", "stop_instance"),
         ("stopped", "powering-on", "start_instance"),
-        ("active", "rebooting", "reboot_instance"),
+        ("active", "suspending", "suspend_instance"),
+        ("suspended", "resuming", "resume_instance"),
+        ("active", "reboot_pending", "reboot_instance"),
         ("active", "reboot_pending_hard", "reboot_instance"),
+        ("error", "reboot_pending_hard", "reboot_instance"),
     ],
 )
 def test_what_was_asked_for_is_done_again(look, recorder, vm_state, task, method):
@@ -88,6 +93,42 @@ def test_a_reboot_that_took_place_is_reported(look, recorder):
     look(server(vm_state="active", task_state="reboot_started"), PowerState.RUNNING)
 
     assert recorder.saved[0][1]["task_state"] is None
+
+
+@pytest.mark.parametrize("task", ["rebooting", "rebooting_hard", "pausing", "unpausing"])
+def test_what_was_not_begun_is_cleared_while_the_guest_runs(look, recorder, task):
+    """As stock does it: the request may still wait at the broker."""
+    look(server(vm_state="active", task_state=task), PowerState.RUNNING)
+
+    assert recorder.accepted == []
+    assert recorder.saved == [
+        ("s1", {"vm_state": "active", "task_state": None, "power_state": PowerState.RUNNING})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "task", "state", "method"),
+    [
+        ("active", "pausing", PowerState.PAUSED, "pause_instance"),
+        ("paused", "unpausing", PowerState.PAUSED, "unpause_instance"),
+        ("active", "suspending", PowerState.SHUTDOWN, "suspend_instance"),
+        ("active", "rebooting", PowerState.SHUTDOWN, "reboot_instance"),
+        ("stopped", "rebooting_hard", None, "reboot_instance"),
+    ],
+)
+def test_what_was_begun_is_ended(look, recorder, vm_state, task, state, method):
+    """The guest is not what it was before: what made it so is done to its end."""
+    look(server(vm_state=vm_state, task_state=task), state)
+
+    assert recorder.accepted == [(method, "s1")]
+
+
+@pytest.mark.parametrize("task", ["resize_migrating", "migrating", "a task of tomorrow"])
+def test_tasks_that_are_not_known_are_left_alone(look, recorder, task):
+    """Two hosts may be at work on it."""
+    look(server(vm_state="active", task_state=task), PowerState.RUNNING)
+
+    assert (recorder.saved, recorder.accepted) == ([], [])
 
 
 def test_a_snapshot_that_was_cut_off_is_cleared(look, recorder):
@@ -106,10 +147,34 @@ def test_servers_in_error_wait_for_their_user(look, recorder, vm_state):
 
 
 @pytest.mark.parametrize(("wanted", "methods"), [(True, ["reboot_instance"]), (False, [])])
-def test_guests_come_back_after_a_host_boot_if_wanted(look, recorder, wanted, methods):
-    """resume_guests_state_on_host_boot decides."""
+@pytest.mark.parametrize("state", [PowerState.SHUTDOWN, PowerState.CRASHED, None])
+def test_guests_come_back_after_a_host_boot_if_wanted(look, recorder, state, wanted, methods):
+    """resume_guests_state_on_host_boot decides, also for a guest that libvirt has lost."""
     instance = server(vm_state="active", task_state=None, power_state=1)
 
-    look(instance, PowerState.SHUTDOWN, resume_guests=wanted)
+    look(instance, state, resume_guests=wanted)
 
     assert [method for method, _ in recorder.accepted] == methods
+
+
+def test_a_guest_comes_back_after_its_snapshot_was_cut_off(look, recorder):
+    """The host went down in the middle of a snapshot: both ends of it are seen to."""
+    instance = server(vm_state="active", task_state="image_uploading", power_state=1)
+
+    look(instance, PowerState.SHUTDOWN, resume_guests=True)
+
+    assert recorder.saved == [("s1", {"task_state": None})]
+    assert recorder.accepted == [("reboot_instance", "s1")]
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "power"),
+    [("suspended", 4), ("stopped", 4), ("paused", 3)],
+)
+def test_guests_that_did_not_run_stay_off_after_a_host_boot(look, recorder, vm_state, power):
+    """A suspended server keeps its memory until its user resumes it."""
+    instance = server(vm_state=vm_state, task_state=None, power_state=power)
+
+    look(instance, PowerState.SHUTDOWN, resume_guests=True)
+
+    assert (recorder.saved, recorder.accepted) == ([], [])
