@@ -193,6 +193,21 @@ class Placement:
                 if attempt == ATTEMPTS:
                     raise
 
+    def release_allocations(self, consumer: str) -> None:
+        """Like ``delete_allocations``, unless somebody changes them at the same time.
+
+        :raises GenerationConflict: somebody did; nothing was given back
+        """
+        held = self.allocations(consumer)
+        if held["allocations"]:
+            self.put_allocations(
+                consumer,
+                {},
+                project_id=held["project_id"],
+                user_id=held["user_id"],
+                consumer_generation=held["consumer_generation"],
+            )
+
     def provider_allocations(self, uuid: str) -> dict[str, dict[str, int]]:
         """Consumer uuid -> resources held from this provider; raises ProviderNotFound."""
         answer = self._call("GET", f"/resource_providers/{uuid}/allocations", ALLOCATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_lite.conductor.client import Conductor
@@ -76,6 +76,18 @@ class Instances:
             host=host,
             expected_attrs=list(expected_attrs),
             use_slave=True,
+        )
+        return list(found.objects())
+
+    def by_filters(
+        self, context: RequestContext, filters: Mapping[str, Any], expected_attrs: Sequence[str]
+    ) -> list[WireObject]:
+        """The servers whose fields have the given values."""
+        found = self._conductor.class_call(
+            context,
+            "InstanceList.get_by_filters",
+            dict(filters),
+            expected_attrs=list(expected_attrs),
         )
         return list(found.objects())
 

@@ -20,10 +20,14 @@ class BlockDevices:
         self._conductor = conductor
 
     def of_server(self, context: RequestContext, server_uuid: str) -> list[WireObject]:
-        found = self._conductor.class_call(
+        return list(self.list_of_server(context, server_uuid).objects())
+
+    def list_of_server(self, context: RequestContext, server_uuid: str) -> WireObject:
+        """The same as the list object that RPC arguments are."""
+        found: WireObject = self._conductor.class_call(
             context, "BlockDeviceMappingList.get_by_instance_uuid", server_uuid
         )
-        return list(found.objects())
+        return found
 
     def save(self, context: RequestContext, mapping: WireObject, **fields: Any) -> None:
         """Save ``fields`` of a mapping."""

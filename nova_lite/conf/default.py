@@ -102,6 +102,17 @@ OPTS: list[cfg.Opt] = [
         help="Seconds a soft-deleted server is kept; 0: soft delete is off.",
     ),
     cfg.IntOpt(
+        "instance_delete_interval",
+        default=300,
+        help="Seconds between two looks for directories of deleted servers; 0: 60 s, <0: never.",
+    ),
+    cfg.IntOpt(
+        "maximum_instance_delete_attempts",
+        default=5,
+        min=1,
+        help="How often the agent tries to remove such a directory.",
+    ),
+    cfg.IntOpt(
         "instance_build_timeout",
         default=0,
         min=0,

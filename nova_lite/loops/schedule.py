@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nova_lite.loops import console_tokens
 from nova_lite.loops.console_tokens import ExpiredTokens
+from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueBuilds, OverdueRescues
 from nova_lite.loops.overdue_reboots import OverdueReboots
 from nova_lite.loops.power_sync import PowerSync
+from nova_lite.loops.reclaim import Reclaim
 from nova_lite.loops.shelved import OverdueShelved
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
@@ -29,7 +32,10 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
     :param conf: a ConfigOpts
     """
     own = OwnRequests(tools.instances, tools.actions, engine)
-    power = _power_sync(conf, tools, engine, own)
+    strays = Strays(
+        conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine
+    )
+    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
     if not conf.periodic_enable:
@@ -39,21 +45,8 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
         # At once, too: guests may have powered off while no agent looked.
         every = interval(conf.sync_power_state_interval)
         timers.append(Timer("power state sync", power.tick, every, first=0.0))
-    if conf.reboot_timeout > 0:
-        reboots = OverdueReboots(conf.host, conf.reboot_timeout, tools.instances, own)
-        timers.append(Timer("overdue reboots", reboots.tick, USUAL))
-    if conf.rescue_timeout > 0:
-        rescues = OverdueRescues(conf.host, conf.rescue_timeout, tools.instances, own)
-        timers.append(Timer("overdue rescues", rescues.tick, USUAL))
-    if conf.instance_build_timeout > 0:
-        builds = OverdueBuilds(
-            conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
-        )
-        timers.append(Timer("overdue builds", builds.tick, USUAL))
-    if conf.shelved_offload_time > 0 and conf.shelved_poll_interval >= 0:
-        shelved = OverdueShelved(conf.host, conf.shelved_offload_time, tools.instances, own)
-        every = interval(conf.shelved_poll_interval)
-        timers.append(Timer("overdue shelved servers", shelved.tick, every))
+    timers.extend(_overdue_servers(conf, tools, own))
+    timers.extend(_deleted_servers(conf, tools, engine, own, strays))
     if conf.instance_usage_audit:
         # At once, too: a period may have ended while no agent looked.
         audit = _usage_audit(conf, tools)
@@ -72,15 +65,46 @@ def interval(configured: int) -> float:
     return float(configured or USUAL)
 
 
-def _power_sync(conf: Any, tools: Toolbox, engine: Engine, own: OwnRequests) -> PowerSync:
-    strays = Strays(
-        conf.host,
-        conf.running_deleted_instance_action,
-        tools.instances,
-        tools.hypervisor,
-        engine,
-    )
-    return PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
+def _overdue_servers(conf: Any, tools: Toolbox, own: OwnRequests) -> list[Timer]:
+    timers = []
+    if conf.reboot_timeout > 0:
+        reboots = OverdueReboots(conf.host, conf.reboot_timeout, tools.instances, own)
+        timers.append(Timer("overdue reboots", reboots.tick, USUAL))
+    if conf.rescue_timeout > 0:
+        rescues = OverdueRescues(conf.host, conf.rescue_timeout, tools.instances, own)
+        timers.append(Timer("overdue rescues", rescues.tick, USUAL))
+    if conf.instance_build_timeout > 0:
+        builds = OverdueBuilds(
+            conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
+        )
+        timers.append(Timer("overdue builds", builds.tick, USUAL))
+    if conf.shelved_offload_time > 0 and conf.shelved_poll_interval >= 0:
+        shelved = OverdueShelved(conf.host, conf.shelved_offload_time, tools.instances, own)
+        every = interval(conf.shelved_poll_interval)
+        timers.append(Timer("overdue shelved servers", shelved.tick, every))
+    return timers
+
+
+def _deleted_servers(
+    conf: Any, tools: Toolbox, engine: Engine, own: OwnRequests, strays: Strays
+) -> list[Timer]:
+    timers = []
+    if conf.reclaim_instance_interval > 0:
+        reclaim = Reclaim(
+            conf.host, conf.reclaim_instance_interval, tools.instances, tools.block_devices, own
+        )
+        timers.append(Timer("reclaim of soft-deleted servers", reclaim.tick, USUAL))
+    if conf.instance_delete_interval >= 0:
+        leftovers = Leftovers(
+            Path(conf.instances_path),
+            conf.maximum_instance_delete_attempts,
+            tools.hypervisor,
+            engine,
+            strays.reap_deleted,
+        )
+        every = interval(conf.instance_delete_interval)
+        timers.append(Timer("leftover directories", leftovers.tick, every))
+    return timers
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:

@@ -43,11 +43,8 @@ class Strays:
         if self._action == "noop" or self._engine.busy(uuid):
             return
         context = RequestContext.admin().elevated(read_deleted=True)
-        try:
-            instance = self._instances.get(context, uuid, ("flavor", "info_cache"))
-        except ServerNotFound:
-            return
-        if not instance.get("deleted") or instance.get("host") not in (self._host, None):
+        instance = self._deleted_here(context, uuid)
+        if instance is None:
             return
         LOG.warning("Guest of server %s is still here, but the server was deleted: %s",
                     uuid, self._action)  # fmt: skip
@@ -55,6 +52,26 @@ class Strays:
             self._hypervisor.destroy(uuid)
         elif self._action == "reap":
             self._reap(context, instance)
+
+    def reap_deleted(self, uuid: str) -> bool:
+        """Remove what is left of a server; False when it is none that was deleted on this host.
+
+        :raises ControlPlaneUnavailable: the conductor cannot be asked now
+        """
+        context = RequestContext.admin().elevated(read_deleted=True)
+        instance = self._deleted_here(context, uuid)
+        if instance is None:
+            return False
+        self._reap(context, instance)
+        return True
+
+    def _deleted_here(self, context: RequestContext, uuid: str) -> WireObject | None:
+        try:
+            instance = self._instances.get(context, uuid, ("flavor", "info_cache"))
+        except ServerNotFound:
+            return None
+        here = instance.get("host") in (self._host, None)
+        return instance if instance.get("deleted") and here else None
 
     def _reap(self, context: RequestContext, instance: WireObject) -> None:
         """Delete what is left, as if the delete had arrived here."""
