@@ -46,7 +46,7 @@ class Rescue(PowerOperation):
         ]
 
     def failed(self, failure: Failure) -> None:
-        reason = f"Instance {self.work.uuid} cannot be rescued: {failure.message}"
+        reason = f"The instance cannot be rescued: {failure.message}"
         super().failed(replace(failure, nova_name=NotRescuable.nova_name, message=reason, code=400))
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:

@@ -32,6 +32,7 @@ IMAGE = "11111111-2222-3333-4444-555555555555"
 # Rescue systems: one that becomes the root disk, one beside which all disks keep their names.
 RESCUE = "22222222-2222-3333-4444-555555555555"
 RESCUE_BESIDE = "33333333-2222-3333-4444-555555555555"
+SNAPSHOT = "44444444-2222-3333-4444-555555555555"
 MEMORY = Path("/dev/shm")
 MIB = 1024**2
 # A boot sector that says R on the serial port, enables the power button (PM1a enable register of
@@ -184,6 +185,16 @@ class Host:
             }
             tables["events"] = []
 
+    def await_image(self, image_id, **properties):
+        """The record that nova-api makes for a snapshot or a backup of the server."""
+        properties = {**properties, "instance_uuid": self.server}
+        FakeImageSource(self.state / "images").await_upload(image_id, properties=properties)
+
+    def add_backup(self, image_id, **properties):
+        """A backup of the server that was made before."""
+        self.await_image(image_id, image_type="backup", **properties)
+        (self.state / "images" / image_id).write_bytes(b"old")
+
     def stop(self):
         self.set(task_state="powering-off")
         assert self.run(self.message("stop_instance", clean_shutdown=False))
@@ -267,6 +278,19 @@ class Host:
             off = domain is not None and not domain.isActive()
             return off and bool(domain.hasManagedSaveImage())
 
+    def copying(self):
+        """Whether one of the guest's disks is being copied."""
+        with self._domain() as domain:
+            return domain is not None and "<mirror" in domain.XMLDesc(0)
+
+    def images(self):
+        """What the image service has: ids with formats, properties, and whether there are bytes."""
+        where = self.state / "images"
+        return {
+            path.stem: (json.loads(self._anonymous(path.read_text())), path.with_suffix("").exists())
+            for path in sorted(where.glob("*.json"))
+        }
+
     def devices(self):
         """Kinds and host sides of the guest's disks and network cards."""
         with self._domain() as domain:
@@ -298,6 +322,7 @@ class Host:
             "deleted": bool(instance.get("deleted")),
             "domain": self.domain_state(),
             "saved": self.saved(),
+            "copying": self.copying(),
             "devices": self.devices(),
             "files": sorted(
                 str(path.relative_to(instances)).replace(self.server, "server")
@@ -313,6 +338,7 @@ class Host:
             "taps": len(self.taps()),
             "allocations": cloud.get("allocations", {}).get(self.server),
             "journal": sorted(path.name for path in (self.state / "journal").glob("*.journal")),
+            "images": self.images(),
             "casts": [cast["method"] for cast in tables.get("casts", [])],
             "faults": {
                 self._anonymous(row["message"]) for row in tables.get("InstanceFault", {}).values()

@@ -21,6 +21,9 @@ HARD = {"reboot_type": "HARD", "block_device_info": None}
 SOFT = {"reboot_type": "SOFT", "block_device_info": None}
 
 
+IMAGED = {"image_id": SNAPSHOT}
+BACKUP = {"image_id": SNAPSHOT, "backup_type": "daily", "rotation": 2}
+
 # What is left of a server that is gone; its images stay in the cache.
 GONE = {
     "domain": None, "files": [], "ports": 0, "records": 0, "taps": 0, "allocations": None,
@@ -86,7 +89,6 @@ SCENARIOS = {
     "rescued, reboot hard": Scenario(
         "reboot_instance", HARD, "rescued", RUNS, "rescued", "rebooting_hard"
     ),
-    "rescued, delete": Scenario("terminate_instance", BDMS, "deleted", None, "rescued", "deleting"),
     "rebuild": Scenario(
         "rebuild_instance", rebuild_arguments(), "active", RUNS, "booted", "rebuilding"
     ),
@@ -96,6 +98,17 @@ SCENARIOS = {
     "rebuild, fails": Scenario(
         "rebuild_instance", rebuild_arguments(), "error", OFF, "booted", "rebuilding", how=FAIL
     ),
+    "snapshot, live": Scenario(
+        "snapshot_instance", IMAGED, "active", RUNS, "booted", "image_snapshot_pending"
+    ),
+    "snapshot, stopped": Scenario(
+        "snapshot_instance", IMAGED, "stopped", OFF, "stopped", "image_snapshot_pending"
+    ),
+    "snapshot, fails": Scenario(
+        "snapshot_instance", IMAGED, "active", RUNS, "booted", "image_snapshot_pending",
+        how={"fail_upload": True},
+    ),
+    "backup": Scenario("backup_instance", BACKUP, "paused", HELD, "paused", "image_backup"),
     "crash dump": Scenario("trigger_crash_dump", {}, "active", RUNS, "booted", None),
 }
 
@@ -112,6 +125,10 @@ def prepared(lab, scenario):
         "rescued": host.rescue,
     }
     prepare.get(scenario.start, lambda: None)()
+    if scenario.arguments.get("image_id") == SNAPSHOT:
+        for number in range(3):
+            host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
+        host.await_image(SNAPSHOT, image_type="backup", backup_type="daily")
     host.set(task_state=scenario.task_state)
     host.keep()
     host.restore()

@@ -39,13 +39,14 @@ from nova_lite.conductor.records import (
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
-from nova_lite.errors import ControlPlaneUnavailable, HypervisorError
+from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, ImageQuotaExceeded
 from nova_lite.inventory.claims import Claims
 from nova_lite.operations import boot, patience
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc.endpoint import OPERATIONS
+from nova_lite.steps import snapshot
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
@@ -62,8 +63,9 @@ EFFECTS = {
     "placement": {"delete_allocations"},
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
-        "pause", "save", "restore", "inject_nmi",
+        "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
     },  # fmt: skip
+    "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
     "disks": {"create", "remove"},
 }
@@ -77,6 +79,7 @@ class Order:
     for ``name.go``), ``{"deliver": message, "after": seconds, "set": fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
+    ``fail_upload``: the image service takes no images.
     """
 
     state: str
@@ -86,6 +89,7 @@ class Order:
     record: str | None = None
     lose_replies: bool = False
     fail_start: bool = False
+    fail_upload: bool = False
 
 
 class Boundaries:
@@ -192,6 +196,9 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
     facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
     if order.fail_start:
         hypervisor.start = refuse
+    store = FakeImageSource(state / "images")
+    if order.fail_upload:
+        store.refusal = ImageQuotaExceeded("The image service is full")
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)
@@ -208,7 +215,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
         images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
-        image_store=FakeImageSource(state / "images"),
+        image_store=watched("image_store", store),
         disks=watched("disks", disk.backend("qcow2", True)),
         serial_ports=SerialPorts.from_conf(conf, hypervisor), claims=Claims(), events=EventHub(),
         usage_changed=lambda: None, set_disabled=lambda disabled: None,
@@ -219,6 +226,7 @@ def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
+    snapshot.SHOWN_AFTER = 0.0
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boundaries = Boundaries(order)
     tools = toolbox(order, boundaries)
