@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nova_lite.drivers.disk import durable, info, qemu_img, space
 from nova_lite.errors import (
+    ControlPlaneUnavailable,
     DiskError,
     DomainNotFound,
     GuestAgentNotEnabled,
@@ -31,6 +32,7 @@ from nova_lite.steps.storage import ROOT, directory
 
 LOG = logging.getLogger(__name__)
 
+SHOWN_AFTER = 1.0  # seconds that a copy may take before its task state is shown
 POLL = 0.25  # seconds between two looks at a copy that is being made
 # Seconds an image service that is away is waited for, once the copy is made, and between two tries.
 UPLOAD_PATIENCE, UPLOAD_PAUSE = 120.0, 5.0
@@ -69,7 +71,8 @@ SHELVE = States(
 class ExtractDisk(Step):
     """Make a flat copy of the root disk: beside the guest when it runs, else from its file.
 
-    A copy that was cut off is begun anew.
+    A copy that was cut off is begun anew. A copy that is made in an instant has no task state of
+    its own: nobody could see it.
     """
 
     name = "extract_disk"
@@ -79,21 +82,17 @@ class ExtractDisk(Step):
         super().__init__(work)
         self._states = states
         self._disk = directory(work) / ROOT
+        self._began, self._shown = 0.0, False
 
     def do(self) -> None:
-        work, states = self.work, self._states
-        quiesce = _quiesces(work)
-        self.tools.instances.save(
-            work.context,
-            work.instance,
-            expected_task_state=[*states.before, states.extracting, states.uploading],
-            task_state=states.extracting,
-        )
+        quiesce = _quiesces(self.work)
+        self._began, self._shown = time.monotonic(), False
+        self._go_on()
         libvirt = self.tools.conf.libvirt
         source_format = info.read(self._disk.parent).get(str(self._disk), self.tools.disks.format)
         image_format = libvirt.snapshot_image_format or source_format
-        target = Path(libvirt.snapshots_directory) / f"{work.uuid}.{image_format}"
-        work.note(snapshot={"path": str(target), "format": image_format})
+        target = Path(libvirt.snapshots_directory) / f"{self.work.uuid}.{image_format}"
+        self.work.note(snapshot={"path": str(target), "format": image_format})
         self._drop()
         with space.reported(target):
             durable.make_directory(target.parent)
@@ -104,6 +103,25 @@ class ExtractDisk(Step):
     def undo(self) -> None:
         self._drop()
         remove_copy(self.work)
+
+    def _go_on(self) -> None:
+        """Called all the time while the copy is made; raises Interrupted to give up."""
+        work, states = self.work, self._states
+        if work.cancelled.is_set():
+            raise Interrupted
+        if self._shown or time.monotonic() - self._began < SHOWN_AFTER:
+            return
+        self._shown = True
+        try:
+            self.tools.instances.save(
+                work.context,
+                work.instance,
+                expected_task_state=[*states.before, states.extracting, states.uploading],
+                task_state=states.extracting,
+            )
+        except ControlPlaneUnavailable as error:
+            LOG.warning("Task state %s of server %s is not shown: %s",
+                        states.extracting, work.uuid, error)  # fmt: skip
 
     def _drop(self) -> None:
         self.tools.hypervisor.drop_mirror(self.work.uuid, self._disk)
@@ -141,8 +159,8 @@ class ExtractDisk(Step):
         try:
             hypervisor.mirror_disk(uuid, self._disk, copy, copy_format)
             while not hypervisor.mirror_ready(uuid, self._disk):
-                if self.work.cancelled.wait(POLL):
-                    raise Interrupted
+                self._go_on()
+                self.work.cancelled.wait(POLL)
             with quiet(self.work, quiesce):
                 hypervisor.finish_mirror(uuid, self._disk)
         except BaseException:
@@ -158,7 +176,7 @@ class ExtractDisk(Step):
             source_format,
             image_format,
             compress=self._compresses(image_format),
-            go_on=go_on(self.work),
+            go_on=self._go_on,
         )
 
     def _compresses(self, image_format: str) -> bool:
@@ -193,7 +211,7 @@ class UploadImage(Step):
         self.tools.instances.save(
             work.context,
             work.instance,
-            expected_task_state=[states.extracting, states.uploading],
+            expected_task_state=[*states.before, states.extracting, states.uploading],
             task_state=states.uploading,
         )
         gives_up = time.monotonic() + UPLOAD_PATIENCE
@@ -219,8 +237,12 @@ class UploadImage(Step):
             disk_format=copy["format"],
             container_format=metadata.get("image_container_format") or "bare",
             properties=image_properties(work),
-            go_on=go_on(work),
+            go_on=self._go_on,
         )
+
+    def _go_on(self) -> None:
+        if self.work.cancelled.is_set():
+            raise Interrupted
 
 
 class EndSnapshot(Step):
@@ -312,16 +334,6 @@ def discard_image(work: Work, image_id: str) -> None:
     except NovaLiteError as error:
         LOG.error("Image %s of a failed snapshot of server %s could not be deleted: %s",
                   image_id, work.uuid, error)  # fmt: skip
-
-
-def go_on(work: Work) -> Callable[[], None]:
-    """A function that raises Interrupted when the operation is not to go on."""
-
-    def check() -> None:
-        if work.cancelled.is_set():
-            raise Interrupted
-
-    return check
 
 
 NO, IF_POSSIBLE, REQUIRED = "no", "if possible", "required"

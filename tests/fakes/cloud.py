@@ -15,7 +15,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from nova_lite.drivers.image.base import ImageSource
+from nova_lite.drivers.image.base import ImageService
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.errors import ImageNotFound, VifTypeUnsupported
 from nova_lite.model.domain import NicSpec
@@ -128,27 +128,73 @@ class FakePlacement:
             return content.setdefault("allocations", {}).pop(consumer, None) is not None
 
 
-class FakeImageSource(ImageSource):
-    """Images that are files of a directory, named after their ids, metadata beside them."""
+class FakeImageSource(ImageService):
+    """Images that are files of a directory, named after their ids, metadata beside them.
+
+    An image without such a file is queued. ``refusal``: what uploads raise.
+    """
+
+    refusal = None
 
     def __init__(self, directory: Path):
         self.directory = directory
 
     def add(self, image_id, data, disk_format="raw", **metadata):
         (self.directory / image_id).write_bytes(data)
-        text = json.dumps({"disk_format": disk_format, **metadata})
-        (self.directory / f"{image_id}.json").write_text(text)
+        self.await_upload(image_id, disk_format=disk_format, **metadata)
+
+    def await_upload(self, image_id, **metadata):
+        """Make a record without bytes, as nova-api does for a snapshot."""
+        (self.directory / f"{image_id}.json").write_text(json.dumps(metadata))
 
     def show(self, context, image_id):
         path = self.directory / image_id
-        if not path.exists():
-            raise ImageNotFound(f"Image {image_id} could not be found.")
-        metadata = json.loads((self.directory / f"{image_id}.json").read_text())
-        return Image(image_id, size=path.stat().st_size, status="active", **metadata)
+        size = path.stat().st_size if path.exists() else 0
+        return Image(
+            image_id, size=size, status=self.status(context, image_id), **self._read(image_id)
+        )
 
     def download(self, context, image_id, target):
         self.show(context, image_id)
         shutil.copyfile(self.directory / image_id, target)
+
+    def upload(
+        self, context, image_id, source, *, disk_format, container_format, properties,
+        go_on=lambda: None,
+    ):  # fmt: skip
+        go_on()
+        if self.refusal:
+            raise self.refusal
+        metadata = self._read(image_id)
+        metadata["properties"] = {**metadata.get("properties", {}), **properties}
+        metadata.update(disk_format=disk_format, container_format=container_format)
+        self.await_upload(image_id, **metadata)
+        part = self.directory / f"{image_id}.part"
+        shutil.copyfile(source, part)
+        part.rename(self.directory / image_id)
+
+    def status(self, context, image_id):
+        self._read(image_id)
+        return "active" if (self.directory / image_id).exists() else "queued"
+
+    def delete(self, context, image_id):
+        for name in (image_id, f"{image_id}.json"):
+            (self.directory / name).unlink(missing_ok=True)
+
+    def find(self, context, properties):
+        records = sorted(self.directory.glob("*.json"), key=lambda p: p.stat().st_mtime_ns)
+        found = [path.stem for path in reversed(records)]
+        return [
+            image_id
+            for image_id in found
+            if properties.items() <= self._read(image_id).get("properties", {}).items()
+        ]
+
+    def _read(self, image_id):
+        path = self.directory / f"{image_id}.json"
+        if not path.exists():
+            raise ImageNotFound(f"Image {image_id} could not be found.")
+        return json.loads(path.read_text())
 
 
 class TapVifs(VifDriver):

@@ -6,13 +6,14 @@ import hashlib
 import json
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nova_lite.drivers.image.base import ImageSource
-from nova_lite.errors import ImageNotFound
+from nova_lite.drivers.image.base import ImageService
+from nova_lite.errors import ImageNotFound, ImageUnacceptable
 from nova_lite.model.server import Image
 
 # Read from Glance 33.0.0 (2026.2) with GET /v2/images/{id}, shortened in nothing.
@@ -60,7 +61,7 @@ def record(image_id: str, data: bytes, **changes: Any) -> dict[str, Any]:
     }
 
 
-class FakeImages(ImageSource):
+class FakeImages(ImageService):
     """Images in memory. ``downloads`` counts; ``delay_s`` makes a download last."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
@@ -82,6 +83,51 @@ class FakeImages(ImageSource):
         self.downloads.append(image_id)
         time.sleep(self.delay_s)
         target.write_bytes(data)
+
+    def await_upload(self, image_id: str, **fields: Any) -> None:
+        """Make a record without bytes, as nova-api does for a snapshot."""
+        self.images[image_id] = (Image(id=image_id, status="queued", **fields), b"")
+
+    def upload(
+        self,
+        context: object,
+        image_id: str,
+        source: Path,
+        *,
+        disk_format: str,
+        container_format: str,
+        properties: Mapping[str, str],
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        image, data = self._find(image_id)
+        go_on()
+        sent = source.read_bytes()
+        if image.status == "active":
+            if data != sent:
+                raise ImageUnacceptable(f"Image {image_id} has got other bytes")
+            return
+        made = replace(
+            image,
+            disk_format=disk_format,
+            container_format=container_format,
+            properties={**image.properties, **properties},
+            size=len(sent),
+            status="active",
+        )
+        self.images[image_id] = (made, sent)
+
+    def status(self, context: object, image_id: str) -> str:
+        return self._find(image_id)[0].status
+
+    def delete(self, context: object, image_id: str) -> None:
+        self.images.pop(image_id, None)
+
+    def find(self, context: object, properties: Mapping[str, str]) -> list[str]:
+        return [
+            image_id
+            for image_id, (image, _) in reversed(self.images.items())
+            if properties.items() <= image.properties.items()
+        ]
 
     def _find(self, image_id: str) -> tuple[Image, bytes]:
         if image_id not in self.images:
@@ -117,6 +163,8 @@ class GlanceServer:
 
             def do_GET(self) -> None:
                 glance.serve(self)
+
+            do_PATCH = do_PUT = do_DELETE = do_GET
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -286,9 +286,10 @@ class Host:
     def images(self):
         """What the image service has: ids with formats, properties, and whether there are bytes."""
         where = self.state / "images"
+        records = {path.stem: path.read_text() for path in sorted(where.glob("*.json"))}
         return {
-            path.stem: (json.loads(self._anonymous(path.read_text())), path.with_suffix("").exists())
-            for path in sorted(where.glob("*.json"))
+            image_id: (json.loads(self._anonymous(text)), (where / image_id).exists())
+            for image_id, text in records.items()
         }
 
     def devices(self):

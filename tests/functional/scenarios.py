@@ -10,6 +10,7 @@ import libvirt
 from tests.functional.kill_host import (
     RESCUE,
     RESCUE_BESIDE,
+    SNAPSHOT,
     build_arguments,
     rebuild_arguments,
     rescue_arguments,
@@ -145,6 +146,11 @@ def undisturbed(host, scenario):
     ends = wanted["vm_state"], wanted["domain"]
     assert ends == (scenario.vm_state, scenario.domain), host.lab.said()
     assert wanted["journal"] == []
+    if scenario.arguments.get("image_id") == SNAPSHOT:
+        made = wanted["images"].get(SNAPSHOT)
+        assert (made is None) if scenario.how else made[1], wanted["images"]
+        kept = [name for name in wanted["images"] if name.endswith(SNAPSHOT[1:])]
+        assert len(kept) == (2 if scenario.method == "backup_instance" else 3 + bool(made))
     if wanted["deleted"]:
         assert parts(without_images(wanted), GONE) == GONE
     names = record.read_text().splitlines()

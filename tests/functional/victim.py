@@ -226,7 +226,7 @@ def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
-    snapshot.SHOWN_AFTER = 0.0
+    snapshot.SHOWN_AFTER, snapshot.POLL = 0.0, 0.02
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boundaries = Boundaries(order)
     tools = toolbox(order, boundaries)
