@@ -13,15 +13,15 @@ from typing import Any
 
 from nova_lite.errors import Failure, JournalError, NovaLiteError, Verdict
 from nova_lite.model.states import VmState
-from nova_lite.notifications import versioned
+from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.notifications.subject import Detail, Subject, Trouble
 from nova_lite.operations.base import Operation
 from nova_lite.operations.journal import Entry
 from nova_lite.steps import guest
-from nova_lite.steps.base import Work
+from nova_lite.steps.base import Stage, Work
 from nova_lite.wire import decode
-from nova_lite.wire.objects import DATA, WireObject
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
@@ -37,8 +37,12 @@ WITH_MAPPINGS = frozenset(
 )
 # Actions that end in an ``error`` of their own; a failed boot is nothing but that.
 WITH_ERROR = frozenset("create rebuild interface_attach volume_attach".split())
-# The server as it was is told before these, for the audit: it uses something else from here on.
-EXISTED_AT = {("rebuild", "start"), ("shelve", "start"), ("rescue", "end")}
+# Actions -> the step after whose stage something else of theirs is to be told.
+MILESTONES = {
+    "delete": "remove_disks",  # the guest's shutdown, a part of each delete, is over
+    "shelve": "record_shelved",  # the server may go on to leave its host
+    "rescue": "start_guest",  # from here on it uses something else
+}
 
 
 class Announcements:
@@ -46,15 +50,20 @@ class Announcements:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        self._before: dict[tuple[str, str, str], WireObject] = {}
 
     def started(self, operation: Operation, entry: Entry) -> None:
         """The server is known, and nothing was done to it yet."""
-        self._once("start", operation, entry, lambda: self._tell_start(operation, entry))
+        self._once("start", operation, entry, lambda: self._tell_start(operation))
+
+    def passed(self, operation: Operation, entry: Entry, stage: Stage) -> None:
+        """A stage of the plan was carried out."""
+        step = MILESTONES.get(operation.notifies or "")
+        if any(step == passed.name for passed in stage):
+            self._once("milestone", operation, entry, lambda: self._tell_milestone(operation))
 
     def ended(self, operation: Operation, entry: Entry) -> None:
         """The whole plan was carried out."""
-        self._once("end", operation, entry, lambda: self._tell_end(operation, entry))
+        self._once("end", operation, entry, lambda: self._tell_end(operation))
 
     def failed(self, operation: Operation, entry: Entry, failure: Failure) -> None:
         """It was taken back, and the API was told."""
@@ -77,34 +86,43 @@ class Announcements:
         except Exception:
             LOG.exception("No notification of %s of server %s", entry.method, entry.server_uuid)
 
-    def _tell_start(self, operation: Operation, entry: Entry) -> None:
+    def _tell_start(self, operation: Operation) -> None:
         action, work = operation.notifies, operation.work
         if action is None:
             return
         subject = self._subject(work, action)
-        self._before[entry.key] = _copy(subject.instance)
-        if (action, "start") in EXISTED_AT:
-            self._tell_existed(action, work, subject)
-        self._notifier.action(subject, action, "start", _detail(action, "start", work, subject))
+        if action in ("rebuild", "shelve"):
+            self._tell_existed(action, work)
+        self._tell(subject, action, "start", work)
         if action == "delete":
-            self._notifier.action(subject, "shutdown", "start")
+            self._tell(subject, "shutdown", "start", work)
 
-    def _tell_end(self, operation: Operation, entry: Entry) -> None:
+    def _tell_milestone(self, operation: Operation) -> None:
+        action, work = str(operation.notifies), operation.work
+        subject = self._subject(work, action)
+        if action == "delete":
+            self._tell(_without_ports(subject), "shutdown", "end", work)
+        elif action == "rescue":
+            self._tell_existed(action, work)
+        elif _leaves(action, work):
+            self._tell(subject, action, "end", work)
+            self._tell(subject, "shelve_offload", "start", work)
+
+    def _tell_end(self, operation: Operation) -> None:
         action, work = operation.notifies, operation.work
-        before = self._before.pop(entry.key, work.instance)
         if action is None:
             return
         subject = self._subject(work, action)
-        if (action, "end") in EXISTED_AT:
-            self._tell_existed(action, work, replace(subject, instance=before))
         if action == "delete":
-            # The guest's shutdown was over before the ports were forgotten and the record went.
-            subject = replace(subject, vifs=())
-            self._notifier.action(replace(subject, instance=before), "shutdown", "end")
-        self._notifier.action(subject, action, "end", _detail(action, "end", work, subject))
+            subject = _without_ports(subject)
+        elif _leaves(action, work):
+            action = "shelve_offload"
+        self._tell(subject, action, "end", work)
+
+    def _tell(self, subject: Subject, action: str, phase: str, work: Work) -> None:
+        self._notifier.action(subject, action, phase, _detail(action, phase, work, subject))
 
     def _tell_failed(self, operation: Operation, entry: Entry, failure: Failure) -> None:
-        self._before.pop(entry.key, None)
         action, work = operation.notifies, operation.work
         survived = action == "reboot" and work.instance.get("vm_state") != VmState.ERROR
         if action in WITH_ERROR or survived:
@@ -118,10 +136,14 @@ class Announcements:
         if action != "create" and not survived and failure.verdict != Verdict.GONE.value:
             self._notifier.exception(work.context, Trouble(failure, entry.method, work.arguments))
 
-    def _tell_existed(self, action: str, work: Work, subject: Subject) -> None:
-        image = work.arguments.get("orig_image_ref") if action == "rebuild" else None
-        extra = {"image_ref_url": image} if image else {}
-        self._notifier.exists(replace(subject, mappings=None), so_far=True, **extra)
+    def _tell_existed(self, action: str, work: Work) -> None:
+        """The server as it was, for the audit: it is about to use something else."""
+        before: dict[str, Any] = {}
+        if action == "rebuild":
+            before["image_ref_url"] = work.arguments.get("orig_image_ref")
+            metadata = work.arguments.get("orig_sys_metadata")
+            before["image_meta"] = legacy.image_meta(metadata or {})
+        self._notifier.exists(self._subject(work, "exists"), so_far=True, **before)
 
     def _subject(self, work: Work, action: str) -> Subject:
         """:raises ServerNotFound, ControlPlaneUnavailable: it had to be asked for"""
@@ -150,24 +172,24 @@ def _detail(action: str, phase: str, work: Work, subject: Subject) -> Detail:
 
 
 def _create(phase: str, work: Work, subject: Subject) -> Detail:
-    legacy: Mapping[str, Any] = {}
+    more: Mapping[str, Any] = {}
     if phase == "start":
-        legacy = {"image_name": (work.arguments.get("image") or {}).get("name")}
+        more = {"image_name": (work.arguments.get("image") or {}).get("name")}
     elif phase == "end":
-        legacy = {"message": "Success"}
-    return Detail("InstanceCreate", versioned.creation(subject), legacy, addresses=phase == "end")
+        more = {"message": "Success"}
+    return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == "end")
 
 
 def _rebuild(phase: str, work: Work, subject: Subject) -> Detail:
     certificates = {"trusted_image_certificates": versioned.certificates(subject.instance)}
-    legacy = {} if phase == "error" else {"image_name": _image_name(work, subject, "image_ref")}
-    return Detail("InstanceActionRebuild", certificates, legacy, addresses=phase == "end")
+    more = {} if phase == "error" else {"image_name": _image_name(work, subject, "image_ref")}
+    return Detail("InstanceActionRebuild", certificates, more, addresses=phase == "end")
 
 
 def _rescue(phase: str, work: Work, subject: Subject) -> Detail:
     image = {"rescue_image_ref": work.arguments.get("rescue_image_ref")}
-    legacy = {"rescue_image_name": _image_name(work, subject, "rescue_image_ref")}
-    return Detail("InstanceActionRescue", image, legacy, addresses=True)
+    more = {"rescue_image_name": _image_name(work, subject, "rescue_image_ref")}
+    return Detail("InstanceActionRescue", image, more, addresses=True)
 
 
 def _unrescue(phase: str, work: Work, subject: Subject) -> Detail:
@@ -199,9 +221,13 @@ def _mappings(work: Work) -> list[WireObject]:
     return work.tools.block_devices.of_server(work.context, work.uuid)
 
 
-def _copy(instance: WireObject) -> WireObject:
-    """The server as it is now."""
-    return WireObject({**instance.primitive, DATA: dict(instance.data)})
+def _without_ports(subject: Subject) -> Subject:
+    return replace(subject, vifs=())
+
+
+def _leaves(action: str, work: Work) -> bool:
+    """Whether this is a shelve after which the server leaves the host at once."""
+    return action == "shelve" and bool(work.notes.get("offload"))
 
 
 _DETAILS: Mapping[str, Callable[[str, Work, Subject], Detail]] = {

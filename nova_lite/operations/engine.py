@@ -254,6 +254,7 @@ class Engine:
             for stage in operation.plan():
                 self._check_interrupts(entry)
                 self._run_stage([step for step in stage if step.name not in entry.ended], entry)
+                self._announcements.passed(operation, entry, stage)
             self._announcements.ended(operation, entry)
         except Draining:
             raise
