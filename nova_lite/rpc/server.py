@@ -76,7 +76,7 @@ class ComputeServer(MessageHandlingServer):
     def _answer_later(self, message: Any, done: Future[Any]) -> None:
         error = done.exception()
         assert error is None or isinstance(error, Exception)
-        self._answer(message, None if error else unwrap(done.result()), error)
+        self._answer(message, None if error else done.result(), error)
 
     @staticmethod
     def _answer(message: Any, reply: Any, error: Exception | None) -> None:
@@ -84,7 +84,7 @@ class ComputeServer(MessageHandlingServer):
             return
         try:
             if error is None:
-                message.reply(reply)
+                message.reply(unwrap(reply))
             else:
                 wire_error = exceptions.outgoing(error).with_traceback(None)
                 message.reply(failure=(type(wire_error), wire_error, None))
