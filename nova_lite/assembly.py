@@ -12,6 +12,7 @@ from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.client import Conductor
+from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import (
     BlockDevices,
@@ -124,6 +125,7 @@ class Parts:
             console_tokens=ConsoleTokens(self.conductor),
             actions=self.actions,
             builds=Builds(self.conductor),
+            groups=Groups(self.conductor),
             migrations=Migrations(self.conductor),
             task_logs=TaskLogs(self.conductor),
             placement=self.placement,

@@ -7,6 +7,7 @@ arithmetic only, never while anything is read or written elsewhere.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -179,6 +180,11 @@ class Claims:
         """The uuids with a claim."""
         with self._lock:
             return frozenset(self._claims)
+
+    def before(self, uuid: str) -> frozenset[str]:
+        """The uuids whose claims are older than that of ``uuid``; all without one."""
+        with self._lock:
+            return frozenset(itertools.takewhile(lambda other: other != uuid, self._claims))
 
     def usage(self) -> Usage:
         """Totals of now."""

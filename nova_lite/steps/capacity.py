@@ -7,6 +7,7 @@ from typing import Any
 
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
+from nova_lite.steps.groups import check_group_policy
 
 
 class ClaimResources(Step):
@@ -28,6 +29,7 @@ class ClaimResources(Step):
         )
         if placed is not None and placed != self.work.notes.get("numa_topology"):
             self.work.note(numa_topology=placed)
+        check_group_policy(self.work)
 
     def undo(self) -> None:
         self.tools.claims.release(self.work.uuid)

@@ -8,6 +8,7 @@ from typing import Any
 
 from nova_lite.clients.placement import Placement
 from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import (
     BlockDevices,
@@ -53,6 +54,7 @@ class Toolbox:
     console_tokens: ConsoleTokens
     actions: Actions
     builds: Builds
+    groups: Groups
     migrations: Migrations
     task_logs: TaskLogs
     placement: Placement

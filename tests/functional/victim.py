@@ -26,6 +26,7 @@ from typing import Any
 
 from nova_lite.assembly import host_policy
 from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import (
     BlockDevices,
@@ -59,7 +60,7 @@ from tests.fakes.conductor import FakeConductor
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
-    "ports": {"allocate", "deallocate"},
+    "ports": {"allocate", "deallocate", "bind", "unbind"},
     "placement": {"delete_allocations"},
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
@@ -208,7 +209,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         instances=Instances(conductor), block_devices=BlockDevices(conductor),
         interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
         console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
-        builds=Builds(conductor), migrations=Migrations(conductor),
+        builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
         task_logs=TaskLogs(conductor),
         placement=watched("placement", FakePlacement(ledger)),
         hypervisor=watched("hypervisor", hypervisor),
