@@ -75,6 +75,7 @@ def main(hosts):
         "FLAVOR": cloud.compute.find_flavor("m1.nano").id,
         "FLAVOR_ALT": cloud.compute.find_flavor("m1.micro").id,
         "COMPUTE_NODES": compute_nodes,
+        "SEVERAL_HOSTS": str(compute_nodes > 1).lower(),
         "PUBLIC_NETWORK": cloud.network.find_network("public").id,
         "CINDER": str(bool(block_storage)).lower(),
     }
