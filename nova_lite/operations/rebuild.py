@@ -68,7 +68,7 @@ class Rebuild(PowerOperation):
                 f"nova_lite on host {self.tools.host} does not take servers of failed hosts yet: "
                 "evacuate the server to a host that runs nova-compute"
             )
-        if arguments.get("reimage_boot_volume"):
+        if not self.work.instance.get("image_ref"):
             raise InvalidBlockDevice(
                 "nova_lite does not rebuild volume-backed servers yet: migrate the server to a "
                 "host that runs nova-compute"
