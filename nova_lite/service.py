@@ -16,9 +16,11 @@ from nova_lite.errors import (
     CredentialsInvalid,
     HypervisorUnavailable,
 )
+from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
 from nova_lite.loops.heartbeat import Heartbeat
+from nova_lite.loops.inventory import Inventory
 from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
@@ -171,7 +173,7 @@ class Agent:
         )
 
     def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
-        routes = endpoint.routes(handlers(tools, engine))
+        routes = endpoint.routes(announced(handlers(tools, engine), tools.notifier))
         events = {name: verb.event for name, verb in endpoint.OPERATIONS.items() if verb.event}
         refusals = Refusals(tools, events)
         dispatcher = Dispatcher(
@@ -197,8 +199,9 @@ class Agent:
         heartbeat = Heartbeat(parts.services, service)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
+        report = Inventory(capacity.tick, parts.notifier, conf.my_ip)
         self._inventory = Timer(
-            "inventory", capacity.tick, interval(conf.update_resources_interval),
+            "inventory", report.tick, interval(conf.update_resources_interval),
             settle=RESOURCE_SETTLE,
         )  # fmt: skip
         if conf.periodic_enable and conf.update_resources_interval >= 0:

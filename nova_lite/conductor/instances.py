@@ -70,7 +70,7 @@ class Instances:
         """Servers of this host that were not deleted before ``beginning`` (naive UTC times)."""
         found = self._conductor.class_call(
             context,
-            "InstanceList.get_active_by_window_joined",
+            "InstanceList._get_active_by_window_joined",
             decode.moment(beginning),
             decode.moment(ending),
             host=host,
@@ -115,11 +115,13 @@ class Instances:
         instance.apply(_scalars(updates))
 
     def destroy(self, context: RequestContext, instance: WireObject) -> None:
-        """Mark the record as deleted."""
+        """Mark the record as deleted, and ``instance`` with it."""
         key = WireObject.new("Instance", VERSIONS["Instance"])
         key.data.update({field: instance[field] for field in ("uuid", "id", "host")
                          if field in instance})  # fmt: skip
-        self._conductor.object_call(context, key, "destroy")
+        updates, _ = self._conductor.object_call(context, key, "destroy")
+        for field in ("deleted", "deleted_at"):
+            instance.data[field] = updates.get(field, instance.get(field))
 
 
 def _scalars(updates: dict[str, Any]) -> dict[str, Any]:

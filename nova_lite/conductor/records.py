@@ -176,7 +176,7 @@ class TaskLogs:
     ) -> WireObject | None:
         """The record of a period; its ``state`` is RUNNING or DONE."""
         found: WireObject | None = self._conductor.class_call(
-            context, "TaskLog.get", task, decode.moment(beginning), decode.moment(ending), host
+            context, "TaskLog.get", task, beginning.isoformat(), ending.isoformat(), host
         )
         return found
 

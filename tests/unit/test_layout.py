@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str] | None] = {
         "notifications",
     },
     "operations": {"steps", "model", "wire", "conductor", "notifications"},
-    "handlers": {"operations", "steps", "model", "wire", "conductor"},
+    "handlers": {"operations", "steps", "model", "wire", "conductor", "notifications"},
     "membership": {
         "operations", "conductor", "model", "wire", "inventory", "guest", BASES,
     },
