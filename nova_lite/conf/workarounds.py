@@ -8,6 +8,11 @@ GROUP = "workarounds"
 
 OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
+        "disable_libvirt_livesnapshot",
+        default=False,
+        help="Hold guests while their disks are copied, instead of copying beside them.",
+    ),
+    cfg.BoolOpt(
         "handle_virt_lifecycle_events",
         default=True,
         help="Whether life-cycle events of the hypervisor change power states in the cloud.",

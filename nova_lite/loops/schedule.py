@@ -21,6 +21,7 @@ from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.own_requests import OwnRequests
 from nova_lite.steps.image_ageing import ImageAgeing
+from nova_lite.steps.image_leftovers import ImageLeftovers
 from nova_lite.steps.toolbox import Toolbox
 
 USUAL = 60.0  # seconds; what an interval of 0 means
@@ -55,6 +56,8 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
         every = interval(conf.image_cache.manager_interval)
         ageing = ImageAgeing(conf, tools.images)
         timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
+    images = ImageLeftovers(tools)
+    timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
     timers.append(Timer("expired console tokens", tokens.tick, console_tokens.INTERVAL_S))
     return timers
@@ -93,7 +96,8 @@ def _deleted_servers(
         reclaim = Reclaim(
             conf.host, conf.reclaim_instance_interval, tools.instances, tools.block_devices, own
         )
-        timers.append(Timer("reclaim of soft-deleted servers", reclaim.tick, USUAL))
+        every = min(USUAL, conf.reclaim_instance_interval)
+        timers.append(Timer("reclaim of soft-deleted servers", reclaim.tick, every))
     if conf.instance_delete_interval >= 0:
         leftovers = Leftovers(
             Path(conf.instances_path),

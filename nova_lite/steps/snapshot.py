@@ -18,16 +18,16 @@ from nova_lite.errors import (
     ControlPlaneUnavailable,
     DiskError,
     DomainNotFound,
-    GuestAgentNotEnabled,
+    GuestNotRunning,
     HypervisorError,
-    ImageNotFound,
     ImageUnavailable,
     NovaLiteError,
 )
-from nova_lite.guest import values
-from nova_lite.model.states import PowerState, TaskState
+from nova_lite.model.states import TaskState
+from nova_lite.steps import quiesce
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.domain import OFF
+from nova_lite.steps.image_leftovers import ImageLeftovers, discard
 from nova_lite.steps.storage import ROOT, directory
 
 LOG = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ SHELVE = States(
 class ExtractDisk(Step):
     """Make a flat copy of the root disk: beside the guest when it runs, else from its file.
 
+    Where live copies are turned off, the guest is held meanwhile.
+
     A copy that was cut off is begun anew. A copy that is made in an instant has no task state of
     its own: nobody could see it.
     """
@@ -82,10 +84,10 @@ class ExtractDisk(Step):
         super().__init__(work)
         self._states = states
         self._disk = directory(work) / ROOT
-        self._began, self._shown = 0.0, False
+        self._began, self._shown, self._quiesce = 0.0, False, quiesce.NO
 
     def do(self) -> None:
-        quiesce = _quiesces(self.work)
+        self._quiesce = quiesce.wanted(self.work)
         self._began, self._shown = time.monotonic(), False
         self._go_on()
         libvirt = self.tools.conf.libvirt
@@ -93,15 +95,16 @@ class ExtractDisk(Step):
         image_format = libvirt.snapshot_image_format or source_format
         target = Path(libvirt.snapshots_directory) / f"{self.work.uuid}.{image_format}"
         self.work.note(snapshot={"path": str(target), "format": image_format})
-        self._drop()
+        self._let_go()
         with space.reported(target):
             durable.make_directory(target.parent)
             with durable.made_whole(target, 0o600) as part:
-                if not self._copied_live(part, image_format, quiesce):
-                    self._convert(self._disk, source_format, part, image_format)
+                if not self._copied_live(part, image_format):
+                    with self._held():
+                        self._convert(self._disk, source_format, part, image_format)
 
     def undo(self) -> None:
-        self._drop()
+        self._let_go()
         remove_copy(self.work)
 
     def _go_on(self) -> None:
@@ -123,12 +126,18 @@ class ExtractDisk(Step):
             LOG.warning("Task state %s of server %s is not shown: %s",
                         states.extracting, work.uuid, error)  # fmt: skip
 
+    def _let_go(self) -> None:
+        """End what an attempt that was cut off does to the guest."""
+        self._drop()
+        self._release()
+        quiesce.release(self.work)
+
     def _drop(self) -> None:
         self.tools.hypervisor.drop_mirror(self.work.uuid, self._disk)
 
-    def _copied_live(self, target: Path, image_format: str, quiesce: str) -> bool:
+    def _copied_live(self, target: Path, image_format: str) -> bool:
         """Copy beside the guest; False when there is none or it powered off meanwhile."""
-        if not self._runs():
+        if self.tools.conf.workarounds.disable_libvirt_livesnapshot or not self._runs():
             return False
         compress = self._compresses(image_format)
         direct = image_format in LIVE_FORMATS and not compress
@@ -137,7 +146,7 @@ class ExtractDisk(Step):
         copy.unlink(missing_ok=True)
         try:
             try:
-                self._mirror(copy, copy_format, quiesce)
+                self._mirror(copy, copy_format)
             except (HypervisorError, DomainNotFound):
                 if self._runs():
                     if space.free_bytes(target) < MIB:
@@ -154,18 +163,37 @@ class ExtractDisk(Step):
             if not direct:
                 copy.unlink(missing_ok=True)
 
-    def _mirror(self, copy: Path, copy_format: str, quiesce: str) -> None:
+    def _mirror(self, copy: Path, copy_format: str) -> None:
         hypervisor, uuid = self.tools.hypervisor, self.work.uuid
         try:
             hypervisor.mirror_disk(uuid, self._disk, copy, copy_format)
             while not hypervisor.mirror_ready(uuid, self._disk):
                 self._go_on()
                 self.work.cancelled.wait(POLL)
-            with quiet(self.work, quiesce):
+            with quiesce.quiet(self.work, self._quiesce):
                 hypervisor.finish_mirror(uuid, self._disk)
         except BaseException:
             self._drop()
             raise
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold a guest that runs; QEMU writes everything to the disk before it holds one."""
+        if quiesce.running(self.work):
+            self.work.note(held=True)
+            self.tools.hypervisor.pause(self.work.uuid)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self.work.notes.get("held"):
+            try:
+                self.tools.hypervisor.resume(self.work.uuid)
+            except (GuestNotRunning, DomainNotFound):
+                LOG.info("Server %s powered off while it was held", self.work.uuid)
+            self.work.note(held=False)
 
     def _convert(self, source: Path, source_format: str, target: Path, image_format: str) -> None:
         if not source.exists():
@@ -176,6 +204,7 @@ class ExtractDisk(Step):
             source_format,
             image_format,
             compress=self._compresses(image_format),
+            shared=source == self._disk and self._runs(),  # a guest that is held has it open
             go_on=self._go_on,
         )
 
@@ -324,67 +353,13 @@ def remove_copy(work: Work) -> None:
 
 
 def discard_image(work: Work, image_id: str) -> None:
-    """Delete the image record that nova-api made for a snapshot, unless it is whole or gone."""
-    store = work.tools.image_store
+    """Delete the image record that nova-api made for a snapshot, unless it is whole or gone.
+
+    What cannot be deleted now is deleted later.
+    """
     try:
-        if store.status(work.context, image_id) != "active":
-            store.delete(work.context, image_id)
-    except ImageNotFound:
-        pass
+        discard(work.tools.image_store, work.context, image_id)
     except NovaLiteError as error:
-        LOG.error("Image %s of a failed snapshot of server %s could not be deleted: %s",
-                  image_id, work.uuid, error)  # fmt: skip
-
-
-NO, IF_POSSIBLE, REQUIRED = "no", "if possible", "required"
-
-
-def _quiesces(work: Work) -> str:
-    """Whether the guest's file systems are to be at rest for the copy.
-
-    :raises GuestAgentNotEnabled: they have to be, and cannot
-    """
-    metadata = work.instance.get("system_metadata", {})
-    agent = _true(metadata.get("image_hw_qemu_guest_agent"))
-    if not _true(metadata.get("image_os_require_quiesce")):
-        return IF_POSSIBLE if agent else NO
-    if not agent:
-        raise GuestAgentNotEnabled(work.uuid)
-    return REQUIRED
-
-
-def _true(value: object) -> bool:
-    try:
-        return value is not None and values.boolean(value)
-    except ValueError:
-        return False
-
-
-@contextmanager
-def quiet(work: Work, quiesce: str) -> Iterator[None]:
-    """Hold the guest's file systems still inside the block.
-
-    :raises NovaLiteError: they have to be still, and the guest does not obey
-    """
-    hypervisor, uuid = work.tools.hypervisor, work.uuid
-    if quiesce == NO or (quiesce == IF_POSSIBLE and not _running(work)):
-        yield
-        return
-    try:
-        try:
-            hypervisor.freeze(uuid)
-        except NovaLiteError as error:
-            if quiesce == REQUIRED:
-                raise
-            LOG.warning("Server %s is copied without its file systems at rest: %s", uuid, error)
-        yield
-    finally:
-        # Also after a failure: the guest may have obeyed although its answer got lost.
-        try:
-            hypervisor.thaw(uuid)
-        except NovaLiteError as error:
-            LOG.warning("Could not thaw the file systems of server %s: %s", uuid, error)
-
-
-def _running(work: Work) -> bool:
-    return work.tools.hypervisor.power_state(work.uuid) == PowerState.RUNNING
+        LOG.warning("Image %s of a failed snapshot of server %s is to be deleted later: %s",
+                    image_id, work.uuid, error)  # fmt: skip
+        ImageLeftovers(work.tools).add(image_id)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nova_lite.drivers.disk import qemu_img
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import (
     DomainNotFound,
@@ -38,7 +38,7 @@ class Guest:
     spec: DomainSpec
     state: PowerState = PowerState.SHUTDOWN
     saved: bool = False
-    mirrors: dict[Path, Path] = field(default_factory=dict)
+    mirrors: dict[Path, tuple[Path, str]] = field(default_factory=dict)
 
 
 class FakeHypervisor(Hypervisor):
@@ -282,24 +282,25 @@ class FakeHypervisor(Hypervisor):
             raise HypervisorError(f"guest {uuid} has no disk {disk}")
         if disk not in guest.mirrors:
             target.touch()
-            guest.mirrors[disk] = target
+            guest.mirrors[disk] = target, disk_format
 
     def mirror_ready(self, uuid: str, disk: Path) -> bool:
         self._mirror("mirror_ready", uuid, disk)
         return True
 
     def finish_mirror(self, uuid: str, disk: Path) -> None:
-        target = self._mirror("finish_mirror", uuid, disk)
-        if disk.exists():
-            shutil.copyfile(disk, target)
-        del self.guests[uuid].mirrors[disk]
+        target, disk_format = self._mirror("finish_mirror", uuid, disk)
+        guest = self.guests[uuid]
+        own = next(d.format for d in guest.spec.disks if d.source == str(disk))
+        qemu_img.convert(disk, target, own, disk_format)
+        del guest.mirrors[disk]
 
     def drop_mirror(self, uuid: str, disk: Path) -> None:
         self._called("drop_mirror", uuid)
         if uuid in self.guests:
             self.guests[uuid].mirrors.pop(disk, None)
 
-    def _mirror(self, method: str, uuid: str, disk: Path) -> Path:
+    def _mirror(self, method: str, uuid: str, disk: Path) -> tuple[Path, str]:
         guest = self._guest(method, uuid)
         if guest.state in OFF or disk not in guest.mirrors:
             raise HypervisorError(f"no copy of disk {disk} of guest {uuid} is being made")
