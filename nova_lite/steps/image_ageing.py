@@ -36,7 +36,7 @@ _IMAGE = re.compile(r"[0-9a-f]{40}$")
 # disks, one per size.
 _RESIZED = re.compile(r"[0-9a-f]{40}_(sm|\d+)$")
 _EMPTY = re.compile(r"(swap_\d+|ephemeral_\d+_[^_.]{7})$")
-_PARTIAL = re.compile(r"([0-9a-f]{40}|.*)\.(part|download|converted)$")
+_PARTIAL = re.compile(r"([0-9a-f]{40}|.*?)(\.(part|download|converted))+$")
 
 
 class ImageAgeing:
