@@ -84,9 +84,9 @@ def test_a_hard_reboot_of_a_suspended_server_boots_it(api, suspended, cloud, nod
 
 def test_the_memory_survives_the_agent_and_libvirt(api, suspended, cloud, node):
     """Neither forgets about a suspended server, and none of them starts or stops it."""
-    process = cloud.agent(node)
-    process.kill()
-    cloud.on(node, "sh", "-c", "pkill -x libvirtd; sleep 1; virsh list --all")
+    cloud.agent(node).kill()
+    cloud.process(f"{node}-libvirtd").kill()
+    cloud.run("node", node, "up")
     cloud.run("agent", node, "restart")
     assert power(api.server(suspended)) == ("suspended", OFF)
     api.act(suspended, "resume")

@@ -33,6 +33,8 @@ IMAGE = "11111111-2222-3333-4444-555555555555"
 RESCUE = "22222222-2222-3333-4444-555555555555"
 RESCUE_BESIDE = "33333333-2222-3333-4444-555555555555"
 SNAPSHOT = "44444444-2222-3333-4444-555555555555"
+# The snapshot of a shelved server.
+SHELF = "55555555-2222-3333-4444-555555555555"
 MEMORY = Path("/dev/shm")
 MIB = 1024**2
 # A boot sector that says R on the serial port, enables the power button (PM1a enable register of
@@ -165,10 +167,16 @@ class Host:
             "args": {"instance": unwrap(instance), **arguments},
         }
 
-    def run(self, *messages, kill=None, **order):
-        """Run a victim; True when it ended by itself."""
+    def run(self, *messages, kill=None, kill_in=None, **order):
+        """Run a victim; True when it ended by itself.
+
+        :param kill: boundary at which it is killed
+        :param kill_in: boundary -> seconds after it
+        """
         if kill:
             order["at"] = {kill: {"kill": True}}
+        if kill_in:
+            order["at"] = {name: {"kill in": seconds} for name, seconds in kill_in.items()}
         return self.lab.run(state=str(self.state), messages=list(messages), **order)
 
     def set(self, **fields):
@@ -207,8 +215,29 @@ class Host:
     def suspend(self):
         self._ask("suspend_instance", "suspending")
 
+    def soft_delete(self):
+        self._ask("soft_delete_instance", "soft-deleting")
+
     def rescue(self):
         self._ask("rescue_instance", "rescuing", **rescue_arguments(RESCUE))
+
+    def shelve(self):
+        """Shelved, and still here."""
+        self.configure("shelved_offload_time = -1")
+        self.await_image(SHELF)
+        self._ask("shelve_instance", "shelving", **shelve_arguments())
+
+    def offload(self):
+        """Shelved without a host; the scheduler has chosen this one again."""
+        self.await_image(SHELF)
+        self._ask("shelve_instance", "shelving", **shelve_arguments())
+        with self.ledger.open() as content:
+            content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
+
+    def configure(self, line):
+        """An option of [DEFAULT]."""
+        path = self.state / "nova.conf"
+        path.write_text(path.read_text().replace("[DEFAULT]", f"[DEFAULT]\n{line}", 1))
 
     def _ask(self, method, task_state, **arguments):
         self.set(task_state=task_state)
@@ -317,9 +346,13 @@ class Host:
         instance = tables["Instance"][self.server]
         instances = self.inside(self.state / "instances")
         fields = ("vm_state", "task_state", "power_state", "host", "node", "availability_zone",
-                  "config_drive", "root_device_name", "system_metadata")  # fmt: skip
+                  "config_drive", "root_device_name")  # fmt: skip
         return {
             **{field: instance.get(field) for field in fields},
+            "system_metadata": {
+                key: "then" if key == "shelved_at" else value
+                for key, value in instance["system_metadata"].items()
+            },
             "deleted": bool(instance.get("deleted")),
             "domain": self.domain_state(),
             "saved": self.saved(),
@@ -331,6 +364,7 @@ class Host:
                 if path.is_file() and "/locks/" not in str(path)
             ),
             "ports": len(cloud.get("ports", {})),
+            "unbound": len(cloud.get("unbound", {})),
             "records": len(tables.get("VirtualInterface", {})),
             "addresses": [
                 len(json.loads(row["network_info"]))
@@ -387,6 +421,20 @@ class Lookup:
 def rescue_arguments(image):
     """A rescue that does not ask the guest to power off."""
     return {"rescue_password": "secret", "rescue_image_ref": image, "clean_shutdown": False}
+
+
+def shelve_arguments():
+    """A shelve that does not ask the guest to power off."""
+    return {"image_id": SHELF, "clean_shutdown": False, "accel_uuids": []}
+
+
+def unshelve_arguments():
+    """An unshelve on this host."""
+    image = {"id": SHELF, "disk_format": "qcow2", "size": MIB, "properties": {}}
+    return {
+        "image": image, "filter_properties": {}, "node": "host1", "request_spec": None,
+        "accel_uuids": [],
+    }  # fmt: skip
 
 
 def rebuild_arguments():

@@ -65,6 +65,7 @@ EFFECTS = {
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
+        "freeze", "thaw", "set_password",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -76,11 +77,13 @@ EFFECTS = {
 class Order:
     """What a child is to do.
 
-    ``at``: boundary -> one of ``{"kill": true}``, ``{"pause": name}`` (touch ``name.reached``, wait
-    for ``name.go``), ``{"deliver": message, "after": seconds, "set": fields of the record}``.
+    ``at``: boundary -> one of ``{"kill": true}``, ``{"kill in": seconds}``, ``{"pause": name}``
+    (touch ``name.reached``, wait for ``name.go``), ``{"deliver": message, "after": seconds, "set":
+    fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
-    ``fail_upload``: the image service takes no images.
+    ``fail_upload``: the image service takes no images. ``guest_agent``: an agent answers in the
+    guest; what it did is in the ledger.
     """
 
     state: str
@@ -91,6 +94,7 @@ class Order:
     lose_replies: bool = False
     fail_start: bool = False
     fail_upload: bool = False
+    guest_agent: bool = False
 
 
 class Boundaries:
@@ -109,6 +113,8 @@ class Boundaries:
         action = order.at.get(boundary, {})
         if action.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if "kill in" in action:
+            threading.Timer(action["kill in"], os.kill, [os.getpid(), signal.SIGKILL]).start()
         if "pause" in action:
             self._pause(Path(order.state) / action["pause"])
         if "set" in action:
@@ -185,6 +191,22 @@ def refuse(uuid: str, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
 
+class GuestAgent:
+    """Stands in for the agent in a guest."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def install(self, hypervisor: Any) -> None:
+        hypervisor.freeze = lambda uuid: self._did(frozen=True)
+        hypervisor.thaw = lambda uuid: self._did(frozen=False)
+        hypervisor.set_password = lambda uuid, user, secret: self._did(password=[user, secret])
+
+    def _did(self, **what: Any) -> None:
+        with self._ledger.open() as content:
+            content.setdefault("guest", {}).update(what)
+
+
 def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
     state = Path(order.state)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
@@ -197,6 +219,8 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
     facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
     if order.fail_start:
         hypervisor.start = refuse
+    if order.guest_agent:
+        GuestAgent(ledger).install(hypervisor)
     store = FakeImageSource(state / "images")
     if order.fail_upload:
         store.refusal = ImageQuotaExceeded("The image service is full")

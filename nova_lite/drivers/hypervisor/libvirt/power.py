@@ -54,7 +54,8 @@ class Power(Calls):
                 try:
                     domain.managedSave(0)
                 except libvirt.libvirtError as error:
-                    if not (_is_busy(error) or (is_invalid(error) and not domain.isActive())):
+                    # An earlier request, of an agent since killed, may just have come to its end.
+                    if not _is_busy(error) and domain.isActive():
                         raise
             if not domain.hasManagedSaveImage(0):
                 raise GuestNotRunning(f"Instance {uuid} is not running: it has no memory to save")
@@ -128,8 +129,17 @@ def _create(domain: Any, flags: int) -> None:
 
 
 def _resume(domain: Any) -> None:
-    if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
-        _while_running(domain, domain.resume)
+    try:
+        if not _runs(domain):
+            _while_running(domain, domain.resume)
+    except libvirt.libvirtError as error:
+        # An earlier request, of an agent since killed, may just have come to its end.
+        if not (is_invalid(error) and _runs(domain)):
+            raise
+
+
+def _runs(domain: Any) -> bool:
+    return bool(domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
 
 
 def _while_running(domain: Any, act: Callable[[], object]) -> None:
