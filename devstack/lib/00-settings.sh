@@ -20,6 +20,8 @@ NOTIFICATIONS=${NOTIFICATIONS:-noop}
 # VLAN first: OVS's userspace datapath drops offloaded TCP inside tunnels.
 TENANT_NETWORKS=${TENANT_NETWORKS:-vlan,geneve}
 GATEWAY_NODES=${GATEWAY_NODES:-node1}
+# Hosts whose guests have SPICE and serial consoles beside VNC; "all" for every host.
+CONSOLE_NODES=${CONSOLE_NODES:-}
 REGION=RegionOne
 
 # Compute hosts and the agent of each. What "cloud agent" switched is remembered
@@ -37,6 +39,9 @@ GLANCE_PORT=9292
 NOVA_PORT=8774
 METADATA_PORT=8775
 NOVNC_PORT=6080
+SPICE_PORT=6082
+SERIAL_PORT=6083
+SERIAL_RANGE=10000:10100   # TCP ports of the guests of a host; the end is not one of them
 NEUTRON_PORT=9696
 RABBIT_PORT=5672
 RABBIT_MANAGEMENT_PORT=15672

@@ -13,7 +13,7 @@ PACKAGES="
   ?libvirt-daemon-log ?libvirt-daemon-driver-nodedev ?libvirt-daemon-driver-nwfilter
   ?libvirt-daemon-driver-secret ?libvirt-daemon-driver-storage ?libvirt-daemon-driver-interface
   qemu-system-x86 qemu-utils qemu-block-extra genisoimage|xorriso ovmf swtpm swtpm-tools
-  openssh-client openssh-server novnc
+  openssh-client openssh-server novnc spice-html5 ?qemu-system-modules-spice
   busybox-static dropbear-bin qemu-guest-agent mtools dosfstools syslinux syslinux-common
   e2fsprogs fdisk cpio kmod xz-utils zstd"
 

@@ -1,4 +1,4 @@
-# Nova's control plane: API, metadata, conductor, scheduler, noVNC proxy; cell0 and cell1.
+# Nova's control plane: API, metadata, conductor, scheduler, console proxies; cell0 and cell1.
 # shellcheck shell=bash
 
 describe_step nova "Nova control plane" \
@@ -18,6 +18,10 @@ step_nova() {
   done
   spawn_server nova-novncproxy "$NOVNC_PORT" nova-novncproxy --config-file "$ETC/nova/nova.conf" \
     --log-file "$LOG/nova-novncproxy.log" --web /usr/share/novnc
+  spawn_server nova-spicehtml5proxy "$SPICE_PORT" nova-spicehtml5proxy --config-file "$ETC/nova/nova.conf" \
+    --log-file "$LOG/nova-spicehtml5proxy.log" --web /usr/share/spice-html5
+  spawn_server nova-serialproxy "$SERIAL_PORT" nova-serialproxy --config-file "$ETC/nova/nova.conf" \
+    --log-file "$LOG/nova-serialproxy.log"
   api nova-api "$NOVA_PORT" nova.wsgi.osapi_compute:application 2 4 OS_NOVA_CONFIG_DIR="$ETC/nova"
   api nova-metadata "$METADATA_PORT" nova.wsgi.metadata:application 1 4 OS_NOVA_CONFIG_DIR="$ETC/nova"
   api_answers nova-api "http://127.0.0.1:$NOVA_PORT/"

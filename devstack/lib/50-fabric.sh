@@ -48,7 +48,8 @@ fabric_down() {
 }
 
 # start_proxy NAMESPACE VNC_ADDRESS: the listeners are inside the namespace, the connections
-# go out from here; for VNC it is the other way round (VNC_ADDRESS is a 127.0.1.x of ours).
+# go out from here; for consoles it is the other way round (VNC_ADDRESS is a 127.0.1.x of ours;
+# serial ports listen on the same address inside).
 start_proxy() {
   local namespace=$1 vnc_address=$2 port configuration=$ETC/haproxy-$1.cfg
   alive "proxy-$namespace" && return 0
@@ -58,8 +59,12 @@ start_proxy() {
       printf 'listen to-%s\n  bind 127.0.0.1:%s namespace %s\n  server control 127.0.0.1:%s\n' \
         "$port" "$port" "$namespace" "$port"
     done
-    [[ -z $vnc_address ]] || printf 'listen vnc\n  bind %s:5900-5999\n  server host %s namespace %s\n' \
-      "$vnc_address" "$(management_address "$namespace")" "$namespace"
+    [[ -z $vnc_address ]] || {
+      printf 'listen screens\n  bind %s:5900-5999\n  server host %s namespace %s\n' \
+        "$vnc_address" "$(management_address "$namespace")" "$namespace"
+      printf 'listen serial\n  bind %s:%s\n  server host %s namespace %s\n' \
+        "$vnc_address" "${SERIAL_RANGE/:/-}" "$vnc_address" "$namespace"
+    }
   } >"$configuration"
   spawn "proxy-$namespace" haproxy -db -f "$configuration"
 }

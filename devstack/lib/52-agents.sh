@@ -57,13 +57,15 @@ agent_runs() { alive "$1-agent" || { show_log_tail "$1-agent"; die "the agent of
 
 # nova.conf is rendered anew; nova.local.conf is the user's and never overwritten.
 agent_configuration() {
-  local node=$1 virt cpu_mode=none mkisofs=genisoimage
+  local node=$1 virt cpu_mode=none mkisofs=genisoimage more_consoles=false
   virt=$(virt_type)
   [[ $virt != kvm ]] || cpu_mode=host-model
   command -v genisoimage >/dev/null || mkisofs=xorrisofs
+  [[ " $CONSOLE_NODES " != *" $node "* && $CONSOLE_NODES != all ]] || more_consoles=true
   render nova-compute.conf "$ETC/$node/nova.conf" NODE="$node" \
     MANAGEMENT_ADDRESS="$(management_address "$node")" VNC_ADDRESS="$(vnc_address "$node")" \
-    VIRTUALIZATION="$virt" CPU_MODE="$cpu_mode" MKISOFS="$mkisofs"
+    VIRTUALIZATION="$virt" CPU_MODE="$cpu_mode" MKISOFS="$mkisofs" \
+    MORE_CONSOLES="$more_consoles"
   [[ -e $ETC/$node/nova.local.conf ]] || echo "# Your settings for $node; survives 'cloud up'." >"$ETC/$node/nova.local.conf"
 }
 

@@ -18,7 +18,7 @@ from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import DomainNotFound, HypervisorError
 from nova_lite.model.domain import CpuSpec, DomainSpec, GraphicsSpec, NicSpec
-from nova_lite.model.host import DomainEvent
+from nova_lite.model.host import ConsoleAddress, DomainEvent
 from nova_lite.model.states import PowerState
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
@@ -192,6 +192,23 @@ def test_the_console_has_an_address_while_the_guest_runs(
     assert console is not None
     assert (console.host, console.port >= 5900) == ("127.0.0.1", True)
     assert hypervisor.graphics(spec.uuid, "spice") is None
+
+
+def test_serial_ports_listen_while_the_guest_runs(
+    hypervisor: Hypervisor, spec: DomainSpec
+) -> None:
+    """All guests' are known, so that none is given twice; one guest's only while it runs."""
+    ports = [ConsoleAddress("127.0.0.1", port) for port in (28551, 28550)]
+    other = replace(spec, uuid=NOBODY, name="plain")
+    hypervisor.define(replace(spec, serial_tcp=("127.0.0.1", (28551, 28550))))
+    hypervisor.define(other)
+    assert hypervisor.serial_ports(spec.uuid) == []
+
+    hypervisor.start(spec.uuid)
+
+    assert hypervisor.serial_ports(spec.uuid) == ports
+    found = hypervisor.all_serial_ports()
+    assert {uuid: set(of) for uuid, of in found.items()} == {spec.uuid: set(ports), NOBODY: set()}
 
 
 def test_devices_are_those_defined(hypervisor: Hypervisor, spec: DomainSpec) -> None:

@@ -41,6 +41,15 @@ def test_total_and_free_are_those_of_the_file_system(tmp_path: Path) -> None:
     assert abs(space.available_least_gb - space.free_gb) <= 1
 
 
+def test_cached_images_take_what_they_have_written(tmp_path: Path) -> None:
+    """Rounded up; holes take nothing, and there may be no cache yet."""
+    assert disk.cached_gb(tmp_path, "_base") == 0
+    sparse(tmp_path / "_base" / "hole", 3 * 1024**3)
+    assert disk.cached_gb(tmp_path, "_base") == 0
+    (tmp_path / "_base" / "image").write_bytes(os.urandom(MIB))
+    assert disk.cached_gb(tmp_path, "_base") == 1
+
+
 def test_disks_are_promised_at_full_size(tmp_path: Path) -> None:
     """What is written already is used; the rest of qcow2 and sparse raw disks is promised."""
     server = tmp_path / "a"

@@ -386,6 +386,10 @@ def test_host_state_follows_nova_conf() -> None:
     assert state.traits == {"COMPUTE_NODE", "OWNER_NOVA", "HW_CPU_X86_AVX"}
     # More reserved than there is would be refused.
     assert state.inventories["MEMORY_MB"].fields(None)["reserved"] == 9
+    more = host_state(
+        conf, vcpus=8, pcpus=4, memory_mb=9, disk_gb=7, traits=frozenset(), image_cache_gb=3
+    )
+    assert more.inventories["DISK_GB"].reserved == 5
 
 
 def test_a_change_is_told_in_the_log(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
