@@ -219,3 +219,19 @@ def test_signatures_are_not_silently_ignored():
     conf = SimpleNamespace(api_servers=None, num_retries=0, verify_glance_signatures=True)
     with pytest.raises(InvalidConfiguration, match="verify_glance_signatures"):
         GlanceImages(conf, UserSessions("http://unused.invalid"))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://glance:9292", "http://glance:9292/", "http://glance:9292/v2"]
+)
+def test_the_address_of_an_image_as_notifications_tell_it(url):
+    """From the catalog or from [glance]api_servers, without the API's version."""
+    wanted = "http://glance:9292/images/i1"
+
+    assert images(url).url(None, "i1") == wanted
+    assert images("http://other", servers=[url]).url(None, "i1") == wanted
+
+
+def test_an_image_without_an_address_is_told_by_its_id():
+    """A catalog that has no image service is no reason to fail."""
+    assert images("").url(None, "i1") == "i1"
