@@ -17,7 +17,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.binding import remember_ports
 from nova_lite.steps.domain import PowerOff
 from nova_lite.steps.shelving import RecordShelved, delete_image, shelved_as
-from nova_lite.steps.snapshot import SHELVE, ExtractDisk, UploadImage
+from nova_lite.steps.snapshot import SHELVE, ExtractDisk, UploadImage, discard_image
 
 
 class Shelve(PowerOperation):
@@ -50,11 +50,16 @@ class Shelve(PowerOperation):
         try:
             work.reload()
         except ServerNotFound:
-            delete_image(work, image)
+            self._drop(image)
             return
         if not shelved_as(work, image):
-            delete_image(work, image)
+            self._drop(image)
         super().failed(failure)
+
+    def _drop(self, image: str) -> None:
+        """Delete the snapshot: at once when it is whole, else as soon as that is possible."""
+        discard_image(self.work, image)
+        delete_image(self.work, image)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         running = self.work.instance.get("vm_state") == VmState.ACTIVE
