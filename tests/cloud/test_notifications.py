@@ -8,7 +8,9 @@ import pytest
 
 from tests.cloud.support.notifications import Listener
 
-pytestmark = pytest.mark.cloud
+# Stock nova-compute was recorded instead (tests/unit/notifications): it takes a boot that arrives
+# while it starts for one that was interrupted, so it cannot be asked right after a restart.
+pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 BOTH = """
 [oslo_messaging_notifications]
@@ -64,7 +66,6 @@ def test_the_life_of_a_server(api, cloud, node, garbage, ledger):
     assert "n0t-to-be-told" not in told
 
 
-@pytest.mark.lite_only
 def test_the_usage_audit(api, cloud, node, garbage, ledger):
     """A server that was there in the last period is told of once, and the cloud knows that."""
     uuid = garbage.server(api.boot(node)["id"])
