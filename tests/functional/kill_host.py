@@ -231,6 +231,8 @@ class Host:
         """Shelved without a host; the scheduler has chosen this one again."""
         self.await_image(SHELF)
         self._ask("shelve_instance", "shelving", **shelve_arguments())
+        # Small, and nothing is to be converted: that would be done at each of the kills.
+        FakeImageSource(self.state / "images").add(SHELF, bytes(MIB))
         with self.ledger.open() as content:
             content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
 
@@ -238,6 +240,12 @@ class Host:
         """An option of [DEFAULT]."""
         path = self.state / "nova.conf"
         path.write_text(path.read_text().replace("[DEFAULT]", f"[DEFAULT]\n{line}", 1))
+
+    def offer_serial_ports(self):
+        """Guests get serial ports on TCP, from a range of ten that starts with a round number."""
+        first = 20000 + 10 * int(self.state.name.removeprefix("host"))
+        with open(self.state / "nova.conf", "a") as file:
+            file.write(f"[serial_console]\nenabled = true\nport_range = {first}:{first + 10}\n")
 
     def _ask(self, method, task_state, **arguments):
         self.set(task_state=task_state)
@@ -322,16 +330,17 @@ class Host:
         }
 
     def devices(self):
-        """Kinds and host sides of the guest's disks and network cards."""
+        """Kinds and host sides of the guest's disks, network cards and serial ports on TCP."""
         with self._domain() as domain:
             if domain is None:
                 return []
             devices = ElementTree.fromstring(domain.XMLDesc(0)).find("devices")
+        ports = devices.findall("serial[@type='tcp']/source")
         return [
             (device.tag, device.find("target").get("dev").replace(self.server[:8], ""))
             for device in devices
             if device.tag in ("disk", "interface")
-        ]
+        ] + [("serial", port.get("service")[-1]) for port in ports]
 
     def taps(self):
         """The server's tap devices that exist."""
@@ -430,7 +439,7 @@ def shelve_arguments():
 
 def unshelve_arguments():
     """An unshelve on this host."""
-    image = {"id": SHELF, "disk_format": "qcow2", "size": MIB, "properties": {}}
+    image = {"id": SHELF, "disk_format": "raw", "size": MIB, "properties": {}}
     return {
         "image": image, "filter_properties": {}, "node": "host1", "request_spec": None,
         "accel_uuids": [],

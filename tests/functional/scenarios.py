@@ -10,10 +10,13 @@ import libvirt
 from tests.functional.kill_host import (
     RESCUE,
     RESCUE_BESIDE,
+    SHELF,
     SNAPSHOT,
     build_arguments,
     rebuild_arguments,
     rescue_arguments,
+    shelve_arguments,
+    unshelve_arguments,
 )
 
 BOOT = "build_and_run_instance"
@@ -43,6 +46,7 @@ class Scenario:
     start: str = "new"
     task_state: str | None = "scheduling"
     polite: bool = False
+    serial: bool = False
     how: dict[str, Any] = field(default_factory=dict)
 
 
@@ -53,6 +57,10 @@ SCENARIOS = {
     "boot": Scenario(BOOT, build_arguments(), "active", RUNS),
     "boot, host fails": Scenario(BOOT, build_arguments(), "building", None, how=FAIL),
     "boot, fails, no retry": Scenario(BOOT, build_arguments(retry=False), "error", None, how=FAIL),
+    "boot, serial port": Scenario(BOOT, build_arguments(), "active", RUNS, serial=True),
+    "start, serial port": Scenario(
+        "start_instance", {}, "active", RUNS, "stopped", "powering-on", serial=True
+    ),
     "delete": Scenario("terminate_instance", BDMS, "deleted", None, "booted", "deleting"),
     "stop": Scenario(
         "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off", True
@@ -110,6 +118,41 @@ SCENARIOS = {
         how={"fail_upload": True},
     ),
     "backup": Scenario("backup_instance", BACKUP, "paused", HELD, "paused", "image_backup"),
+    "shelve": Scenario(
+        "shelve_instance", shelve_arguments(), "shelved_offloaded", None, "booted", "shelving"
+    ),
+    "shelve, stays": Scenario(
+        "shelve_instance", shelve_arguments(), "shelved", OFF, "booted and kept", "shelving"
+    ),
+    "shelve, fails": Scenario(
+        "shelve_instance", shelve_arguments(), "stopped", OFF, "booted", "shelving",
+        how={"fail_upload": True},
+    ),
+    "offload": Scenario(
+        "shelve_offload_instance", {"clean_shutdown": False}, "shelved_offloaded", None,
+        "shelved", "shelving_offloading",
+    ),
+    "unshelve, on its host": Scenario(
+        "start_instance", {}, "active", RUNS, "shelved", "powering-on"
+    ),
+    "unshelve": Scenario(
+        "unshelve_instance", unshelve_arguments(), "active", RUNS, "offloaded", "unshelving"
+    ),
+    "unshelve, fails": Scenario(
+        "unshelve_instance", unshelve_arguments(), "shelved_offloaded", None, "offloaded",
+        "unshelving", how=FAIL,
+    ),
+    "shelved, delete": Scenario("terminate_instance", BDMS, "deleted", None, "shelved", "deleting"),
+    "soft delete": Scenario(
+        "soft_delete_instance", {}, "soft-delete", OFF, "booted", "soft-deleting"
+    ),
+    "restore": Scenario("restore_instance", {}, "active", RUNS, "soft-deleted", "restoring"),
+    "restore, fails": Scenario(
+        "restore_instance", {}, "soft-delete", OFF, "soft-deleted", "restoring", how=FAIL
+    ),
+    "soft-deleted, delete": Scenario(
+        "terminate_instance", BDMS, "deleted", None, "soft-deleted", "deleting"
+    ),
     "crash dump": Scenario("trigger_crash_dump", {}, "active", RUNS, "booted", None),
 }
 
@@ -117,6 +160,8 @@ SCENARIOS = {
 def prepared(lab, scenario):
     """A host whose kept state is the scenario's beginning."""
     host = lab.host(polite=scenario.polite)
+    if scenario.serial:
+        host.offer_serial_ports()
     if scenario.start != "new":
         host.boot()
     prepare = {
@@ -124,12 +169,18 @@ def prepared(lab, scenario):
         "paused": host.pause,
         "suspended": host.suspend,
         "rescued": host.rescue,
+        "shelved": host.shelve,
+        "soft-deleted": host.soft_delete,
+        "offloaded": host.offload,
+        "booted and kept": lambda: host.configure("shelved_offload_time = -1"),
     }
     prepare.get(scenario.start, lambda: None)()
     if scenario.arguments.get("image_id") == SNAPSHOT:
         for number in range(3):
             host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
         host.await_image(SNAPSHOT, image_type="backup", backup_type="daily")
+    if scenario.arguments.get("image_id") == SHELF:
+        host.await_image(SHELF)
     host.set(task_state=scenario.task_state)
     host.keep()
     host.restore()
