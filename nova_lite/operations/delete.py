@@ -30,8 +30,9 @@ class Delete(Operation):
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)
-        if not guest.vifs(self.work):
-            # The API may have read the server before its boot recorded the ports.
+        if "flavor" not in self.work.instance or not guest.vifs(self.work):
+            # A forced delete comes with less, and the API may have read the server before its boot
+            # recorded the ports.
             with contextlib.suppress(ServerNotFound):
                 self.work.reload()
         if not guest.vifs(self.work):

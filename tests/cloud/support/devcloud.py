@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,6 +191,19 @@ class DevCloud:
 
     def restart_agent(self, node: str) -> None:
         self.run("agent", node, "restart")
+
+    @contextlib.contextmanager
+    def options(self, node: str, text: str) -> Iterator[None]:
+        """Run the host's agent with further lines of nova.conf for a while."""
+        local = self.state / "etc" / node / "nova.local.conf"
+        before = local.read_text()
+        local.write_text(f"{before}\n{text}\n")
+        try:
+            self.restart_agent(node)
+            yield
+        finally:
+            local.write_text(before)
+            self.restart_agent(node)
 
     def agent_log(self, node: str) -> Path:
         return self.state / "log" / f"{node}-agent.log"
