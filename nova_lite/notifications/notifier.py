@@ -9,7 +9,7 @@ from typing import Any
 
 from nova_lite.errors import Failure
 from nova_lite.notifications import legacy, periods, versioned
-from nova_lite.notifications.sender import SafeContext, Sender, Topics, drivers
+from nova_lite.notifications.sender import Sender, Topics, drivers, insists
 from nova_lite.notifications.subject import Detail, Subject, Trouble
 from nova_lite.wire.context import RequestContext
 
@@ -76,7 +76,7 @@ class Notifier:
             return cls()
         return cls(
             Topics(conf),
-            Sender(),
+            Sender(insist=insists(conf)),
             image_url,
             audit_period=conf.instance_usage_audit_period,
             with_mappings=conf.notifications.bdms_in_notifications,
@@ -191,7 +191,8 @@ class Notifier:
         build: Callable[[], dict[str, Any]],
         error: bool,
     ) -> None:
-        assert self._sender is not None
+        topics, sender = self._topics, self._sender
+        assert topics is not None and sender is not None
         try:
             payload = build()
         except Exception:
@@ -202,6 +203,6 @@ class Notifier:
             image = payload.get("image_ref_url")
             if image and "/" not in image:
                 payload["image_ref_url"] = self._image_url(context, image)
-            (notifier.error if error else notifier.info)(SafeContext(context), event_type, payload)
+            topics.send(notifier, context, event_type, payload, error=error)
 
-        self._sender.put(send)
+        sender.put(send)

@@ -17,6 +17,7 @@ import pytest
 from nova_lite.errors import Failure
 from nova_lite.notifications import versioned
 from nova_lite.notifications.notifier import Notifier
+from nova_lite.notifications.sender import SafeContext
 from nova_lite.notifications.subject import Detail, Subject, Trouble
 from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
@@ -33,25 +34,22 @@ class Wire:
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
         self.contexts: list[Any] = []
 
-    def _keep(self, priority: str) -> Any:
-        def notify(context: Any, event_type: str, payload: dict[str, Any]) -> None:
-            self.contexts.append(context)
-            self.sent.append((priority, event_type, payload))
-
-        return notify
-
-    def __getattr__(self, name: str) -> Any:
-        return self._keep(name.upper())
+    def keep(
+        self, wire: Wire, context: Any, event_type: str, payload: dict[str, Any], *, error: bool
+    ) -> None:
+        wire.contexts.append(SafeContext(context))
+        wire.sent.append(("ERROR" if error else "INFO", event_type, payload))
 
     def put(self, job: Any) -> None:
         job()
 
 
 def notifier_on(legacy: Wire | None, versioned: Wire | None, **more: Any) -> Notifier:
-    topics = SimpleNamespace(legacy=legacy, versioned=versioned)
+    wire = Wire()
+    topics = SimpleNamespace(legacy=legacy, versioned=versioned, send=wire.keep)
     return Notifier(
         topics,  # type: ignore[arg-type]
-        Wire(),  # type: ignore[arg-type]
+        wire,  # type: ignore[arg-type]
         lambda context, image: f"{IMAGES}/{image}",
         **more,
     )

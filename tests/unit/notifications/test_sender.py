@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nova_lite.notifications import sender as module
 from nova_lite.notifications.notifier import Notifier
-from nova_lite.notifications.sender import GROUP, Sender, Topics, drivers
+from nova_lite.notifications.sender import GROUP, NotTaken, Sender, Topics, drivers
+from nova_lite.rpc import transport
+from nova_lite.wire.context import RequestContext
 from tests.fakes.conf_file import read_conf
 
 
@@ -59,8 +62,67 @@ def test_a_broker_that_takes_nothing_is_waited_for_once(
 
     assert 0.2 <= first < 2 and others < 0.2
     assert done == [0, 1, 2]  # there was room for three
-    assert caplog.text.count("not taken by the broker") == 1
+    assert caplog.text.count("does not take notifications") == 1
     assert "taken again" in caplog.text
+
+
+def test_what_was_not_taken_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, as long as there is room."""
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    attempts: list[str] = []
+
+    def refuse_twice() -> None:
+        attempts.append("first")
+        if len(attempts) < 3:
+            raise NotTaken("connection refused")
+
+    sender = Sender()
+    sender.put(refuse_twice)
+    sender.put(lambda: attempts.append("second"))
+    sender.close()
+
+    assert attempts == ["first", "first", "first", "second"]
+
+
+def test_retry_with_a_limit_drops_what_was_not_taken() -> None:
+    """As [oslo_messaging_notifications]retry asks."""
+    attempts: list[str] = []
+
+    def refuse() -> None:
+        attempts.append("first")
+        raise NotTaken("connection refused")
+
+    sender = Sender(insist=False)
+    sender.put(refuse)
+    sender.put(lambda: attempts.append("second"))
+    deadline = time.monotonic() + 5
+    while len(attempts) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert attempts == ["first", "second"]
+
+
+def test_a_refused_connection_is_one_line_without_the_payload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """oslo.messaging itself would write a traceback and the payload for each."""
+    conf = read_conf(
+        tmp_path,
+        {
+            "DEFAULT": {"host": "h1", "transport_url": "rabbit://u:secret@127.0.0.1:1/",
+                        "state_path": str(tmp_path)},
+            GROUP: {"driver": "messagingv2"},
+        },
+    )  # fmt: skip
+    transport.make(conf)
+    topics = Topics(conf)
+    began = time.monotonic()
+
+    with pytest.raises(NotTaken, match="refused"):
+        topics.send(topics.legacy, RequestContext.admin(), "e", {"payload": "x"}, error=False)
+
+    assert time.monotonic() - began < 5
+    assert "Could not send" not in caplog.text and "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
