@@ -21,7 +21,7 @@ NOTIFICATIONS=${NOTIFICATIONS:-noop}
 TENANT_NETWORKS=${TENANT_NETWORKS:-vlan,geneve}
 GATEWAY_NODES=${GATEWAY_NODES:-node1}
 # Hosts whose guests have SPICE and serial consoles beside VNC; "all" for every host.
-CONSOLE_NODES=${CONSOLE_NODES:-}
+CONSOLE_NODES=${CONSOLE_NODES:-node2}
 REGION=RegionOne
 
 # Compute hosts and the agent of each. What "cloud agent" switched is remembered
