@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
@@ -29,7 +30,7 @@ class Reboot(PowerOperation):
         return [
             (MarkRebooting(work, states), RefreshPorts(work)),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
-            (PlugInterfaces(work),),
+            (PlugInterfaces(work), RestoreBacking(work)),
             # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),

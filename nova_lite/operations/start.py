@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
 from nova_lite.steps.binding import BindPorts
 from nova_lite.steps.domain import DefineGuest, StartGuest
@@ -34,7 +35,7 @@ class Start(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         start: Plan = [
-            (PlugInterfaces(work),),
+            (PlugInterfaces(work), RestoreBacking(work)),
             (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
         ]

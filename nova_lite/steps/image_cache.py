@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from nova_lite.drivers.disk import durable, inspect, qemu_img, space
+from nova_lite.drivers.disk import backing, durable, inspect, qemu_img, space
 from nova_lite.drivers.disk.locks import NamedLocks
 from nova_lite.drivers.disk.process import Limits
 from nova_lite.drivers.image.base import ImageSource
@@ -104,6 +104,15 @@ class ImageCache:
         """Whether the cache holds the image, ready for use."""
         image_id = image if isinstance(image, str) else image.id
         return bool(image_id) and self.path(str(image_id)).exists()
+
+    def lost_base(self, disk: Path) -> Path | None:
+        """The file of the cache that a disk is an overlay of, if it is not there any more."""
+        try:
+            base = backing.backing_file(disk)
+        except OSError:
+            return None  # whoever opens the disk says what is wrong with it
+        ours = base is not None and base.parent == self._base_dir
+        return base if ours and base is not None and not base.exists() else None
 
     @contextmanager
     def held(self, *paths: Path) -> Iterator[None]:
