@@ -1,8 +1,8 @@
 """The disks of a guest that runs a rescue system, in the two ways that Nova knows.
 
 Usually the rescue system's disk is the root and the server's own root disk is the second one. An
-image with ``hw_rescue_device`` or ``hw_rescue_bus`` asks for the other way: every disk of the server
-keeps its name, and the rescue disk comes last but is booted first ("stable device rescue").
+image with ``hw_rescue_device`` or ``hw_rescue_bus`` asks for the other way: every disk of the
+server keeps its name, and the rescue disk comes last but is booted first ("stable device rescue").
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nova_lite.drivers.disk import files
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.guest import checks
 from nova_lite.model.states import PowerState, TaskState, VmState
@@ -21,7 +20,7 @@ class FetchNewImages(FetchImages):
         guest.disk_plan(self.work)
         super().do()
         image = self.tools.images.path(str(server.image.id))
-        files.look(LocalDisk(ROOT, server.flavor.root_gb * GIB, image), image)
+        self.tools.disks.check(LocalDisk(ROOT, server.flavor.root_gb * GIB, image))
 
 
 class MarkRebuilding(Step):

@@ -157,7 +157,8 @@ class FakePlacementApi:
     def _get_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
         uses = self.consumers.get(path[0], {})
         rows = {uuid: {"resources": row, "generation": 1} for uuid, row in uses.items()}
-        return FakeAnswer(200, {"allocations": rows})
+        whose = {"project_id": "p1", "user_id": "u1", "consumer_generation": 1} if rows else {}
+        return FakeAnswer(200, {"allocations": rows, **whose})
 
     def _put_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
         self.consumers[path[0]] = {u: row["resources"] for u, row in body["allocations"].items()}

@@ -32,6 +32,10 @@ class DiskBackend(ABC):
     format: str  # format the guest definition names: qcow2 or raw
 
     @abstractmethod
+    def check(self, disk: LocalDisk) -> None:
+        """Raise what ``create`` would raise of its image, such as FlavorDiskTooSmall."""
+
+    @abstractmethod
     def create(self, directory: Path, disk: LocalDisk) -> Path:
         """Make the disk whole or not at all (renamed into place); an existing one is left as is."""
 

@@ -28,6 +28,10 @@ class FileBackend(DiskBackend):
         """:param preallocate: reserve the full size at once ([DEFAULT]preallocate_images=space)"""
         self._preallocate = preallocate
 
+    def check(self, disk: LocalDisk) -> None:
+        if disk.base:
+            look(disk, disk.base)
+
     def create(self, directory: Path, disk: LocalDisk) -> Path:
         path = self.path(directory, disk.name)
         if path.exists():

@@ -81,8 +81,11 @@ def test_size_zero_means_as_large_as_the_image(backend, directory, base):
 
 def test_image_larger_than_the_flavor_is_refused(backend, directory, base):
     """An image that does not fit leaves nothing behind and says both sizes."""
-    with pytest.raises(FlavorDiskTooSmall, match=rf"{8 * MIB} .*{4 * MIB}"):
-        backend.create(directory, LocalDisk("disk", 4 * MIB, base=base))
+    small = LocalDisk("disk", 4 * MIB, base=base)
+    for attempt in (lambda: backend.check(small), lambda: backend.create(directory, small)):
+        with pytest.raises(FlavorDiskTooSmall, match=rf"{8 * MIB} .*{4 * MIB}"):
+            attempt()
+    backend.check(LocalDisk("disk", 8 * MIB, base=base))
 
     assert not backend.exists(directory, "disk")
     assert leftovers(directory) == []

@@ -89,6 +89,24 @@ def test_defining_again_replaces_the_definition(hypervisor: Hypervisor, spec: Do
     assert guest.memory_kib == 80 * 1024
 
 
+def test_a_definition_is_taken_aside_and_put_back(
+    hypervisor: Hypervisor, spec: DomainSpec
+) -> None:
+    """Another guest of the same server may run meanwhile, as in a rescue."""
+    hypervisor.define(spec)
+    hypervisor.start(spec.uuid)
+    kept = hypervisor.definition(spec.uuid)
+    hypervisor.destroy(spec.uuid)
+    hypervisor.define(replace(spec, memory_kib=80 * 1024))
+
+    hypervisor.redefine(spec.uuid, kept)
+
+    (guest,) = hypervisor.domains()
+    assert guest.memory_kib == spec.memory_kib
+    with pytest.raises(DomainNotFound):
+        hypervisor.definition(NOBODY)
+
+
 def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Two guests never share a name."""
     hypervisor.define(spec)

@@ -96,6 +96,30 @@ def test_deleting_allocations_meets_conflicts_only_so_often(api: FakePlacementAp
         Placement(api).delete_allocations("server")
 
 
+def test_allocations_are_released_unless_somebody_changes_them(api: FakePlacementApi) -> None:
+    """Nothing held is nothing to release; a change meanwhile is not taken away."""
+    api.add(UUID, "node1")
+    placement = Placement(api)
+    placement.release_allocations("server")
+
+    row = {UUID: {"resources": {"VCPU": 1}}}
+    placement.put_allocations("server", row, project_id="p", user_id="u", consumer_generation=None)
+    placement.release_allocations("server")
+    assert placement.allocations("server")["allocations"] == {}
+
+    placement.put_allocations("server", row, project_id="p", user_id="u", consumer_generation=None)
+    put = api.request
+
+    def changed_meanwhile(url: str, method: str, **more: object) -> FakeAnswer:
+        if method == "PUT":
+            return problem(409, "placement.concurrent_update")
+        return put(url, method, **more)
+
+    api.request = changed_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(GenerationConflict):
+        placement.release_allocations("server")
+
+
 def test_allocations_come_back_as_they_were_put(api: FakePlacementApi) -> None:
     """What is read from Placement can be put again: provider generations are left out."""
     api.add(UUID, "node1")
@@ -145,3 +169,17 @@ def test_every_call_names_a_microversion_of_the_oldest_release(api: FakePlacemen
     placement.create_resource_class("CUSTOM_B")
 
     assert {"1.20", "1.6", "1.26", "1.28", "1.7"} == set(api.microversions)
+
+
+def test_a_share_of_one_provider_is_given_back(api: FakePlacementApi) -> None:
+    """What the server holds elsewhere stays, and a second time is no mistake."""
+    api.add(UUID, "node1")
+    api.add("other", "node2")
+    api.use("server", UUID, VCPU=1)
+    api.consumers["server"]["other"] = {"VCPU": 1}
+    placement = Placement(api)
+
+    placement.drop_provider("server", UUID)
+    placement.drop_provider("server", UUID)
+
+    assert api.consumers["server"] == {"other": {"VCPU": 1}}
