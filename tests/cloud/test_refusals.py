@@ -11,7 +11,6 @@ VERBS = {
     "pause": ("pause", None, "pause", "unpause"),
     "suspend": ("suspend", None, "suspend", "resume"),
     "rescue": ("rescue", {}, "rescue", "unrescue"),
-    "set-password": ("changePassword", {"adminPass": "x"}, "changePassword", None),
     "crash-dump": ("trigger_crash_dump", None, "trigger_crash_dump", None),
 }
 

@@ -108,14 +108,8 @@ def test_allocations_are_released_unless_somebody_changes_them(api: FakePlacemen
     assert placement.allocations("server")["allocations"] == {}
 
     placement.put_allocations("server", row, project_id="p", user_id="u", consumer_generation=None)
-    put = api.request
-
-    def changed_meanwhile(url: str, method: str, **more: object) -> FakeAnswer:
-        if method == "PUT":
-            return problem(409, "placement.concurrent_update")
-        return put(url, method, **more)
-
-    api.request = changed_meanwhile  # type: ignore[method-assign]
+    held = FakeAnswer(200, placement.allocations("server"))
+    api.fail = [held, problem(409, "placement.concurrent_update")]
     with pytest.raises(GenerationConflict):
         placement.release_allocations("server")
 
