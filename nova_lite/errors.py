@@ -379,7 +379,7 @@ class PowerOffFailure(NovaLiteError):
 
 
 class AnswerLost(NovaLiteError):
-    """A call came again after it was carried out; what it returned is not known any more."""
+    """Whoever called does not wait any more, or what was returned to him is not known any more."""
 
     expected = True
 

@@ -208,7 +208,7 @@ class Engine:
         context = RequestContext(entry.intent["context"])
         arguments = wrap({**entry.intent["arguments"], **entry.secrets})
         work = self._make_work(context, arguments, entry)
-        work.resumed = entry.resumed
+        work.resumed, work.arrived = entry.resumed, entry.arrived
         operation = verb(work)
         self._running[entry.server_uuid] = work
         try:

@@ -46,6 +46,7 @@ class Entry:
         self.ended: set[str] = set()
         self.failure: Failure | None = None
         self.resumed = False
+        self.arrived = time.monotonic()
         self.secrets: dict[str, Any] = {}
         self.answer: Future[Any] = Future()
         self._lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Work:
     ``notes`` holds what earlier steps found out (read it with ``notes[...]``, write with ``note``,
     which is durable); ``cancelled`` is set when the user deletes the server meanwhile or the agent
     stops: whoever waits looks at it and raises Interrupted. ``resumed`` says that an earlier
-    process began the operation.
+    process began the operation, ``arrived`` when this one got it (seconds of the monotonic clock).
     """
 
     context: RequestContext
@@ -40,6 +41,7 @@ class Work:
     cancelled: threading.Event = field(default_factory=threading.Event)
     mappings: list[WireObject] | None = None
     resumed: bool = False
+    arrived: float = field(default_factory=time.monotonic)
     _server: Server | None = None
 
     @property

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from typing import Any
 
 from nova_lite.errors import (
+    AnswerLost,
     DomainNotFound,
     GuestAgentNotEnabled,
     GuestAgentUnresponsive,
@@ -21,6 +23,9 @@ from nova_lite.wire import decode
 
 LOG = logging.getLogger(__name__)
 
+# Seconds for which a caller surely waits: a bit less than the default of rpc_response_timeout.
+CALLER_PATIENCE = 55.0
+
 
 def require_agent(work: Work) -> None:
     """:raises GuestAgentNotEnabled: the server's image does not promise an agent"""
@@ -31,6 +36,15 @@ def require_agent(work: Work) -> None:
         enabled = False
     if not enabled:
         raise GuestAgentNotEnabled(work.uuid)
+
+
+def require_caller(work: Work) -> None:
+    """:raises AnswerLost: whoever asked does not wait any more"""
+    if work.resumed or time.monotonic() - work.arrived > CALLER_PATIENCE:
+        raise AnswerLost(
+            f"Quiescing of server {work.uuid} took too long for its caller; the guest goes on "
+            "writing"
+        )
 
 
 class SetPassword(Step):
@@ -104,6 +118,15 @@ class FreezeGuest(Step):
     def undo(self) -> None:
         with contextlib.suppress(GuestAgentNotEnabled, GuestAgentUnresponsive, DomainNotFound):
             self.tools.hypervisor.thaw(self.work.uuid)
+
+
+class KeepFrozen(Step):
+    """Leave it so only if whoever asked still waits: nobody else would ask for the thaw."""
+
+    name = "keep_frozen"
+
+    def do(self) -> None:
+        require_caller(self.work)
 
 
 class ThawGuest(Step):

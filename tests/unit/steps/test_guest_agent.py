@@ -8,14 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite.errors import (
+    AnswerLost,
     GuestAgentNotEnabled,
     GuestAgentUnresponsive,
     HypervisorError,
     PasswordNotSet,
     PasswordUnsupported,
 )
+from nova_lite.operations.quiesce import Quiesce
 from nova_lite.steps.base import Work
-from nova_lite.steps.guest_agent import ReportPassword, SetPassword
+from nova_lite.steps.guest_agent import FreezeGuest, KeepFrozen, ReportPassword, SetPassword
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.guests import tiny_guest
@@ -115,3 +117,27 @@ def test_a_key_that_cannot_seal_is_no_failure(hypervisor, caplog):
     assert hypervisor.passwords
     assert "sealed_password" not in work.notes
     assert "key pair" in caplog.text
+
+
+@pytest.mark.parametrize(("waited", "resumed"), [(60, False), (0, True)])
+def test_a_guest_is_not_frozen_for_a_caller_who_gave_up(hypervisor, waited, resumed):
+    """Nobody would ask for the thaw: it queued for too long, or the agent was killed."""
+    work = make_work(hypervisor)
+    work.arrived -= waited
+    work.resumed = resumed
+    with pytest.raises(AnswerLost, match="goes on writing"):
+        Quiesce(work).load()
+    FreezeGuest(work).do()
+    with pytest.raises(AnswerLost):
+        KeepFrozen(work).do()
+    FreezeGuest(work).undo()
+    assert hypervisor.frozen == set()
+
+
+def test_a_caller_in_time_has_his_guest_frozen(hypervisor):
+    """All steps of the plan, one after the other."""
+    operation = Quiesce(make_work(hypervisor))
+    operation.load()
+    for (step,) in operation.plan():
+        step.do()
+    assert hypervisor.frozen == {operation.work.uuid}
