@@ -17,6 +17,13 @@ def shelf(api, server):
     return api.rest(api.image, "GET", f"/images?name={name}")["images"]
 
 
+def hold(api, server):
+    """Pause a server: while its guest boots it would not hear the power button."""
+    api.act(server["id"], "pause")
+    api.wait_status(server["id"], "PAUSED")
+    return server
+
+
 def shelve(api, server, status="SHELVED_OFFLOADED"):
     api.act(server["id"], "shelve")
     return api.wait_status(server["id"], status, 120)
@@ -82,7 +89,7 @@ def test_unshelve_on_another_host(api, boot, cloud, node):
 
 def test_an_unshelve_that_fails_can_be_repeated(api, boot, cloud, node):
     """A port that cannot be bound here: fault, offloaded as before, nothing left on the host."""
-    server = boot()
+    server = hold(api, boot())
     shelve(api, server)
     (port,) = api.ports(server["id"])
 
@@ -104,7 +111,7 @@ def test_an_unshelve_that_fails_can_be_repeated(api, boot, cloud, node):
 
 def test_deleted_while_offloaded(api, boot):
     """Port and image go with the server, though no host has it."""
-    server = boot()
+    server = hold(api, boot())
     shelve(api, server)
     api.delete(server["id"])
     api.wait_gone(server["id"])
@@ -114,7 +121,7 @@ def test_deleted_while_offloaded(api, boot):
 
 def test_the_command_line(api, boot, node):
     """``openstack server shelve --offload --wait`` and ``unshelve --wait``."""
-    server = boot()
+    server = hold(api, boot())
     api.cli("server", "shelve", "--offload", "--wait", server["id"])
     assert api.server(server["id"])["status"] == "SHELVED_OFFLOADED"
     api.cli("server", "unshelve", "--host", node, "--wait", server["id"])
@@ -138,7 +145,7 @@ def patient_host(cloud, node):
 @pytest.mark.usefixtures("patient_host")
 def test_shelved_on_its_host(api, boot, cloud, node):
     """It can be unshelved there or offloaded; after a while it leaves by itself."""
-    waiting, server = boot(), boot()
+    waiting, server = hold(api, boot()), hold(api, boot())
     uuid = server["id"]
     shelve(api, server, "SHELVED")
     shelve(api, waiting, "SHELVED")
@@ -148,9 +155,8 @@ def test_shelved_on_its_host(api, boot, cloud, node):
     api.act(uuid, "unshelve")
     api.wait_status(uuid, "ACTIVE")
     wait_no_image(api, server)
-    api.wait_console(uuid, "instance known")
 
-    shelve(api, server, "SHELVED")
+    shelve(api, hold(api, server), "SHELVED")
     api.act(uuid, "shelveOffload")
     api.wait_status(uuid, "SHELVED_OFFLOADED")
     assert_offloaded(api, cloud, node, server)
