@@ -30,6 +30,14 @@ def rescue_image(work: Work) -> Image:
     return Image(**work.notes["rescue_image"])
 
 
+def fetch_images(work: Work) -> None:
+    """Have what the rescue system starts from in the cache."""
+    images = work.tools.images
+    images.fetch(work.context, rescue_image(work))
+    for image_id in boot_files(work).values():
+        images.fetch_as_is(work.context, image_id)
+
+
 class FetchRescueImages(Step):
     """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
 
@@ -41,9 +49,7 @@ class FetchRescueImages(Step):
         image = images.show(work.context, self._image_id())
         work.note(rescue_image=asdict(image))
         self._refuse_volumes(image)
-        images.fetch(work.context, image)
-        for image_id in boot_files(work).values():
-            images.fetch_as_is(work.context, image_id)
+        fetch_images(work)
 
     def _image_id(self) -> str:
         work = self.work
@@ -118,10 +124,13 @@ class MakeRescueDisks(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         where = storage.directory(work)
-        image = rescue_image(work)
-        tools.disks.create(where, LocalDisk(rescue.DISK, 0, tools.images.path(str(image.id))))
-        for name, image_id in boot_files(work).items():
-            tools.disks.create(where, LocalDisk(name, 0, tools.images.path(image_id)))
+        image = tools.images.path(str(rescue_image(work).id))
+        files = {name: tools.images.path(found) for name, found in boot_files(work).items()}
+        with tools.images.held(image, *files.values()):
+            fetch_images(work)  # the cache may have been cleaned since
+            tools.disks.create(where, LocalDisk(rescue.DISK, 0, image))
+            for name, path in files.items():
+                tools.disks.create(where, LocalDisk(name, 0, path))
 
     def undo(self) -> None:
         remove_rescue_disks(self.work)

@@ -77,7 +77,7 @@ def test_unused_images_are_removed_and_used_ones_stay(api, cloud, node, picture,
     partial.write_bytes(b"cut off")
     os.utime(partial, (1, 1))
     with cloud.options(node, OPTIONS):
-        assert reserved(api, cloud, node) >= 1
+        wait_for("room for the cache", lambda: reserved(api, cloud, node) >= 1, 60)
         gone = cached(cloud, node, picture)
         wait_for(f"the end of {gone} and {partial}",
                  lambda: not gone.exists() and not partial.exists(), 60)  # fmt: skip
