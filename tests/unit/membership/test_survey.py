@@ -79,6 +79,7 @@ def test_a_resumed_operation_is_left_alone(look, recorder):
         ("error", "rescuing", "unrescue_instance"),
         ("rescued", "unrescuing", "unrescue_instance"),
         ("suspended", "resuming", "resume_instance"),
+        ("shelved", "shelving_offloading", "shelve_offload_instance"),
         ("active", "soft-deleting", "soft_delete_instance"),
         ("soft-delete", "restoring", "restore_instance"),
         ("soft-delete", "deleting", "terminate_instance"),
@@ -137,9 +138,12 @@ def test_tasks_that_are_not_known_are_left_alone(look, recorder, task):
     assert (recorder.saved, recorder.accepted) == ([], [])
 
 
-def test_a_snapshot_that_was_cut_off_is_cleared(look, recorder):
+@pytest.mark.parametrize(
+    "task", ["image_uploading", "shelving", "shelving_image_pending_upload"]
+)
+def test_a_snapshot_that_was_cut_off_is_cleared(look, recorder, task):
     """The server goes on; the image stays for its owner to delete."""
-    look(server(vm_state="active", task_state="image_uploading"), PowerState.RUNNING)
+    look(server(vm_state="active", task_state=task), PowerState.RUNNING)
 
     assert recorder.saved == [("s1", {"task_state": None})]
 
