@@ -8,10 +8,7 @@ pytestmark = pytest.mark.cloud
 
 # action, arguments, name of the action in the list, what undoes it when it was carried out
 VERBS = {
-    "pause": ("pause", None, "pause", "unpause"),
-    "suspend": ("suspend", None, "suspend", "resume"),
     "rescue": ("rescue", {}, "rescue", "unrescue"),
-    "crash-dump": ("trigger_crash_dump", None, "trigger_crash_dump", None),
 }
 
 
@@ -62,9 +59,3 @@ def test_an_interface_is_attached_or_refused(api, server):
     else:
         assert response.status_code in (400, 409, 501), response.text
     wait_for("ports as before", lambda: {p["id"] for p in api.ports(uuid)} == before, 60)
-
-
-def test_diagnostics_or_a_refusal(api, server):
-    """``server show --diagnostics`` gives numbers or says that it cannot."""
-    response = api.call("GET", f"/servers/{server['id']}/diagnostics", ok=False)
-    assert response.ok or response.status_code in (400, 409, 501), response.text
