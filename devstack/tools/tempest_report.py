@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 OUTCOMES = {"success": "ok", "skip": "skip", "fail": "fail"}
+HEADER = "# What stock nova-compute did with these tests on this cloud: TEST ok|skip|fail."
 NAMES = {"ok": "passed", "fail": "failed", "skip": "skipped"}
 ID = re.compile(r"\[[^]]*\]")  # tags and the idempotent id, which is noise here
 
@@ -55,7 +56,8 @@ def read_outcomes(path):
 def write_outcomes(path, found):
     old = read_outcomes(path) if path.exists() else {}
     merged = old | {test: outcome for test, (outcome, _) in found.items()}
-    path.write_text("".join(f"{test} {outcome}\n" for test, outcome in sorted(merged.items())))
+    lines = [HEADER, *(f"{test} {outcome}" for test, outcome in sorted(merged.items()))]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def read_expected(path):
