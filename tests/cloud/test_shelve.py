@@ -179,8 +179,9 @@ def apart(api, garbage):
 def test_the_host_itself_keeps_servers_apart(api, boot, node, garbage, apart):
     """A server that was forced past the scheduler is refused where another of its group is."""
     hints = {"group": apart}
-    boot(hints=hints)
-    forced = api.request_boot(None, hints=hints, availability_zone=f"nova:{node}")
+    boot(hints=hints, networks="none")
+    zone = f"nova:{node}"
+    forced = api.request_boot(None, hints=hints, networks="none", availability_zone=zone)
     garbage.server(forced["id"])
     with pytest.raises(CloudError, match="nti-affinity instance group policy was violated"):
         api.wait_status(forced["id"], "ACTIVE", 120)
