@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ from nova_lite.model.domain import NicSpec
 from nova_lite.model.network import Vif
 
 LOG = logging.getLogger(__name__)
+
+COMMANDS = re.compile(r"^Commands \[.*\](?= exceeded timeout)", re.DOTALL)
 
 TYPES = ("ovs", "bridge", "vhostuser", "tap")
 # What Neutron calls a port that no host serves: it has no host side.
@@ -119,7 +122,7 @@ class OsVifDriver(VifDriver):
         except (ExceptionBase, ValueError) as exc:
             # os-vif prints the whole object before it comes to the cause.
             cause = exc.__context__ or exc
-            raise VifPlugError(f"cannot {verb} port {vif.id}: {cause}") from exc
+            raise VifPlugError(f"cannot {verb} port {vif.id}: {_said(cause)}") from exc
 
     def _in_ovs(self, vif: Vif, port: str) -> bool:
         """Whether Open vSwitch has the port, asked through os-vif's own connection."""
@@ -131,6 +134,11 @@ class OsVifDriver(VifDriver):
             return bool(plugin.ovsdb.port_exists(port, vif.network.bridge))
         except Exception as exc:  # ovsdbapp lets anything through
             raise VifPlugError(f"port {vif.id}: Open vSwitch does not answer: {exc}") from exc
+
+
+def _said(cause: BaseException) -> str:
+    """The text without the commands that ovsdbapp prints before it says what is wrong."""
+    return COMMANDS.sub("the request to Open vSwitch", str(cause))
 
 
 def _exists(device: str) -> bool:

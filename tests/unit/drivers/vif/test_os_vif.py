@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from os_vif import objects as os_vif_objects
 
+from nova_lite.drivers.vif import os_vif as os_vif_driver
 from nova_lite.drivers.vif import os_vif_objects as objects
 from nova_lite.drivers.vif.os_vif import OsVifDriver
 from nova_lite.errors import VifPlugError, VifTypeUnsupported
@@ -175,6 +176,15 @@ for call in (lambda: found.plug(this.VIF, **this.SERVER),
 """
     printed = run_python(code)
     assert printed.count(PORT) == 2 and "/no" in printed, printed
+
+
+def test_a_slow_switch_s_user_is_spared_the_commands():
+    """The fault names the port and the timeout, not the rows of somebody's database."""
+    said = "Commands [AddPortCommand(_result=None, port=tap1), DbSetCommand(a=[1])] exceeded " \
+        "timeout 120 seconds, cause: Result queue is empty"  # fmt: skip
+    assert os_vif_driver._said(RuntimeError(said)) == (
+        "the request to Open vSwitch exceeded timeout 120 seconds, cause: Result queue is empty"
+    )
 
 
 def test_a_missing_plugin_is_reported_with_the_port(tmp_path):
