@@ -12,16 +12,18 @@ from nova_lite.steps.base import Plan, Work
 class Operation(ABC):
     """One verb on one server.
 
-    ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
-    nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
-    what runs on the server now, and ``undoes`` says that a failure takes the steps back: true only
-    where they made something new.
+    ``requires`` are the arguments, beside ``instance``, without which it cannot begin. ``event`` is
+    the name under which ``openstack server event show`` tells of it (None: it tells nothing, as in
+    stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt what runs on
+    the server now, and ``undoes`` says that a failure takes the steps back: true only where they
+    made something new.
     ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
     and ``instance.<action>.start``; None where the operation sends its own or none.
     ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
     never go to disk: whoever resumes the operation does not have them.
     """
 
+    requires: ClassVar[tuple[str, ...]] = ()
     event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False

@@ -38,6 +38,15 @@ HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
+    requires = (
+        "image",
+        "request_spec",
+        "filter_properties",
+        "requested_networks",
+        "security_groups",
+        "block_device_mapping",
+        "host_list",
+    )
     notifies = "create"
     pool = "builds"
     undoes = True

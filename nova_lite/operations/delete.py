@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 
 class Delete(Operation):
     event = "compute_terminate_instance"
+    requires = ("bdms",)
     notifies = "delete"
     urgent = True
 

@@ -20,6 +20,7 @@ HARD_STATES = (
 
 class Reboot(PowerOperation):
     event = "compute_reboot_instance"
+    requires = ("reboot_type",)
     notifies = "reboot"
 
     def plan(self) -> Plan:

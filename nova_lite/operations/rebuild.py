@@ -45,6 +45,16 @@ STAGES = (
 
 class Rebuild(PowerOperation):
     event = "compute_rebuild_instance"
+    requires = (
+        "new_pass",
+        "injected_files",
+        "image_ref",
+        "orig_image_ref",
+        "orig_sys_metadata",
+        "bdms",
+        "recreate",
+        "preserve_ephemeral",
+    )
     notifies = "rebuild"
     pool = "builds"
 

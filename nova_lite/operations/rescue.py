@@ -28,6 +28,7 @@ from nova_lite.steps.rescue import (
 
 class Rescue(PowerOperation):
     event = "compute_rescue_instance"
+    requires = ("rescue_password", "rescue_image_ref")
     notifies = "rescue"
     pool = "builds"
     undoes = True

@@ -13,6 +13,7 @@ from nova_lite.steps.guest_agent import ReportPassword, SetPassword
 
 class SetAdminPassword(PowerOperation):
     event = "compute_set_admin_password"
+    requires = ("new_pass",)
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
     secrets = ("new_pass",)

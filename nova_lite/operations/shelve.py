@@ -22,6 +22,7 @@ from nova_lite.steps.snapshot import SHELVE, ExtractDisk, UploadImage, discard_i
 
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
+    requires = ("image_id",)
     pool = "snapshots"
     undoes = True
     notifies = "shelve"

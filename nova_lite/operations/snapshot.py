@@ -8,7 +8,7 @@ image record are removed, the task state is cleared, and the server is as before
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from nova_lite.errors import (
     Failure,
@@ -36,6 +36,7 @@ LOG = logging.getLogger(__name__)
 
 class Snapshot(Operation):
     event = "compute_snapshot_instance"
+    requires: ClassVar[tuple[str, ...]] = ("image_id",)
     pool = "snapshots"
     undoes = True
     notifies = "snapshot"
@@ -75,6 +76,7 @@ class Snapshot(Operation):
 
 class Backup(Snapshot):
     event = "compute_backup_instance"
+    requires: ClassVar[tuple[str, ...]] = ("image_id", "backup_type", "rotation")
     states = BACKUP
 
     def plan(self) -> Plan:

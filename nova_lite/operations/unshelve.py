@@ -35,6 +35,7 @@ LOG = logging.getLogger(__name__)
 
 class Unshelve(Operation):
     event = "compute_unshelve_instance"
+    requires = ("filter_properties",)
     pool = "builds"
     undoes = True
     notifies = "unshelve"

@@ -60,6 +60,9 @@ KINDS: Mapping[str, type[Any]] = {
     "rotation": int,
 }
 
+# Arguments of which null says that nothing was asked for; they must be there all the same.
+NULLABLE = frozenset({"requested_networks"})
+
 
 # Calls before which the API sets a task state and leaves it to the compute host to clear.
 CALLS_WITH_TASK_STATE = frozenset({"set_admin_password"})
@@ -179,7 +182,8 @@ class Dispatcher:
         if decoded.get("instance") is not None:
             required(decoded, "instance", WireObject)
         for name in route.arguments:
-            value = required(decoded, name, KINDS.get(name))
+            nothing = name in NULLABLE and decoded.get(name, name) is None
+            value = required(decoded, name, None if nothing else KINDS.get(name))
             if isinstance(value, WireObject):
                 _check_major(name, value)
         if route.operation is not None and not _is_uuid(decoded["instance"].get("uuid")):

@@ -59,51 +59,6 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "rebuild_instance": Rebuild,
 }
 
-# Arguments beside ``instance`` without which an operation cannot begin.
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "build_and_run_instance": (
-        "image",
-        "request_spec",
-        "filter_properties",
-        "requested_networks",
-        "security_groups",
-        "block_device_mapping",
-        "host_list",
-    ),
-    "terminate_instance": ("bdms",),
-    "stop_instance": (),
-    "start_instance": (),
-    "pause_instance": (),
-    "unpause_instance": (),
-    "suspend_instance": (),
-    "resume_instance": (),
-    "trigger_crash_dump": (),
-    "set_admin_password": ("new_pass",),
-    "quiesce_instance": (),
-    "unquiesce_instance": (),
-    "inject_network_info": (),
-    "soft_delete_instance": (),
-    "restore_instance": (),
-    "reboot_instance": ("reboot_type",),
-    "rescue_instance": ("rescue_password", "rescue_image_ref"),
-    "unrescue_instance": (),
-    "rebuild_instance": (
-        "new_pass",
-        "injected_files",
-        "image_ref",
-        "orig_image_ref",
-        "orig_sys_metadata",
-        "bdms",
-        "recreate",
-        "preserve_ephemeral",
-    ),
-    "shelve_instance": ("image_id",),
-    "shelve_offload_instance": (),
-    "unshelve_instance": ("filter_properties",),
-    "snapshot_instance": ("image_id",),
-    "backup_instance": ("image_id", "backup_type", "rotation"),
-}
-
 NOT_YET = (
     "add_fixed_ip_to_instance",
     "allow_share",
@@ -149,7 +104,7 @@ def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
     table = {method: Route() for method in NOT_YET}
     for method, verb in OPERATIONS.items():
-        arguments = ("instance", *REQUIRED[method])
+        arguments = ("instance", *verb.requires)
         table[method] = Route(arguments, operation=method, answers=verb.answers)
     for method, handler in handlers.items():
         table[method] = Route(handler=handler)

@@ -12,7 +12,7 @@ from nova_lite.model.network import Network, Vif
 from nova_lite.steps import guest
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.events import VIF_PLUGGED
-from nova_lite.steps.port_requests import port_requests
+from nova_lite.steps.port_requests import PortRequest, port_requests
 from nova_lite.wire import network_info
 
 LOG = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class AllocatePorts(Step):
         ports = tools.ports.allocate(
             work.context,
             work.server,
-            port_requests(work.arguments["requested_networks"].objects()),
+            requested_ports(work),
             [_group_name(group) for group in work.arguments["security_groups"] or ()],
             tools.host,
         )
@@ -47,7 +47,7 @@ class AllocatePorts(Step):
         work, tools = self.work, self.tools
         asked_for = [
             request.port_id
-            for request in port_requests(work.arguments["requested_networks"].objects())
+            for request in requested_ports(work)
             if request.port_id
         ]
         tools.ports.deallocate(work.context, work.uuid, asked_for)
@@ -157,6 +157,12 @@ class ReleasePorts(Step):
         work, tools = self.work, self.tools
         preserved = [vif.id for vif in guest.vifs(work) if vif.preserve]
         tools.ports.deallocate(work.context, work.uuid, preserved)
+
+
+def requested_ports(work: Work) -> list[PortRequest]:
+    """What the boot request says of ports; it may say nothing at all."""
+    networks = work.arguments["requested_networks"]
+    return [] if networks is None else port_requests(networks.objects())
 
 
 def adopt_taps(work: Work) -> None:

@@ -157,3 +157,4 @@ def test_resources_are_allocated_on_the_host(api, server, cloud, node):
     assert list(allocations) == [cloud.provider(node)]
     assert allocations[cloud.provider(node)]["resources"] == {
         "VCPU": 1, "MEMORY_MB": 128, "DISK_GB": 1}  # fmt: skip
+

@@ -28,7 +28,7 @@ def full(path: Path, needed: int) -> DiskFull:
     want = f"{needed} bytes are needed" if needed else "more is needed"
     return DiskFull(
         f"No room for {path}: {want}, {free_bytes(path)} bytes are free. "
-        "Free space there or point instances_path at a larger file system."
+        "Free space there, or configure a larger file system for that directory."
     )
 
 

@@ -72,6 +72,9 @@ def dispatcher(engine, reports):
     routes = {
         "stop_instance": Route(("instance",), operation="stop_instance"),
         "reboot_instance": Route(("instance", "reboot_type"), operation="reboot_instance"),
+        "build_and_run_instance": Route(
+            ("instance", "requested_networks"), operation="build_and_run_instance"
+        ),
         "get_host_uptime": Route(handler=lambda context: "up"),
         "get_console_output": Route(handler=fail),
         "get_vnc_console": Route(handler=lambda context, console_type: console_type + 1),
@@ -150,6 +153,26 @@ def test_objects_of_the_future_are_taken(dispatcher, engine):
     dispatcher.dispatch(Message("stop_instance", {"instance": future}, call=False))
 
     assert engine.accepted == [("stop_instance", UUID)]
+
+
+@pytest.mark.parametrize("networks", [None, WireObject.new("NetworkRequestList", "1.1").primitive])
+def test_a_boot_may_say_nothing_of_networks(dispatcher, engine, networks):
+    """What a user of an old API version asks for: null, but the argument is there."""
+    request = {"instance": INSTANCE, "requested_networks": networks}
+
+    dispatcher.dispatch(Message("build_and_run_instance", request, call=False))
+
+    assert engine.accepted == [("build_and_run_instance", UUID)]
+
+
+def test_networks_of_another_kind_are_refused(dispatcher, engine):
+    """Null is not a licence for anything else, nor for leaving it out."""
+    for request in ({"requested_networks": "private"}, {}):
+        message = Message("build_and_run_instance", {"instance": INSTANCE, **request})
+        with pytest.raises(MalformedMessage, match="requested_networks"):
+            dispatcher.dispatch(message)
+
+    assert engine.accepted == []
 
 
 def test_a_method_that_is_not_there_yet_answers_not_implemented(dispatcher):
