@@ -11,6 +11,10 @@ from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
 from tests.functional.kill_host import Lab, usable
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="kill at every boundary, not a sample")
+
+
 @pytest.fixture(scope="session")
 def private_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvirtd]:
     """The daemon itself, for tests that kill it."""
