@@ -10,11 +10,10 @@ from typing import Any
 from nova_lite.loops import console_tokens
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.leftovers import Leftovers
-from nova_lite.loops.overdue import OverdueBuilds, OverdueRescues
-from nova_lite.loops.overdue_reboots import OverdueReboots
+from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
+from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
-from nova_lite.loops.shelved import OverdueShelved
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit

@@ -7,7 +7,8 @@ import datetime
 import pytest
 
 from nova_lite.errors import UnexpectedTaskState
-from nova_lite.loops.overdue import OverdueBuilds, OverdueRescues
+from nova_lite.loops.overdue import OverdueRescues
+from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.wire.objects import WireObject
 
 
@@ -38,7 +39,8 @@ class World:
     def fault(self, context, uuid, failure):
         self.faults.append(failure.message)
 
-    def ask(self, context, instance, method, *, action, task_state):
+    def ask(self, context, instance, method, *, action, task_state, expected_task_state):
+        assert expected_task_state == [instance.get("task_state")]
         if self._error:
             raise self._error
         self.asked.append((method, instance["uuid"], action, task_state))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nova_lite.errors import UnexpectedTaskState
-from nova_lite.loops.overdue_reboots import OverdueReboots
+from nova_lite.loops.overdue import OverdueReboots
 from nova_lite.wire.objects import WireObject
 
 
