@@ -231,7 +231,8 @@ node_hypervisor() {
 
 node_network_agents() {
   local node=$1
-  spawn_in_node "$node" ovn-controller ovn-controller unix:/run/openvswitch/db.sock \
+  # OVN 23.03 crashes now and then when a network loses its last port: started again at once.
+  spawn_in_node "$node" ovn-controller ovn-controller unix:/run/openvswitch/db.sock --monitor \
     --pidfile=/run/ovn/ovn-controller.pid --log-file="$LOG/$node-ovn-controller.log"
   # The OVN agent gives up on a chassis that is not registered.
   wait_until 20 "the OVN chassis of $node" chassis_registered "$(cat "$HOSTS/$node/uuid")"
