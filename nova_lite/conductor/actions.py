@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from nova_lite.conductor.client import Conductor
 from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError
 from nova_lite.wire.context import RequestContext
+from nova_lite.wire.exceptions import RemoteFailure
 
 LOG = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 255  # characters; the column's width
+# Seconds between tries to finish an event that does not exist yet: nobody waits for its start, and
+# of several workers of the conductor one may be at the end before another is at the start.
+START_LAGS = (0.1, 0.3, 1.0, 3.0)
 
 
 class Actions:
@@ -39,20 +44,26 @@ class Actions:
         failure: Failure | None = None,
     ) -> None:
         """Record how ``event`` ended; a server that is gone has no events to finish."""
-        try:
-            self._conductor.class_call(
-                context,
-                "InstanceActionEvent.event_finish_with_failure",
-                server_uuid,
-                event,
-                exc_val=failure.message if failure else None,
-                exc_tb=failure.trace if failure else None,
-                want_result=False,
-            )
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.info("Event %s of server %s was not finished: %s", event, server_uuid, error)
+        for lag in (*START_LAGS, None):
+            try:
+                self._conductor.class_call(
+                    context,
+                    "InstanceActionEvent.event_finish_with_failure",
+                    server_uuid,
+                    event,
+                    exc_val=failure.message if failure else None,
+                    exc_tb=failure.trace if failure else None,
+                    want_result=False,
+                )
+                return
+            except ControlPlaneUnavailable:
+                raise
+            except NovaLiteError as error:
+                if lag is None or not _not_there_yet(error):
+                    LOG.info("Event %s of server %s was not finished: %s",
+                             event, server_uuid, error)  # fmt: skip
+                    return
+            time.sleep(lag)
 
     def action_start(self, context: RequestContext, server_uuid: str, action: str) -> None:
         """Open an action of our own (the API does it for requests of users)."""
@@ -77,3 +88,7 @@ class Actions:
         except NovaLiteError:
             # The server may be gone; a fault that cannot be stored must not hide the error itself.
             return
+
+
+def _not_there_yet(error: NovaLiteError) -> bool:
+    return isinstance(error, RemoteFailure) and error.exc_type == "InstanceActionEventNotFound"
