@@ -162,7 +162,10 @@ def test_an_agent_that_is_gone_sets_no_password(api, agent_server, cloud, node):
     in_guest(cloud, node, uuid, "(sleep 1; killall qemu-ga) >/dev/null 2>&1 &")
     wait_for(
         "the end of the agent",
-        lambda: "state='disconnected'" in cloud.on(node, "virsh", "dumpxml", uuid),
+        lambda: (
+            "name='org.qemu.guest_agent.0' state='disconnected'"
+            in cloud.on(node, "virsh", "dumpxml", uuid)
+        ),
         20,
     )
     response = set_password(api, uuid)
