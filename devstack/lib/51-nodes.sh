@@ -231,7 +231,7 @@ node_hypervisor() {
 
 node_network_agents() {
   local node=$1
-  # OVN 23.03 crashes now and then when a network loses its last port: started again at once.
+  # OVN 23.03 was seen to crash, on all hosts at once; without it no port can be bound any more.
   spawn_in_node "$node" ovn-controller ovn-controller unix:/run/openvswitch/db.sock --monitor \
     --pidfile=/run/ovn/ovn-controller.pid --log-file="$LOG/$node-ovn-controller.log"
   # The OVN agent gives up on a chassis that is not registered.
