@@ -6,7 +6,8 @@ import logging
 import time
 
 from nova_lite.conductor.client import Conductor
-from nova_lite.errors import ControlPlaneUnavailable, Failure, NovaLiteError
+from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
+from nova_lite.failures import Failure
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.exceptions import RemoteFailure
 

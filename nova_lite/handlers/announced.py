@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.notifications.subject import Trouble
 from nova_lite.wire.context import RequestContext

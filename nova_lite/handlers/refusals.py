@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import Failure, NovaLiteError
+from nova_lite.errors import NovaLiteError
+from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext

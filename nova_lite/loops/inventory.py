@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nova_lite.errors import Failure, HypervisorUnavailable
+from nova_lite.errors import HypervisorUnavailable
+from nova_lite.failures import Failure
 from nova_lite.notifications.notifier import Notifier
 
 

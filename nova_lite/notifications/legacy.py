@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.notifications.periods import Period
 from nova_lite.notifications.subject import Detail, Subject, Trouble
 from nova_lite.wire.objects import WireObject, unwrap

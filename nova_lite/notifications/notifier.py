@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.notifications import legacy, periods, versioned
 from nova_lite.notifications.sender import Sender, Topics, drivers, insists
 from nova_lite.notifications.subject import Detail, Subject, Trouble

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.model.network import Vif
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
 from nova_lite.notifications.periods import Period
 from nova_lite.notifications.subject import Detail, Subject

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nova_lite.errors import Failure, JournalError, NovaLiteError, Verdict
+from nova_lite.errors import JournalError, NovaLiteError, Verdict
+from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
 from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.notifier import Notifier

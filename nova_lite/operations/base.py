@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.steps.base import Plan, Work
 
 

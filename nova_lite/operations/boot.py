@@ -12,12 +12,12 @@ import time
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
-    Failure,
     NovaLiteError,
     ServerBeingDeleted,
     UnexpectedTaskState,
     Verdict,
 )
+from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan

@@ -8,7 +8,8 @@ the first one began, and that dump is all that is left of the guest's trouble.
 
 from __future__ import annotations
 
-from nova_lite.errors import Failure, Verdict
+from nova_lite.errors import Verdict
+from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import InjectNmi

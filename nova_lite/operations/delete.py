@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from nova_lite.errors import Failure, ServerNotFound, Verdict
+from nova_lite.errors import ServerNotFound, Verdict
+from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps import guest

@@ -17,14 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from nova_lite.errors import (
-    AnswerLost,
-    Failure,
-    NovaLiteError,
-    OperationFailed,
-    ServerBeingDeleted,
-    Verdict,
-)
+from nova_lite.errors import AnswerLost, NovaLiteError, ServerBeingDeleted, Verdict
+from nova_lite.failures import Failure, OperationFailed
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.operations.announcements import Announcements
 from nova_lite.operations.base import Operation

@@ -5,7 +5,8 @@ Resume rule: forward.
 
 from __future__ import annotations
 
-from nova_lite.errors import Failure, Verdict
+from nova_lite.errors import Verdict
+from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.network import RefreshPorts

@@ -24,7 +24,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from nova_lite.errors import Failure, JournalError
+from nova_lite.errors import JournalError
+from nova_lite.failures import Failure
 
 LOG = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from nova_lite.errors import Failure, NovaLiteError, Verdict
+from nova_lite.errors import NovaLiteError, Verdict
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.operations.base import Operation
 

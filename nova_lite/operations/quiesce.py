@@ -7,7 +7,7 @@ fails, for it may still come true. Unquiesce goes forward.
 
 from __future__ import annotations
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest_agent import (

@@ -15,11 +15,11 @@ from typing import Any
 from nova_lite.errors import (
     CertificatesUnsupported,
     EvacuationUnsupported,
-    Failure,
     InvalidBlockDevice,
     PreserveEphemeralUnsupported,
     Verdict,
 )
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan, Work

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nova_lite.errors import Failure, NotRescuable
+from nova_lite.errors import NotRescuable
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan

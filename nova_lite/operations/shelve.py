@@ -9,7 +9,8 @@ server off, on its host; one afterwards leaves it SHELVED, to be offloaded again
 
 from __future__ import annotations
 
-from nova_lite.errors import Failure, ServerNotFound
+from nova_lite.errors import ServerNotFound
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.operations.power import OFF, PowerOperation
 from nova_lite.operations.shelve_offload import leaving

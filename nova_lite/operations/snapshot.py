@@ -11,13 +11,13 @@ import logging
 from typing import Any, ClassVar
 
 from nova_lite.errors import (
-    Failure,
     ImageNotFound,
     ServerBeingDeleted,
     ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
+from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.snapshot import (

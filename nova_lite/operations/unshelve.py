@@ -11,13 +11,13 @@ import logging
 
 from nova_lite.errors import (
     DomainNotFound,
-    Failure,
     NovaLiteError,
     ServerBeingDeleted,
     ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
+from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from nova_lite.errors import (
     AttachInterfaceUnsupported,
-    Failure,
     JournalError,
     MalformedMessage,
     NovaLiteError,
 )
+from nova_lite.failures import Failure
 from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import required

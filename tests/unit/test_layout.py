@@ -22,9 +22,13 @@ FUNCTION_LINES = 50
 ANYTHING = None
 BASES = "drivers.base"  # the contracts drivers/<kind>/base.py and what they are made of, only
 
-# Room -> rooms it may import. Everybody may import errors; nobody may import upwards.
+# What everybody may import.
+COMMON = ("errors", "failures")
+
+# Room -> rooms it may import beside COMMON; nobody may import upwards.
 ROOMS: dict[str, set[str] | None] = {
     "errors": set(),
+    "failures": {"errors"},
     "model": set(),
     "conf": set(),
     "wire": {"model"},
@@ -84,7 +88,6 @@ GLOBAL_CONF: dict[str, str] = {
 }
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
-    "errors": "a table with one row for each error",
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
     "inventory.node:fields": "one record, filled in field by field",
 }
@@ -140,7 +143,7 @@ def inside(name: str, place: str) -> bool:
 def allowed(source: Source, target: str) -> bool:
     room = target.partition(".")[0]
     rule = ROOMS[source.room]
-    if rule is ANYTHING or room == "errors":
+    if rule is ANYTHING or room in COMMON:
         return True
     if room == source.room:
         return room != "drivers" or _same_kind(source.name, target)

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nova_lite.errors import Failure, MalformedMessage
+from nova_lite.errors import MalformedMessage
+from nova_lite.failures import Failure
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nova_lite.errors import Failure
+from nova_lite.failures import Failure
 from nova_lite.notifications import versioned
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.notifications.sender import SafeContext

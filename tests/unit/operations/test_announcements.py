@@ -9,11 +9,11 @@ import pytest
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
-    Failure,
     ImageNotFound,
     JournalError,
     ServerBeingDeleted,
 )
+from nova_lite.failures import Failure
 from nova_lite.operations.announcements import Announcements
 from nova_lite.operations.journal import Journal
 from nova_lite.steps.base import Work

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from nova_lite.errors import AnswerLost, GuestAgentNotEnabled, OperationFailed
+from nova_lite.errors import AnswerLost, GuestAgentNotEnabled
+from nova_lite.failures import OperationFailed
 from nova_lite.operations.base import Operation
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nova_lite.errors import Failure, ImageNotFound, JournalError
+from nova_lite.errors import ImageNotFound, JournalError
+from nova_lite.failures import Failure
 from nova_lite.operations import journal as journal_module
 from nova_lite.operations.journal import Journal
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nova_lite.errors import DomainNotFound, Failure, HypervisorError, ServerBeingDeleted
+from nova_lite.errors import DomainNotFound, HypervisorError, ServerBeingDeleted
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.pause import Pause

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nova_lite.errors import Failure, FlavorDiskTooSmall, NovaLiteError
+from nova_lite.errors import FlavorDiskTooSmall, NovaLiteError
+from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.steps.base import Work

@@ -14,7 +14,6 @@ from nova_lite.drivers.disk import qemu_img
 from nova_lite.drivers.disk.qcow2 import Qcow2Backend
 from nova_lite.errors import (
     DiskFull,
-    Failure,
     GuestAgentNotEnabled,
     GuestAgentUnresponsive,
     HypervisorError,
@@ -24,6 +23,7 @@ from nova_lite.errors import (
     ServerBeingDeleted,
     UnexpectedTaskState,
 )
+from nova_lite.failures import Failure
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.states import PowerState
 from nova_lite.operations.snapshot import Backup, Snapshot

@@ -9,12 +9,12 @@ import pytest
 
 from nova_lite.errors import (
     DomainNotFound,
-    Failure,
     PortBindingFailed,
     ServerBeingDeleted,
     ServerNotFound,
     UnexpectedTaskState,
 )
+from nova_lite.failures import Failure
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.states import PowerState
 from nova_lite.operations.unshelve import Unshelve

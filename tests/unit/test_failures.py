@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.errors import Failure, ImageNotFound, Verdict
+from nova_lite.errors import ImageNotFound, Verdict
+from nova_lite.failures import Failure
 
 
 def failure_of(error):

@@ -1,0 +1,58 @@
+"""What is kept of an error: in the journal, in the server's fault and for whoever waits."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nova_lite.errors import NovaLiteError, Verdict
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as the journal, the fault and the action event keep it.
+
+    ``message`` may be read by the user: the table's own text, or only the type of a surprise, whose
+    text could hold anything. ``trace`` is file and line of each frame, without values.
+    """
+
+    nova_name: str
+    message: str
+    code: int
+    verdict: str
+    expected: bool
+    trace: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
+        trace = "".join([*frames, type(error).__name__])
+        if isinstance(error, NovaLiteError):
+            return cls(
+                error.nova_name,
+                error.message,
+                error.code,
+                error.verdict.value,
+                error.expected,
+                trace,
+            )
+        expected = False
+        message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
+        if isinstance(error, OSError) and error.filename is not None:
+            # A disk of this host: full, read-only, not permitted.
+            expected = True
+            message = f"{error.strerror}: {error.filename}; check that path on the compute host"
+        return cls("NovaException", message, 500, Verdict.RESCHEDULE.value, expected, trace)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class OperationFailed(NovaLiteError):
+    """What the caller is told of an operation that he waited for."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.nova_name, self.code = failure.nova_name, failure.code
+        self.verdict, self.expected = Verdict(failure.verdict), failure.expected
