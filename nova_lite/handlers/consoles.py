@@ -7,14 +7,13 @@ from typing import Any, NoReturn
 
 from nova_lite import errors
 from nova_lite.model.host import ConsoleAddress
-from nova_lite.model.states import PowerState
+from nova_lite.model.states import NOT_ON
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 VNC, SPICE, SERIAL = "vnc", "spice", "serial"
 NOVNC, HTML5, DIRECT = "novnc", "spice-html5", "spice-direct"
-OFF = (PowerState.SHUTDOWN, PowerState.CRASHED, PowerState.NOSTATE)
 # What the API calls a console -> what the guest has.
 KINDS = {NOVNC: VNC, HTML5: SPICE, DIRECT: SPICE, SERIAL: SERIAL}
 
@@ -115,7 +114,7 @@ class Consoles:
                 address = hypervisor.graphics(uuid, kind)
             if address is not None:
                 return address
-            is_off = hypervisor.power_state(uuid) in OFF
+            is_off = hypervisor.power_state(uuid) in NOT_ON
         except errors.DomainNotFound:
             raise errors.ServerNotReady(f"Instance {uuid} is not ready") from None
         if is_off:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from nova_lite.errors import DomainNotFound, ServerInvalidState
+from nova_lite.errors import ServerInvalidState
 from nova_lite.model.diagnostics import DiskStats, GuestStats, NicStats
 from nova_lite.model.states import PowerState
+from nova_lite.steps.power_state import power_state
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -85,10 +86,7 @@ class Diagnostics:
     def _stats(self, instance: WireObject) -> GuestStats:
         """:raises ServerInvalidState: the guest does not run"""
         uuid = str(instance["uuid"])
-        try:
-            state = self._tools.hypervisor.power_state(uuid)
-        except DomainNotFound:
-            state = PowerState.NOSTATE
+        state = power_state(self._tools.hypervisor, uuid)
         if state != PowerState.RUNNING:
             name = "pending" if state == PowerState.NOSTATE else state.name.lower()
             raise ServerInvalidState(

@@ -11,23 +11,23 @@ from typing import Any
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
-from nova_lite.errors import DomainNotFound, NovaLiteError, ServerNotFound, UnexpectedTaskState
+from nova_lite.errors import NovaLiteError, ServerNotFound, UnexpectedTaskState
 from nova_lite.model.host import DomainEvent
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
 from nova_lite.operations.own_requests import OwnRequests
+from nova_lite.steps.power_state import power_state
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
 ON = (PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED)
 # vm_state -> power states in which it cannot stay: the server is stopped then. Of all others only
 # the power state is noted; a guest that somebody holds for a while, or that is not found while
 # libvirt starts, is nobody's fault.
 STOPPED_WHEN: Mapping[str, tuple[PowerState, ...]] = {
-    VmState.ACTIVE: (*OFF, PowerState.SUSPENDED),
-    VmState.PAUSED: OFF,
+    VmState.ACTIVE: (*POWERED_OFF, PowerState.SUSPENDED),
+    VmState.PAUSED: POWERED_OFF,
     VmState.STOPPED: ON,
 }
 # Seconds between an event and the look at the guest: one that restarts itself is not off.
@@ -88,10 +88,7 @@ class PowerSync:
         instance = self._instances.get(context, uuid, ())
         if instance.get("host") != self._host:
             return
-        try:
-            state = self._hypervisor.power_state(uuid)
-        except DomainNotFound:
-            state = PowerState.NOSTATE
+        state = power_state(self._hypervisor, uuid)
         if not (self._own.busy(uuid) or _agree(instance, state)):
             self._settle(context, instance, state)
 

@@ -70,3 +70,8 @@ class PowerState(enum.IntEnum):
     SHUTDOWN = 4
     CRASHED = 6
     SUSPENDED = 7
+
+
+# A guest that has powered off, and any guest that is not known to be on.
+POWERED_OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
+NOT_ON = (*POWERED_OFF, PowerState.NOSTATE)

@@ -6,10 +6,8 @@ from typing import Any, ClassVar
 
 from nova_lite.errors import NovaLiteError, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, VmState
+from nova_lite.model.states import POWERED_OFF, PowerState, VmState
 from nova_lite.operations.base import Operation
-
-OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
 
 
 class PowerOperation(Operation):
@@ -58,4 +56,4 @@ class RunningGuestOperation(PowerOperation):
     needs = ("vm_state", "system_metadata")
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        return VmState.STOPPED if power in OFF else None
+        return VmState.STOPPED if power in POWERED_OFF else None

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, VmState
-from nova_lite.operations.power import OFF, PowerOperation
+from nova_lite.model.states import POWERED_OFF, PowerState, VmState
+from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
 from nova_lite.steps.binding import remember_ports
@@ -65,4 +65,4 @@ class Shelve(PowerOperation):
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         running = self.work.instance.get("vm_state") == VmState.ACTIVE
-        return VmState.STOPPED if running and power in OFF else None
+        return VmState.STOPPED if running and power in POWERED_OFF else None

@@ -7,11 +7,11 @@ its records are fetched to plug it again.
 
 from __future__ import annotations
 
-from nova_lite.errors import DomainNotFound
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import PowerOff, StartGuest
+from nova_lite.steps.power_state import is_running
 from nova_lite.steps.records import ReportPower
 from nova_lite.steps.rescue import PlugAgain, PutGuestBack, RemoveRescueFiles
 
@@ -21,16 +21,9 @@ class Unrescue(PowerOperation):
     notifies = "unrescue"
 
     def load(self) -> None:
-        self._ran = self._runs()
+        self._ran = is_running(self.tools.hypervisor, self.work.uuid)
         if not self._ran:
             super().load()
-
-    def _runs(self) -> bool:
-        try:
-            state = self.tools.hypervisor.power_state(self.work.uuid)
-        except DomainNotFound:
-            return False
-        return state == PowerState.RUNNING
 
     def plan(self) -> Plan:
         work = self.work

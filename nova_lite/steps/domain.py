@@ -11,7 +11,7 @@ from nova_lite.errors import (
     HypervisorUnavailable,
     PowerOffFailure,
 )
-from nova_lite.model.states import PowerState
+from nova_lite.model.states import NOT_ON, PowerState
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.guest import wanted_guest
 
@@ -21,7 +21,6 @@ POLL = 0.25  # seconds between two looks at a guest that powers itself off
 ASK_AGAIN = 10.0  # seconds after which a guest that ignored the power button is asked again
 # Seconds for a guest's memory to go to the host's disk, or to come from there.
 MEMORY_DEADLINE = 3600.0
-OFF = (PowerState.SHUTDOWN, PowerState.CRASHED, PowerState.NOSTATE)
 
 
 class DefineGuest(Step):
@@ -140,7 +139,7 @@ class PowerOff(Step):
             state = hypervisor.power_state(uuid)
         except DomainNotFound:
             return
-        if state not in OFF:
+        if state not in NOT_ON:
             raise PowerOffFailure(f"Failed to power off instance {uuid}: the hypervisor still "
                                   f"reports it as {state.name.lower()}")  # fmt: skip
 
@@ -194,7 +193,7 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
     deadline, ask_at = time.monotonic() + patience, 0.0
     while (now := time.monotonic()) < deadline:
         state = hypervisor.power_state(uuid)
-        if state in OFF:
+        if state in NOT_ON:
             return True
         if state != PowerState.RUNNING:
             return False  # a paused guest cannot hear the button
@@ -203,4 +202,4 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
             ask_at = now + ASK_AGAIN
         if work.cancelled.wait(POLL):
             raise Interrupted
-    return hypervisor.power_state(uuid) in OFF
+    return hypervisor.power_state(uuid) in NOT_ON

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nova_lite.errors import DomainNotFound, GuestAgentNotEnabled, NovaLiteError
+from nova_lite.errors import GuestAgentNotEnabled, NovaLiteError
 from nova_lite.guest import values
-from nova_lite.model.states import PowerState
 from nova_lite.steps.base import Work
+from nova_lite.steps.power_state import is_running
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def quiet(work: Work, quiesce: str) -> Iterator[None]:
     :raises NovaLiteError: they have to be still, and the guest does not obey
     """
     hypervisor, uuid = work.tools.hypervisor, work.uuid
-    if quiesce == NO or (quiesce == IF_POSSIBLE and not running(work)):
+    if quiesce == NO or (quiesce == IF_POSSIBLE and not is_running(hypervisor, uuid)):
         yield
         return
     work.note(frozen=True)  # also when it fails: its answer may have got lost
@@ -69,11 +69,3 @@ def release(work: Work) -> None:
     except NovaLiteError as error:
         LOG.warning("Could not thaw the file systems of server %s: %s", work.uuid, error)
     work.note(frozen=False)
-
-
-def running(work: Work) -> bool:
-    """Whether there is a guest that executes instructions."""
-    try:
-        return work.tools.hypervisor.power_state(work.uuid) == PowerState.RUNNING
-    except DomainNotFound:
-        return False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_lite.errors import DomainNotFound, ServerNotFound
+from nova_lite.errors import ServerNotFound
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
+from nova_lite.steps.power_state import power_state
 from nova_lite.wire.decode import utcnow
 
 # The host of a server that has none.
@@ -146,17 +147,12 @@ class ReportPower(Step):
             expected_task_state=[*self._expected, None],
             vm_state=self._vm_state,
             task_state=None,
-            power_state=int(self._power_state()),
+            # Without a guest there is no power; a start defines it anew.
+            power_state=int(power_state(self.tools.hypervisor, self.work.uuid)),
             **self._fields,
         )
         self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
         self.tools.usage_changed()
-
-    def _power_state(self) -> PowerState:
-        try:
-            return self.tools.hypervisor.power_state(self.work.uuid)
-        except DomainNotFound:
-            return PowerState.NOSTATE  # no guest, no power; a start defines it anew
 
 
 class MarkRebooting(Step):

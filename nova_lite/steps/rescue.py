@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.errors import DomainNotFound, NotRescuable
+from nova_lite.errors import NotRescuable
 from nova_lite.guest import rescue
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.server import Image
@@ -16,7 +16,8 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest, network, storage
 from nova_lite.steps.base import Step, Work
 from nova_lite.steps.config_drive import write_config_drive
-from nova_lite.steps.domain import OFF, PowerOff
+from nova_lite.steps.domain import PowerOff
+from nova_lite.steps.power_state import is_on
 from nova_lite.wire.decode import utcnow
 
 LOG = logging.getLogger(__name__)
@@ -75,14 +76,8 @@ class PowerOffForRescue(PowerOff):
 
     def do(self) -> None:
         if self.work.notes.get("ran") is None:
-            self.work.note(ran=self._runs())
+            self.work.note(ran=is_on(self.tools.hypervisor, self.work.uuid))
         super().do()
-
-    def _runs(self) -> bool:
-        try:
-            return self.tools.hypervisor.power_state(self.work.uuid) not in OFF
-        except DomainNotFound:
-            return False
 
     def undo(self) -> None:
         # A server that is being deleted meanwhile need not boot once more.

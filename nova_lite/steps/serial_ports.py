@@ -15,11 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
-from nova_lite.errors import DomainNotFound, InvalidConfiguration, SerialPortsExhausted
-from nova_lite.model.states import PowerState
+from nova_lite.errors import InvalidConfiguration, SerialPortsExhausted
+from nova_lite.steps.power_state import is_on
 
 CHOICE_S = 600.0  # seconds after which a choice that no guest was defined with is given up
-_OFF = (PowerState.SHUTDOWN, PowerState.CRASHED, PowerState.NOSTATE)
 
 
 class SerialPorts:
@@ -94,7 +93,7 @@ class SerialPorts:
         if len(own) != count or taken & set(own) or not set(own) <= set(self._ports):
             return ()
         # A running guest itself is who listens there.
-        if self._runs(uuid) or all(self._free(self._host, port) for port in own):
+        if is_on(self._hypervisor, uuid) or all(self._free(self._host, port) for port in own):
             return own
         return ()
 
@@ -109,12 +108,6 @@ class SerialPorts:
             f"No free TCP port is left for a serial console on {self._host}: widen "
             f"[serial_console]port_range, which is {self._ports.start}:{self._ports.stop}"
         )
-
-    def _runs(self, uuid: str) -> bool:
-        try:
-            return self._hypervisor.power_state(uuid) not in _OFF
-        except DomainNotFound:
-            return False
 
 
 def port_range(text: str) -> range:

@@ -26,8 +26,8 @@ from nova_lite.errors import (
 from nova_lite.model.states import TaskState
 from nova_lite.steps import quiesce
 from nova_lite.steps.base import Interrupted, Step, Work
-from nova_lite.steps.domain import OFF
 from nova_lite.steps.image_leftovers import ImageLeftovers, discard
+from nova_lite.steps.power_state import is_on, is_running
 from nova_lite.steps.storage import ROOT, directory
 
 LOG = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class ExtractDisk(Step):
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold a guest that runs; QEMU writes everything to the disk before it holds one."""
-        if quiesce.running(self.work):
+        if is_running(self.tools.hypervisor, self.work.uuid):
             self.work.note(held=True)
             self.tools.hypervisor.pause(self.work.uuid)
         try:
@@ -212,10 +212,7 @@ class ExtractDisk(Step):
         return bool(self.tools.conf.libvirt.snapshot_compression and image_format == "qcow2")
 
     def _runs(self) -> bool:
-        try:
-            return self.tools.hypervisor.power_state(self.work.uuid) not in OFF
-        except DomainNotFound:
-            return False
+        return is_on(self.tools.hypervisor, self.work.uuid)
 
 
 class UploadImage(Step):
