@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from nova_lite.configdrive import options
-from nova_lite.guest import checks, consoles, devices, machine
+from nova_lite.guest import checks, consoles, devices, machine, values
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, plan_disks
 from nova_lite.guest.machine import Machine
@@ -35,6 +35,15 @@ def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
     checks.validate(work.server)
     disk_plan(work)
+
+
+def image_says(work: Work, name: str) -> bool:
+    """Whether a property of the server's image is true; nonsense is not."""
+    said = work.instance.get("system_metadata", {}).get(decode.IMAGE_KEY + name)
+    try:
+        return said is not None and values.boolean(said)
+    except ValueError:
+        return False
 
 
 def has_config_drive(work: Work) -> bool:

@@ -16,8 +16,9 @@ from nova_lite.errors import (
     PasswordNotSet,
     PasswordUnsupported,
 )
-from nova_lite.guest import password, values
+from nova_lite.guest import password
 from nova_lite.model.states import PowerState, TaskState
+from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire import decode
 
@@ -27,14 +28,14 @@ LOG = logging.getLogger(__name__)
 CALLER_PATIENCE = 55.0
 
 
+def has_agent(work: Work) -> bool:
+    """Whether the server's image promises an agent."""
+    return guest.image_says(work, "hw_qemu_guest_agent")
+
+
 def require_agent(work: Work) -> None:
     """:raises GuestAgentNotEnabled: the server's image does not promise an agent"""
-    promised = decode.image_of_server(work.instance).properties.get("hw_qemu_guest_agent")
-    try:
-        enabled = bool(promised) and values.boolean(promised)
-    except ValueError:
-        enabled = False
-    if not enabled:
+    if not has_agent(work):
         raise GuestAgentNotEnabled(work.uuid)
 
 

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nova_lite.errors import GuestAgentNotEnabled, NovaLiteError
-from nova_lite.guest import values
+from nova_lite.errors import NovaLiteError
+from nova_lite.steps import guest
 from nova_lite.steps.base import Work
+from nova_lite.steps.guest_agent import has_agent, require_agent
 from nova_lite.steps.power_state import is_running
 
 LOG = logging.getLogger(__name__)
@@ -21,20 +22,10 @@ def wanted(work: Work) -> str:
 
     :raises GuestAgentNotEnabled: they have to be, and cannot
     """
-    metadata = work.instance.get("system_metadata", {})
-    agent = _true(metadata.get("image_hw_qemu_guest_agent"))
-    if not _true(metadata.get("image_os_require_quiesce")):
-        return IF_POSSIBLE if agent else NO
-    if not agent:
-        raise GuestAgentNotEnabled(work.uuid)
+    if not guest.image_says(work, "os_require_quiesce"):
+        return IF_POSSIBLE if has_agent(work) else NO
+    require_agent(work)
     return REQUIRED
-
-
-def _true(value: object) -> bool:
-    try:
-        return value is not None and values.boolean(value)
-    except ValueError:
-        return False
 
 
 @contextmanager
