@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.guest import checks
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest, network
 from nova_lite.steps.base import Step, Work
@@ -16,8 +15,7 @@ class FetchNewImages(FetchImages):
 
     def do(self) -> None:
         server = self.work.server
-        checks.validate(server)
-        guest.disk_plan(self.work)
+        guest.validate(self.work)
         super().do()
         image = self.tools.images.path(str(server.image.id))
         self.tools.disks.check(LocalDisk(ROOT, server.flavor.root_gb * GIB, image))
