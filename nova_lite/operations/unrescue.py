@@ -11,9 +11,10 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import PowerOff, StartGuest
+from nova_lite.steps.network import PlugInterfaces
 from nova_lite.steps.power_state import is_running
 from nova_lite.steps.records import ReportPower
-from nova_lite.steps.rescue import PlugAgain, PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.rescue import PutGuestBack, RemoveRescueFiles
 
 
 class Unrescue(PowerOperation):
@@ -29,7 +30,7 @@ class Unrescue(PowerOperation):
         work = self.work
         return [
             (PowerOff(work, gracefully=False),),
-            () if self._ran else (PlugAgain(work),),
+            () if self._ran else (PlugInterfaces(work),),
             (PutGuestBack(work),),
             (StartGuest(work, await_ports=False),),
             (RemoveRescueFiles(work),),

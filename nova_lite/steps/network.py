@@ -77,11 +77,9 @@ class PlugInterfaces(Step):
 
     def do(self) -> None:
         work = self.work
-        ports = guest.plugged_vifs(work)
         if self.tools.conf.vif_plugging_timeout:
-            work.note(await_ports=[vif.id for vif in ports if not vif.active])
-        for vif in ports:
-            self.tools.vif_driver.plug(vif, **_owner(work))
+            work.note(await_ports=[vif.id for vif in guest.vifs(work) if not vif.active])
+        plug(work)
 
     def undo(self) -> None:
         unplug(self.work)

@@ -202,15 +202,6 @@ class PutGuestBack(Step):
         put_back(self.work)
 
 
-class PlugAgain(Step):
-    """Make the host side of the ports where it is missing, as after a reboot of the host."""
-
-    name = "plug_interfaces"
-
-    def do(self) -> None:
-        network.plug(self.work)
-
-
 class RemoveRescueFiles(Step):
     """Remove what only the rescue needed."""
 
