@@ -41,23 +41,14 @@ class TakeServer(Step):
         )
 
     def do(self) -> None:
-        tools = self.tools
-        fields: dict[str, Any] = {
-            "vm_state": VmState.BUILDING,
-            "task_state": TaskState.NETWORKING,
-            "host": tools.host,
-            "launched_on": tools.host,
-            "node": tools.node,
-            "compute_id": tools.node_id,
-        }
-        if self.work.notes.get("numa_topology"):
-            fields["numa_topology"] = self.work.notes["numa_topology"]
-        tools.instances.save(
+        self.tools.instances.save(
             self.work.context,
             self.work.instance,
             expected_task_state=[TaskState.SCHEDULING, None],
             expected_vm_state=[VmState.BUILDING],
-            **fields,
+            vm_state=VmState.BUILDING,
+            task_state=TaskState.NETWORKING,
+            **here(self.work),
         )
 
 
@@ -231,6 +222,18 @@ class ForgetServer(Step):
         except ServerNotFound:
             pass  # destroyed before we were cut off
         tools.usage_changed()
+
+
+def here(work: Work) -> dict[str, Any]:
+    """The fields that make this host the server's host, with the share that it claimed."""
+    tools, topology = work.tools, work.notes.get("numa_topology")
+    fields: dict[str, Any] = {
+        "host": tools.host,
+        "launched_on": tools.host,
+        "node": tools.node,
+        "compute_id": tools.node_id,
+    }
+    return {**fields, "numa_topology": topology} if topology else fields
 
 
 def unshelved(work: Work) -> dict[str, str]:

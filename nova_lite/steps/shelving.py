@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import datetime
 import logging
-from typing import Any
 
 from nova_lite.errors import NovaLiteError
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps.base import Step, Work
-from nova_lite.steps.records import NOWHERE, SHELVED_AT, SHELVED_HOST, SHELVED_IMAGE
+from nova_lite.steps.records import NOWHERE, SHELVED_AT, SHELVED_HOST, SHELVED_IMAGE, here
 
 LOG = logging.getLogger(__name__)
 
@@ -98,22 +97,14 @@ class TakeOffloaded(Step):
         return taken
 
     def do(self) -> None:
-        work, tools = self.work, self.tools
-        fields: dict[str, Any] = {
-            "task_state": TaskState.SPAWNING,
-            "host": tools.host,
-            "launched_on": tools.host,
-            "node": tools.node,
-            "compute_id": tools.node_id,
-        }
-        if work.notes.get("numa_topology"):
-            fields["numa_topology"] = work.notes["numa_topology"]
-        tools.instances.save(
+        work = self.work
+        self.tools.instances.save(
             work.context,
             work.instance,
             expected_task_state=[TaskState.UNSHELVING],
             expected_vm_state=[VmState.SHELVED_OFFLOADED],
-            **fields,
+            task_state=TaskState.SPAWNING,
+            **here(work),
         )
         work.note(taken=True)
 
