@@ -6,6 +6,7 @@ from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest, network
 from nova_lite.steps.base import Step, Work
+from nova_lite.steps.records import tell_host
 from nova_lite.steps.storage import GIB, ROOT, FetchImages, RemoveDisks
 from nova_lite.wire.decode import utcnow
 
@@ -69,7 +70,7 @@ class ReportRebuilt(Step):
         self.work.reload()
         over = self.work.instance.get("task_state") is None
         if over:
-            self._tell_host()
+            tell_host(self.work, self._vm_state)
         return over
 
     def do(self) -> None:
@@ -87,8 +88,4 @@ class ReportRebuilt(Step):
             config_drive="True" if guest.has_config_drive(self.work) else "",
             system_metadata=system_metadata,
         )
-        self._tell_host()
-
-    def _tell_host(self) -> None:
-        self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
-        self.tools.usage_changed()
+        tell_host(self.work, self._vm_state)

@@ -109,9 +109,8 @@ class ReportActive(Step):
         self._tell_host()
 
     def _tell_host(self) -> None:
-        self.tools.claims.note(self.work.uuid, vm_state=VmState.ACTIVE)
         self.tools.claims.build_ended(failed=False)
-        self.tools.usage_changed()
+        tell_host(self.work, VmState.ACTIVE)
 
 
 class ReportPower(Step):
@@ -142,8 +141,7 @@ class ReportPower(Step):
             power_state=int(power_state(self.tools.hypervisor, self.work.uuid)),
             **self._fields,
         )
-        self.tools.claims.note(self.work.uuid, vm_state=self._vm_state)
-        self.tools.usage_changed()
+        tell_host(self.work, self._vm_state)
 
 
 class MarkRebooting(Step):
@@ -234,6 +232,12 @@ def here(work: Work) -> dict[str, Any]:
         "compute_id": tools.node_id,
     }
     return {**fields, "numa_topology": topology} if topology else fields
+
+
+def tell_host(work: Work, vm_state: VmState) -> None:
+    """Count the server of this host by its new state, and have the host's use reported soon."""
+    work.tools.claims.note(work.uuid, vm_state=vm_state)
+    work.tools.usage_changed()
 
 
 def unshelved(work: Work) -> dict[str, str]:

@@ -18,6 +18,7 @@ from nova_lite.steps.base import Step, Work
 from nova_lite.steps.config_drive import write_config_drive
 from nova_lite.steps.domain import PowerOff
 from nova_lite.steps.power_state import is_on
+from nova_lite.steps.records import tell_host
 from nova_lite.wire.decode import utcnow
 
 LOG = logging.getLogger(__name__)
@@ -189,8 +190,7 @@ class ReportRescued(Step):
             power_state=int(PowerState.RUNNING),
             launched_at=utcnow(),
         )
-        self.tools.claims.note(self.work.uuid, vm_state=VmState.RESCUED)
-        self.tools.usage_changed()
+        tell_host(self.work, VmState.RESCUED)
 
 
 class PutGuestBack(Step):

@@ -11,7 +11,14 @@ import logging
 from nova_lite.errors import NovaLiteError
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps.base import Step, Work
-from nova_lite.steps.records import NOWHERE, SHELVED_AT, SHELVED_HOST, SHELVED_IMAGE, here
+from nova_lite.steps.records import (
+    NOWHERE,
+    SHELVED_AT,
+    SHELVED_HOST,
+    SHELVED_IMAGE,
+    here,
+    tell_host,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -47,8 +54,7 @@ class RecordShelved(Step):
             power_state=int(PowerState.SHUTDOWN),
             system_metadata=system_metadata,
         )
-        tools.claims.note(work.uuid, vm_state=VmState.SHELVED)
-        tools.usage_changed()
+        tell_host(work, VmState.SHELVED)
 
 
 class RecordOffloaded(Step):
