@@ -60,6 +60,8 @@ class Notifier:
         :param with_shares: [notifications]include_share_mapping
         """
         self._topics = topics
+        self._legacy = topics.legacy if topics is not None else None
+        self._versioned = topics.versioned if topics is not None else None
         self._sender = sender
         self._image_url = image_url
         self._audit_period = audit_period
@@ -105,13 +107,15 @@ class Notifier:
         detail = detail or Detail()
         name = LEGACY.get(action, action)
         if name is not None:
-            self._legacy(
+            self._put(
+                self._legacy,
                 subject.context,
                 f"compute.instance.{name}.{phase}",
                 lambda: legacy.server(subject, detail) | (legacy.fault(failure) if failure else {}),
                 error=phase == "error",
             )
-        self._versioned(
+        self._put(
+            self._versioned,
             subject.context,
             f"instance.{action}.{phase}",
             lambda: versioned.action(subject, detail, failure),
@@ -127,28 +131,39 @@ class Notifier:
         find = periods.current if so_far else periods.last_completed
         now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         period = find(self._audit_period, now)
-        self._legacy(
+        self._put(
+            self._legacy,
             subject.context,
             "compute.instance.exists",
             lambda: legacy.exists(subject, period) | legacy_fields,
         )
-        self._versioned(
-            subject.context, "instance.exists", lambda: versioned.exists(subject, period)
+        self._put(
+            self._versioned,
+            subject.context,
+            "instance.exists",
+            lambda: versioned.exists(subject, period),
         )
 
     def exception(self, context: RequestContext, trouble: Trouble) -> None:
         """Tell that an RPC method failed."""
-        self._legacy(context, trouble.method, lambda: legacy.exception(trouble), error=True)
-        self._versioned(
-            context, "compute.exception", lambda: versioned.fault(trouble.failure), error=True
+        self._put(
+            self._legacy, context, trouble.method, lambda: legacy.exception(trouble), error=True
+        )
+        self._put(
+            self._versioned,
+            context,
+            "compute.exception",
+            lambda: versioned.fault(trouble.failure),
+            error=True,
         )
 
     def libvirt_error(self, address: str, failure: Failure) -> None:
         """Tell that this host, known as ``address``, has lost its hypervisor."""
         context = RequestContext.admin()
         said = {"ip": address, "method": "_connect", "reason": failure.message}
-        self._legacy(context, "compute.libvirt.error", lambda: said, error=True)
-        self._versioned(
+        self._put(self._legacy, context, "compute.libvirt.error", lambda: said, error=True)
+        self._put(
+            self._versioned,
             context,
             "libvirt.connect.error",
             lambda: versioned.libvirt_error(address, failure),
@@ -161,36 +176,18 @@ class Notifier:
             self._sender.close()
             self._topics.close()
 
-    def _legacy(
-        self,
-        context: RequestContext,
-        event_type: str,
-        build: Callable[[], dict[str, Any]],
-        *,
-        error: bool = False,
-    ) -> None:
-        if self._topics is not None and self._topics.legacy is not None:
-            self._put(self._topics.legacy, context, event_type, build, error)
-
-    def _versioned(
-        self,
-        context: RequestContext,
-        event_type: str,
-        build: Callable[[], dict[str, Any]],
-        *,
-        error: bool = False,
-    ) -> None:
-        if self._topics is not None and self._topics.versioned is not None:
-            self._put(self._topics.versioned, context, event_type, build, error)
-
     def _put(
         self,
         notifier: Any,
         context: RequestContext,
         event_type: str,
         build: Callable[[], dict[str, Any]],
-        error: bool,
+        *,
+        error: bool = False,
     ) -> None:
+        """Have a notification sent; ``notifier`` is None for a form that nobody wants."""
+        if notifier is None:
+            return
         topics, sender = self._topics, self._sender
         assert topics is not None and sender is not None
         try:
