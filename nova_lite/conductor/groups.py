@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from nova_lite.conductor.client import Conductor
 from nova_lite.wire.context import RequestContext
+from nova_lite.wire.decode import is_uuid
 from nova_lite.wire.exceptions import RemoteFailure
 from nova_lite.wire.objects import WireObject
 
@@ -34,7 +34,7 @@ class Groups:
 
     def named(self, context: RequestContext, hint: str) -> Group | None:
         """The group that a scheduler hint names, by uuid or by name; None when there is none."""
-        method = "get_by_uuid" if _is_uuid(hint) else "get_by_name"
+        method = "get_by_uuid" if is_uuid(hint) else "get_by_name"
         try:
             record = self._conductor.class_call(context, f"InstanceGroup.{method}", hint)
         except RemoteFailure as error:
@@ -54,10 +54,3 @@ class Groups:
             context, group.record, "get_hosts", exclude=[without]
         )
         return frozenset(hosts)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return bool(UUID(text))
-    except ValueError:
-        return False

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from nova_lite.errors import (
     AttachInterfaceUnsupported,
@@ -20,7 +19,7 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.decode import required
+from nova_lite.wire.decode import is_uuid, required
 from nova_lite.wire.objects import WireObject, wrap
 from nova_lite.wire.versions import VERSIONS
 
@@ -186,7 +185,7 @@ class Dispatcher:
             value = required(decoded, name, None if nothing else KINDS.get(name))
             if isinstance(value, WireObject):
                 _check_major(name, value)
-        if route.operation is not None and not _is_uuid(decoded["instance"].get("uuid")):
+        if route.operation is not None and not is_uuid(decoded["instance"].get("uuid")):
             raise MalformedMessage("argument 'instance' has no uuid; the sender did not load it")
         return decoded
 
@@ -247,7 +246,7 @@ class Dispatcher:
         try:
             arguments = message.message.get("args")
             instance = wrap(arguments.get("instance")) if isinstance(arguments, dict) else None
-            if isinstance(instance, WireObject) and _is_uuid(instance.get("uuid")):
+            if isinstance(instance, WireObject) and is_uuid(instance.get("uuid")):
                 failure = Failure.of(error)
                 if isinstance(error, Unsupported):
                     failure = Failure("NotImplementedError", str(error), 501, "abort", True, "")
@@ -267,10 +266,3 @@ def _check_major(name: str, value: WireObject) -> None:
         f"argument {name!r} is {value.name} {value.version}; this agent knows {value.name} "
         f"{known.partition('.')[0]}.x: a control plane newer than 2026.2 needs a newer nova_lite"
     )
-
-
-def _is_uuid(value: Any) -> bool:
-    try:
-        return bool(UUID(value))
-    except (TypeError, ValueError, AttributeError):
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from nova_lite import errors
 from nova_lite.clients.neutron import Api, Neutron
 from nova_lite.clients.neutron_vifs import NETWORK_FIELDS, Surroundings, ensure_bound
 from nova_lite.model.server import Server
+from nova_lite.wire.decode import is_uuid
 
 AUTO = "auto"  # network_id that asks for the project's network, made when there is none
 NONE = "none"  # network_id that asks for no network at all
@@ -103,7 +103,7 @@ class Resolver:
         wanted = [name for name in names if name]
         if not wanted or wanted == ["default"]:
             return []
-        if all(_is_uuid(name) for name in wanted):
+        if all(is_uuid(name) for name in wanted):
             return wanted
         user = self._neutron.user(self._context)
         fields = ("id", "name")
@@ -207,13 +207,6 @@ class Resolver:
 
 def _unspecified(request: PortRequest) -> bool:
     return request.port_id is None and request.network_id in (None, AUTO)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def _matches(name: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
