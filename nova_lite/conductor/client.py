@@ -87,6 +87,13 @@ class Conductor:
         obj.apply(updates)
         return obj
 
+    def save(self, context: RequestContext, obj: WireObject, /, **fields: Any) -> None:
+        """Save ``fields`` (and what was changed before) of a record that its ``id`` names."""
+        obj.set(**fields)
+        if obj.changes:
+            updates, _ = self.object_call(context, obj.partial("id"), "save")
+            obj.apply(updates)
+
     def task_cast(
         self, context: RequestContext, method: str, version: str, **arguments: Any
     ) -> None:

@@ -31,9 +31,7 @@ class BlockDevices:
 
     def save(self, context: RequestContext, mapping: WireObject, **fields: Any) -> None:
         """Save ``fields`` of a mapping."""
-        mapping.set(**fields)
-        updates, _ = self._conductor.object_call(context, mapping.partial("id"), "save")
-        mapping.apply(updates)
+        self._conductor.save(context, mapping, **fields)
 
 
 class Interfaces:
@@ -121,9 +119,7 @@ class Migrations:
 
     def save(self, context: RequestContext, migration: WireObject, **fields: Any) -> None:
         """Save ``fields`` of a migration."""
-        migration.set(**fields)
-        updates, _ = self._conductor.object_call(context, migration.partial("id"), "save")
-        migration.apply(updates)
+        self._conductor.save(context, migration, **fields)
 
 
 class Builds:

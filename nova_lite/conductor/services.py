@@ -50,9 +50,7 @@ class Services:
 
     def save(self, context: RequestContext, service: WireObject, **fields: Any) -> None:
         """Save ``fields``; the heartbeat is a save of ``report_count`` alone."""
-        service.set(**fields)
-        updates, _ = self._conductor.object_call(context, service.partial("id"), "save")
-        service.apply(updates)
+        self._conductor.save(context, service, **fields)
 
 
 class ComputeNodes:
@@ -80,7 +78,5 @@ class ComputeNodes:
         return self._conductor.create(context, "ComputeNode", **fields)
 
     def save(self, context: RequestContext, node: WireObject, **fields: Any) -> None:
-        node.set(**fields)
-        if node.changes:
-            updates, _ = self._conductor.object_call(context, node.partial("id"), "save")
-            node.apply(updates)
+        """Save ``fields``; without a change nobody is asked."""
+        self._conductor.save(context, node, **fields)

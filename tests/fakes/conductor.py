@@ -125,6 +125,12 @@ class FakeConductor:
         obj.apply(updates)
         return obj
 
+    def save(self, context, obj, /, **fields):
+        obj.set(**fields)
+        if obj.changes:
+            updates, _ = self.object_call(context, obj.partial("id"), "save")
+            obj.apply(updates)
+
     def task_cast(self, context, method, version, **arguments):
         with self.asked() as tables:
             tables["calls"].append(method)
