@@ -43,6 +43,11 @@ SPICE_PORT=6082
 SERIAL_PORT=6083
 SERIAL_RANGE=10000:10100   # TCP ports of the guests of a host; the end is not one of them
 NEUTRON_PORT=9696
+CINDER_PORT=8776
+CEPH_MON_PORT=3300
+CEPH_OLD_MON_PORT=6789
+CEPH_PORTS=6800-6815       # the manager and the OSD choose among these
+CEPH_DISK_SIZE=$((40 << 30))   # bytes; a sparse file
 RABBIT_PORT=5672
 RABBIT_MANAGEMENT_PORT=15672
 RABBIT_DIST_PORT=25672
@@ -55,7 +60,10 @@ KEYSTONE_URL=http://127.0.0.1:$KEYSTONE_PORT/v3
 
 # What a compute host may reach of the control plane (no database: as in any real cell).
 PORTS_FOR_NODES="$KEYSTONE_PORT $PLACEMENT_PORT $GLANCE_PORT $NOVA_PORT $METADATA_PORT
-  $NOVNC_PORT $NEUTRON_PORT $RABBIT_PORT $MEMCACHED_PORT $OVN_NB_PORT $OVN_SB_PORT"
+  $NOVNC_PORT $NEUTRON_PORT $CINDER_PORT $CEPH_MON_PORT $CEPH_OLD_MON_PORT $RABBIT_PORT $MEMCACHED_PORT $OVN_NB_PORT $OVN_SB_PORT"
+
+# Where mount(8) looks for its helpers beside /sbin; an empty directory, covered in namespaces.
+FILE_SYSTEMS=/usr/sbin/fs.d
 
 export PATH=$VENV/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/openvswitch/scripts:/usr/share/ovn/scripts
 export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1

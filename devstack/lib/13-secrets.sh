@@ -12,9 +12,11 @@ step_secrets() {
   install -d -m 700 "$ETC"
   (
     umask 077
-    for name in ADMIN_PASSWORD DEMO_PASSWORD SERVICE_PASSWORD DATABASE_PASSWORD RABBIT_PASSWORD METADATA_SECRET; do
+    for name in ADMIN_PASSWORD DEMO_PASSWORD SERVICE_PASSWORD DATABASE_PASSWORD RABBIT_PASSWORD METADATA_SECRET VOLUME_KEY; do
       echo "$name=$(random_hex)"
     done >"$ETC/secrets.new"
+    # Of the Ceph cluster, and of the libvirt secret with the key to it.
+    echo "CEPH_ID=$(cat /proc/sys/kernel/random/uuid)" >>"$ETC/secrets.new"
   )
   mv "$ETC/secrets.new" "$ETC/secrets"
 }
@@ -28,6 +30,7 @@ load_secrets() {
   PLACEMENT_DATABASE=$(database_url placement)
   GLANCE_DATABASE=$(database_url glance)
   NEUTRON_DATABASE=$(database_url neutron)
+  CINDER_DATABASE=$(database_url cinder)
   NOVA_API_DATABASE=$(database_url nova_api)
   NOVA_CELL_DATABASE=$(database_url nova_cell1)
 }

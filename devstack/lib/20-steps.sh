@@ -1,8 +1,8 @@
 # "up": the steps in order, each with its time; on failure its log and the remedy.
 # shellcheck shell=bash
 
-UP_STEPS=(preflight packages secrets python agent_venv base images accel databases keystone placement glance
-  nova ovn neutron nodes agents seed)
+UP_STEPS=(preflight packages secrets python agent_venv base ceph images accel databases keystone placement glance
+  nova ovn neutron cinder nodes agents seed)
 
 # Each step is a process of its own ("cloud step NAME"), so that "set -e" holds inside it
 # although we look at its result.

@@ -14,11 +14,12 @@ PACKAGES="
   ?libvirt-daemon-driver-secret ?libvirt-daemon-driver-storage ?libvirt-daemon-driver-interface
   qemu-system-x86 qemu-utils qemu-block-extra genisoimage|xorriso ovmf swtpm swtpm-tools
   openssh-client openssh-server novnc spice-html5 ?qemu-system-modules-spice
+  ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd
   busybox-static dropbear-bin qemu-guest-agent mtools dosfstools syslinux syslinux-common
   e2fsprogs fdisk cpio kmod xz-utils zstd"
 
 # Daemons that those packages would start at the next boot, on the ports we use ourselves.
-OUR_DAEMONS='mariadb|mysql|rabbitmq|epmd|memcached|openvswitch|ovs-|ovsdb|ovn-|haproxy|libvirt|virt|ssh|qemu-guest'
+OUR_DAEMONS='mariadb|mysql|rabbitmq|epmd|memcached|openvswitch|ovs-|ovsdb|ovn-|haproxy|libvirt|virt|ssh|ceph|qemu-guest'
 
 step_packages() { install_packages "$PACKAGES"; }
 

@@ -12,6 +12,7 @@ step_python() {
   local python
   python=$(choose_python)
   if up_to_date "$VENV" "$python" "$DEVSTACK/requirements.txt" "$DEVSTACK/constraints.txt"; then
+    link_ceph_modules "$VENV"
     result "$python, unchanged"
     return 0
   fi
@@ -19,6 +20,7 @@ step_python() {
   # Bytecode now, on all cores, instead of by each service at its first start.
   uv pip install --python "$VENV" --compile-bytecode \
     --requirement "$DEVSTACK/requirements.txt" --constraint "$DEVSTACK/constraints.txt"
+  link_ceph_modules "$VENV"
   mark_done "$VENV" "$python" "$DEVSTACK/requirements.txt" "$DEVSTACK/constraints.txt"
   result "$("$python" --version) of $python"
 }
@@ -68,6 +70,7 @@ step_agent_venv() {
   nova_lite_written || { result "no nova-lite-compute in this repository yet"; return 0; }
   python=$(choose_python)
   if up_to_date "$AGENT_VENV" "$python" "${AGENT_INPUTS[@]}"; then
+    link_ceph_modules "$AGENT_VENV"
     result "unchanged"
     return 0
   fi
@@ -81,5 +84,6 @@ step_agent_venv() {
   # The build tools are there; fetching them again for each change would take seconds.
   uv pip install --python "$AGENT_VENV" --compile-bytecode --no-build-isolation --editable "$REPO" \
     --constraint "$DEVSTACK/constraints.txt"
+  link_ceph_modules "$AGENT_VENV"
   mark_done "$AGENT_VENV" "$python" "${AGENT_INPUTS[@]}"
 }

@@ -4,7 +4,7 @@
 describe_step base "MariaDB, RabbitMQ, memcached" \
   "is another MariaDB, RabbitMQ or memcached running? Stop it: ours need ports $MYSQL_PORT, $RABBIT_PORT, $MEMCACHED_PORT"
 
-DATABASES="keystone placement glance nova_api nova_cell0 nova_cell1 neutron"
+DATABASES="keystone placement glance nova_api nova_cell0 nova_cell1 neutron cinder"
 
 step_base() {
   # RabbitMQ takes longest to start and needs nobody; the others start meanwhile.

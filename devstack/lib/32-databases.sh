@@ -7,7 +7,7 @@ describe_step databases "database schemas" \
 
 step_databases() {
   local service making=()
-  for service in nova keystone neutron glance placement; do
+  for service in nova keystone neutron cinder glance placement; do
     "${service}_database" &
     making+=($!)
   done

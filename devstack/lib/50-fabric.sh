@@ -59,6 +59,7 @@ start_proxy() {
       printf 'listen to-%s\n  bind 127.0.0.1:%s namespace %s\n  server control 127.0.0.1:%s\n' \
         "$port" "$port" "$namespace" "$port"
     done
+    printf 'listen ceph\n  bind 127.0.0.1:%s namespace %s\n  server control 127.0.0.1\n' "$CEPH_PORTS" "$namespace"
     [[ -z $vnc_address ]] || {
       printf 'listen screens\n  bind %s:5900-5999\n  server host %s namespace %s\n' \
         "$vnc_address" "$(management_address "$namespace")" "$namespace"

@@ -77,6 +77,7 @@ node_power_on() {
   alive "node-$node" && return 0
   forget_taps "$node"
   rm -f "$HOSTS/$node/ready"
+  mkdir -p "$FILE_SYSTEMS"
   setsid nohup ip netns exec "$node" unshare --fork --pid --mount --uts --ipc --propagation private \
     "$DEVSTACK/tools/node-init" "$node" "$HOSTS/$node" >>"$LOG/node-$node.out" 2>&1 </dev/null 9>&- &
   parent=$!
@@ -227,6 +228,19 @@ node_hypervisor() {
   spawn_in_node "$node" libvirtd libvirtd --listen
   wait_until 20 "libvirtd of $node" in_node "$node" virsh --connect qemu:///system version ||
     { show_log_tail "$node-libvirtd"; return 1; }
+  node_ceph_secret "$node"
+}
+
+# QEMU gets the key to Ceph from libvirt, which keeps it among its own files.
+node_ceph_secret() {
+  local node=$1 file=$HOSTS/$1/libvirt-etc/ceph-secret
+  [[ -e $file.xml ]] && return 0
+  render ceph-secret.xml "$file.new"
+  (umask 077 && ceph-authtool --print-key --name client.cinder "$CEPH_ETC/ceph.client.cinder.keyring" >"$file.key")
+  in_node "$node" virsh --connect qemu:///system --quiet secret-define /etc/libvirt/ceph-secret.new
+  in_node "$node" virsh --connect qemu:///system --quiet secret-set-value "$CEPH_ID" --file /etc/libvirt/ceph-secret.key
+  rm "$file.key"
+  mv "$file.new" "$file.xml"
 }
 
 node_network_agents() {

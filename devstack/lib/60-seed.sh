@@ -7,6 +7,7 @@ describe_step seed "flavors, networks, images" \
 step_seed() {
   make_key "$KEYS/guest"
   seed cloud
+  seed wait-for-storage
   # shellcheck disable=SC2046  # one argument per node
   seed wait-for-hosts $(active_nodes)
 }

@@ -4,7 +4,7 @@
 require_account() { [[ $1 == admin || $1 == demo ]] || die "accounts: admin, demo"; }
 
 # client COMMAND...: with admin's credentials and our programs first in PATH.
-client() { OS_CLIENT_CONFIG_FILE=$ETC/clouds.yaml OS_CLOUD=${ACCOUNT:-admin} OS_COMPUTE_API_VERSION=2.latest "$@"; }
+client() { OS_CLIENT_CONFIG_FILE=$ETC/clouds.yaml OS_CLOUD=${ACCOUNT:-admin} OS_COMPUTE_API_VERSION=2.latest CEPH_CONF=$CEPH_CONF_FILE "$@"; }
 
 command_openrc() {
   require_account "${1:-admin}"
@@ -13,6 +13,7 @@ export PATH=$VENV/bin:\$PATH
 export OS_CLIENT_CONFIG_FILE=$ETC/clouds.yaml
 export OS_CLOUD=${1:-admin}
 export OS_COMPUTE_API_VERSION=2.latest
+export CEPH_CONF=$CEPH_CONF_FILE
 RC
 }
 

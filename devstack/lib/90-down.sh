@@ -11,10 +11,11 @@ command_down() {
   exclusive
   local began=$SECONDS
   stop_hosts
-  stop_services 'keystone placement glance nova-* neutron-* memcached'
+  stop_services 'keystone placement glance cinder-* nova-* neutron-* memcached'
   stop_services 'ovn-*'
   fabric_down
   stop_rabbitmq &
+  stop_ceph &
   stop mariadb 30
   wait
   stop_services '*'

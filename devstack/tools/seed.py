@@ -1,4 +1,4 @@
-"""Fill the cloud: ``seed.py catalog``, ``seed.py cloud``, ``seed.py wait-for-hosts NODE...``.
+"""Fill the cloud: ``seed.py catalog``, ``... cloud``, ``... wait-for-storage``, ``... wait-for-hosts NODE...``.
 
 Everything is looked up before it is made, so running it again changes nothing.
 """
@@ -20,7 +20,10 @@ ENDPOINTS = {
     "glance": ("image", "http://127.0.0.1:9292"),
     "nova": ("compute", "http://127.0.0.1:8774/v2.1"),
     "neutron": ("network", "http://127.0.0.1:9696"),
+    "cinder": ("block-storage", "http://127.0.0.1:8776/v3/%(project_id)s"),
 }
+# The name by which older clients, and Nova unless told otherwise, look for Cinder.
+OLD_BLOCK_STORAGE = "volumev3"
 FLAVORS = [
     # name, id, vcpus, MiB of memory, GiB of disk
     ("m1.nano", "42", 1, 128, 1),
@@ -39,6 +42,24 @@ IMAGES = [
     ("tiny-agent", "tiny-fast.qcow2", {"hw_qemu_guest_agent": "yes", "os_admin_user": "root"}),
     ("debian", "debian.qcow2", {}),
 ]
+VOLUME_TYPES = {
+    # name: extra specifications
+    "ceph": {"volume_backend_name": "ceph"},
+    "ceph2": {"volume_backend_name": "ceph2"},
+    "nfs": {"volume_backend_name": "nfs"},
+    "multiattach": {"volume_backend_name": "ceph", "multiattach": "<is> True"},
+    "limited": {"volume_backend_name": "ceph"},
+    "encrypted": {"volume_backend_name": "ceph"},
+}
+# Of the type "limited": operations and bytes per second.
+LIMITS = {"total_iops_sec": "200", "total_bytes_sec": "10485760"}
+# Of the type "encrypted".
+ENCRYPTION = {
+    "provider": "luks",
+    "control_location": "front-end",
+    "cipher": "aes-xts-plain64",
+    "key_size": 256,
+}
 PROJECTS = ("admin", "demo", "alt")
 KEY_PAIR = "nova-lite"
 
@@ -77,6 +98,7 @@ def seed_catalog():
     identity.assign_project_role_to_user(projects["demo"], admin, roles["admin"])
     for name, (kind, url) in ENDPOINTS.items():
         seed_endpoints(identity, name, kind, url)
+    seed_endpoints(identity, "cinderv3", OLD_BLOCK_STORAGE, ENDPOINTS["cinder"][1])
 
 
 def seed_endpoints(identity, name, kind, url):
@@ -186,6 +208,27 @@ def seed_key_pair(cloud):
         cloud.compute.create_keypair(name=KEY_PAIR, public_key=public_key)
 
 
+def seed_volume_types(cloud):
+    storage = cloud.block_storage
+    present = {kind.name: kind for kind in storage.types()}
+    for name, specifications in VOLUME_TYPES.items():
+        if name not in present:
+            present[name] = storage.create_type(name=name, extra_specs=specifications)
+    if not storage.get_type_encryption(present["encrypted"].id).provider:
+        storage.create_type_encryption(present["encrypted"], **ENCRYPTION)
+    limit_volumes(storage, present["limited"])
+
+
+def limit_volumes(storage, kind):
+    """Associate the type with limits that QEMU enforces."""
+    present = storage.get("/qos-specs").json()["qos_specs"]
+    if any(limits["name"] == kind.name for limits in present):
+        return
+    limits = {"name": kind.name, "consumer": "front-end", **LIMITS}
+    made = storage.post("/qos-specs", json={"qos_specs": limits}).json()["qos_specs"]
+    storage.get(f"/qos-specs/{made['id']}/associate", params={"vol_type_id": kind.id})
+
+
 def raise_quotas(cloud):
     for name in PROJECTS:
         project = cloud.identity.find_project(name)
@@ -208,10 +251,24 @@ def seed_cloud():
     seed_flavors(admin)
     seed_networks(admin)
     seed_images(admin)
+    seed_volume_types(admin)
     raise_quotas(admin)
     for cloud in (admin, connect("demo")):
         open_default_group(cloud)
         seed_key_pair(cloud)
+
+
+def wait_for_storage():
+    """Wait until Cinder calls every backend up."""
+    storage = connect("admin").block_storage
+    wanted = {kind["volume_backend_name"] for kind in VOLUME_TYPES.values()}
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        up = {s.host.partition("@")[2] for s in storage.services() if s.state == "up"}
+        if wanted <= up:
+            return
+        time.sleep(0.5)
+    sys.exit(f"Cinder's backends {wanted - up} are down: see log/cinder-volume.log")
 
 
 def wait_for_hosts(nodes):
@@ -243,6 +300,8 @@ if __name__ == "__main__":
         seed_catalog()
     elif command == "cloud":
         seed_cloud()
+    elif command == "wait-for-storage":
+        wait_for_storage()
     elif command == "wait-for-hosts":
         wait_for_hosts(arguments)
     else:
