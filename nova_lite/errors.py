@@ -88,6 +88,21 @@ class GuestNotRunning(HypervisorError):
     nova_name, code, expected = "InstanceNotRunning", 409, True
 
 
+class DeviceDetachFailed(NovaLiteError):
+    """The guest keeps a device that it was asked to give back."""
+
+    nova_name, code, expected = "DeviceDetachFailed", 409, True
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(f"Device detach failed for {device}: {reason}")
+
+
+class NoFreeSlot(HypervisorError):
+    """The guest's board has no place left for another device."""
+
+    expected = True
+
+
 class CrashDumpUnsupported(NovaLiteError):
     nova_name, code, expected = "TriggerCrashDumpNotSupported", 400, True
 
@@ -270,11 +285,106 @@ class InvalidBlockDevice(NovaLiteError):
     nova_name, code, verdict, expected = "InvalidBDM", 400, Verdict.ABORT, True
 
 
+class InvalidVolume(NovaLiteError):
+    """A volume cannot be used as asked: its state, its description or its connection forbid it."""
+
+    nova_name, code, verdict, expected = "InvalidVolume", 400, Verdict.ABORT, True
+
+
+class VolumeAttachFailed(NovaLiteError):
+    """This host cannot reach the volume."""
+
+    nova_name, code, verdict, expected = "VolumeAttachFailed", 400, Verdict.ABORT, True
+
+    def __init__(self, volume_id: str, reason: str) -> None:
+        super().__init__(f"Volume {volume_id} could not be attached. Reason: {reason}")
+
+
+class VolumeDetachFailed(NovaLiteError):
+    """This host cannot let go of the volume."""
+
+    nova_name, code, expected = "VolumeDetachFailed", 400, True
+
+    def __init__(self, volume_id: str, reason: str) -> None:
+        super().__init__(f"Volume {volume_id} could not be detached. Reason: {reason}")
+
+
+class VolumeExtendFailed(NovaLiteError):
+    """This host does not see the volume's new size."""
+
+    nova_name, code, expected = "VolumeExtendFailed", 400, True
+
+    def __init__(self, volume_id: str, reason: str) -> None:
+        super().__init__(f"Volume {volume_id} could not be extended. Reason: {reason}")
+
+
+class VolumeNotFound(InvalidVolume):
+    nova_name, code = "VolumeNotFound", 404
+
+
+class VolumeAttachmentNotFound(InvalidVolume):
+    nova_name, code = "VolumeAttachmentNotFound", 404
+
+
+class VolumeNotAttached(InvalidVolume):
+    """Nova's records know no such volume of the server."""
+
+    nova_name, code = "VolumeBDMNotFound", 404
+
+
+class SnapshotNotFound(InvalidVolume):
+    nova_name, code = "SnapshotNotFound", 404
+
+
+class VolumeRequestInvalid(InvalidVolume):
+    """Cinder refuses what it was asked for."""
+
+    nova_name, code = "InvalidInput", 400
+
+
+class VolumeForbidden(InvalidVolume):
+    nova_name, code = "Forbidden", 403
+
+
+class VolumeQuotaExceeded(InvalidVolume):
+    nova_name, code = "OverQuota", 413
+
+
+class VolumeServiceError(InvalidVolume):
+    """Cinder or the storage behind it could not do what it should."""
+
+    nova_name, code = "NovaException", 500
+
+
+class VolumeServiceTooOld(InvalidVolume):
+    nova_name, code = "CinderAPIVersionNotAvailable", 500
+
+
+class DevicePathInUse(InvalidBlockDevice):
+    nova_name, code = "DevicePathInUse", 409
+
+
+class TooManyDiskDevices(InvalidBlockDevice):
+    nova_name, code = "TooManyDiskDevices", 403
+
+
+class DeviceDetachFailed(NovaLiteError):
+    """The guest does not give a device back."""
+
+    nova_name, code, expected = "DeviceDetachFailed", 500, True
+
+
 # --- control plane --------------------------------------------------------------------------
 class ControlPlaneUnavailable(NovaLiteError):
     """No conductor, broker, Keystone or Placement answers within the timeout."""
 
     nova_name, code, expected = "ServiceUnavailable", 503, True
+
+
+class VolumeServiceUnavailable(ControlPlaneUnavailable):
+    """Cinder does not answer."""
+
+    nova_name = "CinderConnectionFailed"
 
 
 class PlacementError(NovaLiteError):
