@@ -6,18 +6,20 @@ so that a server has the same devices on a stock host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nova_lite.errors import InvalidBlockDevice
+from nova_lite.errors import InvalidBlockDevice, InvalidVolume
 from nova_lite.guest import machine as machines
 from nova_lite.guest import naming
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.guest.properties import Properties
 from nova_lite.guest.values import DEVICE_TYPES
+from nova_lite.guest.volumes import volume_spec
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.server import BlockDevice, Server
+from nova_lite.model.volume import ConnectedVolume, VolumeSource
 
 GIB = 1024**3
 MIB = 1024**2
@@ -253,40 +255,78 @@ class _Layout:
 
 def disk_specs(
     plan: DiskPlan,
-    sources: Mapping[str, str],
+    sources: Mapping[str, VolumeSource],
+    volumes: Mapping[str, ConnectedVolume],
     properties: Properties,
     policy: HostPolicy,
-    formats: Mapping[str, str],
 ) -> tuple[DiskSpec, ...]:
-    """The local disks as the guest definition names them.
+    """The disks as the guest definition names them: those of this host, then the volumes.
 
-    :param sources: path of each disk by its file name
-    :param formats: raw or qcow2 by file name; others have the policy's format
+    :param sources: where each local disk is, by its file name
+    :param volumes: the connected volumes by their ids
+    :raises InvalidVolume: a volume of the plan is not connected
     """
+    unit = _units(plan, properties)
     tune = iotune(properties)
-    cache = policy.disk_cachemodes.get("file", "none" if policy.direct_io else "writethrough")
-    numbered = properties.image("hw_scsi_model") == "virtio-scsi"
-    units = iter(range(256))
-    result = []
-    for disk in plan.local:
-        name = disk.name or ""
-        default = "raw" if name.startswith("disk.config") else policy.disk_format
-        result.append(
-            DiskSpec(
-                disk.target,
-                disk.bus,
-                sources[name],
-                format=formats.get(name, default),
-                kind=disk.kind,
-                cache=cache,
-                io=policy.disk_io if disk.kind == "disk" else None,
-                discard=policy.disk_discard,
-                readonly=disk.kind == "cdrom",
-                iotune=tune,
-                unit=next(units) if numbered and disk.bus == "scsi" else None,
-            )
-        )
-    return tuple(result)
+    local = tuple(
+        local_spec(disk, sources[disk.name or ""], tune, policy, unit(disk)) for disk in plan.local
+    )
+    return local + tuple(
+        volume_spec(disk, _connected(disk, volumes), policy, unit(disk))
+        for disk in plan.disks
+        if disk.volume_id
+    )
+
+
+def local_spec(
+    disk: PlannedDisk,
+    source: VolumeSource,
+    tune: Mapping[str, int],
+    policy: HostPolicy,
+    unit: int | None,
+) -> DiskSpec:
+    """One disk that is kept for this host's guest alone."""
+    usual = "none" if policy.direct_io or source.type != "file" else "writethrough"
+    return DiskSpec(
+        disk.target,
+        disk.bus,
+        source.path,
+        format=source.format,
+        kind=disk.kind,
+        source_type=source.type,
+        cache=policy.disk_cachemodes.get(source.type, usual),
+        io=source.io or (policy.disk_io if disk.kind == "disk" else None),
+        discard=policy.disk_discard,
+        readonly=disk.kind == "cdrom",
+        iotune=tune,
+        unit=unit,
+        network=source.network,
+    )
+
+
+def _units(plan: DiskPlan, properties: Properties) -> Callable[[PlannedDisk], int | None]:
+    """Gives each disk its place on a virtio-scsi controller; the first one is the root disk's."""
+    if properties.image("hw_scsi_model") != "virtio-scsi":
+        return lambda disk: None
+    root_is_volume = any(disk.volume_id and disk.boot_index == 0 for disk in plan.disks)
+    places = iter(range(1 if root_is_volume else 0, 256))
+
+    def unit(disk: PlannedDisk) -> int | None:
+        if disk.bus != "scsi":
+            return None
+        return 0 if disk.volume_id and disk.boot_index == 0 else next(places)
+
+    return unit
+
+
+def _connected(disk: PlannedDisk, volumes: Mapping[str, ConnectedVolume]) -> ConnectedVolume:
+    try:
+        return volumes[str(disk.volume_id)]
+    except KeyError:
+        raise InvalidVolume(
+            f"Invalid volume: volume {disk.volume_id} is to be {disk.device_name}, but it is not "
+            "connected to this host; detach it and attach it again"
+        ) from None
 
 
 def iotune(properties: Properties) -> dict[str, int]:

@@ -17,6 +17,7 @@ from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.model.network import Vif
 from nova_lite.model.numa import GuestNuma
 from nova_lite.model.server import Server
+from nova_lite.model.volume import ConnectedVolume, VolumeSource
 
 
 def plan_domain(
@@ -31,8 +32,8 @@ def plan_domain(
     numa: GuestNuma | None = None,
     creation_time: float,
     directory: Path | None = None,
-    sources: Mapping[str, str] | None = None,
-    formats: Mapping[str, str] | None = None,
+    sources: Mapping[str, VolumeSource] | None = None,
+    volumes: Mapping[str, ConnectedVolume] | None = None,
     console_log: str | None = None,
     serial_ports: Sequence[int] = (),
 ) -> DomainSpec:
@@ -43,8 +44,8 @@ def plan_domain(
     :param numa: its placed topology, None when it floats over the host
     :param creation_time: seconds since the epoch, for the metadata
     :param directory: the server's directory; default ``<instances_path>/<uuid>``
-    :param sources: paths of local disks by file name, where not ``<directory>/<name>``
-    :param formats: disk formats by file name, where not the backend's
+    :param sources: local disks by file name, where not a file ``<directory>/<name>``
+    :param volumes: the volumes that are connected to this host, by their ids
     :param console_log: file of the console log; default ``<directory>/console.log``
     :param serial_ports: TCP ports of its serial ports, as many as consoles.serial_ports says
     :raises InvalidGuestConfig: flavor or image say something invalid or contradictory
@@ -82,7 +83,7 @@ def plan_domain(
         serial_tcp=_serial(policy, serial_ports),
         smbios=metadata.smbios(server, policy) if board.arch in machine.X86 else {},
         metadata=metadata.describe(server, vifs, policy, creation_time),
-        **_disks(disks, properties, policy, capabilities, directory, sources or {}, formats or {}),
+        **_disks(disks, properties, policy, capabilities, directory, sources or {}, volumes or {}),
         **_devices(properties, board, policy, capabilities, disks, facts),
         **_features(properties, board, policy),
     )
@@ -112,18 +113,23 @@ def _disks(
     policy: HostPolicy,
     capabilities: Capabilities,
     directory: Path,
-    sources: Mapping[str, str],
-    formats: Mapping[str, str],
+    sources: Mapping[str, VolumeSource],
+    volumes: Mapping[str, ConnectedVolume],
 ) -> dict[str, Any]:
-    for disk in plan.local:
+    for disk in plan.disks:
         devices.require_trait(
             capabilities, "COMPUTE_STORAGE_BUS_", disk.bus, f"disk bus of {disk.device_name}"
         )
-    paths = {disk.name or "": str(directory / (disk.name or "")) for disk in plan.local}
+    files = {disk.name or "": _file(directory, disk.name or "", policy) for disk in plan.local}
     return {
-        "disks": disk_specs(plan, {**paths, **sources}, properties, policy, formats),
+        "disks": disk_specs(plan, {**files, **sources}, volumes, properties, policy),
         "scsi_model": properties.image("hw_scsi_model"),
     }
+
+
+def _file(directory: Path, name: str, policy: HostPolicy) -> VolumeSource:
+    usual = "raw" if name.startswith("disk.config") else policy.disk_format
+    return VolumeSource(str(directory / name), format=usual)
 
 
 def _devices(

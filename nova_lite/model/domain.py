@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nova_lite.model.volume import NetworkSource
+
 
 @dataclass(frozen=True)
 class CpuSpec:
@@ -66,9 +68,10 @@ class MemoryBacking:
 class DiskSpec:
     """A disk or CD-ROM of the guest.
 
-    ``source`` is a path; ``format`` raw/qcow2; ``kind`` disk/cdrom/lun/floppy; ``iotune`` holds
-    libvirt's names (read_bytes_sec ...); ``boot_order`` starts at 1; ``unit`` is the place on a
-    virtio-scsi controller.
+    ``source`` is a path, or a name that ``network`` knows; ``format`` raw/qcow2; ``kind``
+    disk/cdrom/lun/floppy; ``iotune`` holds libvirt's names (read_bytes_sec ...); ``boot_order``
+    starts at 1; ``unit`` is the place on a virtio-scsi controller; ``serial`` a volume's id;
+    ``secret_uuid`` names the secret that opens a LUKS volume; the block sizes are bytes.
     """
 
     target: str
@@ -86,6 +89,11 @@ class DiskSpec:
     iotune: Mapping[str, int] = field(default_factory=dict)
     alias: str | None = None
     unit: int | None = None
+    network: NetworkSource | None = None
+    secret_uuid: str | None = None
+    shareable: bool = False
+    logical_block_size: int | None = None
+    physical_block_size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,21 @@ class GuestDevice:
 
 
 @dataclass(frozen=True)
+class GuestDisk:
+    """A disk as the hypervisor knows it.
+
+    ``serial`` is the id of its volume, None for a disk without; ``source`` a path, or a name in a
+    storage system. ``plugged``: the running guest has it; ``defined``: its next start will have it.
+    """
+
+    target: str
+    serial: str | None
+    source: str
+    plugged: bool
+    defined: bool
+
+
+@dataclass(frozen=True)
 class ConsoleAddress:
     """Where a guest's graphical or serial console listens."""
 

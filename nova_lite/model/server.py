@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nova_lite.model.volume import Connection
+
 
 @dataclass(frozen=True)
 class Flavor:
@@ -44,10 +46,11 @@ class Image:
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """One entry of the block device mapping; only local disks until volumes are supported.
+    """One entry of the block device mapping.
 
     ``source_type`` is image/blank/volume/snapshot, ``destination_type`` local/volume,
-    ``guest_format`` 'swap' or a file system, ``size_gb`` in GiB (swap: MiB).
+    ``guest_format`` 'swap' or a file system, ``size_gb`` in GiB (swap: MiB). Of a volume:
+    ``attachment_id`` is Cinder's, ``connection`` how this host reaches it (None: not yet).
     """
 
     uuid: str
@@ -62,6 +65,11 @@ class BlockDevice:
     image_id: str | None = None
     volume_id: str | None = None
     tag: str | None = None
+    snapshot_id: str | None = None
+    volume_type: str | None = None
+    attachment_id: str | None = None
+    delete_on_termination: bool = False
+    connection: Connection | None = None
 
 
 @dataclass(frozen=True)

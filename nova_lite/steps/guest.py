@@ -17,18 +17,39 @@ from nova_lite.inventory import numa
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
+from nova_lite.model.volume import ConnectedVolume
 from nova_lite.steps.base import Work
 from nova_lite.wire import decode, network_info
+from nova_lite.wire.objects import WireObject
+
+
+def mappings(work: Work) -> list[WireObject]:
+    """The server's block device mapping as this operation has it, with what it has changed: of the
+    request at boot, of the records afterwards and after a restart."""
+    if work.mappings is None:
+        asked = None if work.resumed else work.arguments.get("block_device_mapping")
+        work.mappings = (
+            work.tools.block_devices.of_server(work.context, work.uuid)
+            if asked is None
+            else list(asked.objects())
+        )
+    return work.mappings
 
 
 def block_devices(work: Work) -> tuple[BlockDevice, ...]:
-    """The block device mapping: of the request at boot, of the records afterwards."""
-    mappings = work.arguments.get("block_device_mapping")
-    if mappings is None:
-        if work.mappings is None:
-            work.mappings = work.tools.block_devices.of_server(work.context, work.uuid)
-        return decode.block_devices(work.mappings)
-    return decode.block_devices(mappings.objects())
+    """The same in the model's terms."""
+    return decode.block_devices(mappings(work))
+
+
+def connected_volumes(work: Work) -> dict[str, ConnectedVolume]:
+    """The volumes that are connected to this host, by their ids."""
+    found = {}
+    for device in block_devices(work):
+        connection = device.connection
+        if device.destination_type == "volume" and connection is not None:
+            source = work.tools.volumes.of(connection).source(connection)
+            found[connection.volume_id] = ConnectedVolume(connection, source)
+    return found
 
 
 def validate(work: Work) -> None:
@@ -110,6 +131,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         vifs=ports,
         nics=[tools.vif_driver.nic(vif, model=model, queues=vif.queues) for vif in ports],
         disks=disks,
+        volumes=connected_volumes(work),
         facts=tools.facts,
         capabilities=tools.capabilities,
         policy=tools.policy,

@@ -63,7 +63,7 @@ class RecordDisks(Step):
 
     def do(self) -> None:
         plan = guest.disk_plan(self.work)
-        for mapping in self.work.arguments["block_device_mapping"].objects():
+        for mapping in guest.mappings(self.work):
             wanted = plan.bdm_updates.get(str(mapping.get("uuid")), {})
             if any(mapping.get(field) != value for field, value in wanted.items()):
                 self.tools.block_devices.save(self.work.context, mapping, **wanted)

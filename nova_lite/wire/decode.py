@@ -9,6 +9,7 @@ from uuid import UUID
 
 from nova_lite.errors import MalformedMessage
 from nova_lite.model.server import BlockDevice, Flavor, Image, Server
+from nova_lite.wire import connection_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -162,6 +163,11 @@ def block_devices(mappings: Iterable[WireObject]) -> tuple[BlockDevice, ...]:
             image_id=bdm.get("image_id"),
             volume_id=bdm.get("volume_id"),
             tag=bdm.get("tag"),
+            snapshot_id=bdm.get("snapshot_id"),
+            volume_type=bdm.get("volume_type"),
+            attachment_id=bdm.get("attachment_id"),
+            delete_on_termination=bool(bdm.get("delete_on_termination")),
+            connection=connection_info.load(bdm.get("connection_info"), bdm.get("volume_id")),
         )
         for bdm in mappings
         if not bdm.get("no_device")
