@@ -86,17 +86,17 @@ class RequestAuth(plugin.BaseAuthPlugin):
     keystoneauth calls ``invalidate`` on a 401 and sends the request once more when it returns
     True: that is where the change happens.
 
-    :param token: the user's token
+    :param token: the user's token; None: the agent's credentials from the first call on
     :param catalog: the service catalog of the request (Nova's context carries the v2 form)
     :param own: the agent's credentials
     :param service_token: whose token is sent as X-Service-Token, which lets a service accept a user
-        token that has expired meanwhile
+        token that has expired meanwhile, and tells Cinder that it is asked by a service
     :param rejected: told the token that was not accepted
     """
 
     def __init__(
         self,
-        token: str,
+        token: str | None,
         catalog: Sequence[dict[str, Any]],
         own: GuardedAuth,
         *,
@@ -104,7 +104,7 @@ class RequestAuth(plugin.BaseAuthPlugin):
         rejected: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
-        self._token: str | None = token
+        self._token = token
         self._catalog = service_catalog.ServiceCatalogV2(list(catalog)) if catalog else None
         self._own = own
         self._service_token = service_token
@@ -121,12 +121,10 @@ class RequestAuth(plugin.BaseAuthPlugin):
 
     def get_headers(self, session: Any) -> dict[str, str] | None:
         token = self._token
-        if token is None:
-            return self._own.get_headers(session)
-        headers = {"X-Auth-Token": token}
-        if self._service_token is not None:
-            headers["X-Service-Token"] = self._service_token.get_token(session) or ""
-        return headers
+        headers = {"X-Auth-Token": token} if token else self._own.get_headers(session)
+        if self._service_token is None or headers is None:
+            return headers
+        return {**headers, "X-Service-Token": self._service_token.get_token(session) or ""}
 
     def get_endpoint(self, session: Any, **kwargs: Any) -> str | None:
         if self._catalog is not None and kwargs.get("service_type"):
@@ -149,10 +147,10 @@ class RequestAuth(plugin.BaseAuthPlugin):
     def invalidate(self) -> bool:
         with self._switch:
             token, self._token = self._token, None
-            if token is None:
-                return self._own.invalidate()
             if self._service_token is not None:
                 self._service_token.invalidate()  # it may be the one that was not accepted
+            if token is None:
+                return self._own.invalidate()
             if self._on_rejected is not None:
                 self._on_rejected(token)
             return True

@@ -63,11 +63,10 @@ class Sessions:
         """
         own = self._auth_of(group)
         token = context.auth_token if context is not None else None
-        if not token or _digest(token) in self._rejected:
-            return self._adapter(group, service_type, own, context)
+        usable = bool(token) and _digest(token) not in self._rejected
         auth = RequestAuth(
-            token,
-            list(context.service_catalog or ()),
+            token if usable else None,
+            list(context.service_catalog or ()) if usable else [],
             own,
             service_token=self._service_token_auth(),
             rejected=self._reject,

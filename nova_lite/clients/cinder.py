@@ -1,0 +1,366 @@
+"""Cinder, only the calls a compute host makes; its refusals as errors of ours.
+
+https://docs.openstack.org/api-ref/block-storage/v3/ ; attachments as of microversion 3.44: an
+attachment is *reserved* until its host's connector is known, *attaching* while the host connects,
+and *attached* when that was completed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from nova_lite import errors
+from nova_lite.clients.session import Sessions
+from nova_lite.wire.context import RequestContext
+
+LOG = logging.getLogger(__name__)
+
+GROUP = "cinder"
+# Microversions: the least that knows what is asked for.
+ATTACHMENTS = "3.44"
+SHARED_TARGETS = "3.48"
+REIMAGE = "3.68"
+EXTEND_COMPLETION = "3.71"
+
+# An attachment is made and taken away by the storage itself, which may be short of breath.
+RETRIABLE = [500, 503, 504]
+ATTEMPTS = 5
+
+_NOT_FOUND: dict[str, type[errors.NovaLiteError]] = {
+    "volumes": errors.VolumeNotFound,
+    "attachments": errors.VolumeAttachmentNotFound,
+    "snapshots": errors.SnapshotNotFound,
+}
+_REFUSED: dict[int, type[errors.NovaLiteError]] = {
+    400: errors.VolumeRequestInvalid,
+    403: errors.VolumeForbidden,
+    406: errors.VolumeServiceTooOld,
+    409: errors.InvalidVolume,
+    413: errors.VolumeQuotaExceeded,
+}
+
+
+class Cinder:
+    """Cinder's REST calls with the token of the request they are made for.
+
+    What the user may not do, or not see, is not done: only a request without a token (the agent's
+    own work), or whose token has expired meanwhile, is made with the credentials of [cinder].
+
+    Every method may raise VolumeServiceUnavailable (no answer), CredentialsInvalid,
+    VolumeServiceError (Cinder, or the storage behind it, failed) and the child of InvalidVolume
+    that a refusal means.
+
+    :param sessions: where adapters come from
+    :param conf: the options as read from nova.conf
+    """
+
+    def __init__(self, sessions: Sessions, conf: Any) -> None:
+        self._sessions = sessions
+        self._options = conf.cinder
+        if self._options.debug:
+            for name in (__name__, "os_brick"):
+                logging.getLogger(name).setLevel(logging.DEBUG)
+
+    # --- volumes ----------------------------------------------------------------------------
+    def volume(self, context: RequestContext, volume_id: str) -> dict[str, Any]:
+        """A volume: status, size (GiB), multiattach, attachments (completed ones), encrypted,
+        shared_targets, service_uuid, volume_image_metadata ...
+
+        :raises VolumeNotFound: it is gone, or the user may not see it
+        """
+        answer = self._call(context, "GET", f"volumes/{volume_id}", SHARED_TARGETS)
+        volume: dict[str, Any] = answer["volume"]
+        return volume
+
+    def find_volumes(
+        self, context: RequestContext, metadata: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """The project's volumes that have all of these metadata."""
+        # Cinder reads the filter as a Python dict.
+        query = {"metadata": repr(dict(metadata))}
+        answer = self._call(context, "GET", "volumes/detail", params=query)
+        found: list[dict[str, Any]] = list(answer["volumes"])
+        while answer.get("volumes_links"):
+            following = {**query, "marker": found[-1]["id"]}
+            answer = self._call(context, "GET", "volumes/detail", params=following)
+            found += answer["volumes"]
+        return found
+
+    def create_volume(
+        self, context: RequestContext, size_gb: int, **values: Any
+    ) -> dict[str, Any]:
+        """Begin to create a volume. Never repeated by itself: after VolumeServiceUnavailable it
+        may exist or not.
+
+        :param values: name, description, volume_type, availability_zone, imageRef, snapshot_id,
+            metadata ...
+        :raises VolumeQuotaExceeded: the project has too many, or too large ones
+        """
+        asked = {name: value for name, value in values.items() if value is not None}
+        once = {"connect_retries": 0, "status_code_retries": 0}
+        body = {"volume": {"size": size_gb, **asked}}
+        answer = self._call(context, "POST", "volumes", json=body, **once)
+        volume: dict[str, Any] = answer["volume"]
+        return volume
+
+    def delete_volume(self, context: RequestContext, volume_id: str) -> None:
+        """Begin to delete a volume; one that is gone is success.
+
+        :raises VolumeRequestInvalid: its state forbids it
+        """
+        try:
+            self._call(context, "DELETE", f"volumes/{volume_id}")
+        except errors.VolumeNotFound:
+            pass
+
+    def encryption(self, context: RequestContext, volume_id: str) -> dict[str, Any]:
+        """How a volume is encrypted: encryption_key_id, provider, control_location, cipher,
+        key_size; of one that is not, all but the first are missing."""
+        return self._call(context, "GET", f"volumes/{volume_id}/encryption")
+
+    def roll_detaching(self, context: RequestContext, volume_id: str) -> None:
+        """A volume that was being detached stays attached."""
+        self._act(context, f"volumes/{volume_id}", "os-roll_detaching")
+
+    def migrate_volume_completion(
+        self, context: RequestContext, old_volume_id: str, new_volume_id: str, error: bool = False
+    ) -> str:
+        """The guest has moved to the other volume, or (``error``) has not.
+
+        :returns: id of the volume that stays
+        """
+        answer = self._act(
+            context,
+            f"volumes/{old_volume_id}",
+            "os-migrate_volume_completion",
+            {"new_volume": new_volume_id, "error": error},
+        )
+        return str(answer["save_volume_id"])
+
+    def complete_extend(
+        self, context: RequestContext, volume_id: str, *, error: bool = False
+    ) -> None:
+        """The host has made the volume larger, or (``error``) could not."""
+        self._act(
+            context,
+            f"volumes/{volume_id}",
+            "os-extend_volume_completion",
+            {"error": error},
+            EXTEND_COMPLETION,
+        )
+
+    def reimage_volume(
+        self, context: RequestContext, volume_id: str, image_id: str, reimage_reserved: bool = False
+    ) -> None:
+        """Begin to write an image into a volume.
+
+        :param reimage_reserved: also into one that is reserved for a server
+        """
+        self._act(
+            context,
+            f"volumes/{volume_id}",
+            "os-reimage",
+            {"image_id": image_id, "reimage_reserved": reimage_reserved},
+            REIMAGE,
+        )
+
+    # --- snapshots --------------------------------------------------------------------------
+    def snapshot(self, context: RequestContext, snapshot_id: str) -> dict[str, Any]:
+        """A snapshot: status, size (GiB), volume_id ...
+
+        :raises SnapshotNotFound: it is gone, or the user may not see it
+        """
+        snapshot: dict[str, Any] = self._call(context, "GET", f"snapshots/{snapshot_id}")["snapshot"]
+        return snapshot
+
+    def update_snapshot_status(
+        self, context: RequestContext, snapshot_id: str, status: str
+    ) -> None:
+        """Tell how this host's part of a snapshot ended: creating, deleting, error ..."""
+        # Cinder does the rest; 90 % is what it expects of a host.
+        self._act(
+            context,
+            f"snapshots/{snapshot_id}",
+            "os-update_snapshot_status",
+            {"status": status, "progress": "90%"},
+        )
+
+    # --- attachments ------------------------------------------------------------------------
+    def create_attachment(
+        self,
+        context: RequestContext,
+        volume_id: str,
+        server_uuid: str,
+        connector: Mapping[str, Any] | None = None,
+        mountpoint: str | None = None,
+    ) -> dict[str, Any]:
+        """Reserve a volume for a server, and connect it when ``connector`` is there.
+
+        Never repeated by itself: look at :meth:`attachments` after VolumeServiceUnavailable.
+
+        :param connector: the host's properties
+        :param mountpoint: the device name to show to users
+        :raises VolumeRequestInvalid: its state forbids it
+        """
+        wanted = {
+            "volume_uuid": volume_id,
+            "instance_uuid": server_uuid,
+            "connector": _at(connector, mountpoint) if connector else None,
+        }
+        once = {"connect_retries": 0, "status_code_retries": 0}
+        answer = self._call(
+            context, "POST", "attachments", ATTACHMENTS, json={"attachment": wanted}, **once
+        )
+        attachment: dict[str, Any] = answer["attachment"]
+        return attachment
+
+    def attachment(self, context: RequestContext, attachment_id: str) -> dict[str, Any]:
+        """An attachment: status, volume_id, instance, connection_info (flat; may hold secrets).
+
+        :raises VolumeAttachmentNotFound: it is gone, or the user may not see it
+        """
+        answer = self._call(context, "GET", f"attachments/{attachment_id}", ATTACHMENTS)
+        attachment: dict[str, Any] = answer["attachment"]
+        return attachment
+
+    def attachments(
+        self, context: RequestContext, *, server_uuid: str, volume_id: str
+    ) -> list[dict[str, Any]]:
+        """A server's attachments of a volume, without their connections."""
+        query = {"instance_id": server_uuid, "volume_id": volume_id}
+        answer = self._call(context, "GET", "attachments", ATTACHMENTS, params=query)
+        found: list[dict[str, Any]] = answer["attachments"]
+        return found
+
+    def update_attachment(
+        self,
+        context: RequestContext,
+        attachment_id: str,
+        connector: Mapping[str, Any],
+        mountpoint: str | None = None,
+    ) -> dict[str, Any]:
+        """Tell Cinder which host connects, and get how; safe to repeat.
+
+        :returns: the attachment, see :meth:`attachment`
+        :raises InvalidVolume: somebody else has connected the volume meanwhile
+        """
+        wanted = {"attachment": {"connector": _at(connector, mountpoint)}}
+        answer = self._call(
+            context, "PUT", f"attachments/{attachment_id}", ATTACHMENTS, json=wanted, **_patiently()
+        )
+        attachment: dict[str, Any] = answer["attachment"]
+        return attachment
+
+    def complete_attachment(self, context: RequestContext, attachment_id: str) -> None:
+        """The guest has the volume: it is in use."""
+        self._act(context, f"attachments/{attachment_id}", "os-complete", {}, ATTACHMENTS)
+
+    def delete_attachment(self, context: RequestContext, attachment_id: str) -> None:
+        """Let go of a volume; an attachment that is gone is success."""
+        try:
+            path = f"attachments/{attachment_id}"
+            self._call(context, "DELETE", path, ATTACHMENTS, **_patiently())
+        except errors.VolumeAttachmentNotFound:
+            LOG.info("Attachment %s is gone already", attachment_id)
+
+    # --- the wire ---------------------------------------------------------------------------
+    def _act(
+        self,
+        context: RequestContext,
+        path: str,
+        action: str,
+        arguments: Mapping[str, Any] | None = None,
+        microversion: str | None = None,
+    ) -> dict[str, Any]:
+        body = {action: arguments}
+        return self._call(context, "POST", f"{path}/action", microversion, json=body)
+
+    def _call(
+        self,
+        context: RequestContext,
+        method: str,
+        path: str,
+        microversion: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        from keystoneauth1 import exceptions
+
+        headers = {"OpenStack-API-Version": f"volume {microversion or '3.0'}"}
+        try:
+            adapter = self._adapter(context)
+            url = f"{self._endpoint(adapter, context)}/{path}"
+            answer = adapter.request(url, method, raise_exc=False, headers=headers, **kwargs)
+        except (exceptions.ConnectionError, exceptions.RetriableConnectionFailure) as exc:
+            raise errors.VolumeServiceUnavailable(
+                f"Cinder does not answer to {method} {path}"
+            ) from exc
+        except exceptions.ClientException as exc:
+            raise errors.VolumeServiceUnavailable(f"Cinder cannot be called: {exc}") from exc
+        LOG.debug("%s %s: HTTP %s", method, path, answer.status_code)
+        if answer.status_code >= 400:
+            raise _refusal(answer, method, path)
+        return answer.json() if answer.content else {}
+
+    def _adapter(self, context: RequestContext) -> Any:
+        service_type, name, interface = self._options.catalog_info.split(":")
+        adapter = self._sessions.user(GROUP, service_type, context)
+        adapter.service_type, adapter.interface = service_type, interface
+        adapter.service_name = name or None
+        if self._options.os_region_name:
+            adapter.region_name = self._options.os_region_name
+        return adapter
+
+    def _endpoint(self, adapter: Any, context: RequestContext) -> str:
+        """The address up to the version.
+
+        Catalogs name a project behind it, the user's or the agent's; without one the address is
+        right for both, also when a user's token gives way to ours.
+        """
+        template = self._options.endpoint_template
+        if template:
+            try:
+                address = template % context.fields
+            except (KeyError, ValueError, TypeError) as exc:
+                raise errors.InvalidConfiguration(
+                    f"[{GROUP}]endpoint_template {template!r} names something that requests do "
+                    "not have"
+                ) from exc
+        else:
+            address = adapter.get_endpoint()
+        if not address:
+            raise errors.InvalidConfiguration(
+                f"the service catalog has no {self._options.catalog_info}: check "
+                f"[{GROUP}]catalog_info and os_region_name"
+            )
+        return f"{address.rstrip('/').partition('/v3')[0]}/v3"
+
+
+def _at(connector: Mapping[str, Any], mountpoint: str | None) -> dict[str, Any]:
+    return {**connector, **({"mountpoint": mountpoint} if mountpoint else {})}
+
+
+def _patiently() -> dict[str, Any]:
+    return {"retriable_status_codes": RETRIABLE, "status_code_retries": ATTEMPTS - 1}
+
+
+def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:
+    """The error that an HTTP error of Cinder means."""
+    message = answer.reason
+    try:
+        (body,) = answer.json().values()
+        message = body["message"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass  # not Cinder's own form: a proxy's page
+    status = answer.status_code
+    text = f"Cinder refuses {method} {path}: {message} (HTTP {status})"
+    if status == 401:
+        return errors.CredentialsInvalid(f"{text}: check the credentials of [{GROUP}]")
+    if status in (408, 429, 502, 503):
+        return errors.VolumeServiceUnavailable(text)
+    if status == 404:
+        return _NOT_FOUND.get(path.partition("/")[0], errors.VolumeRequestInvalid)(text)
+    if status >= 500:
+        return errors.VolumeServiceError(text)
+    return _REFUSED.get(status, errors.VolumeRequestInvalid)(text)
