@@ -25,8 +25,9 @@ REIMAGE = "3.68"
 EXTEND_COMPLETION = "3.71"
 
 # An attachment is made and taken away by the storage itself, which may be short of breath.
-RETRIABLE = [500, 503, 504]
-ATTEMPTS = 5
+PATIENTLY: dict[str, Any] = {"retriable_status_codes": [500, 503, 504], "status_code_retries": 4}
+# What is made twice by two calls.
+ONCE: dict[str, Any] = {"connect_retries": 0, "status_code_retries": 0}
 
 _NOT_FOUND: dict[str, type[errors.NovaLiteError]] = {
     "volumes": errors.VolumeNotFound,
@@ -88,9 +89,7 @@ class Cinder:
             found += answer["volumes"]
         return found
 
-    def create_volume(
-        self, context: RequestContext, size_gb: int, **values: Any
-    ) -> dict[str, Any]:
+    def create_volume(self, context: RequestContext, size_gb: int, **values: Any) -> dict[str, Any]:
         """Begin to create a volume. Never repeated by itself: after VolumeServiceUnavailable it
         may exist or not.
 
@@ -99,9 +98,8 @@ class Cinder:
         :raises VolumeQuotaExceeded: the project has too many, or too large ones
         """
         asked = {name: value for name, value in values.items() if value is not None}
-        once = {"connect_retries": 0, "status_code_retries": 0}
         body = {"volume": {"size": size_gb, **asked}}
-        answer = self._call(context, "POST", "volumes", json=body, **once)
+        answer = self._call(context, "POST", "volumes", json=body, **ONCE)
         volume: dict[str, Any] = answer["volume"]
         return volume
 
@@ -172,7 +170,8 @@ class Cinder:
 
         :raises SnapshotNotFound: it is gone, or the user may not see it
         """
-        snapshot: dict[str, Any] = self._call(context, "GET", f"snapshots/{snapshot_id}")["snapshot"]
+        answer = self._call(context, "GET", f"snapshots/{snapshot_id}")
+        snapshot: dict[str, Any] = answer["snapshot"]
         return snapshot
 
     def update_snapshot_status(
@@ -209,9 +208,8 @@ class Cinder:
             "instance_uuid": server_uuid,
             "connector": _at(connector, mountpoint) if connector else None,
         }
-        once = {"connect_retries": 0, "status_code_retries": 0}
         answer = self._call(
-            context, "POST", "attachments", ATTACHMENTS, json={"attachment": wanted}, **once
+            context, "POST", "attachments", ATTACHMENTS, json={"attachment": wanted}, **ONCE
         )
         attachment: dict[str, Any] = answer["attachment"]
         return attachment
@@ -248,7 +246,7 @@ class Cinder:
         """
         wanted = {"attachment": {"connector": _at(connector, mountpoint)}}
         answer = self._call(
-            context, "PUT", f"attachments/{attachment_id}", ATTACHMENTS, json=wanted, **_patiently()
+            context, "PUT", f"attachments/{attachment_id}", ATTACHMENTS, json=wanted, **PATIENTLY
         )
         attachment: dict[str, Any] = answer["attachment"]
         return attachment
@@ -261,7 +259,7 @@ class Cinder:
         """Let go of a volume; an attachment that is gone is success."""
         try:
             path = f"attachments/{attachment_id}"
-            self._call(context, "DELETE", path, ATTACHMENTS, **_patiently())
+            self._call(context, "DELETE", path, ATTACHMENTS, **PATIENTLY)
         except errors.VolumeAttachmentNotFound:
             LOG.info("Attachment %s is gone already", attachment_id)
 
@@ -339,10 +337,6 @@ class Cinder:
 
 def _at(connector: Mapping[str, Any], mountpoint: str | None) -> dict[str, Any]:
     return {**connector, **({"mountpoint": mountpoint} if mountpoint else {})}
-
-
-def _patiently() -> dict[str, Any]:
-    return {"retriable_status_codes": RETRIABLE, "status_code_retries": ATTEMPTS - 1}
 
 
 def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:

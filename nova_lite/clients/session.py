@@ -63,10 +63,11 @@ class Sessions:
         """
         own = self._auth_of(group)
         token = context.auth_token if context is not None else None
-        usable = bool(token) and _digest(token) not in self._rejected
+        if token and _digest(token) in self._rejected:
+            token = None
         auth = RequestAuth(
-            token if usable else None,
-            list(context.service_catalog or ()) if usable else [],
+            token or None,
+            list(context.service_catalog or ()) if token else [],
             own,
             service_token=self._service_token_auth(),
             rejected=self._reject,
