@@ -88,15 +88,6 @@ class GuestNotRunning(HypervisorError):
     nova_name, code, expected = "InstanceNotRunning", 409, True
 
 
-class DeviceDetachFailed(NovaLiteError):
-    """The guest keeps a device that it was asked to give back."""
-
-    nova_name, code, expected = "DeviceDetachFailed", 409, True
-
-    def __init__(self, device: str, reason: str) -> None:
-        super().__init__(f"Device detach failed for {device}: {reason}")
-
-
 class NoFreeSlot(HypervisorError):
     """The guest's board has no place left for another device."""
 
@@ -291,6 +282,15 @@ class InvalidVolume(NovaLiteError):
     nova_name, code, verdict, expected = "InvalidVolume", 400, Verdict.ABORT, True
 
 
+class HostConnectorFailed(NovaLiteError):
+    """This host does not know by which names storage knows it."""
+
+    nova_name, expected = "InternalError", True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The volume connector of this host cannot be found: {reason}")
+
+
 class VolumeAttachFailed(NovaLiteError):
     """This host cannot reach the volume."""
 
@@ -369,9 +369,12 @@ class TooManyDiskDevices(InvalidBlockDevice):
 
 
 class DeviceDetachFailed(NovaLiteError):
-    """The guest does not give a device back."""
+    """The guest keeps a device that it was asked to give back."""
 
     nova_name, code, expected = "DeviceDetachFailed", 500, True
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(f"Device detach failed for {device}: {reason}")
 
 
 # --- control plane --------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import uuid as uuids
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nova_lite.drivers.disk import qemu_img
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import (
+    DeviceDetachFailed,
     DomainNotFound,
     GuestAgentNotEnabled,
     GuestAgentUnresponsive,
@@ -19,13 +21,14 @@ from nova_lite.errors import (
     NovaLiteError,
 )
 from nova_lite.model.diagnostics import DiskStats, GuestStats, NicStats
-from nova_lite.model.domain import DomainSpec
+from nova_lite.model.domain import DiskSpec, DomainSpec
 from nova_lite.model.host import (
     Capabilities,
     ConsoleAddress,
     DomainEvent,
     DomainInfo,
     GuestDevice,
+    GuestDisk,
     HostFacts,
 )
 from nova_lite.model.states import PowerState
@@ -38,6 +41,8 @@ class Guest:
     spec: DomainSpec
     state: PowerState = PowerState.SHUTDOWN
     saved: bool = False
+    plugged: tuple[DiskSpec, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict)
     mirrors: dict[Path, tuple[Path, str]] = field(default_factory=dict)
 
 
@@ -48,6 +53,8 @@ class FakeHypervisor(Hypervisor):
     HypervisorUnavailable; ``fail(method, error)`` makes the next call of one method raise;
     guests in ``deaf`` ignore the power button. Guests in ``agents`` have an agent that answers
     (if their definition has a channel to it); ``frozen`` and ``passwords`` are what it did.
+    Guests in ``stubborn`` keep disks that they are asked for; ``secrets`` maps the id of an
+    encrypted volume to (uuid, passphrase).
     """
 
     def __init__(self) -> None:
@@ -58,6 +65,8 @@ class FakeHypervisor(Hypervisor):
         self.agents: set[str] = set()
         self.frozen: set[str] = set()
         self.passwords: dict[tuple[str, str], str] = {}
+        self.stubborn: set[str] = set()
+        self.secrets: dict[str, tuple[str, str]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
         self._texts: dict[str, DomainSpec] = {}
@@ -155,6 +164,7 @@ class FakeHypervisor(Hypervisor):
         if guest.state in OFF:
             guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
             guest.saved = False
+            guest.plugged = guest.spec.disks
             self.emit(uuid, "started", "booted")
 
     def pause(self, uuid: str) -> None:
@@ -252,6 +262,64 @@ class FakeHypervisor(Hypervisor):
             GuestDevice(kind, name, "pci", f"0000:00:{slot:02x}.0")
             for slot, (kind, name) in enumerate(names, 3)
         ]
+
+    def disks(self, uuid: str) -> list[GuestDisk]:
+        guest = self._guest("disks", uuid)
+        plugged = () if guest.state in OFF else guest.plugged
+        return [
+            GuestDisk(d.target, d.serial, d.source, plugged=d in plugged, defined=True)
+            for d in guest.spec.disks
+        ]
+
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        guest = self._guest("attach_disk", uuid)
+        if any((d.serial, d.source) == (disk.serial, disk.source) for d in guest.spec.disks):
+            return
+        if guest.saved:
+            raise HypervisorError(f"guest {uuid} is suspended")
+        if any(d.serial == disk.serial or d.target == disk.target for d in guest.spec.disks):
+            raise HypervisorError(f"{disk.target} or {disk.serial} is another disk already")
+        self._set_disks(guest, (*guest.spec.disks, disk))
+
+    def detach_disk(self, uuid: str, serial: str) -> None:
+        self._called("detach_disk", uuid)
+        guest = self.guests.get(uuid)
+        if guest is None:
+            return
+        if guest.saved:
+            raise DeviceDetachFailed(serial, "the guest is suspended")
+        if all(d.serial != serial for d in guest.spec.disks):
+            return
+        if uuid in self.stubborn and guest.state not in OFF:
+            raise DeviceDetachFailed(serial, "the guest did not release it")
+        self._set_disks(guest, tuple(d for d in guest.spec.disks if d.serial != serial))
+
+    @staticmethod
+    def _set_disks(guest: Guest, disks: tuple[DiskSpec, ...]) -> None:
+        guest.spec = replace(guest.spec, disks=disks)
+        guest.plugged = disks
+
+    def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
+        guest = self._guest("resize_disk", uuid)
+        if guest.state in OFF:
+            return
+        if all(disk.serial != serial for disk in guest.spec.disks):
+            raise HypervisorError(f"guest {uuid} has no disk {serial}")
+        guest.sizes[serial] = size_bytes
+
+    def set_secret(self, usage_id: str, passphrase: str) -> str:
+        self._called("set_secret")
+        uuid = self.secrets[usage_id][0] if usage_id in self.secrets else str(uuids.uuid4())
+        self.secrets[usage_id] = uuid, passphrase
+        return uuid
+
+    def secret(self, usage_id: str) -> str | None:
+        self._called("secret")
+        return self.secrets[usage_id][0] if usage_id in self.secrets else None
+
+    def forget_secret(self, usage_id: str) -> None:
+        self._called("forget_secret")
+        self.secrets.pop(usage_id, None)
 
     def freeze(self, uuid: str) -> None:
         self._agent("freeze", uuid)

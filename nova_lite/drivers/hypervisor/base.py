@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nova_lite.model.diagnostics import GuestStats
-from nova_lite.model.domain import DomainSpec
+from nova_lite.model.domain import DiskSpec, DomainSpec
 from nova_lite.model.host import (
     Capabilities,
     ConsoleAddress,
     DomainEvent,
     DomainInfo,
     GuestDevice,
+    GuestDisk,
     HostFacts,
 )
 from nova_lite.model.states import PowerState
@@ -149,6 +150,54 @@ class Hypervisor(ABC):
     @abstractmethod
     def devices(self, uuid: str) -> list[GuestDevice]:
         """The guest's disks and network cards, in its own order."""
+
+    @abstractmethod
+    def disks(self, uuid: str) -> list[GuestDisk]:
+        """The guest's disks, of now and of its next start; empty CD drives are left out."""
+
+    @abstractmethod
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        """Give the guest a disk for good, at once when it runs or is paused.
+
+        Does nothing where the guest has a disk with that serial and source already.
+
+        :raises NoFreeSlot: nothing more can be plugged in; the message says what to change
+        :raises HypervisorError: the target has another disk, the serial another source, the guest
+            is suspended, or the storage cannot be opened; then the guest is as before
+        """
+
+    @abstractmethod
+    def detach_disk(self, uuid: str, serial: str) -> None:
+        """Take the disk with that serial from the guest for good; return when it has let go.
+
+        May take device_detach_attempts times device_detach_timeout. Does nothing where the guest
+        has no such disk, or there is no guest.
+
+        :raises DeviceDetachFailed: the guest does not let go (it keeps the disk, also when it
+            starts again), or is suspended
+        """
+
+    @abstractmethod
+    def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
+        """Tell a running guest the new size of a disk; does nothing when the guest is off.
+
+        :param size_bytes: as the guest shall see it: without the header of a LUKS volume
+        """
+
+    @abstractmethod
+    def set_secret(self, usage_id: str, passphrase: str) -> str:
+        """Keep the passphrase of an encrypted volume on this host; returns the secret's uuid.
+
+        Replaces one that is there for the volume ``usage_id``.
+        """
+
+    @abstractmethod
+    def secret(self, usage_id: str) -> str | None:
+        """The uuid of that volume's secret, None when the host keeps none."""
+
+    @abstractmethod
+    def forget_secret(self, usage_id: str) -> None:
+        """Drop that volume's secret, if there is one; guests that run need it no more."""
 
     @abstractmethod
     def freeze(self, uuid: str) -> None:

@@ -35,6 +35,9 @@ def real_hypervisor(uri: str) -> Hypervisor:
     conf([])
     conf.set_override("virt_type", "qemu", group="libvirt")
     conf.set_override("connection_uri", uri, group="libvirt")
+    # Guests without a system never give a disk back: do not ask for long.
+    conf.set_override("device_detach_attempts", 2, group="libvirt")
+    conf.set_override("device_detach_timeout", 1, group="libvirt")
     return LibvirtHypervisor(conf)
 
 

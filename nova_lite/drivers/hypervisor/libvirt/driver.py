@@ -18,9 +18,11 @@ from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
 from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
+from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.power import Power
+from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.model.domain import DomainSpec
@@ -44,7 +46,15 @@ TPM_FLAGS_SINCE = 8_009_000
 
 
 class LibvirtHypervisor(
-    BlockCopy, Definitions, Consoles, GuestAgent, Power, Diagnostics, Hypervisor
+    BlockCopy,
+    Definitions,
+    Consoles,
+    Diagnostics,
+    Disks,
+    GuestAgent,
+    Power,
+    Secrets,
+    Hypervisor,
 ):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
 

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
 
+from nova_lite.drivers.hypervisor.libvirt.xml_disks import ALIAS_PREFIX, SOURCES
 from nova_lite.model.host import GuestDevice
+
+
+@dataclass(frozen=True)
+class FoundDisk:
+    """A disk with something in it; ``alias`` is libvirt's name for it, ``xml`` the element."""
+
+    target: str
+    serial: str | None
+    source: str
+    alias: str
+    xml: str = field(repr=False)
 
 
 def taps(xml: str) -> list[tuple[str, str]]:
@@ -27,6 +40,33 @@ def devices(xml: str) -> list[GuestDevice]:
         elif element.tag == "interface" and (mac := element.find("mac")) is not None:
             found.append(_placed(element, "nic", mac.get("address", ""), ""))
     return found
+
+
+def disks(xml: str) -> list[FoundDisk]:
+    """The domain's disks; a LUN that is passed through shows its volume's id in its alias only."""
+    found = []
+    for element in ET.fromstring(xml).findall("devices/disk"):
+        source, target = element.find("source"), element.find("target")
+        if source is None or target is None:
+            continue
+        named = element.find("alias")
+        alias = "" if named is None else named.get("name", "")
+        own = alias.removeprefix(ALIAS_PREFIX) if alias.startswith(ALIAS_PREFIX) else None
+        found.append(
+            FoundDisk(
+                target.get("dev", ""),
+                element.findtext("serial") or own,
+                source.get(SOURCES.get(element.get("type", ""), "name"), ""),
+                alias,
+                ET.tostring(element, encoding="unicode"),
+            )
+        )
+    return found
+
+
+def has_pcie(xml: str) -> bool:
+    """Whether the domain's board has PCIe ports."""
+    return ET.fromstring(xml).find("devices/controller[@model='pcie-root']") is not None
 
 
 def _placed(element: ET.Element, kind: str, name: str, disk_bus: str) -> GuestDevice:

@@ -1,0 +1,189 @@
+"""Disks that come and go while their guest runs, or is off."""
+
+from __future__ import annotations
+
+import logging
+import time
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import libvirt
+
+from nova_lite.drivers.hypervisor.libvirt import live_xml
+from nova_lite.drivers.hypervisor.libvirt.calls import Calls, is_invalid
+from nova_lite.drivers.hypervisor.libvirt.live_xml import FoundDisk
+from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk
+from nova_lite.errors import DeviceDetachFailed, DomainNotFound, HypervisorError, NoFreeSlot
+from nova_lite.model.domain import DiskSpec
+from nova_lite.model.host import GuestDisk
+
+LOG = logging.getLogger(__name__)
+
+# Opening a volume waits for the storage behind it.
+ATTACH_TIMEOUT = 120.0
+# Seconds between looks whether the guest has let go.
+LOOK_INTERVAL = 0.2
+# QEMU's words for a request that it has from before, and that the guest may still heed.
+_PENDING = ("in the process of unplug", "guest is busy")
+
+
+class Disks(Calls):
+    """The part of the Hypervisor contract that plugs disks in and out."""
+
+    _conf: Any
+
+    def disks(self, uuid: str) -> list[GuestDisk]:
+        return self._with_domain(f"read the disks of guest {uuid}", uuid, _disks)
+
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        def attach(domain: Any) -> None:
+            flags = 0
+            for place in _places(domain):
+                if not _present(disk, _found(domain, place)):
+                    flags |= place
+            if not flags:
+                return
+            if domain.hasManagedSaveImage(0):
+                raise HypervisorError(f"guest {uuid} is suspended: resume or stop it first")
+            xml = ET.tostring(add_disk(ET.Element("devices"), disk), encoding="unicode")
+            try:
+                domain.attachDeviceFlags(xml, flags)
+            except libvirt.libvirtError as error:
+                if "No more available PCI" in error.get_error_message():
+                    raise NoFreeSlot(_no_slot(domain)) from None
+                raise
+
+        what = f"attach disk {disk.serial} to guest {uuid}"
+        self._with_domain(what, uuid, attach, ATTACH_TIMEOUT)
+
+    def detach_disk(self, uuid: str, serial: str) -> None:
+        try:
+            self._with_domain(f"look at guest {uuid}", uuid, lambda d: _refuse_saved(d, serial))
+            self._unplug(uuid, serial)
+            what = f"remove disk {serial} from the definition of guest {uuid}"
+            self._with_domain(what, uuid, lambda domain: _undefine(domain, serial))
+        except DomainNotFound:
+            LOG.info("Guest %s is gone, and disk %s with it", uuid, serial)
+
+    def _unplug(self, uuid: str, serial: str) -> None:
+        """Take the disk from the running guest, which has to agree."""
+        attempts, timeout = self._conf.device_detach_attempts, self._conf.device_detach_timeout
+        for attempt in range(1, attempts + 1):
+            if not self._plugged(uuid, serial):
+                return
+            LOG.debug("Asking guest %s for disk %s, %d of %d", uuid, serial, attempt, attempts)
+            self._with_domain(
+                f"ask guest {uuid} for disk {serial}", uuid, lambda d: _ask_for(d, serial)
+            )
+            deadline = time.monotonic() + timeout
+            while time.monotonic() < deadline:
+                if not self._plugged(uuid, serial):
+                    return
+                time.sleep(LOOK_INTERVAL)
+        raise DeviceDetachFailed(
+            serial,
+            f"the guest did not release it, asked {attempts} times over {attempts * timeout} s; "
+            "is its operating system up?",
+        )
+
+    def _plugged(self, uuid: str, serial: str) -> bool:
+        return self._with_domain(
+            f"look for disk {serial} of guest {uuid}",
+            uuid,
+            lambda domain: _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial) is not None,
+        )
+
+    def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
+        def resize(domain: Any) -> None:
+            if not domain.isActive():
+                return
+            disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
+            if disk is None:
+                raise HypervisorError(f"guest {uuid} has no disk {serial}")
+            domain.blockResize(disk.target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+        self._with_domain(f"resize disk {serial} of guest {uuid}", uuid, resize, ATTACH_TIMEOUT)
+
+
+def _places(domain: Any) -> list[int]:
+    """Where the domain has disks: in its definition and, when it is active, right now."""
+    live = [libvirt.VIR_DOMAIN_AFFECT_LIVE] if domain.isActive() else []
+    return [*live, libvirt.VIR_DOMAIN_AFFECT_CONFIG]
+
+
+def _found(domain: Any, place: int) -> list[FoundDisk]:
+    """The disks in one of the places; of a guest that is off, none are plugged."""
+    if place == libvirt.VIR_DOMAIN_AFFECT_CONFIG:
+        return live_xml.disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    return live_xml.disks(domain.XMLDesc(0)) if domain.isActive() else []
+
+
+def _by_serial(domain: Any, place: int, serial: str) -> FoundDisk | None:
+    return next((disk for disk in _found(domain, place) if disk.serial == serial), None)
+
+
+def _disks(domain: Any) -> list[GuestDisk]:
+    def known(place: int) -> list[tuple[str, str | None, str]]:
+        return [(disk.target, disk.serial, disk.source) for disk in _found(domain, place)]
+
+    defined = known(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    plugged = known(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return [
+        GuestDisk(*disk, plugged=disk in plugged, defined=disk in defined)
+        for disk in dict.fromkeys(defined + plugged)
+    ]
+
+
+def _present(disk: DiskSpec, found: list[FoundDisk]) -> bool:
+    """Whether ``disk`` is among those found; raises HypervisorError where another is in its way."""
+    for other in found:
+        if other.serial == disk.serial:
+            if other.source != disk.source:
+                raise HypervisorError(
+                    f"{other.target} is disk {disk.serial}, but from {other.source}, not from "
+                    f"{disk.source}"
+                )
+            return True
+    taken = next((other for other in found if other.target == disk.target), None)
+    if taken is not None:
+        raise HypervisorError(f"{disk.target} is another disk already: {taken.source}")
+    return False
+
+
+def _ask_for(domain: Any, serial: str) -> None:
+    """Ask the guest to let go of a disk, without waiting for its answer."""
+    disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
+    if disk is None:
+        return
+    try:
+        domain.detachDeviceAlias(disk.alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        code, message = error.get_error_code(), error.get_error_message()
+        gone = code == libvirt.VIR_ERR_DEVICE_MISSING or is_invalid(error) and not domain.isActive()
+        refused = code == libvirt.VIR_ERR_OPERATION_FAILED and "rejected" in message
+        if not gone and not refused and not any(words in message for words in _PENDING):
+            raise
+
+
+def _undefine(domain: Any, serial: str) -> None:
+    disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG, serial)
+    if disk is not None:
+        domain.detachDeviceFlags(disk.xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+
+def _refuse_saved(domain: Any, serial: str) -> None:
+    """What a guest had when its memory was saved it needs to go on from there."""
+    if not domain.isActive() and domain.hasManagedSaveImage(0):
+        raise DeviceDetachFailed(serial, "the guest is suspended: resume or stop it first")
+
+
+def _no_slot(domain: Any) -> str:
+    if live_xml.has_pcie(domain.XMLDesc(0)):
+        return (
+            "the guest has no free PCIe port: raise [libvirt]num_pcie_ports (28 at most) and "
+            "hard reboot the server, or attach with disk_bus scsi"
+        )
+    return (
+        "the guest has no free PCI slot, and its machine type cannot have more: attach with "
+        "disk_bus scsi, or use an image with hw_disk_bus=scsi and hw_scsi_model=virtio-scsi"
+    )
