@@ -40,7 +40,7 @@ def volume_spec(
         kind=disk.kind,
         source_type=source.type,
         # Two guests see each other's writes only when no host keeps them back.
-        cache="none" if shareable else policy.disk_cachemodes.get(source.type, "none"),
+        cache="none" if shareable else policy.disk_cachemodes.get(source.type, source.cache),
         io=source.io,
         discard="unmap" if connection.discard else None,
         serial=connection.volume_id,
