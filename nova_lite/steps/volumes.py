@@ -40,7 +40,7 @@ def connection_of(mapping: WireObject) -> Connection:
 def connect(work: Work, mapping: WireObject) -> None:
     """Bring a volume within this host's reach, and keep how it is reached if that is news."""
     connection = connection_of(mapping)
-    data = dict(work.tools.volumes.of(connection).connect(connection, work.server_uuid))
+    data = dict(work.tools.volumes.of(connection).connect(connection, work.uuid))
     if data != dict(connection.data):
         text = connection_info.dump(connection_info.with_data(connection, data))
         work.tools.block_devices.save(work.context, mapping, connection_info=text)
@@ -50,7 +50,7 @@ def disconnect(work: Work, mapping: WireObject) -> None:
     """Take a volume out of this host's reach; one that never was in it is as it should be."""
     connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
     if connection is not None:
-        work.tools.volumes.of(connection).disconnect(connection, work.server_uuid)
+        work.tools.volumes.of(connection).disconnect(connection, work.uuid)
 
 
 class ConnectVolumes(Step):
