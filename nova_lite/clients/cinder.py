@@ -326,7 +326,7 @@ class Cinder:
                     "not have"
                 ) from exc
         else:
-            address = adapter.get_endpoint()
+            address = adapter.get_endpoint(skip_discovery=True)
         if not address:
             raise errors.InvalidConfiguration(
                 f"the service catalog has no {self._options.catalog_info}: check "
@@ -354,7 +354,8 @@ def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:
     if status in (408, 429, 502, 503):
         return errors.VolumeServiceUnavailable(text)
     if status == 404:
-        return _NOT_FOUND.get(path.partition("/")[0], errors.VolumeRequestInvalid)(text)
+        resource, _, name = path.partition("/")
+        return _NOT_FOUND[resource if name else "volumes"](text)
     if status >= 500:
         return errors.VolumeServiceError(text)
     return _REFUSED.get(status, errors.VolumeRequestInvalid)(text)
