@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 GROUP = "cinder"
 # Microversions: the least that knows what is asked for.
 ATTACHMENTS = "3.44"
-SHARED_TARGETS = "3.48"
+SHARED_TARGETS = ("3.69", "3.48")  # both know them; the first one also where it always matters
 REIMAGE = "3.68"
 EXTEND_COMPLETION = "3.71"
 
@@ -71,7 +71,11 @@ class Cinder:
 
         :raises VolumeNotFound: it is gone, or the user may not see it
         """
-        answer = self._call(context, "GET", f"volumes/{volume_id}", SHARED_TARGETS)
+        path = f"volumes/{volume_id}"
+        try:
+            answer = self._call(context, "GET", path, SHARED_TARGETS[0])
+        except errors.VolumeServiceTooOld:
+            answer = self._call(context, "GET", path, SHARED_TARGETS[1])
         volume: dict[str, Any] = answer["volume"]
         return volume
 
