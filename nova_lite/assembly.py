@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nova_lite.clients.cinder import Cinder
+from nova_lite.clients.key_manager import KeyManager
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
@@ -26,6 +28,8 @@ from nova_lite.conductor.records import (
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
 from nova_lite.drivers.disk import direct_io
+from nova_lite.drivers.volume.drivers import VolumeDrivers
+from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.errors import InvalidConfiguration
 from nova_lite.guest.policy import HostPolicy, cpu_set
 from nova_lite.inventory.claims import Claims
@@ -129,6 +133,7 @@ class Parts:
             migrations=Migrations(self.conductor),
             task_logs=TaskLogs(self.conductor),
             placement=self.placement,
+            cinder=Cinder(self.sessions, conf),
             hypervisor=self.hypervisor,
             facts=facts,
             capabilities=self.hypervisor.capabilities(),
@@ -140,6 +145,9 @@ class Parts:
             disks=disk.backend(
                 conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images
             ),
+            volumes=VolumeDrivers(conf),
+            connector=HostConnector(conf),
+            keys=KeyManager(self.sessions, conf),
             serial_ports=SerialPorts.from_conf(conf, self.hypervisor),
             claims=self.claims,
             events=EventHub(),

@@ -377,6 +377,18 @@ class DeviceDetachFailed(NovaLiteError):
         super().__init__(f"Device detach failed for {device}: {reason}")
 
 
+class VolumeKeyUnavailable(NovaLiteError):
+    """No key for an encrypted volume."""
+
+    nova_name, code, expected = "KeyManagerError", 500, True
+
+
+class VolumeEncryptionUnsupported(InvalidVolume):
+    """A volume is encrypted in a way that hypervisors do not open by themselves."""
+
+    nova_name = "VolumeEncryptionNotSupported"
+
+
 # --- control plane --------------------------------------------------------------------------
 class ControlPlaneUnavailable(NovaLiteError):
     """No conductor, broker, Keystone or Placement answers within the timeout."""

@@ -18,6 +18,7 @@ from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
+from nova_lite.steps import volume_keys
 from nova_lite.steps.base import Work
 from nova_lite.wire import decode, network_info
 from nova_lite.wire.objects import WireObject
@@ -48,7 +49,8 @@ def connected_volumes(work: Work) -> dict[str, ConnectedVolume]:
         connection = device.connection
         if device.destination_type == "volume" and connection is not None:
             source = work.tools.volumes.of(connection).source(connection)
-            found[connection.volume_id] = ConnectedVolume(connection, source)
+            secret = volume_keys.secret_uuid(work, connection)
+            found[connection.volume_id] = ConnectedVolume(connection, source, secret)
     return found
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nova_lite.clients.cinder import Cinder
+from nova_lite.clients.key_manager import KeyManager
 from nova_lite.clients.placement import Placement
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
@@ -23,6 +25,8 @@ from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageStore
 from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.drivers.volume.drivers import VolumeDrivers
+from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.host import Capabilities, HostFacts
@@ -58,6 +62,7 @@ class Toolbox:
     migrations: Migrations
     task_logs: TaskLogs
     placement: Placement
+    cinder: Cinder
     hypervisor: Hypervisor
     facts: HostFacts
     capabilities: Capabilities
@@ -67,6 +72,9 @@ class Toolbox:
     images: ImageCache
     image_store: ImageStore
     disks: DiskBackend
+    volumes: VolumeDrivers
+    connector: HostConnector
+    keys: KeyManager
     serial_ports: SerialPorts
     claims: Claims
     events: EventHub

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nova_lite.errors import InvalidVolume
 from nova_lite.model.volume import Connection
-from nova_lite.steps import guest
+from nova_lite.steps import guest, volume_keys
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire import connection_info
 from nova_lite.wire.objects import WireObject
@@ -44,6 +44,7 @@ def connect(work: Work, mapping: WireObject) -> None:
     if data != dict(connection.data):
         text = connection_info.dump(connection_info.with_data(connection, data))
         work.tools.block_devices.save(work.context, mapping, connection_info=text)
+    volume_keys.unlock(work, connection)
 
 
 def disconnect(work: Work, mapping: WireObject) -> None:
@@ -51,6 +52,7 @@ def disconnect(work: Work, mapping: WireObject) -> None:
     connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
     if connection is not None:
         work.tools.volumes.of(connection).disconnect(connection, work.uuid)
+        volume_keys.forget(work, connection)
 
 
 class ConnectVolumes(Step):

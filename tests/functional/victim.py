@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.assembly import host_policy
+from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.session import Sessions
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
@@ -57,6 +59,7 @@ from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
 from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
+from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
@@ -242,6 +245,9 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
         image_store=watched("image_store", store),
         disks=watched("disks", disk.backend("qcow2", True)),
+        keys=KeyManager(Sessions(conf), conf),
+        volumes=FakeVolumeDrivers(watched("volume", FileVolumes(state))),
+        connector=FakeHostConnector(),
         serial_ports=SerialPorts.from_conf(conf, hypervisor), claims=Claims(), events=EventHub(),
         usage_changed=lambda: None, set_disabled=lambda disabled: None,
     )  # fmt: skip

@@ -1,0 +1,104 @@
+"""Keys of encrypted volumes: nova.conf's fixed key, or those of Barbican or Vault by castellan."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_lite.clients.session import Sessions
+from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, VolumeKeyUnavailable
+from nova_lite.wire.context import RequestContext
+
+LOG = logging.getLogger(__name__)
+
+# The name under which Cinder knows its own fixed_key.
+FIXED_KEY_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class KeyManager:
+    """Asks for keys with the token of the request that needs them; keeps none of them.
+
+    :param sessions: where that token becomes credentials
+    :param conf: the options as read from nova.conf
+    """
+
+    def __init__(self, sessions: Sessions, conf: Any) -> None:
+        self._sessions = sessions
+        self._conf = conf
+        self._manager: Any = None
+        self._lock = threading.Lock()
+
+    def passphrase(self, context: RequestContext, key_id: str) -> str:
+        """What opens a LUKS volume that was encrypted with a key.
+
+        :param key_id: the volume's encryption_key_id in Cinder
+        :raises VolumeKeyUnavailable: there is no such key, or the user may not have it
+        :raises ControlPlaneUnavailable: the key manager does not answer
+        :raises InvalidConfiguration: [key_manager] makes no sense
+        """
+        # Cinder formats volumes with the key's bytes in hex, as a key is no text.
+        return self._key(context, key_id).hex()
+
+    def _key(self, context: RequestContext, key_id: str) -> bytes:
+        options = self._conf.key_manager
+        if key_id == FIXED_KEY_ID and options.fixed_key is not None:
+            try:
+                return bytes.fromhex(options.fixed_key)
+            except ValueError:
+                raise InvalidConfiguration("[key_manager]fixed_key is not in hex") from None
+        if key_id == FIXED_KEY_ID or options.backend.endswith("ConfKeyManager"):
+            raise VolumeKeyUnavailable(
+                f"key {key_id} cannot be had with [key_manager]backend = {options.backend} and "
+                f"{'no' if options.fixed_key is None else 'a'} fixed_key: set them as Cinder's are"
+            )
+        return self._ask(context, key_id)
+
+    def _ask(self, context: RequestContext, key_id: str) -> bytes:
+        from castellan.common.exception import CastellanException
+        from keystoneauth1.exceptions import ClientException
+
+        try:
+            key = self._castellan().get(self._credentials(context), key_id)
+            return bytes(key.get_encoded())
+        except (CastellanException, ClientException) as error:
+            message = f"no key {key_id} from the key manager: {error}"
+            if _is_away(error):
+                raise ControlPlaneUnavailable(message) from None
+            raise VolumeKeyUnavailable(message) from None
+
+    def _castellan(self) -> Any:
+        """Castellan's manager; its options are its own, so it reads nova.conf for itself."""
+        from castellan import key_manager
+
+        with self._lock:
+            if self._manager is None:
+                files, directories = self._conf.config_file, self._conf.config_dir
+                own = cfg.ConfigOpts()
+                own([], default_config_files=files, default_config_dirs=directories)
+                self._manager = key_manager.API(own)
+            return self._manager
+
+    def _credentials(self, context: RequestContext) -> Any:
+        from oslo_context.context import RequestContext as OsloContext
+
+        found = OsloContext.from_dict(context.fields)
+        adapter = self._sessions.user("cinder", "key-manager", context)
+        # How castellan asks for the way to authenticate.
+        found.get_auth_plugin = lambda: adapter.auth  # type: ignore[attr-defined]
+        return found
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the cause is that nobody answered, not what was answered."""
+    from keystoneauth1 import exceptions
+
+    away = (exceptions.ConnectFailure, exceptions.HttpServerError, ControlPlaneUnavailable)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, away):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

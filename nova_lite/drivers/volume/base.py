@@ -1,0 +1,54 @@
+"""The volume contract: bring a volume of Cinder to this host, and say what a guest's disk needs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from nova_lite.model.volume import Connection, VolumeSource
+
+
+class VolumeDriver(ABC):
+    """Volumes of one kind, Cinder's ``driver_volume_type``; built with the agent's options.
+
+    Nothing that a driver needs later may live in its memory alone: the agent can be killed between
+    any two calls, and another one goes on with the connection as it was kept. Every call may be
+    repeated. ``connection.data`` may hold secrets and goes into no log and no message.
+    """
+
+    @abstractmethod
+    def connect(self, connection: Connection, server_uuid: str) -> Mapping[str, Any]:
+        """Make the volume reachable from this host for a server.
+
+        :returns: the connection's data as it is to be kept, for instance with ``device_path``
+        :raises VolumeAttachFailed: says why, and what to do
+        :raises InvalidVolume: the connection lacks what this kind of volume needs
+        """
+
+    @abstractmethod
+    def disconnect(self, connection: Connection, server_uuid: str, force: bool = False) -> None:
+        """Undo ``connect`` for a server; nothing to undo is success.
+
+        What other servers or other volumes of this host use stays: targets, sessions, mounts. The
+        connection may be one that was never connected, or that another agent has connected.
+
+        :param force: the server goes for good: what this host has not written yet may be lost
+        :raises VolumeDetachFailed: says why; the volume may still be in use here
+        """
+
+    @abstractmethod
+    def source(self, connection: Connection) -> VolumeSource:
+        """What the guest's disk needs; looks at nothing but the (kept) connection.
+
+        :raises InvalidVolume: the connection lacks what this kind of volume needs
+        """
+
+    @abstractmethod
+    def extend(self, connection: Connection, size_bytes: int) -> int:
+        """Let this host see that the volume has grown.
+
+        :param size_bytes: the size Cinder says it has
+        :returns: the size in bytes that the guest's disk can be given
+        :raises VolumeExtendFailed: says why
+        """

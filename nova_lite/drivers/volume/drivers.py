@@ -1,0 +1,84 @@
+"""The volume drivers of this agent, each loaded when a volume of its kind first needs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nova_lite.drivers import loader
+from nova_lite.drivers.disk.locks import NamedLocks
+from nova_lite.drivers.volume.base import VolumeDriver
+from nova_lite.errors import InvalidVolume
+from nova_lite.model.volume import Connection
+
+NAMESPACE = "nova_lite.volume"
+GUARD_S = 600.0  # how long others may take to connect volumes of the same target
+ISCSIADM = (Path("/sbin/iscsiadm"), Path("/usr/sbin/iscsiadm"))
+
+
+class VolumeDrivers:
+    """Finds the driver of a connection by its type, an entry point of ``nova_lite.volume``."""
+
+    def __init__(self, conf: Any) -> None:
+        """:param conf: the agent's options, handed to every driver"""
+        self._conf = conf
+        self._lock = threading.Lock()
+        self._loaded: dict[str, VolumeDriver] = {}
+        self._guards = NamedLocks(lock_directory(conf), prefix="os-brick-")
+
+    def of(self, connection: Connection) -> VolumeDriver:
+        """The driver of this kind of volume.
+
+        :raises InvalidVolume: there is none; the message names those that are installed
+        :raises InvalidConfiguration: it is installed, but cannot be imported
+        """
+        kind = connection.type
+        with self._lock:
+            if kind not in self._loaded:
+                installed = metadata.entry_points(group=NAMESPACE).names
+                if kind not in installed:
+                    raise InvalidVolume(
+                        f"Invalid volume: no driver for {kind!r}, the kind of volume "
+                        f"{connection.volume_id}, is installed on this host; there are drivers "
+                        f"for {', '.join(sorted(installed))} (entry points {NAMESPACE})"
+                    )
+                self._loaded[kind] = loader.load("volume", kind, self._conf)
+            return self._loaded[kind]
+
+    @contextmanager
+    def guard(self, volume: Mapping[str, Any]) -> Iterator[None]:
+        """Hold off others that attach or detach a volume of the same storage target.
+
+        Where a target serves several volumes, a login for one brings in all that it exports to this
+        host just then; so exporting and connecting, or disconnecting and un-exporting, go together.
+        The lock is the one that os-brick takes in other services of this host.
+
+        :param volume: the volume as Cinder shows it; microversion 3.48 has ``service_uuid`` and
+            ``shared_targets`` (from 3.69 on: null where it always matters)
+        :raises TimeoutError: others did not finish in time
+        """
+        if not _shared(volume.get("shared_targets", False)):
+            yield
+            return
+        with self._guards.held(str(volume["service_uuid"]), GUARD_S):
+            yield
+
+
+def lock_directory(conf: Any) -> Path:
+    """Where the lock files are that services of this host share."""
+    return Path(conf.oslo_concurrency.lock_path or Path(conf.state_path) / "locks")
+
+
+def _shared(targets: bool | None) -> bool:
+    """Whether the lock is needed; an initiator that scans only on demand needs none."""
+    if targets:
+        return any(path.exists() and not _scans_on_demand(path) for path in ISCSIADM)
+    return targets is None
+
+
+def _scans_on_demand(iscsiadm: Path) -> bool:
+    return b"node.session.scan" in iscsiadm.read_bytes()
