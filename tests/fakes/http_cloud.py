@@ -26,6 +26,8 @@ class Call:
 
 @dataclass
 class Reply:
+    """``body`` is sent as JSON, bytes as they are."""
+
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -67,11 +69,15 @@ class HttpCloud:
                     self.close_connection = True
                     self.connection.close()
                     return
-                data = b"" if reply.status == 204 else json.dumps(reply.body).encode()
+                raw_reply = isinstance(reply.body, bytes)
+                data = reply.body if raw_reply else json.dumps(reply.body).encode()
+                if reply.status == 204:
+                    data = b""
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
+                kind = "application/octet-stream" if raw_reply else "application/json"
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
