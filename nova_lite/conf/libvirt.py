@@ -274,6 +274,8 @@ VOLUME_OPTS: list[cfg.Opt] = [
     ),
     cfg.StrOpt("nfs_mount_point_base", default="$state_path/mnt", help="Where NFS is mounted."),
     cfg.StrOpt("nfs_mount_options", help="Options of NFS mounts; see nfs(5)."),
+    cfg.StrOpt("smbfs_mount_point_base", default="$state_path/mnt", help="The same for SMB."),
+    cfg.StrOpt("smbfs_mount_options", default="", help="Options of SMB mounts; see mount.cifs(8)."),
     cfg.StrOpt("ceph_mount_point_base", default="$state_path/mnt", help="The same for CephFS."),
     cfg.ListOpt("ceph_mount_options", help="Options of CephFS mounts."),
     cfg.BoolOpt(

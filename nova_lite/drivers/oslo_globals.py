@@ -11,8 +11,8 @@ _lock = threading.Lock()
 _files: tuple[list[str], list[str]] | None = None  # those that the global object has read
 
 
-def share_options(conf: Any) -> None:
-    """Let oslo.config's global object read our configuration files.
+def share_options(conf: Any) -> Any:
+    """Let oslo.config's global object read our configuration files, and return it.
 
     The one place where it is used: os-vif, os-brick and oslo.privsep know no other, and privsep
     hands the names of these files on to its helper.
@@ -22,10 +22,12 @@ def share_options(conf: Any) -> None:
 
     files = (list(conf.config_file or ()), list(conf.config_dir or ()))
     with _lock:
-        if cfg.CONF is conf or files == _files:
-            return
-        cfg.CONF([], project="nova", default_config_files=files[0], default_config_dirs=files[1])
-        _files = files
+        if cfg.CONF is not conf and files != _files:
+            cfg.CONF(
+                [], project="nova", default_config_files=files[0], default_config_dirs=files[1]
+            )
+            _files = files
+        return cfg.CONF
 
 
 def stay_in_process(prefix: str, suffix: str = "") -> None:

@@ -25,8 +25,7 @@ from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageStore
 from nova_lite.drivers.vif.base import VifDriver
-from nova_lite.drivers.volume.drivers import VolumeDrivers
-from nova_lite.drivers.volume.host_connector import HostConnector
+from nova_lite.drivers.volume.base import HostProperties, Volumes
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.host import Capabilities, HostFacts
@@ -72,8 +71,8 @@ class Toolbox:
     images: ImageCache
     image_store: ImageStore
     disks: DiskBackend
-    volumes: VolumeDrivers
-    connector: HostConnector
+    volumes: Volumes
+    connector: HostProperties
     keys: KeyManager
     serial_ports: SerialPorts
     claims: Claims

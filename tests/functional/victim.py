@@ -73,6 +73,7 @@ EFFECTS = {
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
     "disks": {"create", "remove"},
+    "volume": {"connect", "disconnect"},
 }
 
 

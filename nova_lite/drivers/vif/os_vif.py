@@ -6,13 +6,12 @@ https://docs.openstack.org/os-vif/latest/
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers import oslo_globals
 from nova_lite.drivers.vif import os_vif_objects as objects
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.errors import VifPlugError, VifTypeUnsupported
@@ -53,13 +52,12 @@ class OsVifDriver(VifDriver):
             import os_vif
             from os_vif.exception import ExceptionBase
 
-            _share_options(self._conf)
+            oslo_globals.share_options(self._conf)
             try:
                 os_vif.initialize()
             except (ExceptionBase, ImportError, ValueError) as exc:
                 raise VifPlugError(f"os-vif cannot be initialised: {exc}") from exc
-            if os.geteuid() == 0:
-                _stay_in_process()
+            oslo_globals.stay_in_process("vif_plug_", ".privsep")
             self._ready = True
 
     def supports(self, vif: Vif) -> bool:
@@ -143,31 +141,3 @@ def _said(cause: BaseException) -> str:
 
 def _exists(device: str) -> bool:
     return (NET / device).exists()
-
-
-def _share_options(conf: Any) -> None:
-    """Let oslo.config's global object read our configuration files.
-
-    The one place where it is used: os-vif and oslo.privsep know no other, and privsep hands the
-    names of these files on to its helper.
-    """
-    from oslo_config import cfg
-
-    if cfg.CONF is not conf:
-        cfg.CONF(
-            [],
-            project="nova",
-            default_config_files=list(conf.config_file or ()),
-            default_config_dirs=list(conf.config_dir or ()),
-        )
-
-
-def _stay_in_process() -> None:
-    """As root, run what os-vif does with privileges right here: no helper process is needed."""
-    from oslo_privsep.priv_context import PrivContext
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("vif_plug_") and name.endswith(".privsep"):
-            for value in vars(module).values():
-                if isinstance(value, PrivContext):
-                    value.set_client_mode(False)

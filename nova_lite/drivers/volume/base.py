@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from nova_lite.model.volume import Connection, VolumeSource
 
@@ -51,4 +52,36 @@ class VolumeDriver(ABC):
         :param size_bytes: the size Cinder says it has
         :returns: the size in bytes that the guest's disk can be given
         :raises VolumeExtendFailed: says why
+        """
+
+
+class Volumes(Protocol):
+    """The volume drivers of this host."""
+
+    def of(self, connection: Connection) -> VolumeDriver:
+        """The driver of this kind of volume.
+
+        :raises InvalidVolume: there is none; the message names those that are installed
+        :raises InvalidConfiguration: it is installed, but cannot be imported
+        """
+
+    def guard(self, volume: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Hold off others that attach or detach a volume of the same storage target.
+
+        Where a target serves several volumes, a login for one brings in all that it exports to this
+        host just then; so exporting and connecting, or disconnecting and un-exporting, go together.
+
+        :param volume: the volume as Cinder shows it; microversion 3.48 has ``service_uuid`` and
+            ``shared_targets`` (from 3.69 on: null where it always matters)
+        :raises TimeoutError: others did not finish in time
+        """
+
+
+class HostProperties(Protocol):
+    """What Cinder must know of this host to let it have a volume."""
+
+    def properties(self) -> Mapping[str, Any]:
+        """os-brick's connector properties: platform, os_type, ip, host, multipath, initiator ...
+
+        :raises HostConnectorFailed: they cannot be found; says why
         """

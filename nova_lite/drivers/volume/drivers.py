@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_lite.drivers import loader
 from nova_lite.drivers.disk.locks import NamedLocks
-from nova_lite.drivers.volume.base import VolumeDriver
+from nova_lite.drivers.volume.base import VolumeDriver, Volumes
 from nova_lite.errors import InvalidVolume
 from nova_lite.model.volume import Connection
 
@@ -20,7 +20,7 @@ GUARD_S = 600.0  # how long others may take to connect volumes of the same targe
 ISCSIADM = (Path("/sbin/iscsiadm"), Path("/usr/sbin/iscsiadm"))
 
 
-class VolumeDrivers:
+class VolumeDrivers(Volumes):
     """Finds the driver of a connection by its type, an entry point of ``nova_lite.volume``."""
 
     def __init__(self, conf: Any) -> None:
@@ -31,11 +31,7 @@ class VolumeDrivers:
         self._guards = NamedLocks(lock_directory(conf), prefix="os-brick-")
 
     def of(self, connection: Connection) -> VolumeDriver:
-        """The driver of this kind of volume.
-
-        :raises InvalidVolume: there is none; the message names those that are installed
-        :raises InvalidConfiguration: it is installed, but cannot be imported
-        """
+        """See ``Volumes``."""
         kind = connection.type
         with self._lock:
             if kind not in self._loaded:
@@ -51,16 +47,7 @@ class VolumeDrivers:
 
     @contextmanager
     def guard(self, volume: Mapping[str, Any]) -> Iterator[None]:
-        """Hold off others that attach or detach a volume of the same storage target.
-
-        Where a target serves several volumes, a login for one brings in all that it exports to this
-        host just then; so exporting and connecting, or disconnecting and un-exporting, go together.
-        The lock is the one that os-brick takes in other services of this host.
-
-        :param volume: the volume as Cinder shows it; microversion 3.48 has ``service_uuid`` and
-            ``shared_targets`` (from 3.69 on: null where it always matters)
-        :raises TimeoutError: others did not finish in time
-        """
+        """See ``Volumes``; the lock is the one that os-brick takes in other services."""
         if not _shared(volume.get("shared_targets", False)):
             yield
             return

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from nova_lite.drivers.volume.base import HostProperties
 from nova_lite.errors import HostConnectorFailed
 
 LOG = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ LOG = logging.getLogger(__name__)
 PROBE_S = 120.0
 
 
-class HostConnector:
+class HostConnector(HostProperties):
     """The connector properties of this host, looked up once, when a volume first needs them.
 
     os-brick finds them. That happens in a process of its own: the library would stay in memory for
@@ -31,10 +32,7 @@ class HostConnector:
         self._found: dict[str, Any] | None = None
 
     def properties(self) -> Mapping[str, Any]:
-        """os-brick's connector properties: platform, os_type, ip, host, multipath, initiator ...
-
-        :raises HostConnectorFailed: they cannot be found; says why
-        """
+        """See ``HostProperties``."""
         with self._lock:
             if self._found is None:
                 self._found = _ask_probe(self._conf)

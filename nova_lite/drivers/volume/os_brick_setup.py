@@ -32,10 +32,9 @@ def initialize(conf: Any) -> None:
         import os_brick
         from os_brick import privileged  # noqa: F401  holds what stay_in_process looks for
         from oslo_concurrency import lockutils
-        from oslo_config import cfg
 
-        oslo_globals.share_options(conf)
+        options = oslo_globals.share_options(conf)
         lockutils.set_defaults(str(lock_directory(conf)))
-        os_brick.setup(cfg.CONF)
+        os_brick.setup(options)
         oslo_globals.stay_in_process("os_brick.privileged")
         _ready = True
