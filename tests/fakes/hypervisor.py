@@ -44,6 +44,8 @@ class Guest:
     plugged: tuple[DiskSpec, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     mirrors: dict[Path, tuple[Path, str]] = field(default_factory=dict)
+    moves: dict[str, DiskSpec] = field(default_factory=dict)
+    chains: dict[str, list[str]] = field(default_factory=dict)
 
 
 class FakeHypervisor(Hypervisor):
@@ -373,6 +375,77 @@ class FakeHypervisor(Hypervisor):
         if guest.state in OFF or disk not in guest.mirrors:
             raise HypervisorError(f"no copy of disk {disk} of guest {uuid} is being made")
         return guest.mirrors[disk]
+
+    def begin_move(self, uuid: str, serial: str, disk: DiskSpec) -> None:
+        guest, own = self._plugged("begin_move", uuid, serial)
+        copied_to = guest.moves.get(serial)
+        if own.source == disk.source:
+            return
+        if copied_to is not None and copied_to.source != disk.source:
+            raise HypervisorError(f"disk {serial} is being copied already")
+        if not Path(disk.source).exists():
+            raise HypervisorError(f"no {disk.source}")
+        guest.moves[serial] = disk
+
+    def move_ready(self, uuid: str, serial: str) -> bool:
+        guest = self._guest("move_ready", uuid)
+        if guest.state in OFF or serial not in guest.moves:
+            raise HypervisorError(f"disk {serial} of guest {uuid} is not being moved")
+        return True
+
+    def finish_move(self, uuid: str, serial: str, disk: DiskSpec) -> None:
+        guest, own = self._plugged("finish_move", uuid, serial)
+        if own.source == disk.source:
+            return
+        if serial not in guest.moves:
+            raise HypervisorError(f"disk {serial} of guest {uuid} is not being moved")
+        Path(disk.source).write_bytes(Path(own.source).read_bytes())
+        del guest.moves[serial]
+        moved = replace(own, source=disk.source, format=disk.format)
+        self._set_disks(guest, tuple(moved if d == own else d for d in guest.spec.disks))
+
+    def drop_move(self, uuid: str, serial: str) -> None:
+        self._called("drop_move", uuid)
+        if uuid in self.guests:
+            self.guests[uuid].moves.pop(serial, None)
+
+    def overlay_disk(self, uuid: str, serial: str, overlay: str) -> None:
+        guest, own = self._disk("overlay_disk", uuid, serial)
+        path = str(Path(own.source).with_name(overlay))
+        if own.source == path:
+            return
+        guest.chains[serial] = [path, *guest.chains.get(serial, [own.source])]
+        over = replace(own, source=path, format="qcow2")
+        self._set_disks(guest, tuple(over if d == own else d for d in guest.spec.disks))
+
+    def disk_chain(self, uuid: str, serial: str) -> list[str]:
+        guest, own = self._disk("disk_chain", uuid, serial)
+        return [own.source] if guest.state in OFF else guest.chains.get(serial, [own.source])[:]
+
+    def begin_merge(self, uuid: str, serial: str, top: str | None, base: str | None) -> None:
+        guest, own = self._plugged("begin_merge", uuid, serial)
+        chain = guest.chains.get(serial, [own.source])
+        names = [Path(path).name for path in chain]
+        if any(name is not None and Path(name).name not in names for name in (top, base)):
+            raise HypervisorError(f"disk {serial} is not based on {top} or {base}")
+        first = names.index(Path(top).name) if top else 1
+        last = names.index(Path(base).name) if base else len(chain)
+        guest.chains[serial] = chain[:first] + chain[last:]
+
+    def merging(self, uuid: str, serial: str) -> bool:
+        self._disk("merging", uuid, serial)
+        return False
+
+    def _disk(self, method: str, uuid: str, serial: str) -> tuple[Guest, DiskSpec]:
+        guest = self._guest(method, uuid)
+        for disk in guest.spec.disks:
+            if disk.serial == serial:
+                return guest, disk
+        raise HypervisorError(f"guest {uuid} has no disk {serial}")
+
+    def _plugged(self, method: str, uuid: str, serial: str) -> tuple[Guest, DiskSpec]:
+        self._running(method, uuid)
+        return self._disk(method, uuid, serial)
 
     def _called(self, method: str, uuid: str = "") -> None:
         self.calls.append((method, uuid))

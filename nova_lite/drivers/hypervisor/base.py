@@ -244,3 +244,62 @@ class Hypervisor(ABC):
     @abstractmethod
     def drop_mirror(self, uuid: str, disk: Path) -> None:
         """Give a copy up, if one is being made; its file stays for the caller to remove."""
+
+    @abstractmethod
+    def begin_move(self, uuid: str, serial: str, disk: DiskSpec) -> None:
+        """Begin to copy the disk with that serial of a guest that is not off to the source of
+        ``disk``, which exists and is large enough; the guest's writes go to both.
+
+        Returns at once; does nothing while the copy is made, or where it was finished.
+
+        :raises GuestNotRunning: the guest is off
+        :raises HypervisorError: it has no such disk, this is being copied to another place, or the
+            new one cannot be opened; the guest is as before
+        """
+
+    @abstractmethod
+    def move_ready(self, uuid: str, serial: str) -> bool:
+        """Whether the copy has caught up with the guest.
+
+        Raises HypervisorError when there is none (any more): it failed, or the guest is off.
+        """
+
+    @abstractmethod
+    def finish_move(self, uuid: str, serial: str, disk: DiskSpec) -> None:
+        """Let the guest use the copy from now on, and at its next start: ``disks`` shows it.
+
+        Its serial and its other properties stay. Does nothing where that is so already; raises
+        HypervisorError when there is no copy or it is not ready.
+        """
+
+    @abstractmethod
+    def drop_move(self, uuid: str, serial: str) -> None:
+        """Give a copy up, if one is being made: the guest has used its disk all the time."""
+
+    @abstractmethod
+    def overlay_disk(self, uuid: str, serial: str, overlay: str) -> None:
+        """Let the guest write to the qcow2 file named ``overlay``, which is there, beside the file
+        of the disk with that serial and based on it; does nothing where it does already.
+
+        :raises HypervisorError: the guest has no such disk, or this is not a file
+        """
+
+    @abstractmethod
+    def disk_chain(self, uuid: str, serial: str) -> list[str]:
+        """Paths of the files that a disk consists of, the one that is written to first; of a guest
+        that is off, only that one. Raises HypervisorError as ``overlay_disk``."""
+
+    @abstractmethod
+    def begin_merge(self, uuid: str, serial: str, top: str | None, base: str | None) -> None:
+        """Begin to merge files of a disk of a guest that is not off, each named as in its chain or
+        without a directory; does nothing while files of the disk are being merged.
+
+        :param top: everything from it down to ``base`` is written to ``base``; None: everything
+            between the file that is written to and ``base`` (None: to the end) is copied into that
+        :raises GuestNotRunning: the guest is off
+        :raises HypervisorError: no such disk, or no such files
+        """
+
+    @abstractmethod
+    def merging(self, uuid: str, serial: str) -> bool:
+        """Whether files of the disk are being merged; ``disk_chain`` tells how that ended."""

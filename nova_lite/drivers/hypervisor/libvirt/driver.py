@@ -18,6 +18,8 @@ from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
 from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
+from nova_lite.drivers.hypervisor.libvirt.disk_moves import DiskMoves
+from nova_lite.drivers.hypervisor.libvirt.disk_overlays import DiskOverlays
 from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
@@ -50,6 +52,8 @@ class LibvirtHypervisor(
     Definitions,
     Consoles,
     Diagnostics,
+    DiskMoves,
+    DiskOverlays,
     Disks,
     GuestAgent,
     Power,
