@@ -29,9 +29,36 @@ class BlockDevices:
         )
         return found
 
+    def by_volume(
+        self, context: RequestContext, server_uuid: str, volume_id: str
+    ) -> WireObject | None:
+        """A server's mapping of a volume; None where it has none."""
+        try:
+            found: WireObject = self._conductor.class_call(
+                context,
+                "BlockDeviceMapping.get_by_volume_and_instance",
+                volume_id,
+                server_uuid,
+            )
+        except RemoteFailure as error:
+            if error.exc_type != "VolumeBDMNotFound":
+                raise
+            return None
+        return found
+
+    def create(self, context: RequestContext, server_uuid: str, **fields: Any) -> WireObject:
+        """Make a mapping; returns it with what the database added."""
+        return self._conductor.create(
+            context, "BlockDeviceMapping", instance_uuid=server_uuid, **fields
+        )
+
     def save(self, context: RequestContext, mapping: WireObject, **fields: Any) -> None:
         """Save ``fields`` of a mapping."""
         self._conductor.save(context, mapping, **fields)
+
+    def destroy(self, context: RequestContext, mapping: WireObject) -> None:
+        """Remove a mapping; one that is gone is success."""
+        self._conductor.object_call(context, mapping.partial("id"), "destroy")
 
 
 class Interfaces:

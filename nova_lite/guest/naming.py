@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nova_lite.errors import InvalidBlockDevice
+from nova_lite.errors import InvalidBlockDevice, TooManyDiskDevices
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.properties import Properties
 from nova_lite.guest.values import DISK_BUSES
@@ -33,7 +33,7 @@ def next_name(bus: str, taken: Collection[str], *, prefix: str | None, limit: in
 
     :param prefix: [libvirt] disk_prefix, used for every bus when set
     :param limit: how many disks a guest may have, None for no limit; IDE has four in any case
-    :raises InvalidBlockDevice: all names are taken
+    :raises TooManyDiskDevices: all names are taken
     """
     maximum = IDE_DISKS if bus == "ide" else limit
     index = 0
@@ -42,7 +42,7 @@ def next_name(bus: str, taken: Collection[str], *, prefix: str | None, limit: in
         if name not in taken:
             return name
         index += 1
-    raise InvalidBlockDevice(
+    raise TooManyDiskDevices(
         f"no device name left on the {bus} bus: at most {maximum} disks; ask for fewer, or for "
         f"another bus (image property hw_disk_bus)"
     )

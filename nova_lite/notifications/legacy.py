@@ -13,7 +13,7 @@ from nova_lite.wire.objects import WireObject, unwrap
 
 _IMAGE = "image_"
 # Never on the notification topics: passwords, and what a user hands to the guest alone.
-_SECRET = ("_pass", "password", "token", "user_data", "injected_files")
+_SECRET = ("_pass", "password", "token", "user_data", "injected_files", "connection_info")
 _MESSAGE_LIMIT = 255
 
 

@@ -32,6 +32,8 @@ LEGACY: dict[str, str | None] = {
     "live_migration_abort": "live.migration.abort",
     "live_migration_force_complete": "live.migration.force.complete",
 }
+# Versioned actions of which a legacy notification tells only that they were done.
+DONE = {"volume_attach": "volume.attach", "volume_detach": "volume.detach"}
 
 
 class Notifier:
@@ -203,3 +205,11 @@ class Notifier:
             topics.send(notifier, context, event_type, payload, error=error)
 
         sender.put(send)
+
+
+def _legacy_name(action: str, phase: str) -> str | None:
+    """What legacy notifications call a phase of an action; None where there is none of it."""
+    if action in DONE:
+        return DONE[action] if phase == "end" else None
+    name = LEGACY.get(action, action)
+    return f"{name}.{phase}" if name is not None else None

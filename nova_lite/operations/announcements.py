@@ -201,6 +201,12 @@ def _snapshot(phase: str, work: Work, subject: Subject) -> Detail:
     return Detail("InstanceActionSnapshot", {"snapshot_image_id": work.arguments["image_id"]})
 
 
+def _volume(phase: str, work: Work, subject: Subject) -> Detail:
+    mapping = work.arguments.get("bdm") or work.arguments
+    volume = {"volume_id": mapping["volume_id"]}
+    return Detail("InstanceActionVolume", volume, volume)
+
+
 def _image_name(work: Work, subject: Subject, argument: str) -> str | None:
     """The name of the image that an argument names, else of the server's own."""
     image_id = work.arguments.get(argument) or subject.instance.get("image_ref")
@@ -237,4 +243,6 @@ _DETAILS: Mapping[str, Callable[[str, Work, Subject], Detail]] = {
     "rescue": _rescue,
     "unrescue": _unrescue,
     "snapshot": _snapshot,
+    "volume_attach": _volume,
+    "volume_detach": _volume,
 }

@@ -52,6 +52,8 @@ KINDS: Mapping[str, type[Any]] = {
     "filter_properties": dict,
     "requested_networks": WireObject,
     "block_device_mapping": WireObject,
+    "bdm": WireObject,
+    "volume_id": str,
     "reboot_type": str,
     "new_pass": str,
     "image_id": str,

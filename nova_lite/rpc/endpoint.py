@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
+from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.rescue import Rescue
+from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
 from nova_lite.operations.set_admin_password import SetAdminPassword
 from nova_lite.operations.shelve import Shelve
 from nova_lite.operations.shelve_offload import ShelveOffload
@@ -57,13 +60,15 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "rescue_instance": Rescue,
     "unrescue_instance": Unrescue,
     "rebuild_instance": Rebuild,
+    "reserve_block_device_name": ReserveBlockDeviceName,
+    "attach_volume": AttachVolume,
+    "detach_volume": DetachVolume,
 }
 
 NOT_YET = (
     "add_fixed_ip_to_instance",
     "allow_share",
     "attach_interface",
-    "attach_volume",
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
     "check_instance_shared_storage",
@@ -71,7 +76,6 @@ NOT_YET = (
     "confirm_snapshot_based_resize_at_source",
     "deny_share",
     "detach_interface",
-    "detach_volume",
     "drop_move_claim_at_destination",
     "finish_resize",
     "finish_revert_resize",
@@ -89,7 +93,6 @@ NOT_YET = (
     "prep_snapshot_based_resize_at_source",
     "remove_fixed_ip_from_instance",
     "remove_volume_connection",
-    "reserve_block_device_name",
     "resize_instance",
     "revert_resize",
     "revert_snapshot_based_resize_at_dest",

@@ -32,6 +32,26 @@ class DescribeDevices(Step):
             )
 
 
+class UntagDevice(Step):
+    """Say no more where a tagged volume is that the server has no more."""
+
+    name = "untag_device"
+
+    def __init__(self, work: Work, volume_id: str) -> None:
+        super().__init__(work)
+        self._volume_id = volume_id
+
+    def do(self) -> None:
+        work = self.work
+        metadata = work.instance.get("device_metadata")
+        if metadata is None:
+            return
+        left = [device for device in metadata["devices"] if device.get("serial") != self._volume_id]
+        if len(left) < len(metadata["devices"]):
+            said = _new("InstanceDeviceMetadata", devices=left)
+            self.tools.instances.save(work.context, work.instance, device_metadata=said)
+
+
 def described(work: Work) -> tuple[Device, ...]:
     """The devices with a tag or a VLAN, where the hypervisor put them.
 

@@ -1,0 +1,80 @@
+"""attach_volume: a volume that Cinder has reserved becomes a disk of the server.
+
+Resume rule: forward. Roll back: the guest gives the disk back, the host disconnects, and Cinder has
+the volume as it was; then its block device mapping goes. A volume that cannot be taken back from
+the guest or the host stays, in use and mapped, so that it can be detached.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
+from nova_lite.failures import Failure
+from nova_lite.operations.base import Operation
+from nova_lite.steps.attachments import (
+    CompleteAttachment,
+    ConnectVolume,
+    PlugDisk,
+    attachment_of,
+)
+from nova_lite.steps.base import Plan, Work
+from nova_lite.steps.devices import DescribeDevices
+
+LOG = logging.getLogger(__name__)
+
+
+class AttachVolume(Operation):
+    event = "compute_attach_volume"
+    requires = ("bdm",)
+    notifies = "volume_attach"
+    undoes = True
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._mapping = work.arguments["bdm"]
+        self._volume_id = str(self._mapping["volume_id"])
+
+    def load(self) -> None:
+        work = self.work
+        if work.resumed:
+            found = self.tools.block_devices.by_volume(work.context, work.uuid, self._volume_id)
+            if found is None:
+                raise VolumeNotAttached(
+                    f"No volume Block Device Mapping with id {self._volume_id}."
+                )
+            self._mapping = found
+        if self._mapping.get("tag") and (work.resumed or "flavor" not in work.instance):
+            work.reload()
+
+    def plan(self) -> Plan:
+        work, mapping = self.work, self._mapping
+        tagged: Plan = [(DescribeDevices(work),)] if mapping.get("tag") else []
+        return [
+            (ConnectVolume(work, mapping),),
+            (PlugDisk(work, mapping),),
+            *tagged,
+            (CompleteAttachment(work, mapping),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        tools, work, mapping = self.tools, self.work, self._mapping
+        if work.notes.get("kept"):
+            LOG.error("Volume %s, whose attach to server %s has failed, could not be taken back: it "
+                      "stays attached until it is detached", self._volume_id, work.uuid)  # fmt: skip
+            self._complete()
+        else:
+            # Of a step that never began there was nothing to undo, but a reservation.
+            if mapping.get("attachment_id"):
+                tools.cinder.delete_attachment(work.context, attachment_of(mapping))
+            tools.block_devices.destroy(work.context, mapping)
+        if failure.verdict != Verdict.GONE.value:
+            tools.actions.fault(work.context, work.uuid, failure)
+
+    def _complete(self) -> None:
+        try:
+            self.tools.cinder.complete_attachment(
+                self.work.context, attachment_of(self._mapping)
+            )
+        except InvalidVolume as error:
+            LOG.error("Cinder does not show that: %s", error)

@@ -1,0 +1,65 @@
+"""detach_volume: the guest gives a disk back, and Cinder the volume to others.
+
+Resume rule: forward. What fails leaves the volume in use and mapped, so that it can be detached
+again; whatever was done of it by then need not be done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
+from nova_lite.failures import Failure
+from nova_lite.operations.base import Operation
+from nova_lite.steps.attachments import ForgetMapping, ReleaseVolume, UnplugDisk
+from nova_lite.steps.base import Plan, Work
+from nova_lite.steps.devices import UntagDevice
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+
+class DetachVolume(Operation):
+    event = "compute_detach_volume"
+    requires = ("volume_id", "attachment_id")
+    notifies = "volume_detach"
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._volume_id = str(work.arguments["volume_id"])
+        self._mapping: WireObject | None = None
+
+    def load(self) -> None:
+        work = self.work
+        self._mapping = self.tools.block_devices.by_volume(
+            work.context, work.uuid, self._volume_id
+        )
+        if self._mapping is None and not work.notes.get("mapped"):
+            raise VolumeNotAttached(f"No volume Block Device Mapping with id {self._volume_id}.")
+        work.note(mapped=True)
+        if self._mapping is not None and self._mapping.get("tag"):
+            work.reload()
+
+    def plan(self) -> Plan:
+        work, mapping = self.work, self._mapping
+        if mapping is None:
+            return []  # forgetting it was the last step
+        here = work.instance.get("host") == self.tools.host
+        unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
+        untag: Plan = [(UntagDevice(work, self._volume_id),)] if mapping.get("tag") else []
+        return [
+            *unplug,
+            (ReleaseVolume(work, mapping, here=here),),
+            *untag,
+            (ForgetMapping(work, mapping),),
+        ]
+
+    def failed(self, failure: Failure) -> None:
+        tools, work = self.tools, self.work
+        try:
+            tools.cinder.roll_detaching(work.context, self._volume_id)
+        except VolumeServiceUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.info("Volume %s was not told that it stays: %s", self._volume_id, error)
+        tools.actions.fault(work.context, work.uuid, failure)
