@@ -19,6 +19,8 @@ DEBUG=${DEBUG:-false}
 NOTIFICATIONS=${NOTIFICATIONS:-noop}
 # VLAN first: OVS's userspace datapath drops offloaded TCP inside tunnels.
 TENANT_NETWORKS=${TENANT_NETWORKS:-vlan,geneve}
+# Where Glance puts images for which nobody names a store: file or rbd.
+GLANCE_STORE=${GLANCE_STORE:-file}
 GATEWAY_NODES=${GATEWAY_NODES:-node1}
 # Hosts whose guests have SPICE and serial consoles beside VNC; "all" for every host.
 CONSOLE_NODES=${CONSOLE_NODES:-node2}

@@ -1,7 +1,7 @@
 # "up": the steps in order, each with its time; on failure its log and the remedy.
 # shellcheck shell=bash
 
-UP_STEPS=(preflight packages secrets python agent_venv base ceph images accel databases keystone placement glance
+UP_STEPS=(preflight packages secrets python agent_venv base images accel databases keystone placement glance
   nova ovn neutron cinder nodes agents seed)
 
 # Each step is a process of its own ("cloud step NAME"), so that "set -e" holds inside it

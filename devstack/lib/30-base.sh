@@ -1,21 +1,24 @@
-# MariaDB, RabbitMQ, memcached: the distribution's programs, our own instances on 127.0.0.1.
+# MariaDB, RabbitMQ, memcached, and Ceph beside them: the distribution's programs, our own instances on 127.0.0.1.
 # shellcheck shell=bash
 
-describe_step base "MariaDB, RabbitMQ, memcached" \
-  "is another MariaDB, RabbitMQ or memcached running? Stop it: ours need ports $MYSQL_PORT, $RABBIT_PORT, $MEMCACHED_PORT"
+describe_step base "MariaDB, RabbitMQ, memcached, Ceph" \
+  "is another one of them running? Stop it: ours need ports $MYSQL_PORT, $RABBIT_PORT, $MEMCACHED_PORT, $CEPH_MON_PORT; see $LOG/ceph-*.log"
 
 DATABASES="keystone placement glance nova_api nova_cell0 nova_cell1 neutron cinder"
 
 step_base() {
-  # RabbitMQ takes longest to start and needs nobody; the others start meanwhile.
-  local rabbitmq
+  # RabbitMQ and Ceph take longest to start and need nobody; the others start meanwhile.
+  local rabbitmq ceph
   start_rabbitmq &
   rabbitmq=$!
+  start_ceph &
+  ceph=$!
   start_mariadb
   create_databases
   spawn_server memcached "$MEMCACHED_PORT" \
     memcached -u memcache -l 127.0.0.1 -p "$MEMCACHED_PORT" -m 128 -c 4096
   wait "$rabbitmq"
+  wait "$ceph"
 }
 
 # --- MariaDB -----------------------------------------------------------------------------

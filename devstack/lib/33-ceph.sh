@@ -2,20 +2,20 @@
 # sparse file, and its clients are librbd and QEMU, so the kernel needs neither rbd nor LVM.
 # shellcheck shell=bash
 
-describe_step ceph "Ceph" \
-  "see $LOG/ceph-*.log; '$CLOUD down --wipe' deletes the cluster"
-
 CEPH_ETC=$ETC/ceph
 CEPH_CONF_FILE=$CEPH_ETC/ceph.conf
 CEPH_DATA=$DATA/ceph
 CEPH_DAEMONS="ceph-osd ceph-mgr ceph-mon"
 
-step_ceph() {
+start_ceph() {
   render ceph.conf "$CEPH_CONF_FILE"
+  mkdir -p "$RUN/ceph"
   once ceph-monitor create_monitor
-  start_ceph_monitor
+  spawn_server ceph-mon "$CEPH_MON_PORT" ceph-mon --conf "$CEPH_CONF_FILE" --id a --foreground
   once ceph-disk create_disk
-  start_ceph_storage
+  spawn ceph-mgr ceph-mgr --conf "$CEPH_CONF_FILE" --id a --foreground
+  spawn ceph-osd ceph-osd --conf "$CEPH_CONF_FILE" --id 0 --foreground
+  ceph_setup wait
   once ceph-pools ceph_setup pools
 }
 
@@ -50,22 +50,12 @@ create_disk() {
   ceph-osd --conf "$CEPH_CONF_FILE" --id 0 --mkfs --osd-uuid "$CEPH_ID" --keyring "$CEPH_DATA/osd/keyring"
 }
 
-start_ceph_monitor() {
-  mkdir -p "$RUN/ceph"
-  spawn_server ceph-mon "$CEPH_MON_PORT" ceph-mon --conf "$CEPH_CONF_FILE" --id a --foreground
-}
-start_ceph_storage() {
-  spawn ceph-mgr ceph-mgr --conf "$CEPH_CONF_FILE" --id a --foreground
-  spawn ceph-osd ceph-osd --conf "$CEPH_CONF_FILE" --id 0 --foreground
-  ceph_setup wait
-}
-
 stop_ceph() {
   local daemon
   for daemon in $CEPH_DAEMONS; do stop "$daemon" 15; done
 }
 
-# Nothing of it is left to chance in tests of a storage that goes away.
+# For tests of a storage that goes away and comes back.
 command_ceph() {
   case ${1:-} in
     status)
@@ -75,9 +65,8 @@ command_ceph() {
     stop) exclusive; stop_ceph ;;
     start)
       exclusive
-      [[ -e $DATA/done/ceph-pools ]] || die "there is no Ceph yet: $CLOUD up"
-      start_ceph_monitor
-      start_ceph_storage
+      load_secrets
+      start_ceph
       ;;
     *) die "ceph: status, stop or start" ;;
   esac

@@ -19,8 +19,9 @@ step_cinder() {
   spawn cinder-scheduler cinder-scheduler --config-file "$ETC/cinder/cinder.conf" \
     --log-file "$LOG/cinder-scheduler.log"
   mkdir -p "$FILE_SYSTEMS"
+  # Of its own it has the helper of mount(8), and the only place where os-brick looks for a keyring.
   spawn cinder-volume unshare --mount --propagation private sh -c \
-    "mount --bind '$DEVSTACK/tools/fs.d' '$FILE_SYSTEMS' && exec \"\$@\"" sh \
+    "mount --bind '$DEVSTACK/tools/fs.d' '$FILE_SYSTEMS' && mount --bind '$CEPH_ETC' /etc/ceph && exec \"\$@\"" sh \
     env PATH="$PATH:$FILE_SYSTEMS" cinder-volume --config-file "$ETC/cinder/cinder.conf" \
     --log-file "$LOG/cinder-volume.log"
   api cinder-api "$CINDER_PORT" cinder.wsgi.api:application 1 4 \
