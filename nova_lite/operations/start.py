@@ -17,6 +17,7 @@ from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import SHELVED_IMAGE, ReportPower, unshelved
 from nova_lite.steps.shelving import DeleteShelvedImage
+from nova_lite.steps.volumes import ConnectVolumes
 
 
 class Start(PowerOperation):
@@ -35,7 +36,7 @@ class Start(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work)),
+            (PlugInterfaces(work), RestoreBacking(work), ConnectVolumes(work)),
             (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
         ]

@@ -15,6 +15,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import RestoreGuest, SaveGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import ReportPower
+from nova_lite.steps.volumes import ConnectVolumes
 
 OLD_VM_STATE = "old_vm_state"
 
@@ -46,7 +47,7 @@ class Resume(PowerOperation):
             after = VmState(work.instance["vm_state"])
         return [
             (RefreshPorts(work),),
-            (PlugInterfaces(work),),
+            (PlugInterfaces(work), ConnectVolumes(work)),
             (RestoreGuest(work),),
             (ReportPower(work, after, [TaskState.RESUMING], system_metadata=metadata),),
         ]
