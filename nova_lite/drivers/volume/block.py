@@ -225,4 +225,4 @@ def _said(error: Exception) -> str:
     stderr = str(getattr(error, "stderr", "") or "").strip()
     if stderr:
         return f"exit status {getattr(error, 'exit_code', '?')}: {stderr[-500:]}"
-    return str(error) or type(error).__name__
+    return str(getattr(error, "description", None) or error) or type(error).__name__
