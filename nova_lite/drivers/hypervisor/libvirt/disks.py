@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import libvirt
@@ -45,9 +47,8 @@ class Disks(Calls):
                 return
             if domain.hasManagedSaveImage(0):
                 raise HypervisorError(f"guest {uuid} is suspended: resume or stop it first")
-            xml = ET.tostring(add_disk(ET.Element("devices"), disk), encoding="unicode")
             try:
-                domain.attachDeviceFlags(xml, flags)
+                domain.attachDeviceFlags(_render(domain, disk), flags)
             except libvirt.libvirtError as error:
                 if "No more available PCI" in error.get_error_message():
                     raise NoFreeSlot(_no_slot(domain)) from None
@@ -150,6 +151,16 @@ def _present(disk: DiskSpec, found: list[FoundDisk]) -> bool:
     return False
 
 
+def _render(domain: Any, disk: DiskSpec) -> str:
+    """The device; libvirt would use only seven of the places on a virtio-scsi controller."""
+    if disk.bus == "scsi" and disk.unit is None:
+        xmls = (domain.XMLDesc(0), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        if live_xml.has_virtio_scsi(xmls[0]):
+            taken = {unit for xml in xmls for unit in live_xml.scsi_units(xml)}
+            disk = replace(disk, unit=next(unit for unit in count() if unit not in taken))
+    return ET.tostring(add_disk(ET.Element("devices"), disk), encoding="unicode")
+
+
 def _ask_for(domain: Any, serial: str) -> None:
     """Ask the guest to let go of a disk, without waiting for its answer."""
     disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
@@ -178,12 +189,10 @@ def _refuse_saved(domain: Any, serial: str) -> None:
 
 
 def _no_slot(domain: Any) -> str:
+    more = "or give its image hw_disk_bus=scsi and hw_scsi_model=virtio-scsi and rebuild it"
     if live_xml.has_pcie(domain.XMLDesc(0)):
         return (
-            "the guest has no free PCIe port: raise [libvirt]num_pcie_ports (28 at most) and "
-            "hard reboot the server, or attach with disk_bus scsi"
+            "the guest has no free PCIe port: raise [libvirt]num_pcie_ports (at most 28) and hard "
+            f"reboot the server, {more}"
         )
-    return (
-        "the guest has no free PCI slot, and its machine type cannot have more: attach with "
-        "disk_bus scsi, or use an image with hw_disk_bus=scsi and hw_scsi_model=virtio-scsi"
-    )
+    return f"the guest has no free PCI slot: detach another device, {more}"

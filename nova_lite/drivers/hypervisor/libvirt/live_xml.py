@@ -69,6 +69,18 @@ def has_pcie(xml: str) -> bool:
     return ET.fromstring(xml).find("devices/controller[@model='pcie-root']") is not None
 
 
+def has_virtio_scsi(xml: str) -> bool:
+    """Whether the domain's first SCSI controller is a virtio one."""
+    path = "devices/controller[@type='scsi'][@index='0'][@model='virtio-scsi']"
+    return ET.fromstring(xml).find(path) is not None
+
+
+def scsi_units(xml: str) -> set[int]:
+    """The places on the first SCSI controller that disks have."""
+    path = "devices/disk/target[@bus='scsi']/../address[@controller='0']"
+    return {int(address.get("unit", 0)) for address in ET.fromstring(xml).findall(path)}
+
+
 def _placed(element: ET.Element, kind: str, name: str, disk_bus: str) -> GuestDevice:
     address = element.find("address")
     where = {} if address is None else dict(address.attrib)
