@@ -119,7 +119,6 @@ def _set_lock_path(conf: cfg.ConfigOpts) -> None:
     """Where use_queue_manager keeps its lock; oslo.messaging asks the global CONF for it."""
     from oslo_concurrency import lockutils
 
-    conf.register_opt(cfg.StrOpt("lock_path"), group="oslo_concurrency")
     lockutils.set_defaults(conf.oslo_concurrency.lock_path or str(Path(conf.state_path) / "lock"))
 
 
