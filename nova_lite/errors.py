@@ -309,6 +309,20 @@ class VolumeDetachFailed(NovaLiteError):
         super().__init__(f"Volume {volume_id} could not be detached. Reason: {reason}")
 
 
+class VolumeRebaseFailed(NovaLiteError):
+    """A guest's disk could not be moved to another volume."""
+
+    nova_name, expected = "VolumeRebaseFailed", True
+
+
+class SwapRefused(InvalidVolume):
+    """A disk is to become a volume that does not take over its id."""
+
+
+class SwapEncryptedUnsupported(NovaLiteError):
+    nova_name, expected = "NotImplementedError", True
+
+
 class VolumeExtendFailed(NovaLiteError):
     """This host does not see the volume's new size."""
 
@@ -344,6 +358,27 @@ class VolumeRequestInvalid(InvalidVolume):
 
 class VolumeForbidden(InvalidVolume):
     nova_name, code = "Forbidden", 403
+
+
+class VolumeNotCreated(InvalidVolume):
+    """A volume that was made for a server is not to be had."""
+
+    nova_name, code = "VolumeNotCreated", 500
+
+    def __init__(self, volume_id: str, seconds: int, attempts: int, status: str) -> None:
+        super().__init__(
+            f"Volume {volume_id} did not finish being created even after we waited {seconds} "
+            f"seconds or {attempts} attempts. And its status is {status}."
+        )
+
+
+class BuildAborted(NovaLiteError):
+    """What a server was asked to be built with cannot be had on any host."""
+
+    nova_name, verdict, expected = "BuildAbortException", Verdict.ABORT, True
+
+    def __init__(self, server_uuid: str, reason: str) -> None:
+        super().__init__(f"Build of instance {server_uuid} aborted: {reason}")
 
 
 class VolumeQuotaExceeded(InvalidVolume):

@@ -144,5 +144,17 @@ OPTS: list[cfg.Opt] = [
         help="The audit period, and where it begins: hour@30 at half past, day@18 at 18:00 UTC, "
         "month@15 on the 15th, year@4 in April.",
     ),
+    cfg.IntOpt(
+        "block_device_allocate_retries",
+        default=60,
+        min=0,
+        help="How many intervals a server waits for a volume that is made for it.",
+    ),
+    cfg.IntOpt(
+        "block_device_allocate_retries_interval",
+        default=3,
+        min=0,
+        help="Seconds between two looks at such a volume; the first ones are closer together.",
+    ),
     cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]

@@ -138,8 +138,11 @@ class _Layout:
                 "only one block device may have source_type image and destination_type local"
             )
         entry = self._images[0] if self._images else None
-        if entry is None and any(v.boot_index == 0 for v in self._volumes):
-            return  # the root disk is a volume
+        volume = next((v for v in self._volumes if v.boot_index == 0), None)
+        if entry is None and volume is not None:
+            self._volumes.remove(volume)
+            self._add_volume(volume, self._server.root_device_name)
+            return
         iso = self._server.image.disk_format == "iso"
         bus, kind = (self._cdrom_bus, "cdrom") if iso else (self._disk_bus, "disk")
         wanted = entry or BlockDevice("", "image", "local", boot_index=0)
@@ -186,9 +189,13 @@ class _Layout:
 
     def add_volumes(self) -> None:
         for entry in self._volumes:
-            # No usual bus: a volume's name says more about its bus than the root disk's does.
-            size = (entry.size_gb or 0) * GIB
-            self._disks.append(self._place(entry, None, "disk", name=None, size_bytes=size))
+            self._add_volume(entry)
+
+    def _add_volume(self, entry: BlockDevice, device_name: str | None = None) -> None:
+        wanted = replace(entry, device_name=entry.device_name or device_name)
+        # No usual bus: a volume's name says more about its bus than the root disk's does.
+        size = (entry.size_gb or 0) * GIB
+        self._disks.append(self._place(wanted, None, "disk", name=None, size_bytes=size))
 
     def add_config_drive(self) -> None:
         iso = self._policy.config_drive_format == "iso9660"
@@ -260,7 +267,9 @@ def disk_specs(
     properties: Properties,
     policy: HostPolicy,
 ) -> tuple[DiskSpec, ...]:
-    """The disks as the guest definition names them: those of this host, then the volumes.
+    """The disks as the guest definition names them: the root disk, those of this host, volumes.
+
+    A guest boots from the first one of its kind.
 
     :param sources: where each local disk is, by its file name
     :param volumes: the connected volumes by their ids
@@ -268,13 +277,12 @@ def disk_specs(
     """
     unit = _units(plan, properties)
     tune = iotune(properties)
-    local = tuple(
-        local_spec(disk, sources[disk.name or ""], tune, policy, unit(disk)) for disk in plan.local
-    )
-    return local + tuple(
-        volume_spec(disk, _connected(disk, volumes), policy, unit(disk))
-        for disk in plan.disks
-        if disk.volume_id
+    ordered = sorted(plan.disks, key=lambda disk: (disk.boot_index != 0, disk.name is None))
+    return tuple(
+        local_spec(disk, sources[disk.name], tune, policy, unit(disk))
+        if disk.name
+        else volume_spec(disk, _connected(disk, volumes), policy, unit(disk))
+        for disk in ordered
     )
 
 

@@ -13,7 +13,6 @@ from nova_lite.errors import ServerNotFound
 from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
-from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
@@ -75,12 +74,7 @@ class Strays:
 
     def _reap(self, context: RequestContext, instance: WireObject) -> None:
         """Delete what is left, as if the delete had arrived here."""
-        nothing = WireObject.new(
-            "BlockDeviceMappingList", VERSIONS["BlockDeviceMappingList"], objects=[]
-        )
+        # It reads the block device mapping itself, with what was deleted of it.
         self._engine.begin(
-            "terminate_instance",
-            context,
-            str(instance["uuid"]),
-            {"instance": instance, "bdms": nothing},
+            "terminate_instance", context, str(instance["uuid"]), {"instance": instance}
         )

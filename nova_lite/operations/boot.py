@@ -21,6 +21,14 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
+from nova_lite.steps.boot_volumes import (
+    AttachVolumes,
+    CompleteAttachments,
+    CreateVolumes,
+    delete_unrecorded,
+    release_after_failure,
+    reserve_for_next_host,
+)
 from nova_lite.steps.capacity import ClaimResources
 from nova_lite.steps.devices import DescribeDevices
 from nova_lite.steps.domain import DefineGuest, StartGuest
@@ -50,6 +58,8 @@ class Boot(Operation):
     notifies = "create"
     pool = "builds"
     undoes = True
+    # The way to its volumes may hold secrets; the records have it.
+    secrets = ("block_device_mapping",)
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.
@@ -68,13 +78,13 @@ class Boot(Operation):
         return [
             (ClaimResources(work),),
             (TakeServer(work),),
-            (FetchImages(work), AllocatePorts(work)),
-            (RecordDisks(work), MakeDisks(work), PlugInterfaces(work)),
+            (FetchImages(work), AllocatePorts(work), CreateVolumes(work)),
+            (RecordDisks(work), MakeDisks(work), PlugInterfaces(work), AttachVolumes(work)),
             (DefineGuest(work),),
             # They tell the guest where its tagged devices are.
             (MakeConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work),),
-            (WaitForPorts(work),),
+            (WaitForPorts(work), CompleteAttachments(work)),
             (ReportActive(work),),
         ]
 
@@ -85,6 +95,7 @@ class Boot(Operation):
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
             elif failure.verdict == Verdict.GONE.value:
+                delete_unrecorded(self.work)
                 self._drop_allocation()
             elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
                 self._reschedule(failure)
@@ -97,6 +108,7 @@ class Boot(Operation):
         except NovaLiteError as error:
             # The server is gone by now: nothing of it is left here.
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
+            delete_unrecorded(self.work)
             self._drop_allocation()
         self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
         self.tools.usage_changed()
@@ -113,6 +125,7 @@ class Boot(Operation):
         if work.notes.get("handed_over"):
             return
         if not work.notes.get("handing_over"):
+            reserve_for_next_host(work)
             self._let_go()
             work.note(handing_over=True)
             self._cast(failure)
@@ -142,7 +155,8 @@ class Boot(Operation):
             self.work.context,
             self.work.instance,
             expected_task_state=[
-                TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.SPAWNING
+                TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
+                TaskState.SPAWNING,
             ],
             task_state=TaskState.SCHEDULING,
             **NOWHERE,
@@ -167,6 +181,7 @@ class Boot(Operation):
 
     def _abort(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
+        release_after_failure(work)
         tools.actions.fault(work.context, work.uuid, failure)
         tools.instances.save(
             work.context,

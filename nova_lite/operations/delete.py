@@ -16,10 +16,12 @@ from nova_lite.operations.base import Operation
 from nova_lite.steps import guest
 from nova_lite.steps.base import Plan
 from nova_lite.steps.capacity import ReleaseResources
+from nova_lite.steps.delete_volumes import ReleaseVolumes
 from nova_lite.steps.domain import RemoveGuest
 from nova_lite.steps.network import ReleasePorts, UnplugInterfaces, adopt_taps
-from nova_lite.steps.records import ForgetRecords, ForgetServer, RecordDeleted
+from nova_lite.steps.records import ForgetServer, RecordDeleted
 from nova_lite.steps.storage import RemoveDisks
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class Delete(Operation):
     requires = ("bdms",)
     notifies = "delete"
     urgent = True
+    # The way to its volumes may hold secrets; the records have it.
+    secrets = ("bdms",)
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)
@@ -39,12 +43,23 @@ class Delete(Operation):
                 self.work.reload()
         if not guest.vifs(self.work):
             adopt_taps(self.work)
+        self.work.mappings = self._mappings()
+
+    def _mappings(self) -> list[WireObject]:
+        """The block device mapping as the API sent it, unless it was still being made, or this goes
+        on after a restart; then also what was deleted meanwhile, by an API that found nobody here.
+        """
+        sent = self.work.arguments.get("bdms")
+        if sent is not None and all(map(_complete, sent.objects())):
+            return list(sent.objects())
+        everything = self.work.context.elevated(read_deleted=True)
+        return self.tools.block_devices.of_server(everything, self.work.uuid)
 
     def plan(self) -> Plan:
         work = self.work
         return [
-            (RemoveGuest(work), ReleasePorts(work), ForgetRecords(work)),
-            (UnplugInterfaces(work), RemoveDisks(work)),
+            (RemoveGuest(work), ReleasePorts(work)),
+            (UnplugInterfaces(work), RemoveDisks(work), ReleaseVolumes(work)),
             (RecordDeleted(work),),
             (ReleaseResources(work),),
             (ForgetServer(work),),
@@ -58,3 +73,10 @@ class Delete(Operation):
         tools.instances.save(
             work.context, work.instance, vm_state=VmState.ERROR, task_state=None
         )
+
+
+def _complete(mapping: WireObject) -> bool:
+    """Whether it tells how the volume is reached; what is no volume is complete."""
+    if mapping["destination_type"] != "volume" or mapping.get("no_device"):
+        return True
+    return bool(mapping.get("volume_id") and mapping.get("connection_info"))

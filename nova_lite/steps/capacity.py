@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nova_lite.inventory.claims import Sizes
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.steps.groups import check_group_policy
@@ -20,7 +21,7 @@ class ClaimResources(Step):
         server, instance = self.work.server, self.work.instance
         placed = self.tools.claims.claim(
             self.work.uuid,
-            server.flavor,
+            Sizes.of(server.flavor, volume_backed=server.image.id is None),
             instance.get("numa_topology"),
             limits=_limits(self.work).get("numa_topology"),
             placed=instance.get("host") == self.tools.host,

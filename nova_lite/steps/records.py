@@ -9,6 +9,7 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.steps.power_state import power_state
+from nova_lite.steps.volumes import volume_mappings
 from nova_lite.wire.decode import utcnow
 
 # The host of a server that has none.
@@ -26,8 +27,9 @@ SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST = "shelved_at", "shelved_image_id", "she
 class TakeServer(Step):
     """Make this host the server's host and say that its networks are being made.
 
-    One save for what is three in stock: accept, claim and networking. It is a compare-and-swap, so
-    a server that was deleted or taken elsewhere meanwhile is left alone.
+    One save for what is three or four in stock: accept, claim, networking and, of a server with
+    volumes, block device mapping. It is a compare-and-swap, so a server that was deleted or taken
+    elsewhere meanwhile is left alone.
     """
 
     name = "take_server"
@@ -37,7 +39,7 @@ class TakeServer(Step):
         instance = self.work.instance
         return bool(
             instance.get("host") == self.tools.host
-            and instance.get("task_state") == TaskState.NETWORKING
+            and instance.get("task_state") == self._task_state()
         )
 
     def do(self) -> None:
@@ -47,16 +49,19 @@ class TakeServer(Step):
             expected_task_state=[TaskState.SCHEDULING, None],
             expected_vm_state=[VmState.BUILDING],
             vm_state=VmState.BUILDING,
-            task_state=TaskState.NETWORKING,
+            task_state=self._task_state(),
             **here(self.work),
         )
+
+    def _task_state(self) -> TaskState:
+        volumes = volume_mappings(self.work)
+        return TaskState.BLOCK_DEVICE_MAPPING if volumes else TaskState.NETWORKING
 
 
 class RecordDisks(Step):
     """Save the device names and buses that the plan gave to disks, and go on to spawning.
 
-    A server without volumes is in block_device_mapping for an instant nobody can see, so that task
-    state is passed over.
+    What is saved of a volume is saved when it is attached.
     """
 
     name = "record_disks"
@@ -64,18 +69,22 @@ class RecordDisks(Step):
     def do(self) -> None:
         plan = guest.disk_plan(self.work)
         for mapping in guest.mappings(self.work):
+            if mapping["destination_type"] == "volume":
+                continue
             wanted = plan.bdm_updates.get(str(mapping.get("uuid")), {})
             if any(mapping.get(field) != value for field, value in wanted.items()):
                 self.tools.block_devices.save(self.work.context, mapping, **wanted)
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[TaskState.NETWORKING, TaskState.SPAWNING],
+            expected_task_state=[
+                TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING
+            ],
             task_state=TaskState.SPAWNING,
             root_device_name=plan.root_device_name,
             default_ephemeral_device=plan.default_ephemeral_device,
             default_swap_device=plan.default_swap_device,
-        )
+        )  # fmt: skip
 
 
 class ReportActive(Step):
@@ -188,17 +197,6 @@ class RecordDeleted(Step):
             tools.placement.delete_allocations(work.uuid)
 
 
-class ForgetRecords(Step):
-    """Remove what the cloud keeps beside the server: interface records and console tokens."""
-
-    name = "forget_records"
-
-    def do(self) -> None:
-        work, tools = self.work, self.tools
-        tools.interfaces.delete_all(work.context, work.uuid)
-        tools.console_tokens.clean(work.context, work.uuid)
-
-
 class ForgetConsoles(Step):
     """Remove the console tokens: the guest they lead to is gone."""
 
@@ -209,7 +207,10 @@ class ForgetConsoles(Step):
 
 
 class ForgetServer(Step):
-    """Remove the record itself; the last thing that is done."""
+    """Remove the record itself; the last thing that is done.
+
+    With it go those of its volumes and ports, and the tokens of its consoles.
+    """
 
     name = "forget_server"
 

@@ -47,11 +47,14 @@ def connect(work: Work, mapping: WireObject) -> None:
     volume_keys.unlock(work, connection)
 
 
-def disconnect(work: Work, mapping: WireObject) -> None:
-    """Take a volume out of this host's reach; one that never was in it is as it should be."""
+def disconnect(work: Work, mapping: WireObject, *, force: bool = False) -> None:
+    """Take a volume out of this host's reach; one that never was in it is as it should be.
+
+    :param force: the server goes for good: what this host has not written yet may be lost
+    """
     connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
     if connection is not None:
-        work.tools.volumes.of(connection).disconnect(connection, work.uuid)
+        work.tools.volumes.of(connection).disconnect(connection, work.uuid, force)
         volume_keys.forget(work, connection)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -116,6 +117,10 @@ def server(
     afterwards the image is read from system_metadata.
     """
     system = dict(instance.get("system_metadata", {}))
+    started_from = image(image_dict) if image_dict is not None else image_of_server(instance)
+    if not instance.get("image_ref"):
+        # The API also sends the image that a volume is to be made from.
+        started_from = replace(started_from, id=None)
     keypair = next(iter(instance["keypairs"].objects()), None) if instance.get("keypairs") else None
     ec2 = instance.get("ec2_ids")
     return Server(
@@ -124,7 +129,7 @@ def server(
         display_name=instance.get("display_name", ""),
         hostname=instance.get("hostname", ""),
         flavor=flavor(instance["flavor"]),
-        image=image(image_dict) if image_dict is not None else image_of_server(instance),
+        image=started_from,
         project_id=instance.get("project_id", ""),
         project_name=system.get("owner_project_name") or context.project_name or "",
         user_id=instance.get("user_id", ""),

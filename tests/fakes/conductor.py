@@ -188,6 +188,14 @@ class FakeConductor:
         if row is None or row.get("deleted"):
             raise ServerNotFound(f"Instance {obj.data['uuid']} could not be found.")
         row.update(deleted=True, deleted_at=now())
+        # With it goes what belongs to it; deleted mappings can still be read.
+        for table in ("VirtualInterface", "ConsoleAuthToken"):
+            rows = tables.get(table, {})
+            for key in [k for k, r in rows.items() if r["instance_uuid"] == obj.data["uuid"]]:
+                del rows[key]
+        for mapping in tables.get("BlockDeviceMapping", {}).values():
+            if mapping.get("instance_uuid") == obj.data["uuid"]:
+                mapping["deleted"] = True
         return {"deleted": True, "deleted_at": row["deleted_at"], "obj_what_changed": []}, None
 
     def object_consoleauthtoken_authorize(self, tables, context, obj, ttl):
@@ -235,6 +243,7 @@ class FakeConductor:
             WireObject.new("BlockDeviceMapping", "1.21", **row)
             for row in tables.get("BlockDeviceMapping", {}).values()
             if row.get("instance_uuid") == server_uuid
+            and (context.read_deleted == "yes" or not row.get("deleted"))
         ]
         return WireObject.new("BlockDeviceMappingList", "1.18", objects=found)
 
