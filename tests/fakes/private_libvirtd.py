@@ -148,6 +148,10 @@ class PrivateLibvirtd:
         """What to put before a command to run it inside the namespaces."""
         return ["nsenter", "-t", str(self._first_pid()), "--mount", "--net", "--pid", "--"]
 
+    def network(self) -> Path:
+        """The network namespace, for setns(2)."""
+        return Path(f"/proc/{self._first_pid()}/ns/net")
+
     def _first_pid(self) -> int:
         """PID, seen from here, of the first process in the namespace."""
         assert self._init is not None
