@@ -62,6 +62,7 @@ class Parts:
         """:raises InvalidConfiguration, JournalError: found before anybody is contacted"""
         self.conf = conf
         check(conf)
+        self.disks = disk.from_conf(conf)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
         self.journal.prepare()
         self.transport = transport.make(conf)
@@ -142,9 +143,7 @@ class Parts:
             ports=Ports(Neutron(self.sessions), conf),
             images=ImageCache.from_conf(conf, images),
             image_store=images,
-            disks=disk.backend(
-                conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images
-            ),
+            disks=self.disks,
             volumes=VolumeDrivers(conf),
             connector=HostConnector(conf),
             keys=KeyManager(self.sessions, conf),
@@ -178,7 +177,7 @@ def check(conf: Any) -> None:
 
     :raises InvalidConfiguration: names the option
     """
-    disk.backend(conf.libvirt.images_type, conf.use_cow_images, conf.preallocate_images)
+    disk.from_conf(conf)
     for name in ("cpu_shared_set", "cpu_dedicated_set"):
         cpu_set(name, conf.compute[name])
     reserved_pages(conf.reserved_huge_pages or ())

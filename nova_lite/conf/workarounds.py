@@ -23,6 +23,11 @@ OPTS: list[cfg.Opt] = [
         help="Whether the disk space that cached images take is withheld from Placement.",
     ),
     cfg.BoolOpt(
+        "never_download_image_if_on_rbd",
+        default=False,
+        help="With [libvirt]images_type=rbd: refuse to boot from images that cannot be cloned.",
+    ),
+    cfg.BoolOpt(
         "disable_group_policy_check_upcall",
         default=False,
         help="Skip the late check of server group policies, which asks the API database.",

@@ -67,8 +67,9 @@ def booted_from_rescue(spec: DomainSpec, *, first: bool) -> DomainSpec:
 
     :param first: boot the rescue disk though it is not the first one
     """
+    names = ("/" + DISK, "_" + DISK)  # of a file, or of an image in a pool
     disks = tuple(
-        replace(disk, boot_order=1) if first and disk.source.endswith("/" + DISK) else disk
+        replace(disk, boot_order=1) if first and disk.source.endswith(names) else disk
         for disk in spec.disks
     )
     kernel, initrd = (path and path + SUFFIX for path in (spec.kernel, spec.initrd))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ class Image:
     """The image a server boots from; ``properties`` are plain ``hw_*``/``os_*``/``img_*`` values.
 
     ``size`` is in bytes, ``min_disk`` in GiB, ``min_ram`` in MiB. ``id`` is None for a server
-    booted from a volume.
+    booted from a volume. ``locations`` are addresses within storage that this host may reach, too.
     """
 
     id: str | None
@@ -42,6 +42,7 @@ class Image:
     min_ram: int = 0
     status: str = "active"
     properties: Mapping[str, Any] = field(default_factory=dict)
+    locations: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from nova_lite.configdrive import options
 from nova_lite.guest import checks, consoles, devices, machine, values
@@ -133,6 +134,11 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         vifs=ports,
         nics=[tools.vif_driver.nic(vif, model=model, queues=vif.queues) for vif in ports],
         disks=disks,
+        sources={
+            disk.name: tools.disks.source(Path(tools.conf.instances_path) / server.uuid, disk.name)
+            for disk in disks.local
+            if disk.name
+        },
         volumes=connected_volumes(work),
         facts=tools.facts,
         capabilities=tools.capabilities,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest, network
 from nova_lite.steps.base import Step, Work
 from nova_lite.steps.records import tell_host
-from nova_lite.steps.storage import GIB, ROOT, FetchImages, RemoveDisks
+from nova_lite.steps.storage import GIB, FetchImages, RemoveDisks, root_disk
 from nova_lite.wire.decode import utcnow
 
 
@@ -18,8 +17,7 @@ class FetchNewImages(FetchImages):
         server = self.work.server
         guest.validate(self.work)
         super().do()
-        image = self.tools.images.path(str(server.image.id))
-        self.tools.disks.check(LocalDisk(ROOT, server.flavor.root_gb * GIB, image))
+        self.tools.disks.check(root_disk(self.work, server.flavor.root_gb * GIB))
 
 
 class MarkRebuilding(Step):

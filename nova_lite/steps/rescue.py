@@ -15,8 +15,8 @@ from nova_lite.model.server import Image
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.steps import guest, network, storage
 from nova_lite.steps.base import Step, Work
-from nova_lite.steps.config_drive import write_config_drive
 from nova_lite.steps.domain import PowerOff
+from nova_lite.steps.origin import origin
 from nova_lite.steps.power_state import is_on
 from nova_lite.steps.records import tell_host
 from nova_lite.wire.decode import utcnow
@@ -34,8 +34,9 @@ def rescue_image(work: Work) -> Image:
 
 def fetch_images(work: Work) -> None:
     """Have what the rescue system starts from in the cache."""
-    images = work.tools.images
-    images.fetch(work.context, rescue_image(work))
+    images, image = work.tools.images, rescue_image(work)
+    if origin(work, image) is None:
+        images.fetch(work.context, image)
     for image_id in boot_files(work).values():
         images.fetch_as_is(work.context, image_id)
 
@@ -120,11 +121,13 @@ class MakeRescueDisks(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         where = storage.directory(work)
+        cloned = origin(work, rescue_image(work))
         image = tools.images.path(str(rescue_image(work).id))
         files = {name: tools.images.path(found) for name, found in boot_files(work).items()}
         with tools.images.held(image, *files.values()):
             fetch_images(work)  # the cache may have been cleaned since
-            tools.disks.create(where, LocalDisk(rescue.DISK, 0, image))
+            base = None if cloned else image
+            tools.disks.create(where, LocalDisk(rescue.DISK, 0, base, origin=cloned))
             for name, path in files.items():
                 tools.disks.create(where, LocalDisk(name, 0, path))
 
@@ -156,7 +159,7 @@ class MakeRescueConfigDrive(Step):
     def do(self) -> None:
         work = self.work
         if guest.has_config_drive(work) and not rescue.keeps_names(rescue_image(work)):
-            write_config_drive(work, storage.directory(work) / rescue.CONFIG_DRIVE)
+            storage.make_config_drive(work, rescue.CONFIG_DRIVE)
 
 
 class StartRescueGuest(Step):
@@ -261,8 +264,9 @@ def put_back(work: Work) -> None:
 def remove_rescue_disks(work: Work) -> None:
     """Remove the disks of a rescue system; their images stay in the cache."""
     where = storage.directory(work)
-    for path in where.glob("*" + rescue.SUFFIX):
-        work.tools.disks.remove(where, path.name)
+    for name in work.tools.disks.names(where):
+        if name.endswith(rescue.SUFFIX):
+            work.tools.disks.remove(where, name)
 
 
 def _kept(work: Work) -> Path:

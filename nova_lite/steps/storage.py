@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.errors import DiskError, InvalidBlockDevice
+from nova_lite.errors import DiskError
+from nova_lite.model.states import VmState
 from nova_lite.steps import guest
 from nova_lite.steps.base import Step, Work
 from nova_lite.steps.config_drive import write_config_drive
+from nova_lite.steps.origin import origin
 
 LOG = logging.getLogger(__name__)
 
@@ -30,18 +32,14 @@ class FetchImages(Step):
     deadline = 3600.0
 
     def do(self) -> None:
-        if any(device.destination_type == "volume" for device in guest.block_devices(self.work)):
-            raise InvalidBlockDevice(
-                "nova_lite does not attach volumes yet: boot the server from an image, or on a "
-                "host that runs nova-compute"
-            )
         fetch_images(self.work)
 
 
 def fetch_images(work: Work) -> None:
     """Have what the server starts from in the cache; what is there already is marked as used."""
     server, images = work.server, work.tools.images
-    images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
+    if server.image.id and origin(work, server.image) is None:
+        images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
     for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):
         images.fetch_as_is(work.context, image_id)
 
@@ -56,8 +54,7 @@ class MakeDisks(Step):
         server, images = self.work.server, self.tools.images
         used = filter(None, (server.image.id, server.kernel_id, server.ramdisk_id))
         with images.held(*map(images.path, used)):
-            if server.image.id:
-                fetch_images(self.work)  # the cache may have been cleaned since it was fetched
+            fetch_images(self.work)  # the cache may have been cleaned since it was fetched
             self._make()
 
     def _make(self) -> None:
@@ -65,10 +62,11 @@ class MakeDisks(Step):
         for disk in guest.disk_plan(self.work).local:
             if disk.name == CONFIG_DRIVE or disk.name is None:
                 continue
-            base = tools.images.path(str(server.image.id)) if disk.name == ROOT else None
-            tools.disks.create(
-                where, LocalDisk(disk.name, disk.size_bytes, base, disk.fs, disk.label)
-            )
+            if disk.name == ROOT:
+                tools.disks.create(where, root_disk(self.work, disk.size_bytes))
+            else:
+                empty = LocalDisk(disk.name, disk.size_bytes, fs=disk.fs, label=disk.label)
+                tools.disks.create(where, empty)
         for name, image_id in ((KERNEL, server.kernel_id), (RAMDISK, server.ramdisk_id)):
             if image_id:
                 tools.disks.create(where, LocalDisk(name, 0, tools.images.path(image_id)))
@@ -87,14 +85,33 @@ class MakeConfigDrive(Step):
 
     def do(self) -> None:
         if guest.has_config_drive(self.work):
-            write_config_drive(self.work, directory(self.work) / CONFIG_DRIVE)
+            make_config_drive(self.work, CONFIG_DRIVE)
 
     def undo(self) -> None:
         self.tools.disks.remove(directory(self.work), CONFIG_DRIVE)
 
 
+def root_disk(work: Work, size_bytes: int) -> LocalDisk:
+    """The root disk, as large as its image where ``size_bytes`` is 0; fetch the image first.
+
+    A server that is unshelved must not need its snapshot any more: that is deleted.
+    """
+    image = work.server.image
+    cloned = origin(work, image)
+    base = None if cloned else work.tools.images.path(str(image.id))
+    unshelved = work.instance.get("vm_state") == VmState.SHELVED_OFFLOADED
+    return LocalDisk(ROOT, size_bytes, base, origin=cloned, independent=unshelved)
+
+
+def make_config_drive(work: Work, name: str) -> None:
+    """Make the config drive as the disk ``name``."""
+    where = directory(work)
+    write_config_drive(work, where / name)
+    work.tools.disks.take_in(where, name)
+
+
 class RemoveDisks(Step):
-    """Remove the server's directory."""
+    """Remove the server's disks and its directory."""
 
     name = "remove_disks"
     deadline = 600.0
@@ -104,12 +121,13 @@ class RemoveDisks(Step):
 
 
 def remove_files(work: Work) -> None:
-    """Remove everything below the server's directory, and nothing else.
+    """Remove the server's disks and everything below its directory, and nothing else.
 
     The directory is renamed first, so that a half-removed one is never taken for a server's.
     """
     where = directory(work)
     doomed = where.with_name(where.name + "_del")
+    work.tools.disks.remove_all(where)
     try:
         if where.exists() and not doomed.exists():
             where.rename(doomed)

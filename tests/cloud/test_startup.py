@@ -97,7 +97,7 @@ REFUSED = {
     "cpus": ("compute", "cpu_shared_set", "abc", r"\[compute\] cpu_shared_set: 'abc'"),
     "number": ("DEFAULT", "report_interval", "ten", r"\[DEFAULT\]report_interval .*'ten'"),
     "address": ("DEFAULT", "my_ip", "nobody.invalid", r"\[DEFAULT\]my_ip is 'nobody.invalid'"),
-    "disks": ("libvirt", "images_type", "rbd", r"\[libvirt\]images_type=rbd .*use one of"),
+    "disks": ("libvirt", "images_type", "lvm", r"\[libvirt\]images_type=lvm .*use one of"),
     "relative": ("DEFAULT", "state_path", "var/nova", r"\[DEFAULT\]state_path .*absolute path"),
     "no-disk": ("DEFAULT", "state_path", "/proc/nova", r"/proc/nova/.*check \[DEFAULT\]state_path"),
     "url": ("DEFAULT", "transport_url", "rabbit://me:hush/hush@127.0.0.1:5672/",

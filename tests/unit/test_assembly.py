@@ -14,7 +14,7 @@ from tests.fakes.conf_file import read_conf
 @pytest.mark.parametrize(
     ("group", "name", "value", "match"),
     [
-        ("libvirt", "images_type", "rbd", r"images_type=rbd is not supported: use one of"),
+        ("libvirt", "images_type", "lvm", r"images_type=lvm is not supported: use one of"),
         ("compute", "cpu_shared_set", "abc", r"cpu_shared_set: 'abc' is not a CPU"),
         ("compute", "cpu_dedicated_set", "2-1", r"cpu_dedicated_set"),
         ("DEFAULT", "reserved_huge_pages", "node:x,size:4,count:1", r"reserved_huge_pages"),

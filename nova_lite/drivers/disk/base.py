@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from nova_lite.model.volume import VolumeSource
 
 
 @dataclass(frozen=True)
@@ -12,8 +15,10 @@ class LocalDisk:
     """One local disk. ``name`` is 'disk', 'disk.eph0', 'disk.swap', 'disk.config', 'kernel' ...
 
     ``size_bytes`` is the virtual size (0: as large as the image). ``base`` is the cached image file
-    it starts from, already in a format the backend accepts; without one the disk starts empty, with
-    ``fs`` (a mkfs name such as ext4, vfat, swap) made on it when given.
+    it starts from, already in a format the backend accepts, or ``origin`` an image that the backend
+    can clone (see :meth:`DiskBackend.origin`); without either the disk starts empty, with ``fs`` (a
+    mkfs name such as ext4, vfat, swap) made on it when given. An ``independent`` disk does not need
+    its image any more once it is made.
     """
 
     name: str
@@ -21,32 +26,109 @@ class LocalDisk:
     base: Path | None = None
     fs: str | None = None
     label: str | None = None
+    origin: str | None = None
+    independent: bool = False
 
 
 class DiskBackend(ABC):
-    """Makes local disks below ``instances_path/<uuid>``.
+    """Makes the local disks of the server whose directory is ``instances_path/<uuid>``.
 
     May raise DiskFull (names path, needed and free bytes), FlavorDiskTooSmall and DiskError.
     """
 
     format: str  # format the guest definition names: qcow2 or raw
+    clones = False  # whether ``origin`` may find something
 
     @abstractmethod
     def check(self, disk: LocalDisk) -> None:
         """Raise what ``create`` would raise of its image, such as FlavorDiskTooSmall."""
 
     @abstractmethod
-    def create(self, directory: Path, disk: LocalDisk) -> Path:
-        """Make the disk whole or not at all (renamed into place); an existing one is left as is."""
+    def create(self, directory: Path, disk: LocalDisk) -> None:
+        """Make the disk whole or not at all; an existing one is left as is."""
 
     @abstractmethod
     def exists(self, directory: Path, name: str) -> bool:
         """Whether the disk is there, complete."""
 
     @abstractmethod
-    def path(self, directory: Path, name: str) -> Path:
-        """Where the disk is or will be."""
+    def source(self, directory: Path, name: str) -> VolumeSource:
+        """What the guest's disk reads and writes; the disk need not be there yet."""
+
+    @abstractmethod
+    def take_in(self, directory: Path, name: str) -> None:
+        """Make the raw file ``directory/name`` the disk of that name, in place of an older one."""
 
     @abstractmethod
     def remove(self, directory: Path, name: str) -> None:
         """Remove the disk; nothing to remove is success."""
+
+    @abstractmethod
+    def names(self, directory: Path) -> list[str]:
+        """The server's disks that are there; names of its other files may be among them."""
+
+    def remove_all(self, directory: Path) -> None:  # noqa: B027
+        """Remove the server's disks as far as they are not files in ``directory``."""
+
+    def origin(self, locations: Iterable[str]) -> str | None:
+        """Where a disk can be cloned from an image instead of being copied; None: nowhere.
+
+        :param locations: addresses at which the image service has the image
+        """
+        return None
+
+    def room(self) -> tuple[int, int] | None:
+        """Bytes for disks altogether and bytes free; None: those of instances_path."""
+        return None
+
+
+class SnapshotBackend(DiskBackend):
+    """Takes snapshots of disks in an instant, beside the guest, and can share them as images.
+
+    A snapshot is told from others of its disk by a ``label``. All methods may be repeated.
+    """
+
+    @abstractmethod
+    def take(self, directory: Path, name: str, label: str) -> None:
+        """Take a snapshot of a disk."""
+
+    @abstractmethod
+    def drop(self, directory: Path, name: str, label: str) -> None:
+        """Remove a snapshot; nothing to remove is success."""
+
+    @abstractmethod
+    def image_location(
+        self, directory: Path, name: str, image_id: str, like: Iterable[str]
+    ) -> str | None:
+        """The address that an image made of this disk would have; None: it cannot be shared.
+
+        :param like: addresses of the image that the disk was made of
+        """
+
+    @abstractmethod
+    def share(self, directory: Path, name: str, label: str, location: str) -> bool:
+        """Make an image of a snapshot at ``location``; False: this user must not."""
+
+    @abstractmethod
+    def unshare(self, location: str) -> None:
+        """Remove what ``share`` made or has begun; nothing to remove is success."""
+
+    @abstractmethod
+    def extract(
+        self,
+        directory: Path,
+        name: str,
+        label: str,
+        target: Path,
+        disk_format: str,
+        *,
+        compress: bool = False,
+        go_on: Callable[[], None] | None = None,
+    ) -> None:
+        """Copy a snapshot into a new file; arguments as of ``qemu_img.convert``."""
+
+    @abstractmethod
+    def extract_shared(
+        self, location: str, target: Path, *, go_on: Callable[[], None] | None = None
+    ) -> None:
+        """Copy what was shared at ``location`` into a new raw file."""

@@ -9,11 +9,14 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable, info, inspect, process, space
 from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
 from nova_lite.errors import FlavorDiskTooSmall
+from nova_lite.model.volume import VolumeSource
 
 LOG = logging.getLogger(__name__)
 
 # Direct kernel boot: opaque files for QEMU's command line, copied as they are by every backend.
-_BOOT_FILES = ("kernel", "ramdisk", "kernel.rescue", "ramdisk.rescue")
+BOOT_FILES = ("kernel", "ramdisk", "kernel.rescue", "ramdisk.rescue")
+# Always a raw file, which is not on the record of formats.
+CONFIG_DRIVE = "disk.config"
 _COPY_S = 6 * 3600.0
 _ALLOCATE_S = 3600.0
 
@@ -32,14 +35,14 @@ class FileBackend(DiskBackend):
         if disk.base:
             look(disk, disk.base)
 
-    def create(self, directory: Path, disk: LocalDisk) -> Path:
-        path = self.path(directory, disk.name)
+    def create(self, directory: Path, disk: LocalDisk) -> None:
+        path = directory / disk.name
         if path.exists():
-            return path
+            return
         with space.reported(path, disk.size_bytes):
             durable.make_directory(directory)
             with durable.made_whole(path) as part:
-                if disk.name in _BOOT_FILES and disk.base:
+                if disk.name in BOOT_FILES and disk.base:
                     info.record(path, "raw")
                     copy(disk.base, part)
                 else:
@@ -47,16 +50,23 @@ class FileBackend(DiskBackend):
                     self._make(part, disk)
                     if self._preallocate and disk.size_bytes:
                         allocate(part, disk.size_bytes)
-        return path
 
     def exists(self, directory: Path, name: str) -> bool:
-        return self.path(directory, name).exists()
+        return (directory / name).exists()
 
-    def path(self, directory: Path, name: str) -> Path:
-        return directory / name
+    def source(self, directory: Path, name: str) -> VolumeSource:
+        path = str(directory / name)
+        usual = "raw" if name.startswith(CONFIG_DRIVE) else self.format
+        return VolumeSource(path, format=info.read(directory).get(path, usual))
+
+    def take_in(self, directory: Path, name: str) -> None:
+        """Nothing to do: it is a disk where it is."""
+
+    def names(self, directory: Path) -> list[str]:
+        return sorted(path.name for path in directory.glob("*"))
 
     def remove(self, directory: Path, name: str) -> None:
-        path = self.path(directory, name)
+        path = directory / name
         with space.reported(path):
             path.unlink(missing_ok=True)
             durable.part_name(path).unlink(missing_ok=True)
@@ -71,12 +81,17 @@ class FileBackend(DiskBackend):
 def look(disk: LocalDisk, path: Path) -> inspect.Base:
     """Look at the image a disk starts from; raises FlavorDiskTooSmall when it does not fit."""
     found = inspect.base(path)
-    if disk.size_bytes and found.virtual_bytes > disk.size_bytes:
+    require_fit(disk, found.virtual_bytes)
+    return found
+
+
+def require_fit(disk: LocalDisk, image_bytes: int) -> None:
+    """Raise FlavorDiskTooSmall when an image of this virtual size does not fit into a disk."""
+    if disk.size_bytes and image_bytes > disk.size_bytes:
         raise FlavorDiskTooSmall(
-            f"The image's virtual size is {found.virtual_bytes} bytes but the flavor's disk has "
+            f"The image's virtual size is {image_bytes} bytes but the flavor's disk has "
             f"only {disk.size_bytes}: use a flavor with a larger root disk"
         )
-    return found
 
 
 def copy(source: Path, target: Path) -> None:

@@ -64,7 +64,7 @@ def create(
 
 
 def convert(
-    source: Path,
+    source: Path | str,
     target: Path,
     source_format: str,
     target_format: str,
@@ -78,6 +78,7 @@ def convert(
     The target bypasses the page cache where the file system allows, so that a large image does not
     push the guests' pages out of it.
 
+    :param source: a file, or what QEMU calls an image elsewhere, such as ``rbd:pool/image``
     :param compress: compress the data (qcow2 and vmdk)
     :param shared: read an image that a guest has open, which must not write meanwhile
     :param go_on: called several times a second; may raise to give up
@@ -100,6 +101,15 @@ def convert(
         packages=_PACKAGES,
         go_on=go_on,
     )
+
+
+def fill(source: Path, target: str, source_format: str) -> None:
+    """Copy an image into an empty target that is at least as large, such as ``rbd:pool/image``."""
+    process.run(
+        "qemu-img", "convert", "-n", "--target-is-zero", "-W", "-t", "writeback",
+        "-f", source_format, "-O", "raw", str(source), target,
+        timeout_s=_CONVERT_S, packages=_PACKAGES,
+    )  # fmt: skip
 
 
 def supports_direct_io(directory: Path) -> bool:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nova_lite.errors import ImageUnacceptable
 from nova_lite.model.server import Image
 
 
@@ -52,6 +53,41 @@ class ImageStore(ABC):
         An image that has these bytes already is left as it is. ``properties`` are set beside those
         it has; ``go_on`` is called between chunks and may raise to give up.
         """
+
+    def add_location(
+        self,
+        context: object,
+        image_id: str,
+        location: str,
+        *,
+        properties: Mapping[str, str],
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Tell a waiting image that its bytes, a raw disk, are at ``location``; it is active then.
+
+        An image that is active already is left as it is; arguments as of ``upload``.
+
+        :raises ImageUnacceptable, ImageNotAuthorized: the service does not believe addresses
+        """
+        raise ImageUnacceptable("This image service has no addresses of images")
+
+    def copy_to(
+        self,
+        context: object,
+        image_id: str,
+        store: str,
+        *,
+        poll_s: float,
+        timeout_s: float,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have an image copied to another store of the service, and wait until it is there.
+
+        :param poll_s: seconds between two looks
+        :param timeout_s: seconds until it counts as failed
+        :raises ImageUnacceptable, ImageNotAuthorized: it is not copied
+        """
+        raise ImageUnacceptable("This image service has no other stores")
 
     @abstractmethod
     def status(self, context: object, image_id: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.image.base import ImageService
 from nova_lite.drivers.image.glance_calls import Lost, UserSessions, check, image_path, request
+from nova_lite.drivers.image.glance_locations import GlanceLocations
 from nova_lite.drivers.image.glance_store import GlanceStore
 from nova_lite.errors import ImageCorrupt, ImageUnacceptable, InvalidConfiguration
 from nova_lite.model.server import Image
@@ -27,7 +28,7 @@ _RECORD = frozenset(
 )
 
 
-class GlanceImages(GlanceStore, ImageService):
+class GlanceImages(GlanceStore, GlanceLocations, ImageService):
     """Glance: images come from there and, as snapshots, go there."""
 
     def __init__(
@@ -61,6 +62,7 @@ class GlanceImages(GlanceStore, ImageService):
                 for name, value in record.items()
                 if name not in _RECORD and isinstance(value, str)
             },
+            locations=_locations(record),
         )
 
     def download(self, context: object, image_id: str, target: Path) -> None:
@@ -91,6 +93,16 @@ class GlanceImages(GlanceStore, ImageService):
                     response.close()
                 download.verify()
                 return
+
+
+def _locations(record: dict[str, Any]) -> tuple[str, ...]:
+    """Where Glance says that the bytes are; addresses of other storage may hold passwords."""
+    found = [entry.get("url") for entry in record.get("locations") or ()]
+    return tuple(
+        dict.fromkeys(
+            url for url in (*found, record.get("direct_url")) if url and url.startswith("rbd://")
+        )
+    )
 
 
 class _Download:

@@ -23,7 +23,7 @@ from nova_lite.errors import (
 )
 
 _CHUNK = 1024 * 1024
-_PATCH = "application/openstack-images-v2.1-json-patch"
+PATCH = "application/openstack-images-v2.1-json-patch"
 _BYTES = "application/octet-stream"
 # Seconds given to Glance to end an upload that broke off, and between two looks.
 _SETTLE_S, _LOOK_S = 30.0, 1.0
@@ -47,7 +47,7 @@ class GlanceStore(Glance, ImageStore):
         properties: Mapping[str, str],
         go_on: Callable[[], None] = lambda: None,
     ) -> None:
-        patch = _patch(
+        change = patch(
             {"disk_format": disk_format, "container_format": container_format}, properties
         )
         for server in self._attempts(self._adapter(context), image_id):
@@ -55,11 +55,11 @@ class GlanceStore(Glance, ImageStore):
                 if self._wants(context, image_id, source, go_on):
                     # A new adapter: the last call may have found the user's token expired.
                     adapter = self._adapter(context)
-                    headers = {"Content-Type": _PATCH}
+                    headers = {"Content-Type": PATCH}
                     answer = request(
-                        adapter, "PATCH", url, image_path(image_id), headers, data=patch
+                        adapter, "PATCH", url, image_path(image_id), headers, data=change
                     )
-                    _check(answer, image_id)
+                    check_taken(answer, image_id)
                     _send(adapter, url, image_id, source, go_on)
                     if self._wants(context, image_id, source, go_on):
                         raise Lost("it took the bytes and has none of them")
@@ -73,7 +73,7 @@ class GlanceStore(Glance, ImageStore):
         for server in self._attempts(adapter, image_id):
             with server as url:
                 try:
-                    _check(request(adapter, "DELETE", url, image_path(image_id)), image_id)
+                    check_taken(request(adapter, "DELETE", url, image_path(image_id)), image_id)
                 except ImageNotFound:
                     pass
                 return
@@ -145,10 +145,11 @@ def _send(
         raise DiskError(f"The copied disk {source} is gone before its upload") from error
     if answer.status_code == 401 and adapter.invalidate():
         raise Lost("the user's token has expired")
-    _check(answer, image_id)
+    check_taken(answer, image_id)
 
 
-def _check(response: Any, image_id: str) -> None:
+def check_taken(response: Any, image_id: str) -> None:
+    """Turn an error status of a change into an exception."""
     status = response.status_code
     if status == 413:
         raise ImageQuotaExceeded(f"The image service has no room for image {image_id} (HTTP 413)")
@@ -157,7 +158,7 @@ def _check(response: Any, image_id: str) -> None:
     check(response, image_id)
 
 
-def _patch(record: Mapping[str, str], properties: Mapping[str, str]) -> str:
+def patch(record: Mapping[str, str], properties: Mapping[str, str]) -> str:
     """A JSON patch; ``add`` also replaces a property that is there."""
     return json.dumps(
         [

@@ -7,26 +7,41 @@ import os
 import resource
 import stat
 import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nova_lite.drivers import disk as disks
 from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
+from nova_lite.drivers.disk.rbd import RbdBackend
 from nova_lite.errors import DiskError, DiskFull, FlavorDiskTooSmall
+from tests.contract.disk import ceph_pool
 
 MIB = 1024**2
 GIB = 1024 * MIB
 
 
 @pytest.fixture(params=["qcow2", "raw"])
+def files(request: pytest.FixtureRequest) -> DiskBackend:
+    """A backend whose disks are files."""
+    return disks.backend(request.param, use_cow_images=True)
+
+
+@pytest.fixture(params=["qcow2", "raw", "rbd"])
 def backend(request: pytest.FixtureRequest) -> DiskBackend:
+    if request.param == "rbd":
+        return ceph_pool.backend()
     return disks.backend(request.param, use_cow_images=True)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "3b0f1c3e-0000-4000-8000-000000000001"
+def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    directory = tmp_path / str(uuid.uuid4())
+    yield directory
+    if "backend" in request.fixturenames:
+        request.getfixturevalue("backend").remove_all(directory)
 
 
 @pytest.fixture(params=["raw", "qcow2"])
@@ -47,36 +62,45 @@ def qemu_img(*argv: str) -> str:
     return done.stdout
 
 
-def info(backend: DiskBackend, path: Path) -> dict:
-    return json.loads(qemu_img("info", "-f", backend.format, "--output=json", str(path)))
+def named(backend: DiskBackend, directory: Path, name: str) -> str:
+    """What qemu-img calls a disk."""
+    path = backend.source(directory, name).path
+    return ceph_pool.cluster().qemu_name(path) if isinstance(backend, RbdBackend) else path
 
 
-def content(backend: DiskBackend, path: Path, tmp_path: Path) -> bytes:
+def size(backend: DiskBackend, directory: Path, name: str) -> int:
+    where = named(backend, directory, name)
+    info = json.loads(qemu_img("info", "-f", backend.format, "--output=json", where))
+    return int(info["virtual-size"])
+
+
+def content(backend: DiskBackend, directory: Path, name: str, tmp_path: Path) -> bytes:
     out = tmp_path / "content"
-    qemu_img("convert", "-f", backend.format, "-O", "raw", str(path), str(out))
+    where = named(backend, directory, name)
+    qemu_img("convert", "-f", backend.format, "-O", "raw", where, str(out))
     return out.read_bytes()
 
 
-def leftovers(directory: Path) -> list[str]:
-    return [entry.name for entry in directory.glob("*part*")] if directory.exists() else []
+def leftovers(directory: Path, backend: DiskBackend | None = None) -> list[str]:
+    names = backend.names(directory) if backend else [path.name for path in directory.glob("*")]
+    return [name for name in names if "part" in name]
 
 
 def test_root_disk_has_the_flavors_size_and_the_images_bytes(backend, directory, base, tmp_path):
     """A root disk is as large as the flavor says and starts with the image."""
-    path = backend.create(directory, LocalDisk("disk", 64 * MIB, base=base))
+    backend.create(directory, LocalDisk("disk", 64 * MIB, base=base))
 
-    assert path == directory / "disk" == backend.path(directory, "disk")
     assert backend.exists(directory, "disk")
-    assert info(backend, path)["virtual-size"] == 64 * MIB
-    assert content(backend, path, tmp_path)[:11] == b"hello guest"
-    assert leftovers(directory) == []
+    assert size(backend, directory, "disk") == 64 * MIB
+    assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+    assert leftovers(directory, backend) == []
 
 
 def test_size_zero_means_as_large_as_the_image(backend, directory, base):
     """A flavor without a root disk size takes that of the image."""
-    path = backend.create(directory, LocalDisk("disk", 0, base=base))
+    backend.create(directory, LocalDisk("disk", 0, base=base))
 
-    assert info(backend, path)["virtual-size"] == 8 * MIB
+    assert size(backend, directory, "disk") == 8 * MIB
 
 
 def test_image_larger_than_the_flavor_is_refused(backend, directory, base):
@@ -88,97 +112,145 @@ def test_image_larger_than_the_flavor_is_refused(backend, directory, base):
     backend.check(LocalDisk("disk", 8 * MIB, base=base))
 
     assert not backend.exists(directory, "disk")
-    assert leftovers(directory) == []
+    assert leftovers(directory, backend) == []
 
 
-def test_an_existing_disk_is_left_as_it_is(backend, directory, base):
+def test_an_existing_disk_is_left_as_it_is(backend, directory, base, tmp_path):
     """Making a disk again does not touch the one the guest has written to."""
-    path = backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
-    before = path.stat()
-    backend.create(directory, LocalDisk("disk", 32 * MIB, base=base))
+    backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    other = tmp_path / "other"
+    other.write_bytes(b"another image".ljust(MIB))
+    backend.create(directory, LocalDisk("disk", 32 * MIB, base=other))
 
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert size(backend, directory, "disk") == 16 * MIB
+    assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
 
 
-def test_what_a_killed_attempt_left_is_replaced(backend, directory, base):
+def test_what_a_killed_attempt_left_is_replaced(files, directory, base):
     """Half a disk of a killed agent neither counts as one nor disturbs the next attempt."""
     directory.mkdir()
     (directory / "disk.part").write_bytes(b"half a disk")
 
-    assert not backend.exists(directory, "disk")
-    path = backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
-    assert info(backend, path)["virtual-size"] == 16 * MIB
+    assert not files.exists(directory, "disk")
+    files.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    assert size(files, directory, "disk") == 16 * MIB
     assert leftovers(directory) == []
 
 
 def test_ephemeral_disk_has_a_labelled_file_system(backend, directory, tmp_path):
     """An ephemeral disk is formatted and found by its label."""
     disk = LocalDisk("disk.eph0", 64 * MIB, fs="ext4", label="ephemeral0")
-    path = backend.create(directory, disk)
+    backend.create(directory, disk)
 
-    image = content(backend, path, tmp_path)
+    image = content(backend, directory, "disk.eph0", tmp_path)
     assert len(image) == 64 * MIB
     assert image[0x438:0x43A] == b"\x53\xef"  # ext super block magic
     assert image[0x478:0x488].rstrip(b"\0") == b"ephemeral0"
-    assert leftovers(directory) == []
+    assert leftovers(directory, backend) + leftovers(directory) == []
 
 
 def test_swap_disk_is_swap_space(backend, directory, tmp_path):
     """A swap disk carries the signature that swapon looks for."""
-    path = backend.create(directory, LocalDisk("disk.swap", 16 * MIB, fs="swap"))
+    backend.create(directory, LocalDisk("disk.swap", 16 * MIB, fs="swap"))
 
-    assert content(backend, path, tmp_path)[4086:4096] == b"SWAPSPACE2"
+    assert content(backend, directory, "disk.swap", tmp_path)[4086:4096] == b"SWAPSPACE2"
 
 
 def test_empty_disk(backend, directory, tmp_path):
     """A disk with neither image nor file system reads as zeroes."""
-    path = backend.create(directory, LocalDisk("disk.local", MIB))
+    backend.create(directory, LocalDisk("disk.local", MIB))
 
-    assert content(backend, path, tmp_path) == bytes(MIB)
+    assert content(backend, directory, "disk.local", tmp_path) == bytes(MIB)
 
 
 def test_kernel_is_copied_as_it_is(backend, directory, tmp_path):
-    """Boot files keep their bytes, even when they look like a broken partition table."""
+    """Boot files are files, and keep their bytes even when they look like a partition table."""
     kernel = tmp_path / "kernel.cached"
     kernel.write_bytes(b"MZ".ljust(510, b"\xff") + b"\x55\xaa" + b"code")
-    path = backend.create(directory, LocalDisk("kernel", 0, base=kernel))
+    backend.create(directory, LocalDisk("kernel", 0, base=kernel))
 
-    assert path.read_bytes() == kernel.read_bytes()
+    assert (directory / "kernel").read_bytes() == kernel.read_bytes()
+    assert "kernel" in backend.names(directory)
+    backend.remove(directory, "kernel")
+    assert not backend.exists(directory, "kernel")
 
 
-def test_format_is_on_record(backend, directory, base):
-    """disk.info tells the format, so that nobody has to believe a guest's header."""
+def test_a_file_becomes_a_disk(backend, directory, tmp_path):
+    """A config drive is written as a file and then taken in, in the place of an older one."""
+    directory.mkdir()
+    for text in (b"first", b"second"):
+        (directory / "disk.config").write_bytes(text.ljust(MIB))
+        backend.take_in(directory, "disk.config")
+
+    assert backend.exists(directory, "disk.config")
+    assert backend.source(directory, "disk.config").format == "raw"
+    out = tmp_path / "out"
+    where = named(backend, directory, "disk.config")
+    qemu_img("convert", "-f", "raw", "-O", "raw", where, str(out))
+    assert out.read_bytes() == b"second".ljust(MIB)
+
+
+def test_the_servers_disks_are_listed(backend, directory, base):
+    """What a server has is found without knowing what it should have."""
     backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
-    backend.create(directory, LocalDisk("disk.swap", MIB, fs="swap"))
+    backend.create(directory, LocalDisk("disk.rescue", 16 * MIB, base=base))
+
+    assert {"disk", "disk.rescue"} <= set(backend.names(directory))
+    neighbour = directory.with_name(str(uuid.uuid4()))
+    assert backend.names(neighbour) == []
+
+
+def test_format_is_on_record(files, directory, base):
+    """disk.info tells the format, so that nobody has to believe a guest's header."""
+    files.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    files.create(directory, LocalDisk("disk.swap", MIB, fs="swap"))
 
     record = json.loads((directory / "disk.info").read_text())
     assert record == {
-        str(directory / "disk"): backend.format,
-        str(directory / "disk.swap"): backend.format,
+        str(directory / "disk"): files.format,
+        str(directory / "disk.swap"): files.format,
     }
 
 
-def test_modes_are_those_of_nova_compute(backend, directory, base):
-    """Disks are world readable and not executable: libvirt changes the owner as it needs."""
-    path = backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+def test_the_format_on_record_counts(files, directory):
+    """A disk that another agent made in another format is used as what it is."""
+    directory.mkdir()
+    other = "raw" if files.format == "qcow2" else "qcow2"
+    (directory / "disk.info").write_text(json.dumps({str(directory / "disk"): other}))
 
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert files.source(directory, "disk").format == other
+    assert files.source(directory, "disk.swap").format == files.format
+
+
+def test_modes_are_those_of_nova_compute(files, directory, base):
+    """Disks are world readable and not executable: libvirt changes the owner as it needs."""
+    files.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+
+    assert stat.S_IMODE((directory / "disk").stat().st_mode) == 0o644
     assert stat.S_IMODE((directory / "disk.info").stat().st_mode) == 0o644
 
 
 def test_remove_is_repeatable(backend, directory, base):
-    """Removing a disk takes it off the record; removing it again is success."""
+    """Removing a disk again is success."""
     backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
     backend.remove(directory, "disk")
     backend.remove(directory, "disk")
 
     assert not backend.exists(directory, "disk")
+
+
+def test_a_removed_disk_is_off_the_record(files, directory, base):
+    """disk.info names no disks that are gone."""
+    files.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    files.remove(directory, "disk")
+
     assert json.loads((directory / "disk.info").read_text()) == {}
 
 
 def test_remove_from_a_directory_that_never_was(backend, directory):
     """Nothing to remove is success."""
     backend.remove(directory, "disk")
+    backend.remove_all(directory)
 
     assert not directory.exists()
 
@@ -187,8 +259,8 @@ def test_preallocated_disk_takes_its_space(directory, base):
     """preallocate_images=space reserves the blocks at once."""
     for kind in ("qcow2", "raw"):
         backend = disks.backend(kind, True, preallocate_images="space")
-        path = backend.create(directory / kind, LocalDisk("disk", 16 * MIB, base=base))
-        assert path.stat().st_blocks * 512 >= 16 * MIB
+        backend.create(directory / kind, LocalDisk("disk", 16 * MIB, base=base))
+        assert (directory / kind / "disk").stat().st_blocks * 512 >= 16 * MIB
 
 
 def test_cached_image_with_a_backing_file_is_refused(backend, directory, tmp_path):
@@ -200,7 +272,7 @@ def test_cached_image_with_a_backing_file_is_refused(backend, directory, tmp_pat
 
     with pytest.raises(DiskError, match="evil is not safe"):
         backend.create(directory, LocalDisk("disk", GIB, base=evil))
-    assert leftovers(directory) == []
+    assert leftovers(directory, backend) == []
 
 
 def test_file_size_limit_is_a_full_disk(directory, base):
