@@ -60,8 +60,8 @@ class AttachVolume(Operation):
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping
         if work.notes.get("kept"):
-            LOG.error("Volume %s, whose attach to server %s has failed, could not be taken back: it "
-                      "stays attached until it is detached", self._volume_id, work.uuid)  # fmt: skip
+            LOG.error("Volume %s, whose attach has failed, could not be taken back from server %s: "
+                      "it stays until it is detached", self._volume_id, work.uuid)  # fmt: skip
             self._complete()
         else:
             # Of a step that never began there was nothing to undo, but a reservation.

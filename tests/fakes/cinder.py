@@ -148,7 +148,7 @@ class CinderRules:
 
     def file(self, volume_id):
         """Where a volume's bytes are."""
-        return self._files / f"volume-{volume_id}"
+        return self._files / str(volume_id)
 
     def act_begin_detaching(self, state, row, arguments):
         if (row["status"], row["attach_status"]) != ("in-use", "attached"):
@@ -314,7 +314,6 @@ class CinderRules:
             mountpoint=connector.get("mountpoint", "na"),
             connection_info={
                 "driver_volume_type": "file",
-                "device_path": str(self.file(volume["id"])) if self._files else "",
                 "access_mode": "rw",
                 "encrypted": "encryption" in volume,
                 "qos_specs": None,

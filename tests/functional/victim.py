@@ -57,6 +57,7 @@ from nova_lite.steps.serial_ports import SerialPorts
 from nova_lite.steps.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
+from tests.fakes.cinder import local_cinder
 from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
@@ -74,6 +75,11 @@ EFFECTS = {
     "vif_driver": {"plug", "unplug"},
     "disks": {"create", "remove"},
     "volume": {"connect", "disconnect"},
+    "cinder": {
+        "create_volume", "delete_volume", "create_attachment", "update_attachment",
+        "complete_attachment", "delete_attachment", "roll_detaching", "reimage_volume",
+        "migrate_volume_completion", "complete_extend", "update_snapshot_status",
+    },  # fmt: skip
 }
 
 
@@ -240,6 +246,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
         task_logs=TaskLogs(conductor),
         placement=watched("placement", FakePlacement(ledger)),
+        cinder=watched("cinder", local_cinder(ledger)),
         hypervisor=watched("hypervisor", hypervisor),
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
