@@ -59,6 +59,7 @@ class MakeDisks(Step):
 
     def _make(self) -> None:
         server, tools, where = self.work.server, self.tools, directory(self.work)
+        where.mkdir(parents=True, exist_ok=True)  # a console log is there without disks, too
         for disk in guest.disk_plan(self.work).local:
             if disk.name == CONFIG_DRIVE or disk.name is None:
                 continue
