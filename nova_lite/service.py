@@ -164,7 +164,7 @@ class Agent:
         return Engine(
             self._parts.journal,
             ServerQueues(pools),
-            endpoint.OPERATIONS,
+            endpoint.VERBS,
             make_work,
             finish_event=tools.actions.finish,
             start_event=tools.actions.start,

@@ -21,16 +21,22 @@ WAITED_FOR = (
 
 
 class ExternalEvents:
-    """Hands events to who waits, and has the network cache refreshed when Neutron says so.
+    """Hands events to who waits, has the network cache refreshed when Neutron says so, and volumes
+    extended when Cinder does.
 
-    ``refresh`` is called with (context, server uuid, port id or None).
+    ``refresh`` is called with (context, server uuid, port id or None), ``extend`` with (context,
+    instance, volume ids).
     """
 
     def __init__(
-        self, hub: EventHub, refresh: Callable[[RequestContext, str, str | None], None]
+        self,
+        hub: EventHub,
+        refresh: Callable[[RequestContext, str, str | None], None],
+        extend: Callable[[RequestContext, WireObject, list[str]], None],
     ) -> None:
         self._hub = hub
         self._refresh = refresh
+        self._extend = extend
 
     def external_instance_event(
         self,
@@ -40,6 +46,7 @@ class ExternalEvents:
         **_ignored: Any,
     ) -> None:
         known = {str(instance["uuid"]): instance for instance in instances}
+        extended: dict[str, list[str]] = {}
         for event in events:
             uuid, name, tag = str(event["instance_uuid"]), event["name"], event.get("tag")
             if uuid not in known:
@@ -51,5 +58,9 @@ class ExternalEvents:
                     LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)
             elif name in ("network-changed", "network-vif-deleted"):
                 self._refresh(context, uuid, tag)
+            elif name == "volume-extended" and tag:
+                extended.setdefault(uuid, []).append(str(tag))
             else:
                 LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
+        for uuid, volume_ids in extended.items():
+            self._extend(context, known[uuid], volume_ids)

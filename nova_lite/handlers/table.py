@@ -19,7 +19,16 @@ from nova_lite.steps.toolbox import Toolbox
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
-    events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask)
+    events = ExternalEvents(
+        tools.events,
+        NetworkRefresh(tools, engine).ask,
+        lambda context, instance, volume_ids: engine.begin(
+            "extend_volumes",
+            context,
+            str(instance["uuid"]),
+            {"instance": instance, "volume_ids": volume_ids},
+        ),
+    )
     return {
         "get_console_output": ConsoleLog(tools).get_console_output,
         "get_vnc_console": consoles.get_vnc_console,

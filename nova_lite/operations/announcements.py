@@ -37,7 +37,7 @@ WITH_MAPPINGS = frozenset(
     "create delete shutdown reboot resume rebuild shelve shelve_offload unshelve".split()
 )
 # Actions that end in an ``error`` of their own; a failed boot is nothing but that.
-WITH_ERROR = frozenset("create rebuild interface_attach volume_attach".split())
+WITH_ERROR = frozenset("create rebuild interface_attach volume_attach volume_swap".split())
 # Actions -> the step after whose stage something else of theirs is to be told.
 MILESTONES = {
     "delete": "remove_disks",  # the guest's shutdown, a part of each delete, is over
@@ -207,6 +207,11 @@ def _volume(phase: str, work: Work, subject: Subject) -> Detail:
     return Detail("InstanceActionVolume", volume, volume)
 
 
+def _swap(phase: str, work: Work, subject: Subject) -> Detail:
+    names = ("old_volume_id", "new_volume_id")
+    return Detail("InstanceActionVolumeSwap", {name: work.arguments[name] for name in names})
+
+
 def _image_name(work: Work, subject: Subject, argument: str) -> str | None:
     """The name of the image that an argument names, else of the server's own."""
     image_id = work.arguments.get(argument) or subject.instance.get("image_ref")
@@ -245,4 +250,5 @@ _DETAILS: Mapping[str, Callable[[str, Work, Subject], Detail]] = {
     "snapshot": _snapshot,
     "volume_attach": _volume,
     "volume_detach": _volume,
+    "volume_swap": _swap,
 }

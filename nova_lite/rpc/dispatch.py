@@ -56,6 +56,8 @@ KINDS: Mapping[str, type[Any]] = {
     "volume_id": str,
     "reboot_type": str,
     "new_pass": str,
+    "create_info": dict,
+    "delete_info": dict,
     "image_id": str,
     "backup_type": str,
     "rotation": int,

@@ -16,11 +16,13 @@ from nova_lite.operations.boot import Boot
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
 from nova_lite.operations.detach_volume import DetachVolume
+from nova_lite.operations.extend_volume import ExtendVolumes
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
+from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
 from nova_lite.operations.set_admin_password import SetAdminPassword
@@ -31,8 +33,10 @@ from nova_lite.operations.soft_delete import Restore, SoftDelete
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
+from nova_lite.operations.swap_volume import SwapVolume
 from nova_lite.operations.unrescue import Unrescue
 from nova_lite.operations.unshelve import Unshelve
+from nova_lite.operations.volume_snapshots import VolumeSnapshotCreate, VolumeSnapshotDelete
 from nova_lite.rpc.dispatch import Route
 
 OPERATIONS: Mapping[str, type[Operation]] = {
@@ -63,7 +67,14 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "reserve_block_device_name": ReserveBlockDeviceName,
     "attach_volume": AttachVolume,
     "detach_volume": DetachVolume,
+    "swap_volume": SwapVolume,
+    "remove_volume_connection": RemoveVolumeConnection,
+    "volume_snapshot_create": VolumeSnapshotCreate,
+    "volume_snapshot_delete": VolumeSnapshotDelete,
 }
+
+# What no method asks for, but an event from outside.
+VERBS: Mapping[str, type[Operation]] = {**OPERATIONS, "extend_volumes": ExtendVolumes}
 
 NOT_YET = (
     "add_fixed_ip_to_instance",
@@ -92,14 +103,10 @@ NOT_YET = (
     "prep_snapshot_based_resize_at_dest",
     "prep_snapshot_based_resize_at_source",
     "remove_fixed_ip_from_instance",
-    "remove_volume_connection",
     "resize_instance",
     "revert_resize",
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
-    "swap_volume",
-    "volume_snapshot_create",
-    "volume_snapshot_delete",
 )
 
 

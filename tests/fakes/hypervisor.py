@@ -309,6 +309,12 @@ class FakeHypervisor(Hypervisor):
             raise HypervisorError(f"guest {uuid} has no disk {serial}")
         guest.sizes[serial] = size_bytes
 
+    def disk_size(self, uuid: str, serial: str) -> int | None:
+        guest, own = self._disk("disk_size", uuid, serial)
+        if guest.state in OFF:
+            return None
+        return guest.sizes.get(serial) or Path(own.source).stat().st_size
+
     def set_secret(self, usage_id: str, passphrase: str) -> str:
         self._called("set_secret")
         uuid = self.secrets[usage_id][0] if usage_id in self.secrets else str(uuids.uuid4())

@@ -48,7 +48,7 @@ from nova_lite.operations import boot, patience
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
-from nova_lite.rpc.endpoint import OPERATIONS
+from nova_lite.rpc.endpoint import VERBS
 from nova_lite.steps import snapshot
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
@@ -274,7 +274,7 @@ def carry_out(order: Order) -> None:
     agent = Engine(
         journal,
         ServerQueues({name: Pool(name, 2) for name in ("builds", "snapshots", "short")}),
-        OPERATIONS,
+        VERBS,
         lambda context, arguments, entry: Work(
             context, tools, arguments["instance"], arguments, entry.notes, entry.note
         ),

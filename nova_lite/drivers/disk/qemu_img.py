@@ -63,6 +63,17 @@ def create(
     process.run(*argv, timeout_s=_QUICK_S, packages=_PACKAGES)
 
 
+def rebase(path: Path, backing: str | None) -> None:
+    """Copy into a qcow2 file that nobody has open what it needs of the files below ``backing``.
+
+    :param backing: name of the file beside it that it is based on from now on; None for no file
+    """
+    argv = ["qemu-img", "rebase", "-f", "qcow2", "-b", backing or ""]
+    if backing:
+        argv += ["-F", str(info(path.with_name(backing))["format"])]
+    process.run(*argv, str(path), timeout_s=_CONVERT_S, packages=_PACKAGES)
+
+
 def convert(
     source: Path | str,
     target: Path,

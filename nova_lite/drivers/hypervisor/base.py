@@ -185,6 +185,13 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
+    def disk_size(self, uuid: str, serial: str) -> int | None:
+        """Bytes that a guest which is not off sees of a disk; None when it is off.
+
+        Raises HypervisorError when it has no such disk.
+        """
+
+    @abstractmethod
     def set_secret(self, usage_id: str, passphrase: str) -> str:
         """Keep the passphrase of an encrypted volume on this host; returns the secret's uuid.
 

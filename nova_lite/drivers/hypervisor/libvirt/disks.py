@@ -105,6 +105,17 @@ class Disks(Calls):
 
         self._with_domain(f"resize disk {serial} of guest {uuid}", uuid, resize, ATTACH_TIMEOUT)
 
+    def disk_size(self, uuid: str, serial: str) -> int | None:
+        def size(domain: Any) -> int | None:
+            if not domain.isActive():
+                return None
+            disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
+            if disk is None:
+                raise HypervisorError(f"guest {uuid} has no disk {serial}")
+            return int(domain.blockInfo(disk.target)[0])
+
+        return self._with_domain(f"read the size of disk {serial} of guest {uuid}", uuid, size)
+
 
 def _places(domain: Any) -> list[int]:
     """Where the domain has disks: in its definition and, when it is active, right now."""

@@ -1,0 +1,62 @@
+"""volume_snapshot_create and volume_snapshot_delete: Cinder's snapshots of volumes that are files.
+
+Neither has an action event nor a fault, as in stock: Cinder hears how they end, by the status of
+the snapshot. Resume rule: forward; the chain of the guest's disk tells what is still to be done.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from nova_lite.failures import Failure
+from nova_lite.operations.base import Operation
+from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.volume_snapshots import (
+    AwaitSnapshot,
+    MergeFiles,
+    RefreshConnection,
+    TakeOverlay,
+    report,
+)
+
+
+class VolumeSnapshotCreate(Operation):
+    event = None
+    requires: ClassVar[tuple[str, ...]] = ("volume_id", "create_info")
+    pool = "snapshots"
+    undoes = True
+
+    def load(self) -> None:
+        if self.work.resumed or "system_metadata" not in self.work.instance:
+            self.work.reload()
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),)]
+
+    def failed(self, failure: Failure) -> None:
+        snapshot_id = self.work.arguments["create_info"].get("snapshot_id")
+        if snapshot_id:
+            report(self.work, str(snapshot_id), "error")
+
+
+class ReportMerged(Step):
+    """The rest of the deletion is Cinder's."""
+
+    name = "report_merged"
+
+    def do(self) -> None:
+        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
+
+
+class VolumeSnapshotDelete(Operation):
+    event = None
+    requires: ClassVar[tuple[str, ...]] = ("volume_id", "snapshot_id", "delete_info")
+    pool = "snapshots"
+
+    def plan(self) -> Plan:
+        work = self.work
+        return [(MergeFiles(work),), (RefreshConnection(work),), (ReportMerged(work),)]
+
+    def failed(self, failure: Failure) -> None:
+        report(self.work, str(self.work.arguments["snapshot_id"]), "error_deleting")
