@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import time
 
 import pytest
 
 from tests.cloud.support.devcloud import LITE, wait_for
+from tests.cloud.support.guest import ask_agent, in_guest
 from tests.cloud.support.raw_amqp import RawAmqp, Refusal
 
 pytestmark = pytest.mark.cloud
@@ -47,26 +47,6 @@ def amqp(cloud, node):
     client = RawAmqp(cloud, node)
     yield client
     client.close()
-
-
-def ask_agent(cloud, node, server_id, command, **arguments):
-    """What the agent in the guest answers."""
-    request = json.dumps({"execute": command, "arguments": arguments})
-    answer = cloud.on(node, "virsh", "qemu-agent-command", server_id, request)
-    return json.loads(answer)["return"]
-
-
-def in_guest(cloud, node, server_id, script):
-    """Output of a shell script run as root in the guest."""
-    started = ask_agent(cloud, node, server_id, "guest-exec", path="/bin/sh",
-                        arg=["-c", script], **{"capture-output": True})  # fmt: skip
-
-    def look():
-        status = ask_agent(cloud, node, server_id, "guest-exec-status", pid=started["pid"])
-        return status if status["exited"] else None
-
-    status = wait_for(f"end of {script!r} in the guest", look, 20)
-    return base64.b64decode(status.get("out-data", "")).decode()
 
 
 def set_password(api, server_id, password=PASSWORD):
