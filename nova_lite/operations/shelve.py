@@ -16,9 +16,10 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
 from nova_lite.steps.binding import remember_ports
+from nova_lite.steps.disk_snapshot import extract_disk
 from nova_lite.steps.domain import PowerOff
 from nova_lite.steps.shelving import RecordShelved, delete_image, shelved_as
-from nova_lite.steps.snapshot import SHELVE, ExtractDisk, UploadImage, discard_image
+from nova_lite.steps.snapshot import SHELVE, UploadImage, discard_image
 
 
 class Shelve(PowerOperation):
@@ -41,7 +42,7 @@ class Shelve(PowerOperation):
         offload = bool(work.notes["offload"])
         return [
             (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
-            (ExtractDisk(work, SHELVE),),
+            (extract_disk(work, image, SHELVE),),
             (UploadImage(work, image, SHELVE),),
             (RecordShelved(work, image, offload=offload),),
             *(leaving(work) if offload else ()),

@@ -20,11 +20,11 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
+from nova_lite.steps.disk_snapshot import extract_disk
 from nova_lite.steps.snapshot import (
     BACKUP,
     SNAPSHOT,
     EndSnapshot,
-    ExtractDisk,
     RotateBackups,
     States,
     UploadImage,
@@ -49,7 +49,7 @@ class Snapshot(Operation):
     def plan(self) -> Plan:
         work, states = self.work, self.states
         return [
-            (ExtractDisk(work, states),),
+            (extract_disk(work, self._image_id, states),),
             (UploadImage(work, self._image_id, states),),
             (EndSnapshot(work, states),),
         ]

@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from nova_lite.drivers.disk import durable, info, qemu_img, space
+from nova_lite.drivers.disk.base import SnapshotBackend
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     DiskError,
     DomainNotFound,
     GuestNotRunning,
     HypervisorError,
+    ImageNotAuthorized,
+    ImageUnacceptable,
     ImageUnavailable,
     NovaLiteError,
 )
@@ -254,6 +258,8 @@ class UploadImage(Step):
         remove_copy(work)
 
     def _upload(self) -> None:
+        if "location" in self.work.notes["snapshot"] and self._told():
+            return
         work, copy = self.work, self.work.notes["snapshot"]
         metadata = work.instance.get("system_metadata", {})
         self.tools.image_store.upload(
@@ -265,6 +271,23 @@ class UploadImage(Step):
             properties=image_properties(work),
             go_on=self._go_on,
         )
+
+    def _told(self) -> bool:
+        """Tell the image service where the image lies; False: it wants the bytes."""
+        work = self.work
+        try:
+            self.tools.image_store.add_location(
+                work.context,
+                self._image_id,
+                work.notes["snapshot"]["location"],
+                properties=image_properties(work),
+                go_on=self._go_on,
+            )
+        except (ImageUnacceptable, ImageNotAuthorized) as error:
+            LOG.warning("The snapshot of server %s is uploaded: %s", work.uuid, error)
+            copy_shared(work)
+            return False
+        return True
 
     def _go_on(self) -> None:
         if self.work.cancelled.is_set():
@@ -337,10 +360,23 @@ def image_properties(work: Work) -> dict[str, str]:
     return properties
 
 
+def copy_shared(work: Work) -> None:
+    """Make a file of an image in the shared storage that the image service does not take."""
+    disks = cast(SnapshotBackend, work.tools.disks)
+    location = work.notes["snapshot"]["location"]
+    target = Path(work.tools.conf.libvirt.snapshots_directory) / f"{work.uuid}.raw"
+    with space.reported(target):
+        durable.make_directory(target.parent)
+        with durable.made_whole(target, 0o600) as part:
+            disks.extract_shared(location, part)
+    work.note(snapshot={"path": str(target), "format": "raw", "refused": location})
+    disks.unshare(location)
+
+
 def remove_copy(work: Work) -> None:
     """Remove the copied disk, and what an unfinished copy left."""
     noted = work.notes.get("snapshot")
-    if not noted:
+    if not noted or "path" not in noted:
         return
     target = Path(noted["path"])
     part = durable.part_name(target)
