@@ -81,6 +81,11 @@ OPTS: list[cfg.Opt] = [
         help="Seconds between two comparisons of power states with the hypervisor; <0: never.",
     ),
     cfg.IntOpt(
+        "volume_usage_poll_interval",
+        default=0,
+        help="Seconds between two reports of how much volumes were read and written; 0: none.",
+    ),
+    cfg.IntOpt(
         "update_resources_interval",
         default=0,
         help="Seconds between two looks at the host's resources; 0: 60 s, <0: never.",
@@ -155,6 +160,13 @@ OPTS: list[cfg.Opt] = [
         default=3,
         min=0,
         help="Seconds between two looks at such a volume; the first ones are closer together.",
+    ),
+    cfg.IntOpt(
+        "reimage_timeout_per_gb",
+        default=20,
+        min=1,
+        help="Seconds per GiB of an image for Cinder to write it into the root volume of a server "
+        "that is rebuilt.",
     ),
     cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]

@@ -16,10 +16,10 @@ from nova_lite.steps.attachments import (
     CompleteAttachment,
     ConnectVolume,
     PlugDisk,
-    attachment_of,
 )
 from nova_lite.steps.base import Plan, Work
 from nova_lite.steps.devices import DescribeDevices
+from nova_lite.steps.volumes import attachment_of
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import MarkRebooting, ReportPower
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.volume_moves import CheckVolumes
 
 SOFT_STATES = (TaskState.REBOOTING, TaskState.REBOOT_PENDING, TaskState.REBOOT_STARTED)
 HARD_STATES = (
@@ -32,7 +32,7 @@ class Reboot(PowerOperation):
         return [
             (MarkRebooting(work, states), RefreshPorts(work)),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
-            (PlugInterfaces(work), RestoreBacking(work), ConnectVolumes(work)),
+            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work)),
             # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),

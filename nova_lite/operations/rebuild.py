@@ -1,7 +1,8 @@
 """rebuild_instance on the server's own host: new disks from an image, everything else is kept.
 
-Ports, addresses, volumes' names, claim and NUMA topology stay. The images are fetched and measured
-while the old guest still runs.
+Ports, addresses, claim and NUMA topology stay. The images are fetched and measured while the old
+guest still runs. Volumes stay attached and keep their names; the one that the server boots from
+keeps its bytes, too, unless the user has Cinder write the image into it.
 
 Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks were given up, the
 server is as it was, and so are its records; afterwards it can be rebuilt again or deleted. One that
@@ -15,7 +16,6 @@ from typing import Any
 from nova_lite.errors import (
     CertificatesUnsupported,
     EvacuationUnsupported,
-    InvalidBlockDevice,
     PreserveEphemeralUnsupported,
     Verdict,
 )
@@ -34,6 +34,8 @@ from nova_lite.steps.rebuild import (
     ReportRebuilt,
 )
 from nova_lite.steps.storage import MakeConfigDrive, MakeDisks
+from nova_lite.steps.volume_moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
+from nova_lite.steps.volumes import ConnectVolumes
 from nova_lite.wire.objects import WireObject
 
 STAGES = (
@@ -57,6 +59,8 @@ class Rebuild(PowerOperation):
     )
     notifies = "rebuild"
     pool = "builds"
+    # The way to its volumes may hold secrets; the records have it.
+    secrets = ("bdms",)
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -78,11 +82,6 @@ class Rebuild(PowerOperation):
                 f"nova_lite on host {self.tools.host} does not take servers of failed hosts yet: "
                 "evacuate the server to a host that runs nova-compute"
             )
-        if not self.work.instance.get("image_ref"):
-            raise InvalidBlockDevice(
-                "nova_lite does not rebuild volume-backed servers yet: migrate the server to a "
-                "host that runs nova-compute"
-            )
         if arguments.get("preserve_ephemeral"):
             raise PreserveEphemeralUnsupported(
                 "Ephemeral disks of this host cannot be preserved: rebuild the server without "
@@ -100,15 +99,28 @@ class Rebuild(PowerOperation):
         return [
             (FetchNewImages(work), RefreshPorts(work)),
             (PowerOff(work, gracefully=True),),
+            *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),
             (MarkRebuilding(work, rebuilding, mapping),),
-            (RemoveGuest(work),),
             (RemoveOldDisks(work),),
+            (ConnectVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
             () if self._stopped else (StartGuest(work, await_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
+        ]
+
+    def _reimages(self) -> bool:
+        # The API asks for it also where there is no volume to write to.
+        return bool(self.work.arguments.get("reimage_boot_volume")) and boots_from_volume(self.work)
+
+    def _reimaging(self) -> Plan:
+        work = self.work
+        return [
+            (RemoveGuest(work),),
+            (ReserveRootVolume(work),),
+            (ReimageRootVolume(work, str(work.arguments["image_ref"])),),
         ]
 
     def failed(self, failure: Failure) -> None:

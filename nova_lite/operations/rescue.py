@@ -25,6 +25,7 @@ from nova_lite.steps.rescue import (
     ReportRescued,
     StartRescueGuest,
 )
+from nova_lite.steps.volumes import ConnectVolumes
 
 
 class Rescue(PowerOperation):
@@ -40,7 +41,7 @@ class Rescue(PowerOperation):
             (FetchRescueImages(work), RefreshPorts(work)),
             (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (KeepGuest(work),),
-            (MakeRescueDisks(work),),
+            (MakeRescueDisks(work), ConnectVolumes(work)),
             (DefineRescueGuest(work),),
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),

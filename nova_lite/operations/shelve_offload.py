@@ -2,7 +2,8 @@
 
 Resume rule: forward; each step leaves less of the server here, and doing it again is harmless. A
 step that cannot finish leaves the server SHELVED with a fault: it can be offloaded again. Servers
-that boot from a volume come here at once, without having been SHELVED.
+that boot from a volume come here at once, without having been SHELVED. Volumes stay reserved for
+the server.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nova_lite.steps.network import UnplugInterfaces
 from nova_lite.steps.records import ForgetConsoles
 from nova_lite.steps.shelving import DropAllocation, RecordOffloaded
 from nova_lite.steps.storage import RemoveDisks
+from nova_lite.steps.volume_moves import GiveVolumesBack
 
 
 class ShelveOffload(PowerOperation):
@@ -39,7 +41,7 @@ def leaving(work: Work) -> Plan:
     """The stages after which nothing of a server that is off is left on this host."""
     return [
         (RemoveGuest(work), ForgetConsoles(work)),
-        (UnplugInterfaces(work), UnbindPorts(work)),
+        (UnplugInterfaces(work), UnbindPorts(work), GiveVolumesBack(work)),
         # Up to here the server could be started again.
         (RemoveDisks(work), DropAllocation(work)),
         (RecordOffloaded(work),),

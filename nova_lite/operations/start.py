@@ -17,6 +17,7 @@ from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import SHELVED_IMAGE, ReportPower, unshelved
 from nova_lite.steps.shelving import DeleteShelvedImage
+from nova_lite.steps.volume_moves import CheckVolumes
 from nova_lite.steps.volumes import ConnectVolumes
 
 
@@ -35,13 +36,15 @@ class Start(PowerOperation):
 
     def plan(self) -> Plan:
         work = self.work
+        image = work.notes.get("shelved_image")
+        # Its volumes may have left, too.
+        volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work), ConnectVolumes(work)),
+            (PlugInterfaces(work), RestoreBacking(work), volumes),
             (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
         ]
         expected: list[str | None] = [self.task_state]
-        image = work.notes.get("shelved_image")
         if not image:
             report = ReportPower(work, VmState.ACTIVE, expected)
             return [(RefreshPorts(work),), *start, (report,)]

@@ -29,6 +29,7 @@ from nova_lite.steps.network import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records import NOWHERE, ReportActive
 from nova_lite.steps.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
 from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
+from nova_lite.steps.volume_moves import TakeVolumes
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Unshelve(Operation):
         stages: Plan = [
             (ClaimResources(work),),
             (TakeOffloaded(work),),
-            (FetchImages(work), BindPorts(work)),
+            (FetchImages(work), BindPorts(work), TakeVolumes(work)),
             (MakeDisks(work), PlugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from nova_lite.errors import (
     DomainNotFound,
@@ -27,6 +25,7 @@ from nova_lite.model.domain import DiskSpec
 from nova_lite.model.volume import ConnectedVolume, Connection
 from nova_lite.steps import guest, volume_keys, volumes
 from nova_lite.steps.base import Step, Work
+from nova_lite.steps.volumes import attachment_of
 from nova_lite.wire import connection_info
 from nova_lite.wire.decode import IMAGE_KEY
 from nova_lite.wire.objects import WireObject
@@ -135,35 +134,7 @@ class ConnectVolume(Step):
         self._mapping = mapping
 
     def do(self) -> None:
-        work, tools, mapping = self.work, self.tools, self._mapping
-        volume_id, attachment_id = str(mapping["volume_id"]), attachment_of(mapping)
-        volume = tools.cinder.volume(work.context, volume_id)
-        self._check_zone(volume)
-        multiattach = bool(volume.get("multiattach"))
-        with tools.volumes.guard(volume):
-            attachment = tools.cinder.update_attachment(
-                work.context, attachment_id, tools.connector.properties(), mapping["device_name"]
-            )
-            connection = connection_info.from_cinder(attachment, volume_id, multiattach)
-            data = tools.volumes.of(connection).connect(connection, work.uuid)
-        kept = connection_info.with_data(connection, data)
-        tools.block_devices.save(
-            work.context,
-            mapping,
-            connection_info=connection_info.dump(kept),
-            volume_size=mapping.get("volume_size") or volume["size"],
-        )
-        volume_keys.unlock(work, kept)
-
-    def _check_zone(self, volume: Mapping[str, Any]) -> None:
-        zone = self.work.instance.get("availability_zone")
-        if self.tools.conf.cinder.cross_az_attach or volume.get("availability_zone") == zone:
-            return
-        raise InvalidVolume(
-            f"Invalid volume: server {self.work.uuid} and volume {volume['id']} are not in the "
-            f"same availability_zone. Server is in {zone}. Volume is in "
-            f"{volume.get('availability_zone')}"
-        )
+        volumes.attach(self.work, self._mapping)
 
     def undo(self) -> None:
         self.work.note(kept=True)  # for as long as this does not succeed
@@ -258,20 +229,6 @@ class ForgetMapping(Step):
         self.tools.block_devices.destroy(self.work.context, self._mapping)
 
 
-def attachment_of(mapping: WireObject) -> str:
-    """Cinder's attachment of a mapping.
-
-    :raises InvalidVolume: it has none
-    """
-    attachment_id = mapping.get("attachment_id")
-    if not attachment_id:
-        raise InvalidVolume(
-            f"Invalid volume: volume {mapping.get('volume_id')} has no attachment; it was attached "
-            "by a Nova older than Queens, and only such a nova-compute can detach it"
-        )
-    return str(attachment_id)
-
-
 def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
     """The guest's disk that a connected volume becomes."""
     connection = volumes.connection_of(mapping)
@@ -287,7 +244,7 @@ def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
 def release(work: Work, mapping: WireObject) -> None:
     """Disconnect a volume from this host, then delete its attachment; again is success."""
     tools = work.tools
-    connection = _connection(work, mapping)
+    connection = connection_to_release(work, mapping)
     try:
         volume = tools.cinder.volume(work.context, str(mapping["volume_id"]))
     except VolumeNotFound:
@@ -299,7 +256,7 @@ def release(work: Work, mapping: WireObject) -> None:
         tools.cinder.delete_attachment(work.context, attachment_of(mapping))
 
 
-def _connection(work: Work, mapping: WireObject) -> Connection | None:
+def connection_to_release(work: Work, mapping: WireObject) -> Connection | None:
     """As the mapping keeps it; a host that was killed before it could write that asks Cinder."""
     volume_id = str(mapping["volume_id"])
     kept = connection_info.load(mapping.get("connection_info"), volume_id)

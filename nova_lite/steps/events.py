@@ -9,6 +9,7 @@ import time
 LOG = logging.getLogger(__name__)
 
 VIF_PLUGGED = "network-vif-plugged"
+VOLUME_REIMAGED = "volume-reimaged"
 
 
 class EventHub:

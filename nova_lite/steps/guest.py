@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nova_lite.configdrive import options
 from nova_lite.guest import checks, consoles, devices, machine, values
 from nova_lite.guest.defaults import registered_details
-from nova_lite.guest.disks import DiskPlan, plan_disks
+from nova_lite.guest.disks import DiskPlan, PlannedDisk, plan_disks
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.plan import plan_domain
 from nova_lite.guest.properties import Properties
@@ -129,6 +130,10 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
     model = devices.nic_model(server, tools.policy)
     topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
     serial_ports = consoles.serial_ports(Properties(server), tools.policy)
+    volumes = connected_volumes(work)
+    # A volume that is only being attached is plugged when that is done.
+    present = (disk for disk in disks.disks if not _is_awaited(disk, volumes))
+    disks = replace(disks, disks=tuple(present))
     return plan_domain(
         server,
         vifs=ports,
@@ -139,7 +144,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
             for disk in disks.local
             if disk.name
         },
-        volumes=connected_volumes(work),
+        volumes=volumes,
         facts=tools.facts,
         capabilities=tools.capabilities,
         policy=tools.policy,
@@ -147,6 +152,10 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         creation_time=_created(server.created_at),
         serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
     )
+
+
+def _is_awaited(disk: PlannedDisk, volumes: Mapping[str, ConnectedVolume]) -> bool:
+    return bool(disk.volume_id) and disk.volume_id not in volumes and disk.boot_index != 0
 
 
 def board(work: Work, server: Server) -> Machine:

@@ -17,7 +17,8 @@ class FetchNewImages(FetchImages):
         server = self.work.server
         guest.validate(self.work)
         super().do()
-        self.tools.disks.check(root_disk(self.work, server.flavor.root_gb * GIB))
+        if server.image.id:
+            self.tools.disks.check(root_disk(self.work, server.flavor.root_gb * GIB))
 
 
 class MarkRebuilding(Step):

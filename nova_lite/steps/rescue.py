@@ -50,8 +50,8 @@ class FetchRescueImages(Step):
     def do(self) -> None:
         work, images = self.work, self.tools.images
         image = images.show(work.context, self._image_id())
+        self._refuse(image)
         work.note(rescue_image=asdict(image))
-        self._refuse_volumes(image)
         fetch_images(work)
 
     def _image_id(self) -> str:
@@ -64,13 +64,10 @@ class FetchRescueImages(Step):
             or ""
         )
 
-    def _refuse_volumes(self, image: Image) -> None:
-        """Their disks could not be given to the rescue system."""
-        volumes = any(
-            device.destination_type == "volume" for device in guest.block_devices(self.work)
-        )
-        if volumes and (rescue.keeps_names(image) or not self.work.instance.get("image_ref")):
-            raise NotRescuable("nova_lite does not attach volumes yet")
+    def _refuse(self, image: Image) -> None:
+        """The rescue system's disk takes the name of the root disk, which must be a local one."""
+        if not self.work.instance.get("image_ref") and not rescue.keeps_names(image):
+            raise NotRescuable("Cannot rescue a volume-backed instance")
 
 
 class PowerOffForRescue(PowerOff):

@@ -22,8 +22,8 @@ from nova_lite.errors import (
     NovaLiteError,
 )
 from nova_lite.steps import quiesce, volumes
-from nova_lite.steps.attachments import attachment_of
 from nova_lite.steps.base import Interrupted, Step, Work
+from nova_lite.steps.volumes import attachment_of
 from nova_lite.wire import connection_info
 
 LOG = logging.getLogger(__name__)

@@ -1,10 +1,14 @@
 """What every verb needs of a server's volumes: the side of them that is on this host.
 
 How a volume is reached stands in its block device mapping, where the host that attached it has put
-it; nothing of it is noted in the journal.
+it; nothing of it is noted in the journal. A mapping without it is of a volume that is reserved for
+the server: it is being attached, or was given back by the host that the server has left.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import InvalidVolume
 from nova_lite.model.volume import Connection
@@ -37,6 +41,55 @@ def connection_of(mapping: WireObject) -> Connection:
     return connection
 
 
+def attachment_of(mapping: WireObject) -> str:
+    """Cinder's attachment of a mapping.
+
+    :raises InvalidVolume: it has none
+    """
+    attachment_id = mapping.get("attachment_id")
+    if not attachment_id:
+        raise InvalidVolume(
+            f"Invalid volume: volume {mapping.get('volume_id')} has no attachment; it was attached "
+            "by a Nova older than Queens, and only such a nova-compute can detach it"
+        )
+    return str(attachment_id)
+
+
+def attach(work: Work, mapping: WireObject) -> None:
+    """Have Cinder let this host at a volume that is reserved for the server, bring it within reach
+    and keep how it is reached. Cinder is to hear afterwards that the attachment is complete."""
+    tools, attachment_id = work.tools, attachment_of(mapping)
+    volume_id = str(mapping["volume_id"])
+    volume = tools.cinder.volume(work.context, volume_id)
+    _check_zone(work, volume)
+    with tools.volumes.guard(volume):
+        attachment = tools.cinder.update_attachment(
+            work.context, attachment_id, tools.connector.properties(), mapping["device_name"]
+        )
+        connection = connection_info.from_cinder(
+            attachment, volume_id, bool(volume.get("multiattach"))
+        )
+        data = tools.volumes.of(connection).connect(connection, work.uuid)
+    kept = connection_info.with_data(connection, data)
+    tools.block_devices.save(
+        work.context,
+        mapping,
+        connection_info=connection_info.dump(kept),
+        volume_size=mapping.get("volume_size") or volume["size"],
+    )
+    volume_keys.unlock(work, kept)
+
+
+def _check_zone(work: Work, volume: Mapping[str, Any]) -> None:
+    zone = work.instance.get("availability_zone")
+    if work.tools.conf.cinder.cross_az_attach or volume.get("availability_zone") == zone:
+        return
+    raise InvalidVolume(
+        f"Invalid volume: server {work.uuid} and volume {volume['id']} are not in the same "
+        f"availability_zone. Server is in {zone}. Volume is in {volume.get('availability_zone')}"
+    )
+
+
 def connect(work: Work, mapping: WireObject) -> None:
     """Bring a volume within this host's reach, and keep how it is reached if that is news."""
     connection = connection_of(mapping)
@@ -58,6 +111,18 @@ def disconnect(work: Work, mapping: WireObject, *, force: bool = False) -> None:
         volume_keys.forget(work, connection)
 
 
+def bring(work: Work, mapping: WireObject) -> None:
+    """Have a volume within reach before a guest that has it starts: attach what is only reserved.
+
+    What has no attachment yet is only now being attached; the guest gets it when that is done.
+    """
+    if mapping.get("connection_info"):
+        connect(work, mapping)
+    elif mapping.get("attachment_id"):
+        attach(work, mapping)
+        work.tools.cinder.complete_attachment(work.context, attachment_of(mapping))
+
+
 class ConnectVolumes(Step):
     """Have all volumes of the server within reach before its guest is started."""
 
@@ -66,7 +131,7 @@ class ConnectVolumes(Step):
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
-            connect(self.work, mapping)
+            bring(self.work, mapping)
 
 
 class DisconnectVolumes(Step):

@@ -65,7 +65,6 @@ CERTIFICATES = WireObject.new("TrustedCerts", "1.0", ids=["c1"])
     [
         ({"recreate": True}, {}, "InstanceEvacuateNotSupported"),
         ({"preserve_ephemeral": True}, {}, "PreserveEphemeralNotSupported"),
-        ({}, {"image_ref": ""}, "InvalidBDM"),
         ({}, {"trusted_certs": CERTIFICATES}, "BuildAbortException"),
     ],
 )

@@ -20,6 +20,7 @@ ALWAYS = frozenset(
         "OWNER_NOVA",
         "COMPUTE_DEVICE_TAGGING",
         "COMPUTE_NET_VIRTIO_PACKED",
+        "COMPUTE_RESCUE_BFV",
         "COMPUTE_VOLUME_ATTACH_WITH_TAG",
         "COMPUTE_VOLUME_EXTEND",
         "COMPUTE_VOLUME_MULTI_ATTACH",
@@ -27,7 +28,7 @@ ALWAYS = frozenset(
     }
 )
 # Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
-# COMPUTE_RESCUE_BFV, COMPUTE_SECURITY_TPM_*,
+# COMPUTE_SECURITY_TPM_*,
 # COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS, COMPUTE_STORAGE_VIRTIO_FS.
 
 # Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
