@@ -24,6 +24,7 @@ from nova_lite.conductor.records import (
     Interfaces,
     Migrations,
     TaskLogs,
+    VolumeUsages,
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
@@ -104,6 +105,7 @@ class Parts:
             provider=self._provider,
             node_uuid=membership.node_uuid,
             record=membership.node,
+            disk_room=self.disks.room,
         )
 
     def toolbox(

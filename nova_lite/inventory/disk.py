@@ -23,7 +23,7 @@ _SIZE_AT = 24
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """The file system of instances_path, in GiB rounded down.
+    """Where local disks are, in GiB rounded down.
 
     ``available_least_gb`` is what remains free if every local disk grows to its full size;
     negative when more is promised than there is (ComputeNode.disk_available_least).
@@ -50,6 +50,11 @@ def look(instances_path: str | Path) -> DiskSpace:
         free_gb=free // GIB,
         available_least_gb=(free - promised(path)) // GIB,
     )
+
+
+def shared(total_bytes: int, free_bytes: int) -> DiskSpace:
+    """Room in a storage of several hosts: nobody here knows what else is promised of it."""
+    return DiskSpace(total_bytes // GIB, free_bytes // GIB, free_bytes // GIB)
 
 
 def cached_gb(instances_path: str | Path, cache: str | Path) -> int:

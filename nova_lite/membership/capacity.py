@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova_lite.conductor.services import ComputeNodes
 from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.errors import DiskError
 from nova_lite.guest.policy import cpu_set
 from nova_lite.inventory import disk, node, numa_host, provider_config, traits
 from nova_lite.inventory.claims import Claims
+from nova_lite.inventory.disk import DiskSpace
 from nova_lite.inventory.provider import Provider, ProviderState, host_state
 from nova_lite.model.host import HostFacts
 from nova_lite.wire.context import RequestContext
@@ -22,7 +24,11 @@ LOG = logging.getLogger(__name__)
 
 
 class Capacity:
-    """Reports what the host holds and how much of it is used, when it changes and only then."""
+    """Reports what the host holds and how much of it is used, when it changes and only then.
+
+    ``disk_room`` tells the bytes for disks altogether and the bytes free, where they are not those
+    of the file system of instances_path.
+    """
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class Capacity:
         hypervisor: Hypervisor,
         claims: Claims,
         provider: Provider,
+        disk_room: Callable[[], tuple[int, int] | None] = lambda: None,
         node_uuid: str,
         record: WireObject | None,
     ) -> None:
@@ -40,10 +47,12 @@ class Capacity:
         self._hypervisor = hypervisor
         self._claims = claims
         self._provider = provider
+        self._disk_room = disk_room
         self._node_uuid = node_uuid
         self._record = record
         self._lock = threading.Lock()
         self._traits: frozenset[str] | None = None
+        self._space: DiskSpace | None = None
 
     @property
     def record(self) -> WireObject:
@@ -59,7 +68,8 @@ class Capacity:
             pack=self._conf.compute.packing_host_numa_cells_allocation_strategy,
         )
         with self._lock:
-            fields = self._fields(facts)
+            space = self._look()
+            fields = self._fields(facts, space)
             if self._record is None:
                 self._record = self._nodes.create(
                     RequestContext.admin(),
@@ -70,28 +80,44 @@ class Capacity:
             else:
                 self._save(fields)
             self._provider.set_disabled(bool(service.get("disabled")))
-            self._provider.sync(self._state(facts))
+            self._provider.sync(self._state(facts, space))
 
     def tick(self) -> None:
         """Report what differs from what was reported last."""
         facts = self._hypervisor.facts()
         with self._lock:
-            self._save(self._fields(facts))
-            self._provider.sync(self._state(facts))
+            space = self._look()
+            self._save(self._fields(facts, space))
+            self._provider.sync(self._state(facts, space))
 
     def _save(self, fields: Mapping[str, Any]) -> None:
         changed = node.changed(self.record.data, fields)
         if changed:
             self._nodes.save(RequestContext.admin(), self.record, **_on_the_wire(changed))
 
-    def _fields(self, facts: HostFacts) -> dict[str, Any]:
+    def _look(self) -> DiskSpace:
+        """Room for disks; as it was, while a storage elsewhere does not answer.
+
+        :raises DiskError: it has never answered, or instances_path does not
+        """
+        try:
+            room = self._disk_room()
+        except DiskError as error:
+            if self._space is None:
+                raise
+            LOG.warning("Room for disks is reported as it was: %s", error)
+            return self._space
+        self._space = disk.shared(*room) if room else disk.look(self._conf.instances_path)
+        return self._space
+
+    def _fields(self, facts: HostFacts, space: DiskSpace) -> dict[str, Any]:
         usage = self._claims.usage()
         shared, dedicated = self._cpus(facts)
         return node.fields(
             self._conf,
             facts,
             cpus=len(shared | dedicated),
-            space=disk.look(self._conf.instances_path),
+            space=space,
             used=usage.used,
             servers=usage.servers,
             failed_builds=usage.failed_builds,
@@ -99,7 +125,7 @@ class Capacity:
             uptime=node.read_uptime(),
         )
 
-    def _state(self, facts: HostFacts) -> ProviderState:
+    def _state(self, facts: HostFacts, space: DiskSpace) -> ProviderState:
         shared, dedicated = self._cpus(facts)
         if self._traits is None:
             options = self._conf.libvirt
@@ -112,7 +138,7 @@ class Capacity:
             vcpus=len(shared),
             pcpus=len(dedicated),
             memory_mb=facts.memory_mb,
-            disk_gb=disk.look(self._conf.instances_path).total_gb,
+            disk_gb=space.total_gb,
             traits=self._traits,
             image_cache_gb=self._cached_gb(),
         )

@@ -110,3 +110,8 @@ def test_a_file_system_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
 
     with pytest.raises(DiskError, match=f"{tmp_path}.*Input/output error"):
         disk.look(tmp_path)
+
+
+def test_room_in_a_storage_of_several_hosts():
+    """Other hosts promise of it, too: what is free is what is least available."""
+    assert disk.shared(40 * 1024**3 + 5, 37 * 1024**3 - 1) == disk.DiskSpace(40, 36, 36)
