@@ -198,6 +198,12 @@ class FakeConductor:
                 mapping["deleted"] = True
         return {"deleted": True, "deleted_at": row["deleted_at"], "obj_what_changed": []}, None
 
+    def object_blockdevicemapping_destroy(self, tables, context, obj):
+        row = tables.get("BlockDeviceMapping", {}).get(str(obj.data["id"]))
+        if row is not None:
+            row["deleted"] = True
+        return {"obj_what_changed": []}, None
+
     def object_consoleauthtoken_authorize(self, tables, context, obj, ttl):
         token = str(uuid.uuid4())
         tables.setdefault("ConsoleAuthToken", {})[token] = {**obj.data, "ttl": ttl}
@@ -246,6 +252,14 @@ class FakeConductor:
             and (context.read_deleted == "yes" or not row.get("deleted"))
         ]
         return WireObject.new("BlockDeviceMappingList", "1.18", objects=found)
+
+    def class_blockdevicemapping_get_by_volume_and_instance(self, tables, context, volume_id,
+                                                            server_uuid):  # fmt: skip
+        for row in tables.get("BlockDeviceMapping", {}).values():
+            mine = (row.get("volume_id"), row.get("instance_uuid")) == (volume_id, server_uuid)
+            if mine and not row.get("deleted"):
+                return WireObject.new("BlockDeviceMapping", "1.21", **row)
+        raise RemoteFailure("VolumeBDMNotFound", f"No volume BDM with id {volume_id}.")
 
     def class_virtualinterface_delete_by_instance_uuid(self, tables, context, server_uuid):
         rows = tables.get("VirtualInterface", {})

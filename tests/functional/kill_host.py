@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from nova_lite.wire.objects import unwrap
+from nova_lite.clients.key_manager import FIXED_KEY_ID
+from nova_lite.wire.objects import WireObject, unwrap
 from tests.fakes.cloud import FakeImageSource, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.private_libvirtd import PrivateLibvirtd
@@ -32,9 +33,27 @@ IMAGE = "11111111-2222-3333-4444-555555555555"
 # Rescue systems: one that becomes the root disk, one beside which all disks keep their names.
 RESCUE = "22222222-2222-3333-4444-555555555555"
 RESCUE_BESIDE = "33333333-2222-3333-4444-555555555555"
+VOLUME_KEY = "5ec7e7" + "ab" * 29
 SNAPSHOT = "44444444-2222-3333-4444-555555555555"
 # The snapshot of a shelved server.
 SHELF = "55555555-2222-3333-4444-555555555555"
+# A volume that the server is to have, its attachment, and the mapping that nova-api has made.
+VOLUME = "66666666-2222-3333-4444-555555555555"
+ATTACHMENT = "77777777-2222-3333-4444-555555555555"
+MAPPING = {
+    "id": 2, "uuid": "88888888-2222-3333-4444-555555555555", "source_type": "volume",
+    "destination_type": "volume", "volume_id": VOLUME, "attachment_id": ATTACHMENT,
+    "device_name": "/dev/sda", "disk_bus": "scsi", "device_type": "disk", "boot_index": None,
+    "guest_format": None, "volume_size": None, "connection_info": None, "tag": None,
+    "delete_on_termination": False, "no_device": False, "deleted": False,
+}  # fmt: skip
+# A root disk that is to be a volume, made from the image and deleted with the server.
+ROOT_VOLUME = {
+    **MAPPING, "id": 1, "uuid": "99999999-2222-3333-4444-555555555555", "source_type": "image",
+    "image_id": IMAGE, "volume_id": None, "attachment_id": None, "volume_size": 1,
+    "volume_type": None, "snapshot_id": None, "device_name": None, "disk_bus": None,
+    "boot_index": 0, "delete_on_termination": True,
+}  # fmt: skip
 MEMORY = Path("/dev/shm")
 MIB = 1024**2
 # A boot sector that says R on the serial port, enables the power button (PM1a enable register of
@@ -132,6 +151,7 @@ class Host:
         self.ledger = Ledger(state / "cloud.json")
         self.conductor = FakeConductor(state / "conductor.json", self.ledger)
         self._polite = polite
+        self.encrypted = False
         self._kept: Kept | None = None
         for name in ("images", "instances", "journal"):
             (state / name).mkdir(parents=True)
@@ -193,6 +213,83 @@ class Host:
             }
             tables["events"] = []
 
+    def reserve_volume(self):
+        """A volume as Nova leaves it to the host: reserved, with a mapping."""
+        with self.ledger.open() as content:
+            cinder = content.setdefault("cinder", {})
+            cinder["volumes"] = {
+                VOLUME: {
+                    "id": VOLUME, "status": "reserved", "attach_status": "reserved", "size": 1,
+                    "multiattach": False, "metadata": {}, "migration_status": None,
+                    "availability_zone": "nova",
+                }
+            }  # fmt: skip
+            cinder["attachments"] = {
+                ATTACHMENT: {
+                    "id": ATTACHMENT, "status": "reserved", "instance": self.server,
+                    "volume_id": VOLUME, "mountpoint": None, "connector": None,
+                    "connection_info": {},
+                }
+            }  # fmt: skip
+        with self.conductor.database() as tables:
+            tables["BlockDeviceMapping"]["2"] = {**MAPPING, "instance_uuid": self.server}
+
+    def reserve_encrypted_volume(self):
+        """One that is LUKS, and whose key nova.conf has; only one host at a time can have it."""
+        self.reserve_volume()
+        self.encrypted = True
+        with self.ledger.open() as content:
+            content["cinder"]["volumes"][VOLUME]["encryption"] = {
+                "encryption_key_id": FIXED_KEY_ID, "provider": "luks", "cipher": "aes-xts-plain64",
+                "key_size": 256, "control_location": "front-end",
+            }  # fmt: skip
+        with open(self.state / "nova.conf", "a") as file:
+            file.write(f"[key_manager]\nfixed_key = {VOLUME_KEY}\n")
+        path = self.state / "volumes" / VOLUME
+        path.parent.mkdir(exist_ok=True)
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "luks", "--object", f"secret,id=k,data={VOLUME_KEY}",
+             "-o", "key-secret=k,iter-time=10", path, "1M"],
+            check=True,
+        )  # fmt: skip
+
+    def secrets(self):
+        """The secrets by which libvirt can open the encrypted volume."""
+        connection = libvirt.open(self.lab.daemon.uri)
+        try:
+            return [s.UUIDString() for s in connection.listAllSecrets() if s.usageID() == VOLUME]
+        finally:
+            connection.close()
+
+    def forget_secrets(self):
+        connection = libvirt.open(self.lab.daemon.uri)
+        for uuid_ in self.secrets():
+            connection.secretLookupByUUIDString(uuid_).undefine()
+        connection.close()
+
+    def ask_for_volumes(self):
+        """The server is to have its root disk and another one in volumes."""
+        with self.conductor.database() as tables:
+            row = {**ROOT_VOLUME, "instance_uuid": self.server}
+            tables["BlockDeviceMapping"] = {"1": row}
+        self.reserve_volume()
+        self.set(image_ref="", root_device_name=None)
+
+    def boot_from_volumes(self):
+        self.ask_for_volumes()
+        assert self.run(self.message("build_and_run_instance", **volume_arguments()))
+        with self.conductor.database() as tables:
+            tables["events"] = []
+
+    def attach_volume(self):
+        """A volume that is to be detached."""
+        self.reserve_volume()
+        assert self.run(self.message("attach_volume", **attach_arguments())), self.lab.said()
+        with self.ledger.open() as content:
+            content["cinder"]["volumes"][VOLUME]["status"] = "detaching"
+        with self.conductor.database() as tables:
+            tables["events"] = []
+
     def await_image(self, image_id, **properties):
         """The record that nova-api makes for a snapshot or a backup of the server."""
         properties = {**properties, "instance_uuid": self.server}
@@ -233,6 +330,12 @@ class Host:
         self._ask("shelve_instance", "shelving", **shelve_arguments())
         # Small, and nothing is to be converted: that would be done at each of the kills.
         FakeImageSource(self.state / "images").add(SHELF, bytes(MIB))
+        with self.ledger.open() as content:
+            content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
+
+    def offload_with_volumes(self):
+        """The same, of a server whose disks are volumes: it has no snapshot."""
+        self._ask("shelve_offload_instance", "shelving_offloading", clean_shutdown=False)
         with self.ledger.open() as content:
             content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
 
@@ -300,6 +403,8 @@ class Host:
                 if domain.isActive():
                     domain.destroy()
                 domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+        if self.encrypted:
+            self.forget_secrets()
         for tap in self.taps():
             self.lab.daemon.run("ip", "link", "del", tap)
         shutil.rmtree(self.state, ignore_errors=True)
@@ -342,6 +447,35 @@ class Host:
             if device.tag in ("disk", "interface")
         ] + [("serial", port.get("service")[-1]) for port in ports]
 
+    def volumes(self):
+        """What Cinder, Nova, the host and the guest (now and at its next start) know of volumes."""
+        cinder, tables = self.ledger.read().get("cinder", {}), self.conductor.read()
+        with self._domain() as domain:
+            texts = [domain.XMLDesc(flag) for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)] if (
+                domain is not None
+            ) else []  # fmt: skip
+        connected = self.state / "connected"
+        return {
+            "cinder": sorted(
+                (row["status"], row["attach_status"]) for row in cinder.get("volumes", {}).values()
+            ),
+            "attachments": sorted(row["status"] for row in cinder.get("attachments", {}).values()),
+            "mapped": sorted(
+                (str(row["device_name"]), bool(row.get("connection_info")))
+                for row in tables.get("BlockDeviceMapping", {}).values()
+                if row.get("volume_id") and not row.get("deleted")
+            ),
+            "secrets": len(self.secrets()) if self.encrypted else 0,
+            "connected": len(list(connected.iterdir())) if connected.exists() else 0,
+            "disks": [
+                sorted(
+                    disk.text if disk.text == VOLUME else "made"
+                    for disk in ElementTree.fromstring(text).findall(".//disk/serial")
+                )
+                for text in texts
+            ],
+        }
+
     def taps(self):
         """The server's tap devices that exist."""
         lines = Path(f"/proc/{self.lab.daemon.enter()[2]}/net/dev").read_text().splitlines()[2:]
@@ -367,6 +501,7 @@ class Host:
             "saved": self.saved(),
             "copying": self.copying(),
             "devices": self.devices(),
+            "volumes": self.volumes(),
             "files": sorted(
                 str(path.relative_to(instances)).replace(self.server, "server")
                 for path in instances.rglob("*")
@@ -462,6 +597,12 @@ def recorded():
     return json.loads(RECORDED.read_text())[0]["request"]["args"]
 
 
+def attach_arguments():
+    mapping = WireObject.new("BlockDeviceMapping", "1.21", **MAPPING)
+    mapping.clear_changes()
+    return {"bdm": unwrap(mapping)}
+
+
 def build_arguments(retry=True):
     """The same without the instance and what a stand-in cloud has no use for."""
     arguments = recorded()
@@ -478,4 +619,15 @@ def build_arguments(retry=True):
     networks["objects"] = networks["objects"][:1]
     if not retry:
         arguments["filter_properties"] = {}
+    return arguments
+
+
+def volume_arguments(retry=True):
+    """A build of a server whose disks are volumes."""
+    arguments = build_arguments(retry)
+    rows = [
+        unwrap(WireObject.new("BlockDeviceMapping", "1.21", **{**row, "instance_uuid": None}))
+        for row in (ROOT_VOLUME, MAPPING)
+    ]
+    arguments["block_device_mapping"]["nova_object.data"]["objects"] = rows
     return arguments

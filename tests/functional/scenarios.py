@@ -8,15 +8,19 @@ from typing import Any
 import libvirt
 
 from tests.functional.kill_host import (
+    ATTACHMENT,
     RESCUE,
     RESCUE_BESIDE,
     SHELF,
     SNAPSHOT,
+    VOLUME,
+    attach_arguments,
     build_arguments,
     rebuild_arguments,
     rescue_arguments,
     shelve_arguments,
     unshelve_arguments,
+    volume_arguments,
 )
 
 BOOT = "build_and_run_instance"
@@ -26,6 +30,7 @@ SOFT = {"reboot_type": "SOFT", "block_device_info": None}
 
 
 IMAGED = {"image_id": SNAPSHOT}
+DETACHED = {"volume_id": VOLUME, "attachment_id": ATTACHMENT}
 BACKUP = {"image_id": SNAPSHOT, "backup_type": "daily", "rotation": 2}
 
 # What is left of a server that is gone; its images stay in the cache.
@@ -37,7 +42,11 @@ GONE = {
 
 @dataclass
 class Scenario:
-    """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``."""
+    """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``.
+
+    ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or ``attached`` and about to be detached;
+    ``disks``: all its disks are to be volumes.
+    """
 
     method: str
     arguments: dict[str, Any]
@@ -47,12 +56,14 @@ class Scenario:
     task_state: str | None = "scheduling"
     polite: bool = False
     serial: bool = False
+    volume: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
 
 
 RUNS, OFF = libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_SHUTOFF
 HELD = libvirt.VIR_DOMAIN_PAUSED
 FAIL = {"fail_start": True}
+BACK = {**unshelve_arguments(), "image": None}
 SCENARIOS = {
     "boot": Scenario(BOOT, build_arguments(), "active", RUNS),
     "boot, host fails": Scenario(BOOT, build_arguments(), "building", None, how=FAIL),
@@ -153,6 +164,53 @@ SCENARIOS = {
     "soft-deleted, delete": Scenario(
         "terminate_instance", BDMS, "deleted", None, "soft-deleted", "deleting"
     ),
+    "attach": Scenario(
+        "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="reserved"
+    ),
+    "attach, stopped": Scenario(
+        "attach_volume", attach_arguments(), "stopped", OFF, "stopped", None, volume="reserved"
+    ),
+    "attach, fails": Scenario(
+        "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="reserved",
+        how={"fail_attach": True},
+    ),
+    "attach, encrypted": Scenario(
+        "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="encrypted"
+    ),
+    "detach": Scenario("detach_volume", DETACHED, "active", RUNS, "booted", None, True,
+                       volume="attached"),
+    "detach, stopped": Scenario(
+        "detach_volume", DETACHED, "stopped", OFF, "stopped", None, volume="attached"
+    ),
+    "boot, volumes": Scenario(BOOT, volume_arguments(), "active", RUNS, volume="disks"),
+    "boot, volumes, host fails": Scenario(
+        BOOT, volume_arguments(), "building", None, volume="disks", how=FAIL
+    ),
+    "boot, volumes, fails": Scenario(
+        BOOT, volume_arguments(retry=False), "error", None, volume="disks", how=FAIL
+    ),
+    "delete, volumes": Scenario(
+        "terminate_instance", {"bdms": volume_arguments()["block_device_mapping"]}, "deleted", None,
+        "booted from volumes", "deleting",
+    ),
+    "reboot hard, volumes": Scenario(
+        "reboot_instance", HARD, "active", RUNS, "booted from volumes", "rebooting_hard"
+    ),
+    "rebuild, volumes": Scenario(
+        "rebuild_instance", {**rebuild_arguments(), "reimage_boot_volume": True}, "active", RUNS,
+        "booted from volumes", "rebuilding",
+    ),
+    "offload, volumes": Scenario(
+        "shelve_offload_instance", {"clean_shutdown": False}, "shelved_offloaded", None,
+        "booted from volumes", "shelving_offloading",
+    ),
+    "unshelve, volumes": Scenario(
+        "unshelve_instance", BACK, "active", RUNS, "offloaded with volumes", "unshelving"
+    ),
+    "unshelve, volumes, fails": Scenario(
+        "unshelve_instance", BACK, "shelved_offloaded", None, "offloaded with volumes",
+        "unshelving", how=FAIL,
+    ),
     "crash dump": Scenario("trigger_crash_dump", {}, "active", RUNS, "booted", None),
 }
 
@@ -162,7 +220,9 @@ def prepared(lab, scenario):
     host = lab.host(polite=scenario.polite)
     if scenario.serial:
         host.offer_serial_ports()
-    if scenario.start != "new":
+    if scenario.start in ("booted from volumes", "offloaded with volumes"):
+        host.boot_from_volumes()
+    elif scenario.start != "new":
         host.boot()
     prepare = {
         "stopped": host.stop,
@@ -172,9 +232,18 @@ def prepared(lab, scenario):
         "shelved": host.shelve,
         "soft-deleted": host.soft_delete,
         "offloaded": host.offload,
+        "offloaded with volumes": host.offload_with_volumes,
         "booted and kept": lambda: host.configure("shelved_offload_time = -1"),
     }
     prepare.get(scenario.start, lambda: None)()
+    if scenario.volume == "reserved":
+        host.reserve_volume()
+    elif scenario.volume == "encrypted":
+        host.reserve_encrypted_volume()
+    elif scenario.volume == "attached":
+        host.attach_volume()
+    elif scenario.volume == "disks":
+        host.ask_for_volumes()
     if scenario.arguments.get("image_id") == SNAPSHOT:
         for number in range(3):
             host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
@@ -197,6 +266,10 @@ def undisturbed(host, scenario):
     ends = wanted["vm_state"], wanted["domain"]
     assert ends == (scenario.vm_state, scenario.domain), host.lab.said()
     assert wanted["journal"] == []
+    if scenario.volume == "encrypted":
+        assert wanted["volumes"]["secrets"] == 1
+        written = [host.lab.log, host.state / "conductor.json", host.state / "cloud.json"]
+        assert not any(VOLUME_KEY in path.read_text() for path in written)
     if scenario.arguments.get("image_id") == SNAPSHOT:
         made = wanted["images"].get(SNAPSHOT)
         assert (made is None) if scenario.how else made[1], wanted["images"]

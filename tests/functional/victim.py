@@ -38,6 +38,7 @@ from nova_lite.conductor.records import (
     Interfaces,
     Migrations,
     TaskLogs,
+    VolumeUsages,
 )
 from nova_lite.conf import load
 from nova_lite.drivers import disk
@@ -49,7 +50,7 @@ from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc.endpoint import VERBS
-from nova_lite.steps import snapshot
+from nova_lite.steps import boot_volumes, snapshot, volume_moves
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
@@ -69,7 +70,7 @@ EFFECTS = {
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
-        "freeze", "thaw", "set_password",
+        "freeze", "thaw", "set_password", "attach_disk", "detach_disk",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -92,7 +93,8 @@ class Order:
     fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
-    ``fail_upload``: the image service takes no images. ``guest_agent``: an agent answers in the
+    ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk.
+    ``guest_agent``: an agent answers in the
     guest; what it did is in the ledger.
     """
 
@@ -104,6 +106,7 @@ class Order:
     lose_replies: bool = False
     fail_start: bool = False
     fail_upload: bool = False
+    fail_attach: bool = False
     guest_agent: bool = False
 
 
@@ -197,7 +200,7 @@ class WatchedConductor(FakeConductor):
         self._answered(method)
 
 
-def refuse(uuid: str, *, paused: bool = False) -> None:
+def refuse(uuid: str, disk: Any = None, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
 
@@ -229,6 +232,8 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
     facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
     if order.fail_start:
         hypervisor.start = refuse
+    if order.fail_attach:
+        hypervisor.attach_disk = refuse
     if order.guest_agent:
         GuestAgent(ledger).install(hypervisor)
     store = FakeImageSource(state / "images")
@@ -244,7 +249,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
         console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
         builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
-        task_logs=TaskLogs(conductor),
+        task_logs=TaskLogs(conductor), volume_usages=VolumeUsages(conductor),
         placement=watched("placement", FakePlacement(ledger)),
         cinder=watched("cinder", local_cinder(ledger)),
         hypervisor=watched("hypervisor", hypervisor),
@@ -267,6 +272,8 @@ def carry_out(order: Order) -> None:
     patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
     snapshot.SHOWN_AFTER, snapshot.POLL = 0.0, 0.02
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
+    boot_volumes.UNDER_WAY, boot_volumes.POLL = 0.1, 0.05
+    volume_moves.LOOK_AGAIN = 0.05
     boundaries = Boundaries(order)
     tools = toolbox(order, boundaries)
     journal = Journal(Path(order.state) / "journal")
