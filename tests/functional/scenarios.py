@@ -14,6 +14,7 @@ from tests.functional.kill_host import (
     SHELF,
     SNAPSHOT,
     VOLUME,
+    VOLUME_KEY,
     attach_arguments,
     build_arguments,
     rebuild_arguments,
@@ -44,8 +45,8 @@ GONE = {
 class Scenario:
     """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``.
 
-    ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or ``attached`` and about to be detached;
-    ``disks``: all its disks are to be volumes.
+    ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or
+    ``attached`` and about to be detached; ``disks``: all its disks are to be volumes.
     """
 
     method: str

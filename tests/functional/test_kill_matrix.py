@@ -59,12 +59,14 @@ def chosen(boundaries, name, full):
 def test_killed_at_every_boundary_it_ends_as_without(lab, name, request):
     """Whatever boundary the agent dies at, its successor brings all ledgers to the same end."""
     scenario = SCENARIOS[name]
-    hosts = [prepared(lab, scenario) for _ in range(AT_ONCE)]
+    # libvirt keeps one secret for an encrypted volume.
+    at_once = 1 if scenario.volume == "encrypted" else AT_ONCE
+    hosts = [prepared(lab, scenario) for _ in range(at_once)]
     passed, wanted = undisturbed(hosts[0], scenario)
     boundaries = chosen(passed, name, request.config.getoption("--full"))
     with ThreadPoolExecutor(AT_ONCE) as workers:
         found = [
-            workers.submit(differences, host, scenario, boundaries[turn::AT_ONCE], wanted)
+            workers.submit(differences, host, scenario, boundaries[turn::at_once], wanted)
             for turn, host in enumerate(hosts)
         ]
     wrong = {where: what for part in found for where, what in part.result().items()}

@@ -70,7 +70,8 @@ EFFECTS = {
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
-        "freeze", "thaw", "set_password", "attach_disk", "detach_disk",
+        "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "set_secret",
+        "forget_secret",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
