@@ -135,6 +135,7 @@ class Parts:
             groups=Groups(self.conductor),
             migrations=Migrations(self.conductor),
             task_logs=TaskLogs(self.conductor),
+            volume_usages=VolumeUsages(self.conductor),
             placement=self.placement,
             cinder=Cinder(self.sessions, conf),
             hypervisor=self.hypervisor,

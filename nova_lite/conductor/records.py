@@ -138,6 +138,28 @@ class ConsoleTokens:
         )
 
 
+class VolumeUsages:
+    """What servers have read from their volumes and written to them."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def save(
+        self, context: RequestContext, *, ended: bool = False, **counters: Any
+    ) -> dict[str, Any]:
+        """Record a volume's counters since its guest started.
+
+        :param ended: the guest lets go of the volume: they are added to the totals
+        :param counters: volume_id, instance_uuid, project_id, user_id, availability_zone,
+            curr_reads, curr_read_bytes, curr_writes, curr_write_bytes
+        :returns: all that is known of the volume's use by now, totals among it
+        """
+        usage = WireObject.new("VolumeUsage", VERSIONS["VolumeUsage"], **counters)
+        updates, _ = self._conductor.object_call(context, usage, "save", update_totals=ended)
+        usage.apply(updates)
+        return usage.data
+
+
 class Migrations:
     """What the cloud knows of a server's way from one host to another."""
 

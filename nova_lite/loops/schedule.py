@@ -17,6 +17,7 @@ from nova_lite.loops.reclaim import Reclaim
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
+from nova_lite.loops.volume_usage import VolumeUsage
 from nova_lite.operations.engine import Engine
 from nova_lite.operations.own_requests import OwnRequests
 from nova_lite.steps.image_ageing import ImageAgeing
@@ -51,6 +52,10 @@ def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
         # At once, too: a period may have ended while no agent looked.
         audit = _usage_audit(conf, tools)
         timers.append(Timer("usage audit", audit.tick, USUAL, first=0.0))
+    if conf.volume_usage_poll_interval > 0:
+        usage = VolumeUsage(tools)
+        every = float(conf.volume_usage_poll_interval)
+        timers.append(Timer("volume usage", usage.tick, every))
     if conf.image_cache.manager_interval >= 0:
         every = interval(conf.image_cache.manager_interval)
         ageing = ImageAgeing(conf, tools.images)

@@ -93,6 +93,13 @@ def exception(trouble: Trouble) -> dict[str, Any]:
     return {"exception": str(told), "args": plain(trouble.arguments)}
 
 
+def volume_usage(used: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of ``volume.usage``."""
+    renamed = {"project_id": "tenant_id", "instance_uuid": "instance_id"}
+    payload = {renamed.get(name, name): value for name, value in used.items()}
+    return {**payload, "last_refreshed": str(_moment(used["last_refreshed"]) or "")}
+
+
 def image_meta(system_metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The image's properties as the server's system metadata keeps them."""
     return {

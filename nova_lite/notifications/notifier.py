@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from nova_lite.failures import Failure
@@ -158,6 +159,11 @@ class Notifier:
             lambda: versioned.fault(trouble.failure),
             error=True,
         )
+
+    def volume_usage(self, context: RequestContext, used: Mapping[str, Any]) -> None:
+        """Tell how much a volume was read and written: the versioned payload's fields."""
+        for notifier, form in ((self._legacy, legacy), (self._versioned, versioned)):
+            self._put(notifier, context, "volume.usage", partial(form.volume_usage, used))
 
     def libvirt_error(self, address: str, failure: Failure) -> None:
         """Tell that this host, known as ``address``, has lost its hypervisor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.failures import Failure
@@ -29,6 +30,7 @@ VERSIONS = {
     "IpPayload": "1.0",
     "KeypairPayload": "1.0",
     "LibvirtErrorPayload": "1.0",
+    "VolumeUsagePayload": "1.0",
 }
 
 # Fields that are an Instance's own, by their name in the payload where that differs.
@@ -93,6 +95,11 @@ def fault(failure: Failure) -> dict[str, Any]:
 def libvirt_error(address: str, failure: Failure) -> dict[str, Any]:
     """The payload of ``libvirt.connect.error``."""
     return _payload("LibvirtError", ip=address, reason=fault(failure))
+
+
+def volume_usage(used: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload of ``volume.usage``."""
+    return _payload("VolumeUsage", **used)
 
 
 def server(subject: Subject) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nova_lite.conductor.records import (
     Interfaces,
     Migrations,
     TaskLogs,
+    VolumeUsages,
 )
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
@@ -60,6 +61,7 @@ class Toolbox:
     groups: Groups
     migrations: Migrations
     task_logs: TaskLogs
+    volume_usages: VolumeUsages
     placement: Placement
     cinder: Cinder
     hypervisor: Hypervisor

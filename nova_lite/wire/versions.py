@@ -54,6 +54,7 @@ VERSIONS: dict[str, str] = {
     "Tag": "1.1",
     "TagList": "1.1",
     "TaskLog": "1.0",
+    "VolumeUsage": "1.0",
     "TrustedCerts": "1.0",
     "VirtCPUFeature": "1.0",
     "VirtCPUModel": "1.0",
