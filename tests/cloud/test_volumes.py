@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cloud.support.devcloud import wait_for
+from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.guest import in_guest
 from tests.cloud.support.ledgers import free, used_by, volume_ledgers
 from tests.cloud.support.volumes import Volumes
@@ -23,6 +23,15 @@ def server(api, node, module_garbage):
     module_garbage.server(requested)
     api.wait_status(requested, "ACTIVE", 180)
     api.wait_console(requested, "TINY: qemu-ga started")
+    return requested
+
+
+@pytest.fixture(scope="module")
+def other(api, node, module_garbage):
+    """Another server."""
+    requested = api.request_boot(node)["id"]
+    module_garbage.server(requested)
+    api.wait_status(requested, "ACTIVE", 180)
     return requested
 
 
@@ -48,6 +57,17 @@ class Guest:
 
     def disks(self):
         return in_guest(*self._where, "ls /sys/block | grep '^[sv]d'").split()
+
+    def wait(self):
+        """Until the guest's agent answers; the disks then."""
+
+        def answer():
+            try:
+                return self.disks() or None
+            except CloudError:
+                return None
+
+        return wait_for("the guest's agent", answer, 90)
 
     def run(self, script):
         """Output of a script about the disk that is not the first one."""
@@ -122,7 +142,7 @@ def test_a_stopped_server_gets_a_disk_and_starts_with_it(
     api.act(server, "os-start")
     api.wait_status(server, "ACTIVE", 120)
     settle(ledgers, volume, used_by(server))
-    wait_for("the guest's agent", lambda: guest.disks() or None, 60)
+    guest.wait()
     assert guest.run(SUM) == checksum
     api.act(server, "os-stop")
     api.wait_status(server, "SHUTOFF", 120)
@@ -130,13 +150,12 @@ def test_a_stopped_server_gets_a_disk_and_starts_with_it(
     settle(ledgers, volume, free())
     api.act(server, "os-start")
     api.wait_status(server, "ACTIVE", 120)
-    assert wait_for("the guest's agent", lambda: guest.disks() or None, 60) == ["vda"]
+    assert guest.wait() == ["vda"]
 
 
-def test_a_volume_is_for_one_server_and_once(api, server, marked, volumes, ledgers, boot):
+def test_a_volume_is_for_one_server_and_once(api, server, marked, volumes, ledgers, other):
     """A second server, and the same one again, are refused; nothing changes by that."""
     volume, _ = marked
-    other = boot()["id"]
     volumes.attach(server, volume)
 
     answers = []
@@ -151,12 +170,12 @@ def test_a_volume_is_for_one_server_and_once(api, server, marked, volumes, ledge
     settle(ledgers, volume, free())
 
 
-def test_two_at_once_want_the_same_volume(api, server, marked, volumes, ledgers, boot):
+def test_two_at_once_want_the_same_volume(api, server, marked, volumes, ledgers, other):
     """One gets it, the other one is refused."""
     from concurrent.futures import ThreadPoolExecutor
 
     volume, _ = marked
-    wanting = [server, boot()["id"]]
+    wanting = [server, other]
 
     def attach(server_id):
         body = {"volumeAttachment": {"volumeId": volume}}
