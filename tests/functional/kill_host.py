@@ -40,6 +40,10 @@ SHELF = "55555555-2222-3333-4444-555555555555"
 # A volume that the server is to have, its attachment, and the mapping that nova-api has made.
 VOLUME = "66666666-2222-3333-4444-555555555555"
 ATTACHMENT = "77777777-2222-3333-4444-555555555555"
+# The volume and the attachment that take their place, and what the volume holds.
+NEW_VOLUME = "66666666-aaaa-3333-4444-555555555555"
+NEW_ATTACHMENT = "77777777-aaaa-3333-4444-555555555555"
+CONTENT = bytes(range(1, 256)) * 1024
 MAPPING = {
     "id": 2, "uuid": "88888888-2222-3333-4444-555555555555", "source_type": "volume",
     "destination_type": "volume", "volume_id": VOLUME, "attachment_id": ATTACHMENT,
@@ -290,6 +294,32 @@ class Host:
         with self.conductor.database() as tables:
             tables["events"] = []
 
+    def grow_volume(self):
+        """A volume that the server uses, and that Cinder has made larger since."""
+        self.attach_volume()
+        with self.ledger.open() as content:
+            content["cinder"]["volumes"][VOLUME].update(status="in-use", size=2)
+        with open(self.state / "volumes" / VOLUME, "r+b") as file:
+            file.truncate(2 * MIB)
+
+    def migrate_volume(self):
+        """A volume that the server uses, and the one that Cinder has made to take its place."""
+        self.attach_volume()
+        with self.ledger.open() as content:
+            cinder = content["cinder"]
+            old, reserved = cinder["volumes"][VOLUME], dict(cinder["attachments"][ATTACHMENT])
+            old.update(status="retyping", migration_status="migrating")
+            cinder["volumes"][NEW_VOLUME] = {
+                **old, "id": NEW_VOLUME, "status": "reserved", "attach_status": "reserved",
+                "migration_status": f"target:{VOLUME}", "connection": {"name": NEW_VOLUME},
+            }  # fmt: skip
+            reserved.update(id=NEW_ATTACHMENT, volume_id=NEW_VOLUME, status="reserved",
+                            connection_info={}, connector=None)  # fmt: skip
+            cinder["attachments"][NEW_ATTACHMENT] = reserved
+        for name in (VOLUME, NEW_VOLUME):
+            content = CONTENT if name == VOLUME else b""
+            (self.state / "volumes" / name).write_bytes(content.ljust(MIB, b"\0"))
+
     def await_image(self, image_id, **properties):
         """The record that nova-api makes for a snapshot or a backup of the server."""
         properties = {**properties, "instance_uuid": self.server}
@@ -465,6 +495,12 @@ class Host:
                 for row in tables.get("BlockDeviceMapping", {}).values()
                 if row.get("volume_id") and not row.get("deleted")
             ),
+            "sizes": sorted(
+                row.get("volume_size") or 0
+                for row in tables.get("BlockDeviceMapping", {}).values()
+                if row.get("volume_id") == VOLUME
+            ),
+            "places": [self._place(text) for text in texts],
             "secrets": len(self.secrets()) if self.encrypted else 0,
             "connected": len(list(connected.iterdir())) if connected.exists() else 0,
             "disks": [
@@ -475,6 +511,16 @@ class Host:
                 for text in texts
             ],
         }
+
+    @staticmethod
+    def _place(text):
+        """Which file the volume is, and whether it holds what it should."""
+        for disk in ElementTree.fromstring(text).findall(".//disk"):
+            if disk.findtext("serial") == VOLUME:
+                path = Path(disk.find("source").get("file"))
+                content = path.read_bytes() if path.exists() else b""
+                return path.name, content.startswith(CONTENT)
+        return None
 
     def taps(self):
         """The server's tap devices that exist."""
@@ -625,9 +671,8 @@ def build_arguments(retry=True):
 def volume_arguments(retry=True):
     """A build of a server whose disks are volumes."""
     arguments = build_arguments(retry)
-    rows = [
-        unwrap(WireObject.new("BlockDeviceMapping", "1.21", **{**row, "instance_uuid": None}))
-        for row in (ROOT_VOLUME, MAPPING)
-    ]
-    arguments["block_device_mapping"]["nova_object.data"]["objects"] = rows
+    rows = [WireObject.new("BlockDeviceMapping", "1.21", **row) for row in (ROOT_VOLUME, MAPPING)]
+    for row in rows:
+        row.clear_changes()
+    arguments["block_device_mapping"]["nova_object.data"]["objects"] = [unwrap(r) for r in rows]
     return arguments

@@ -9,6 +9,8 @@ import libvirt
 
 from tests.functional.kill_host import (
     ATTACHMENT,
+    NEW_ATTACHMENT,
+    NEW_VOLUME,
     RESCUE,
     RESCUE_BESIDE,
     SHELF,
@@ -31,6 +33,9 @@ SOFT = {"reboot_type": "SOFT", "block_device_info": None}
 
 
 IMAGED = {"image_id": SNAPSHOT}
+SWAPPED = {
+    "old_volume_id": VOLUME, "new_volume_id": NEW_VOLUME, "new_attachment_id": NEW_ATTACHMENT,
+}  # fmt: skip
 DETACHED = {"volume_id": VOLUME, "attachment_id": ATTACHMENT}
 BACKUP = {"image_id": SNAPSHOT, "backup_type": "daily", "rotation": 2}
 
@@ -46,7 +51,8 @@ class Scenario:
     """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``.
 
     ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or
-    ``attached`` and about to be detached; ``disks``: all its disks are to be volumes.
+    ``attached`` and about to be detached; ``grown``: one that it uses is larger than it knows,
+    ``moving``: it is to go on elsewhere; ``disks``: all its disks are to be volumes.
     """
 
     method: str
@@ -183,6 +189,14 @@ SCENARIOS = {
     "detach, stopped": Scenario(
         "detach_volume", DETACHED, "stopped", OFF, "stopped", None, volume="attached"
     ),
+    "extend": Scenario(
+        "extend_volumes", {"volume_ids": [VOLUME]}, "active", RUNS, "booted", None, volume="grown"
+    ),
+    "swap": Scenario("swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving"),
+    "swap, fails": Scenario(
+        "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving",
+        how={"fail_move": True},
+    ),
     "boot, volumes": Scenario(BOOT, volume_arguments(), "active", RUNS, volume="disks"),
     "boot, volumes, host fails": Scenario(
         BOOT, volume_arguments(), "building", None, volume="disks", how=FAIL
@@ -243,6 +257,10 @@ def prepared(lab, scenario):
         host.reserve_encrypted_volume()
     elif scenario.volume == "attached":
         host.attach_volume()
+    elif scenario.volume == "grown":
+        host.grow_volume()
+    elif scenario.volume == "moving":
+        host.migrate_volume()
     elif scenario.volume == "disks":
         host.ask_for_volumes()
     if scenario.arguments.get("image_id") == SNAPSHOT:
@@ -267,6 +285,12 @@ def undisturbed(host, scenario):
     ends = wanted["vm_state"], wanted["domain"]
     assert ends == (scenario.vm_state, scenario.domain), host.lab.said()
     assert wanted["journal"] == []
+    if scenario.volume == "grown":
+        assert wanted["volumes"]["sizes"] == [2]
+    if scenario.volume == "moving":
+        place = VOLUME if scenario.how else NEW_VOLUME
+        assert wanted["volumes"]["places"] == [(place, True)] * 2, host.lab.said()
+        assert wanted["volumes"]["cinder"] == [("in-use", "attached")], wanted["volumes"]
     if scenario.volume == "encrypted":
         assert wanted["volumes"]["secrets"] == 1
         written = [host.lab.log, host.state / "conductor.json", host.state / "cloud.json"]

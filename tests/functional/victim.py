@@ -50,7 +50,7 @@ from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc.endpoint import VERBS
-from nova_lite.steps import boot_volumes, snapshot, volume_moves
+from nova_lite.steps import boot_volumes, snapshot, swap, volume_moves
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
@@ -71,7 +71,7 @@ EFFECTS = {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
         "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "set_secret",
-        "forget_secret",
+        "forget_secret", "begin_move", "finish_move", "drop_move", "resize_disk",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -94,9 +94,9 @@ class Order:
     fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
-    ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk.
-    ``guest_agent``: an agent answers in the
-    guest; what it did is in the ledger.
+    ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk,
+    ``fail_move``: nor moves one. ``guest_agent``: an agent answers in the guest; what it did is in
+    the ledger.
     """
 
     state: str
@@ -108,6 +108,7 @@ class Order:
     fail_start: bool = False
     fail_upload: bool = False
     fail_attach: bool = False
+    fail_move: bool = False
     guest_agent: bool = False
 
 
@@ -205,6 +206,10 @@ def refuse(uuid: str, disk: Any = None, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
 
+def refuse_move(uuid: str, serial: str, disk: Any) -> None:
+    raise HypervisorError("internal error: unable to execute QEMU command 'blockdev-mirror'")
+
+
 class GuestAgent:
     """Stands in for the agent in a guest."""
 
@@ -233,6 +238,8 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
     facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
     if order.fail_start:
         hypervisor.start = refuse
+    if order.fail_move:
+        hypervisor.begin_move = refuse_move
     if order.fail_attach:
         hypervisor.attach_disk = refuse
     if order.guest_agent:
@@ -271,6 +278,7 @@ def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
+    swap.POLL = 0.02
     snapshot.SHOWN_AFTER, snapshot.POLL = 0.0, 0.02
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boot_volumes.UNDER_WAY, boot_volumes.POLL = 0.1, 0.05
