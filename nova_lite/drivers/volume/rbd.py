@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_lite.drivers.volume.base import VolumeDriver
 from nova_lite.drivers.volume.data import need
+from nova_lite.errors import VolumeAttachFailed
 from nova_lite.model.volume import Connection, NetworkSource, VolumeSource
+
+PORT = 6789  # of a monitor
 
 
 class RbdVolumes(VolumeDriver):
@@ -17,8 +21,13 @@ class RbdVolumes(VolumeDriver):
         self._conf = conf
 
     def connect(self, connection: Connection, server_uuid: str) -> Mapping[str, Any]:
-        """Nothing is to be done; what is missing in the connection is found now, not later."""
-        self.source(connection)
+        """Nothing is to be done; what is missing is found now, not later.
+
+        While QEMU waits for a cluster that is away it does nothing else: its guest stands still.
+        """
+        network = self.source(connection).network
+        assert network is not None
+        _require_monitor(connection, network.hosts, self._conf.libvirt.rbd_connect_timeout)
         # Some back ends hand out Ceph's key as well: it is of no use here, and not kept.
         return {key: value for key, value in connection.data.items() if key != "keyring"}
 
@@ -58,3 +67,20 @@ class RbdVolumes(VolumeDriver):
         if data.get("auth_enabled") or libvirt.rbd_secret_uuid:
             return libvirt.rbd_user, libvirt.rbd_secret_uuid
         return None, None
+
+
+def _require_monitor(
+    connection: Connection, hosts: Sequence[tuple[str, str | None]], timeout_s: float
+) -> None:
+    """Check that one of the monitors can be reached; raises VolumeAttachFailed."""
+    said = []
+    for host, port in hosts:
+        address = host.strip("[]")
+        try:
+            socket.create_connection((address, int(port or PORT)), timeout=timeout_s).close()
+            return
+        except (OSError, ValueError) as error:
+            said.append(f"{host}:{port}: {error}")
+    if said:
+        reason = f"no monitor of its Ceph cluster can be reached from this host ({'; '.join(said)})"
+        raise VolumeAttachFailed(connection.volume_id, reason)

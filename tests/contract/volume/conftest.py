@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -51,6 +52,9 @@ class Case(ABC):
         """From now on nothing can be connected."""
         pytest.skip("nothing is done that could fail")
 
+    def close(self) -> None:  # noqa: B027  most cases have nothing to close
+        """The test is over."""
+
     def connection(self, volume_id: str, multiattach: bool = False) -> Connection:
         return Connection(self.kind(), volume_id, self.data(volume_id), multiattach)
 
@@ -62,7 +66,14 @@ class Case(ABC):
 
 
 class Rbd(Case):
+    """The second of two monitors can be reached."""
+
     needs, connects = "name", False
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__(tmp_path)
+        self.monitor = socket.create_server(("127.0.0.1", 0))
+        self.port = str(self.monitor.getsockname()[1])
 
     def agent(self) -> VolumeDriver:
         return RbdVolumes(self.conf)
@@ -70,8 +81,8 @@ class Rbd(Case):
     def data(self, volume_id: str) -> Mapping[str, Any]:
         return {
             "name": f"volumes/volume-{volume_id}",
-            "hosts": ["192.0.2.1", "192.0.2.2"],
-            "ports": ["6789", "6789"],
+            "hosts": ["127.0.0.1", "127.0.0.1"],
+            "ports": ["9", self.port],
             "cluster_name": "ceph",
             "auth_enabled": True,
             "auth_username": "cinder",
@@ -81,7 +92,13 @@ class Rbd(Case):
         }
 
     def reachable(self, connection: Connection) -> bool:
-        return True
+        return self.monitor.fileno() >= 0
+
+    def fail(self) -> None:
+        self.monitor.close()
+
+    def close(self) -> None:
+        self.monitor.close()
 
 
 class Local(Case):
@@ -204,7 +221,9 @@ CASES: tuple[type[Case], ...] = (Rbd, Local, Gpfs, Nfs, Iscsi, Stand_In)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     if request.param is Nfs and os.geteuid() != 0:
         pytest.skip("mounts need root")
-    yield request.param(tmp_path)
+    made = request.param(tmp_path)
+    yield made
+    made.close()
     for directory in (tmp_path / "state" / "mnt").glob("*"):
         if mounts.mounted(directory):
             os.system(f"umount {directory}")
