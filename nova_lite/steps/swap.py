@@ -2,7 +2,8 @@
 
 Cinder migrates a volume in use that way: it makes a new volume, has its content copied here, and
 lets the old volume's record take over the new one's storage and attachment. So the id of the
-volume, which is the serial of the guest's disk, stays.
+volume, which is the serial of the guest's disk, stays; the host knows the new storage by it as soon
+as it connects that.
 
 How the new volume is reached is asked of Cinder by every step: until the block device mapping holds
 it, it is kept nowhere else. Whether the disk has moved says the hypervisor.
@@ -105,8 +106,7 @@ class ConnectNewVolume(Step):
                 tools.connector.properties(),
                 mapping.get("device_name"),
             )
-            multiattach = bool(new.get("multiattach"))
-            connection = connection_info.from_cinder(attachment, new_id(work), multiattach)
+            connection = connection_info.from_cinder(attachment, old_id(work), False)
             if connection.encrypted or volumes.connection_of(mapping).encrypted:
                 raise SwapEncryptedUnsupported(
                     "Swap volume is not supported for encrypted volumes while a server has them"
@@ -121,7 +121,7 @@ class ConnectNewVolume(Step):
         if has_moved(work):
             work.note(moved=True)
             return
-        connection = connection_info.from_cinder(attachment, new_id(work), False)
+        connection = connection_info.from_cinder(attachment, old_id(work), False)
         tools.volumes.of(connection).disconnect(connection, work.uuid)
 
 
@@ -195,15 +195,14 @@ class SwitchVolume(Step):
                       self.work.uuid, old_id(self.work), error)  # fmt: skip
 
     def _record(self, mapping: WireObject, connection: Connection) -> None:
-        """What was the new volume's is the old one's from now on."""
+        """The new volume's storage is the old one's from now on."""
         work, volume_id = self.work, old_id(self.work)
         kept = replace(
             connection,
-            volume_id=volume_id,
             multiattach=volumes.connection_of(mapping).multiattach,
             data={**connection.data, "volume_id": volume_id},
-            extra={**connection.extra, "volume_id": volume_id},
         )
+        # Again, as it may have gone with the old storage: where both are files of one export.
         data = self.tools.volumes.of(kept).connect(kept, work.uuid)
         self.tools.block_devices.save(
             work.context,
@@ -246,7 +245,7 @@ def destination(work: Work) -> tuple[Connection, DiskSpec]:
     """How the new volume is reached, and the disk that it makes."""
     tools = work.tools
     attachment = tools.cinder.attachment(work.context, attachment_id(work))
-    new = connection_info.from_cinder(attachment, new_id(work), False)
+    new = connection_info.from_cinder(attachment, old_id(work), False)
     driver = tools.volumes.of(new)
     connection = connection_info.with_data(new, driver.connect(new, work.uuid))
     volume = ConnectedVolume(connection, driver.source(connection))

@@ -197,11 +197,23 @@ class CinderRules:
             if row["status"] != "retyping":
                 raise bad("Invalid volume: not migrating")
             return Reply(200, {"save_volume_id": other["id"]})
-        if not arguments.get("error") and self._files:
-            self.file(other["id"]).replace(self.file(row["id"]))
         row["migration_status"] = "error" if arguments.get("error") else "success"
-        self._forget(state, other["id"])
+        if arguments.get("error"):
+            self._forget(state, other["id"])
+        else:
+            self._take_over(state, row, other)
+        row["status"] = "in-use" if self._of(state, row["id"]) else "available"
         return Reply(200, {"save_volume_id": row["id"]})
+
+    def _take_over(self, state, row, other):
+        """The other one's storage, which keeps its name, and its attachments."""
+        for attachment in self._of(state, other["id"]):
+            attachment["volume_id"] = row["id"]
+        del state["volumes"][other["id"]]
+        row["connection"] = {**row.get("connection", {}), "name": other["id"]}
+        row["attach_status"] = other["attach_status"]
+        if self._files:
+            self.file(row["id"]).unlink(missing_ok=True)
 
     def _forget(self, state, volume_id):
         for attachment in self._of(state, volume_id):

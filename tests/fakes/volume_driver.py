@@ -21,7 +21,8 @@ SIZE = 1024**2  # bytes of a volume that the test has not made itself
 
 class FileVolumes(VolumeDriver):
     """Volume ``<directory>/volumes/<volume id>``, connected as long as
-    ``<directory>/connected/<volume id>.<server uuid>`` exists.
+    ``<directory>/connected/<volume id>.<server uuid>`` exists. What Cinder calls ``name`` in the
+    connection takes the place of the volume's id.
 
     ``broken`` holds ids of volumes that cannot be connected.
     """
@@ -36,15 +37,15 @@ class FileVolumes(VolumeDriver):
     def connect(self, connection: Connection, server_uuid: str) -> Mapping[str, Any]:
         if connection.volume_id in self.broken:
             raise VolumeAttachFailed(connection.volume_id, "broken on purpose")
-        path = self._volumes / connection.volume_id
+        path = self._volumes / _name(connection)
         if not path.exists():
             with path.open("wb") as volume:
                 volume.truncate(SIZE)
-        (self._connected / f"{connection.volume_id}.{server_uuid}").touch()
+        (self._connected / f"{_name(connection)}.{server_uuid}").touch()
         return {**connection.data, "device_path": str(path)}
 
     def disconnect(self, connection: Connection, server_uuid: str, force: bool = False) -> None:
-        (self._connected / f"{connection.volume_id}.{server_uuid}").unlink(missing_ok=True)
+        (self._connected / f"{_name(connection)}.{server_uuid}").unlink(missing_ok=True)
 
     def source(self, connection: Connection) -> VolumeSource:
         if not connection.data.get("device_path"):
@@ -52,12 +53,17 @@ class FileVolumes(VolumeDriver):
         return VolumeSource(str(connection.data["device_path"]), type="file")
 
     def extend(self, connection: Connection, size_bytes: int) -> int:
-        return size_bytes
+        """A GiB of theirs is a MiB: the file tells the size."""
+        return Path(self.source(connection).path).stat().st_size
 
     def connected(self) -> list[tuple[str, str]]:
         """(volume id, server uuid) of what is connected now."""
         names = sorted(path.name for path in self._connected.iterdir())
         return [(volume, server) for volume, _, server in (name.partition(".") for name in names)]
+
+
+def _name(connection: Connection) -> str:
+    return str(connection.data.get("name") or connection.volume_id)
 
 
 class FakeVolumeDrivers:

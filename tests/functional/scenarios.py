@@ -251,18 +251,15 @@ def prepared(lab, scenario):
         "booted and kept": lambda: host.configure("shelved_offload_time = -1"),
     }
     prepare.get(scenario.start, lambda: None)()
-    if scenario.volume == "reserved":
-        host.reserve_volume()
-    elif scenario.volume == "encrypted":
-        host.reserve_encrypted_volume()
-    elif scenario.volume == "attached":
-        host.attach_volume()
-    elif scenario.volume == "grown":
-        host.grow_volume()
-    elif scenario.volume == "moving":
-        host.migrate_volume()
-    elif scenario.volume == "disks":
-        host.ask_for_volumes()
+    prepare_volume = {
+        "reserved": host.reserve_volume,
+        "encrypted": host.reserve_encrypted_volume,
+        "attached": host.attach_volume,
+        "grown": host.grow_volume,
+        "moving": host.migrate_volume,
+        "disks": host.ask_for_volumes,
+    }
+    prepare_volume.get(scenario.volume, lambda: None)()
     if scenario.arguments.get("image_id") == SNAPSHOT:
         for number in range(3):
             host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
