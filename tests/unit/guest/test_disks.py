@@ -219,3 +219,26 @@ def test_virtio_scsi_disks_are_numbered():
 
     assert spec.scsi_model == "virtio-scsi"
     assert [(disk.target, disk.unit) for disk in spec.disks] == [("sda", 0), ("sdb", 1)]
+
+
+def test_a_root_volume_comes_first_whatever_its_place_in_the_request():
+    """The guest boots from it under the first name, and other disks follow in Nova's order."""
+    bdms = (
+        BlockDevice("b-data", "volume", "volume", volume_id="v-data", boot_index=None),
+        BlockDevice("b-eph", "blank", "local", size_gb=1),
+        BlockDevice("b-root", "image", "volume", volume_id="v-root", boot_index=0),
+    )
+    plan = a_plan(a_server(image={"id": None}), bdms)
+
+    assert [(disk.bdm_uuid, disk.target) for disk in plan.disks] == [
+        ("b-root", "vda"), ("b-eph", "vdb"), ("b-data", "vdc"),
+    ]  # fmt: skip
+    assert plan.root_device_name == "/dev/vda"
+
+
+def test_a_root_volume_is_called_as_the_server_says():
+    """The name that the image wishes for is its root disk's, on whatever that is."""
+    root = BlockDevice("b-root", "image", "volume", volume_id="v-root", boot_index=0)
+    plan = a_plan(replace(a_server(), root_device_name="/dev/sda"), (root,))
+
+    assert (plan.disks[0].target, plan.disks[0].bus) == ("sda", "scsi")

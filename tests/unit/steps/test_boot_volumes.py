@@ -1,0 +1,159 @@
+"""Volumes of servers that are built or deleted, against a Cinder of the test's own."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from nova_lite import errors
+from nova_lite.conductor.records import BlockDevices
+from nova_lite.steps import boot_volumes
+from nova_lite.steps.base import Work
+from nova_lite.steps.boot_volumes import CreateVolumes
+from nova_lite.steps.delete_volumes import ReleaseVolumes
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+from tests.fakes.cinder import local_cinder
+from tests.fakes.cloud import Ledger
+from tests.fakes.conductor import FakeConductor
+from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
+
+SERVER = "11111111-1111-1111-1111-111111111111"
+MAPPING = {
+    "id": 1, "uuid": "22222222-1111-1111-1111-111111111111", "instance_uuid": SERVER,
+    "source_type": "blank", "destination_type": "volume", "volume_id": None, "volume_size": 1,
+    "attachment_id": None, "connection_info": None, "delete_on_termination": True,
+    "volume_type": None, "no_device": False, "deleted": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "cloud.json")
+
+
+@pytest.fixture
+def make_work(tmp_path, ledger):
+    """A process at work on a server with one volume; ``notes`` are an earlier one's."""
+    conductor = FakeConductor(tmp_path / "conductor.json", ledger)
+
+    def make(notes=None, **mapping):
+        with conductor.database() as tables:
+            tables.setdefault("BlockDeviceMapping", {}).setdefault("1", {**MAPPING, **mapping})
+        kept = {} if notes is None else notes
+        conf = SimpleNamespace(
+            block_device_allocate_retries=0,
+            block_device_allocate_retries_interval=0,
+            cinder=SimpleNamespace(cross_az_attach=True),
+        )
+        tools = SimpleNamespace(
+            conf=conf,
+            cinder=local_cinder(ledger),
+            block_devices=BlockDevices(conductor),
+            volumes=FakeVolumeDrivers(FileVolumes(tmp_path)),
+        )
+        instance = WireObject.new("Instance", "2.8", uuid=SERVER)
+        return Work(
+            RequestContext({"request_id": "req-1"}), tools, instance, {}, kept,
+            lambda **values: kept.update(values), threading.Event(),
+        )  # fmt: skip
+
+    return make
+
+
+def cinder(ledger):
+    return ledger.read()["cinder"]
+
+
+def test_a_volume_is_made_once_and_recorded(make_work, ledger):
+    """Under the name that stock gives to empty volumes."""
+    work = make_work()
+    CreateVolumes(work).do()
+    CreateVolumes(make_work(work.notes)).do()
+
+    (volume,) = cinder(ledger)["volumes"].values()
+    assert volume["name"] == f"{SERVER}-blank-vol"
+    assert volume["metadata"] == {boot_volumes.MADE_FOR: MAPPING["uuid"]}
+    assert work.mappings[0]["volume_id"] == volume["id"]
+
+
+def test_a_volume_that_nobody_recorded_is_found_again(make_work, ledger, monkeypatch):
+    """The process before died when Cinder had made it."""
+    notes = {}
+    work = make_work(notes)
+    monkeypatch.setattr(work.tools.block_devices, "save", lambda *args, **fields: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        CreateVolumes(work).do()
+
+    after = make_work(notes)
+    CreateVolumes(after).do()
+    assert list(cinder(ledger)["volumes"]) == [after.mappings[0]["volume_id"]]
+
+
+def test_a_volume_that_is_not_made_ends_the_build(make_work, ledger):
+    """The fault says the volume, its status and how long it was waited for."""
+    with ledger.open() as content:
+        content["cinder"] = {"creation": "error"}
+    with pytest.raises(errors.BuildAborted) as caught:
+        CreateVolumes(make_work()).do()
+    (volume_id,) = cinder(ledger)["volumes"]
+    assert caught.value.message == (
+        f"Build of instance {SERVER} aborted: Volume {volume_id} did not finish being created even "
+        "after we waited 0 seconds or 1 attempts. And its status is error."
+    )
+
+
+def test_a_build_does_not_wait_for_ever_for_cinder(make_work, ledger, monkeypatch):
+    """First the engine tries again, later the build ends."""
+    with ledger.open() as content:
+        content["cinder"] = {"fail": {"POST volumes": 503}}
+    monkeypatch.setattr(boot_volumes, "UNDER_WAY", 0.0)
+    step = CreateVolumes(make_work())
+    with pytest.raises(errors.VolumeServiceUnavailable):
+        step.do()
+    monkeypatch.setattr(boot_volumes, "PATIENCE", 0.0)
+    with pytest.raises(errors.BuildAborted, match="503"):
+        step.do()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_deleted_server_lets_go_of_its_volumes(make_work, ledger, ends):
+    """What ends with the server is deleted, the rest is available again."""
+    work = make_work(delete_on_termination=ends)
+    CreateVolumes(work).do()
+    work.tools.cinder.create_attachment(work.context, work.mappings[0]["volume_id"], SERVER)
+    ReleaseVolumes(work).do()
+
+    left = [volume["status"] for volume in cinder(ledger)["volumes"].values()]
+    assert left == ([] if ends else ["available"])
+    assert cinder(ledger)["attachments"] == {}
+
+
+def test_a_mapping_that_was_deleted_before_deletes_no_volume(make_work, ledger):
+    """The volume may be another server's by now."""
+    work = make_work()
+    CreateVolumes(work).do()
+    work.mappings[0].set(deleted=True)
+    ReleaseVolumes(work).do()
+    assert len(cinder(ledger)["volumes"]) == 1
+
+
+def test_a_server_goes_though_cinder_refuses(make_work, ledger, caplog):
+    """What is left is logged by name."""
+    work = make_work()
+    CreateVolumes(work).do()
+    with ledger.open() as content:
+        content["cinder"]["fail"] = {"DELETE volumes": 400}
+    ReleaseVolumes(work).do()
+    assert f"Failed to release volume {work.mappings[0]['volume_id']}" in caplog.text
+
+
+def test_volumes_of_a_server_that_is_gone_are_found_and_deleted(make_work, ledger):
+    """No record tells of them any more."""
+    work = make_work()
+    CreateVolumes(work).do()
+    work.tools.block_devices.of_server = lambda context, uuid: []
+    boot_volumes.delete_unrecorded(work)
+    assert cinder(ledger)["volumes"] == {}
