@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova_lite.errors import (
@@ -75,7 +75,7 @@ class VolumeStep(Step):
     def take_back(self) -> None:  # noqa: B027  some have nothing to take back
         """What undoes it."""
 
-    def _carry_out(self, action: Any) -> None:
+    def _carry_out(self, action: Callable[[], None]) -> None:
         try:
             action()
         except VolumeServiceUnavailable as error:
@@ -101,18 +101,27 @@ class CreateVolumes(VolumeStep):
         self.deadline = self._limit + 120
 
     def prepare(self) -> None:
-        # One that is attached already was made for an earlier try of this build.
-        ours = [
-            mapping
-            for mapping in volume_mappings(self.work)
-            if mapping["source_type"] != "volume" and not mapping.get("attachment_id")
-        ]
+        ours = self._ours()
         for mapping in ours:
             if not mapping.get("volume_id"):
                 volume = self._made_before(mapping) or self._make(mapping)
                 self.tools.block_devices.save(self.work.context, mapping, volume_id=volume["id"])
         for mapping in ours:
             self._wait_for(mapping["volume_id"])
+
+    def take_back(self) -> None:
+        """Wait for what is still being made: Cinder deletes only what is finished."""
+        for mapping in self._ours():
+            if mapping.get("volume_id"):
+                self._finished(mapping["volume_id"], time.sleep)
+
+    def _ours(self) -> list[WireObject]:
+        """Volumes to make; one that is attached was made for an earlier try of this build."""
+        return [
+            mapping
+            for mapping in volume_mappings(self.work)
+            if mapping["source_type"] != "volume" and not mapping.get("attachment_id")
+        ]
 
     def _made_before(self, mapping: WireObject) -> dict[str, Any] | None:
         """The volume that was asked for already, if it was and if Cinder has made it."""
@@ -143,17 +152,26 @@ class CreateVolumes(VolumeStep):
         )
 
     def _wait_for(self, volume_id: str) -> None:
+        status, seconds, attempts = self._finished(volume_id, self._pause)
+        if status != "available":
+            raise VolumeNotCreated(volume_id, seconds, attempts, status)
+
+    def _pause(self, seconds: float) -> None:
+        if self.work.cancelled.wait(seconds):
+            raise Interrupted
+
+    def _finished(self, volume_id: str, pause: Callable[[float], None]) -> tuple[str, int, int]:
+        """The volume's status when Cinder has done with it, or after as long as nova.conf says; the
+        seconds that took, and how often it was asked."""
         began = time.monotonic()
-        pauses = itertools.chain(LOOKS, itertools.repeat(self._interval))
-        for attempts, pause in enumerate(pauses, 1):
+        lengths = itertools.chain(LOOKS, itertools.repeat(self._interval))
+        for attempts, length in enumerate(lengths, 1):
             status = self.tools.cinder.volume(self.work.context, volume_id)["status"]
-            if status == "available":
-                return
             seconds = time.monotonic() - began
             if status not in ("creating", "downloading") or seconds >= self._limit:
-                raise VolumeNotCreated(volume_id, int(seconds), attempts, status)
-            if self.work.cancelled.wait(min(pause, self._interval)):
-                raise Interrupted
+                return status, int(seconds), attempts
+            pause(min(length, self._interval))
+        raise AssertionError("the pauses have no end")
 
 
 class AttachVolumes(VolumeStep):
