@@ -51,7 +51,7 @@ def server(**fields):
 
 
 def rescued(seconds, **fields):
-    return server(vm_state="rescued", launched_at=ago(seconds), **fields)
+    return server(**{"vm_state": "rescued", "launched_at": ago(seconds), **fields})
 
 
 def building(seconds):
@@ -68,11 +68,12 @@ def test_a_server_that_is_rescued_for_too_long_is_unrescued():
 
 
 @pytest.mark.parametrize(
-    "one", [rescued(30), rescued(90, task_state="unrescuing"), server(vm_state="active")]
+    ("seconds", "fields"),
+    [(30, {}), (90, {"task_state": "unrescuing"}), (90, {"vm_state": "active"})],
 )
-def test_other_servers_are_left_alone(one):
+def test_other_servers_are_left_alone(seconds, fields):
     """Not long enough, already on its way back, not rescued."""
-    world = World(one)
+    world = World(rescued(seconds, **fields))
 
     OverdueRescues("node1", 60, world, world).tick()
 

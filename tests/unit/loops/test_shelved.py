@@ -42,16 +42,13 @@ def test_who_was_shelved_for_long_enough_leaves():
 
 
 @pytest.mark.parametrize(
-    "cloud",
-    [
-        Cloud(seconds_ago=30),
-        Cloud(is_busy=True),
-        Cloud(task_state="powering-on"),
-        Cloud(vm_state="active"),
-    ],
+    "fields",
+    [{"seconds_ago": 30}, {"is_busy": True}, {"task_state": "powering-on"}, {"vm_state": "active"}],
 )
-def test_all_others_stay(cloud):
+def test_all_others_stay(fields):
     """Not long enough, busy, on its way back, or running."""
+    cloud = Cloud(**fields)
+
     OverdueShelved("node1", 60, cloud, cloud).tick()
 
     assert cloud.asked == []
