@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 # Opening a volume waits for the storage behind it.
 ATTACH_TIMEOUT = 120.0
+NO_DEVICE = "ua-nova-lite-none"
 # Seconds between looks whether the guest has let go.
 LOOK_INTERVAL = 0.2
 # QEMU's words for a request that it has from before, and that the guest may still heed.
@@ -68,6 +69,8 @@ class Disks(Calls):
 
     def _unplug(self, uuid: str, serial: str) -> None:
         """Take the disk from the running guest, which has to agree."""
+        what = f"wait for what guest {uuid} is busy with"
+        self._with_domain(what, uuid, lambda domain: _refuse_busy(domain, serial))
         attempts, timeout = self._conf.device_detach_attempts, self._conf.device_detach_timeout
         for attempt in range(1, attempts + 1):
             if not self._plugged(uuid, serial):
@@ -197,6 +200,25 @@ def _refuse_saved(domain: Any, serial: str) -> None:
     """What a guest had when its memory was saved it needs to go on from there."""
     if not domain.isActive() and domain.hasManagedSaveImage(0):
         raise DeviceDetachFailed(serial, "the guest is suspended: resume or stop it first")
+
+
+def _refuse_busy(domain: Any, serial: str) -> None:
+    """A disk may come yet: plugging it in, given up by an agent, goes on while its storage hangs.
+
+    libvirt serves one such request at a time, so that one about a device that no guest has either
+    finds that nothing is under way or does not get through.
+    """
+    if not domain.isActive():
+        return
+    try:
+        domain.detachDeviceAlias(NO_DEVICE, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            raise DeviceDetachFailed(
+                serial,
+                "libvirt is still busy with an earlier request to the guest; is the storage of one "
+                "of its volumes out of reach?",
+            ) from None
 
 
 def _no_slot(domain: Any) -> str:
