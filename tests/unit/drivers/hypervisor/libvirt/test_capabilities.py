@@ -90,7 +90,7 @@ def test_later_models_need_later_versions() -> None:
 
 
 def test_what_is_not_done_is_not_claimed() -> None:
-    """No volume, interface or TPM support means no trait for it."""
+    """No interface or TPM support means no trait for it."""
     found = caps.traits("x86_64", GUESTS, caps.parse(XML), *NEW)
 
     for prefix in ("COMPUTE_NET_ATTACH_", "COMPUTE_SECURITY_TPM_"):
