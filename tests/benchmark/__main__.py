@@ -1,9 +1,10 @@
 """Compare nova_lite with stock nova-compute on the same cloud, in one run.
 
-    python -m tests.benchmark [--quick] [--verbs-only] [--node node2] [--json FILE]
+    python -m tests.benchmark [--quick] [--verbs-only | --volumes-only] [--node node2] [--json FILE]
 
-One host runs first one agent, then the other. Nothing here passes or fails: ratios of one run on
-one machine are worth reading, absolute times are not.
+One host runs first one agent, then the other; with --node node9,node8 each has a host of its own.
+Nothing here passes or fails: ratios of one run on one machine are worth reading, absolute times
+are not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--node", help="host to measure on (default: the last one)")
+    parser.add_argument("--node", help="host (default: the last one), or NODE,NODE: one per agent")
     parser.add_argument("--agents", default=f"{STOCK},{LITE}", help="default: %(default)s")
     parser.add_argument("--boots", type=int, help="boots in sequence (default 10)")
     parser.add_argument("--servers", type=int, help="servers at once, and while idle (default 10)")
@@ -35,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="10 boots, 20 servers")
     parser.add_argument("--verbs-only", action="store_true",
                         help="start, and conductor calls of each verb")  # fmt: skip
+    parser.add_argument("--volumes-only", action="store_true", help="volumes alone")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     return parser.parse_args(arguments)
 
@@ -42,7 +44,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def chosen_plan(options: argparse.Namespace) -> Plan:
     plan = Plan()
     if options.quick:
-        plan = Plan(boots=4, servers=4, verbs=1)
+        plan = Plan(boots=4, servers=4, verbs=1, attachments=5)
     elif options.full:
         plan = Plan(servers=20)
     return dataclasses.replace(
@@ -50,7 +52,36 @@ def chosen_plan(options: argparse.Namespace) -> Plan:
         boots=options.boots or plan.boots,
         servers=options.servers or plan.servers,
         verbs_only=options.verbs_only,
+        volumes_only=options.volumes_only,
     )
+
+
+def hosts(options: argparse.Namespace, cloud: DevCloud) -> dict[str, str]:
+    """Agents in the order in which they are measured, each with its host."""
+    kinds = options.agents.split(",")
+    nodes = (options.node or cloud.nodes()[-1]).split(",")
+    return dict(zip(kinds, nodes * len(kinds) if len(nodes) == 1 else nodes, strict=True))
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def measured(cloud: DevCloud, api: Api, node: str, kind: str, plan: Plan) -> Result:
+    """Measure an agent; the host then runs again what it ran before."""
+    before = cloud.agent_kind(node)
+    present = sum(s["OS-EXT-SRV-ATTR:host"] == node for s in api.servers())
+    if present:
+        say(f"note: {node} has {present} servers of others; 0 servers means {present} here")
+    began = time.monotonic()
+    say(f"{kind} on {node}")
+    try:
+        result = Benchmark(cloud, api, node, plan, say).run(kind)
+    finally:
+        if cloud.agent_kind(node) != before:
+            cloud.switch_agent(node, before)
+    say(f"  measured in {time.monotonic() - began:.0f} s")
+    return result
 
 
 def main(arguments: list[str]) -> int:
@@ -59,24 +90,9 @@ def main(arguments: list[str]) -> int:
     results: dict[str, Result] = {}
     try:
         cloud.require_up()
-        node = options.node or cloud.nodes()[-1]
-        before = cloud.agent_kind(node)
         api = Api(cloud)
-        present = sum(s["OS-EXT-SRV-ATTR:host"] == node for s in api.servers())
-        if present:
-            print(f"note: {node} has {present} servers of others; 0 servers means {present} here",
-                  file=sys.stderr)  # fmt: skip
-        try:
-            for kind in options.agents.split(","):
-                began = time.monotonic()
-                print(f"{kind} on {node}", file=sys.stderr, flush=True)
-                results[kind] = Benchmark(
-                    cloud, api, node, plan, lambda line: print(line, file=sys.stderr, flush=True)
-                ).run(kind)
-                print(f"  measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
-        finally:
-            if cloud.agent_kind(node) != before:
-                cloud.switch_agent(node, before)
+        for kind, node in hosts(options, cloud).items():
+            results[kind] = measured(cloud, api, node, kind, plan)
     except CloudError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

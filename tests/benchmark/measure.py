@@ -12,6 +12,7 @@ from typing import Any
 from tests.benchmark import processes
 from tests.benchmark.firehose import Firehose, Message, Recording
 from tests.benchmark.verbs import NotOffered, delete_snapshots, perform, verbs
+from tests.benchmark.volumes import VolumeMeasurements
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import COMMAND, NONE, DevCloud, Process, wait_for
 
@@ -29,7 +30,9 @@ class Plan:
     boots: int = 10
     servers: int = 10
     verbs: int = 3
+    attachments: int = 20
     verbs_only: bool = False
+    volumes_only: bool = False
 
 
 @dataclass
@@ -54,6 +57,11 @@ class Benchmark:
     def run(self, kind: str) -> Result:
         """Switch the host to an agent of this kind and measure it; its servers go in the end."""
         self._result = Result()
+        if self._plan.volumes_only:
+            if self._cloud.agent_kind(self._node) != kind:
+                self._start(kind, "start")
+            self._volumes()
+            return self._result
         try:
             self._start(kind, "start")
             if self._plan.verbs_only:
@@ -65,6 +73,7 @@ class Benchmark:
             self._boots()
             self._verbs()
             self._memory("after boots")
+            self._volumes()
             self._at_once()
             self._wait_until_guests_sleep()
             self._idle("N")
@@ -73,7 +82,7 @@ class Benchmark:
             self._delete_all()
         return self._result
 
-    def _set(self, name: str, value: float, **details: Any) -> None:
+    def value(self, name: str, value: float, **details: Any) -> None:
         self._result.values[name] = value
         if details:
             self._result.details[name] = details
@@ -104,7 +113,7 @@ class Benchmark:
         wait_for(f"{kind} up on {self._node}", self._schedulable, 180, pause=POLL)
         seconds = processes.age(process)
         starter.wait()
-        self._set(f"{name}: seconds", seconds)
+        self.value(f"{name}: seconds", seconds)
 
     def _schedulable(self) -> bool:
         """Up for the API, both RPC topics served, and a provider with inventory in Placement."""
@@ -128,9 +137,9 @@ class Benchmark:
     # --- memory, idle ------------------------------------------------------------------------
     def _memory(self, when: str) -> None:
         found = processes.memory(self._cloud, self._node)
-        self._set(f"memory {when}: PSS MiB", found.pss, threads=found.threads,
+        self.value(f"memory {when}: PSS MiB", found.pss, threads=found.threads,
                   processes=found.processes)  # fmt: skip
-        self._set(f"memory {when}: RSS MiB", found.rss)
+        self.value(f"memory {when}: RSS MiB", found.rss)
 
     def _idle(self, servers: str) -> None:
         before = processes.cpu_seconds(self._cloud, self._node)
@@ -142,9 +151,9 @@ class Benchmark:
         messages = recording.sent() + recording.received()
         if any(message.topic.startswith("compute") for message in messages):
             self._say("  (somebody else used this host meanwhile: measure again)")
-        self._set(f"idle, {servers} servers: messages", len(messages) / minutes,
+        self.value(f"idle, {servers} servers: messages", len(messages) / minutes,
                   **_tally(messages))  # fmt: skip
-        self._set(f"idle, {servers} servers: CPU seconds", spent / minutes)
+        self.value(f"idle, {servers} servers: CPU seconds", spent / minutes)
 
     # --- boots and deletions, one after the other -----------------------------------------------
     def _boots(self) -> None:
@@ -167,19 +176,19 @@ class Benchmark:
                 self._servers.remove(server)
                 time.sleep(SETTLE)
             delete_calls.append(recording.conductor_calls())
-        self._set("POST to ACTIVE p50: seconds", statistics.median(to_active), all=to_active)
-        self._set(
+        self.value("POST to ACTIVE p50: seconds", statistics.median(to_active), all=to_active)
+        self.value(
             "RPC arrival to end of boot p50: seconds", statistics.median(arrival), all=arrival
         )
-        self._set("DELETE to gone p50: seconds", statistics.median(to_gone), all=to_gone)
-        self._calls("boot", boot_calls)
-        self._calls("delete", delete_calls)
+        self.value("DELETE to gone p50: seconds", statistics.median(to_gone), all=to_gone)
+        self.calls("boot", boot_calls)
+        self.calls("delete", delete_calls)
 
-    def _calls(self, verb: str, samples: list[list[Message]]) -> None:
+    def calls(self, verb: str, samples: list[list[Message]]) -> None:
         """The sample of median length; ``own`` are those under the request's own id."""
         typical = sorted(samples, key=len)[(len(samples) - 1) // 2]
         own = _most_frequent_request(typical)
-        self._set(f"conductor calls per {verb}", len(typical),
+        self.value(f"conductor calls per {verb}", len(typical),
                   all=[len(sample) for sample in samples],
             own=own,
                   calls=[message.method for message in typical])  # fmt: skip
@@ -214,8 +223,14 @@ class Benchmark:
                 time.sleep(verb.rest)
             delete_snapshots(self._api)
         for name, calls in samples.items():
-            self._calls(name, calls)
+            self.calls(name, calls)
         self._delete_all()
+
+    # --- volumes -----------------------------------------------------------------------------
+    def _volumes(self) -> None:
+        VolumeMeasurements(self._cloud, self._api, self._node, self._firehose, self).run(
+            self._plan.attachments, self._plan.verbs
+        )
 
     # --- many at once --------------------------------------------------------------------------
     def _at_once(self) -> None:
@@ -233,7 +248,7 @@ class Benchmark:
             return states == ["ACTIVE"] * count
 
         wait_for(f"{count} servers ACTIVE", all_active, 600, pause=0.1)
-        self._set("N at once: seconds", time.monotonic() - began)
+        self.value("N at once: seconds", time.monotonic() - began)
 
     def _wait_until_guests_sleep(self) -> None:
         for server in self._servers:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tests.benchmark.measure import Plan, Result
 from tests.benchmark.verbs import verbs
+from tests.benchmark.volumes import MANY
 
 # What is shown, and what the ratio is meant to be at most (None: no target of its own).
 ROWS: tuple[tuple[str, float | None], ...] = (
@@ -17,6 +18,16 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("conductor calls per boot", 0.5),
     ("conductor calls per delete", 0.5),
     *((f"conductor calls per {verb.name}", 0.5) for verb in verbs("", "")),
+    ("conductor calls per attach", 0.5),
+    ("conductor calls per detach", 0.5),
+    ("Cinder calls per attach", None),
+    ("Cinder calls per detach", None),
+    ("attach p50: seconds", None),
+    ("detach p50: seconds", None),
+    ("boot from volume p50: seconds", None),
+    ("boot from image to volume p50: seconds", None),
+    (f"{MANY} volumes on one server: seconds", None),
+    (f"{MANY} volumes on one server: there", None),
     ("idle, 0 servers: messages", None),
     ("idle, N servers: messages", None),
     ("idle, 0 servers: CPU seconds", None),
