@@ -1,4 +1,4 @@
-"""Where a disk is cloned from: asked once, copied by the image service, or forbidden to be fetched."""
+"""Where a disk is cloned from: asked once, copied by Glance, or forbidden to be fetched."""
 
 from __future__ import annotations
 
