@@ -80,7 +80,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.image_ageing", "drivers.disk"): "it reads headers of disks and writes whole files",
     ("steps.snapshot", "drivers.disk"): "a snapshot is copied from a disk file into a whole file",
     ("steps.disk_snapshot", "drivers.disk"): "what cannot be shared is copied into a whole file",
-    ("steps.volume_snapshots", "drivers.disk"): "files that no guest has open are merged by qemu-img",
+    ("steps.volume_snapshots", "drivers.disk"): "files of a guest that is off are merged",
     ("steps.rescue", "drivers.disk"): "a guest's definition is kept whole, with a disk's owner",
     ("configdrive.writer", "drivers.disk"): "a config drive is a disk file that mkisofs writes",
     ("drivers.image.glance", "drivers.disk"): "a download is renamed into place like a disk",
