@@ -26,7 +26,7 @@ from nova_lite.steps import guest, volume_keys
 from nova_lite.steps.attachments import connection_to_release, release
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.events import VOLUME_REIMAGED
-from nova_lite.steps.volumes import attach, bring, connect, disconnect, volume_mappings
+from nova_lite.steps.volumes import connect, disconnect, take, volume_mappings
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -196,19 +196,6 @@ def root_volume(work: Work) -> WireObject:
 def boots_from_volume(work: Work) -> bool:
     """Whether the server has no root disk of its own."""
     return any(mapping.get("boot_index") == 0 for mapping in volume_mappings(work))
-
-
-def take(work: Work, mapping: WireObject) -> None:
-    """Attach a volume that is the server's, unless Cinder says that this was done.
-
-    :raises VolumeAttachmentNotFound: it is not the server's any more
-    """
-    attachment_id, cinder = mapping.get("attachment_id"), work.tools.cinder
-    if attachment_id and cinder.attachment(work.context, attachment_id)["status"] != "attached":
-        attach(work, mapping)
-        cinder.complete_attachment(work.context, attachment_id)
-    else:
-        bring(work, mapping)
 
 
 def give_back(work: Work, mapping: WireObject) -> None:

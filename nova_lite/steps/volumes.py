@@ -123,15 +123,37 @@ def bring(work: Work, mapping: WireObject) -> None:
         work.tools.cinder.complete_attachment(work.context, attachment_of(mapping))
 
 
+def take(work: Work, mapping: WireObject) -> None:
+    """Attach a volume that is the server's, unless Cinder says that this was done.
+
+    :raises VolumeAttachmentNotFound: it is not the server's any more
+    """
+    attachment_id, cinder = mapping.get("attachment_id"), work.tools.cinder
+    if attachment_id and cinder.attachment(work.context, attachment_id)["status"] != "attached":
+        attach(work, mapping)
+        cinder.complete_attachment(work.context, attachment_id)
+    else:
+        bring(work, mapping)
+
+
 class ConnectVolumes(Step):
     """Have all volumes of the server within reach before its guest is started."""
 
     name = "connect_volumes"
     deadline = 600.0
 
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._again = False
+
+    def done(self) -> bool:
+        self._again = True  # what was cut off may not have told Cinder of its end
+        return False
+
     def do(self) -> None:
+        connect_one = take if self._again else bring
         for mapping in volume_mappings(self.work):
-            bring(self.work, mapping)
+            connect_one(self.work, mapping)
 
 
 class DisconnectVolumes(Step):
