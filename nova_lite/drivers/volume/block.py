@@ -110,12 +110,7 @@ class FibreChannelVolumes(BlockVolumes):
     protocol = "FIBRE_CHANNEL"
 
     def options(self) -> Mapping[str, Any]:
-        libvirt = self._conf.libvirt
-        return {
-            "use_multipath": libvirt.volume_use_multipath,
-            "enforce_multipath": libvirt.volume_enforce_multipath,
-            "device_scan_attempts": libvirt.num_volume_scan_tries,
-        }
+        return _multipath_options(self._conf)
 
     def io(self) -> str | None:
         return native_io(self._conf)
@@ -130,13 +125,8 @@ class IscsiVolumes(BlockVolumes):
     protocol = "ISCSI"
 
     def options(self) -> Mapping[str, Any]:
-        libvirt = self._conf.libvirt
-        return {
-            "use_multipath": libvirt.volume_use_multipath,
-            "enforce_multipath": libvirt.volume_enforce_multipath,
-            "device_scan_attempts": libvirt.num_volume_scan_tries,
-            "transport": libvirt.iscsi_iface or "default",
-        }
+        transport = self._conf.libvirt.iscsi_iface or "default"
+        return {**_multipath_options(self._conf), "transport": transport}
 
     def io(self) -> str | None:
         return native_io(self._conf)
@@ -163,12 +153,8 @@ class NvmeOfVolumes(BlockVolumes):
     protocol = "NVMEOF"
 
     def options(self) -> Mapping[str, Any]:
-        libvirt = self._conf.libvirt
-        return {
-            "use_multipath": libvirt.volume_use_multipath,
-            "enforce_multipath": libvirt.volume_enforce_multipath,
-            "device_scan_attempts": libvirt.num_nvme_discover_tries,
-        }
+        tries = self._conf.libvirt.num_nvme_discover_tries
+        return {**_multipath_options(self._conf), "device_scan_attempts": tries}
 
 
 class LightOsVolumes(BlockVolumes):
@@ -199,6 +185,15 @@ class StorPoolVolumes(BlockVolumes):
 
     def io(self) -> str | None:
         return "native"
+
+
+def _multipath_options(conf: Any) -> dict[str, Any]:
+    """What os-brick is told by every protocol that may reach one device by several paths."""
+    return {
+        "use_multipath": conf.libvirt.volume_use_multipath,
+        "enforce_multipath": conf.libvirt.volume_enforce_multipath,
+        "device_scan_attempts": conf.libvirt.num_volume_scan_tries,
+    }
 
 
 def _text(path: str | bytes) -> str:
