@@ -17,7 +17,9 @@ import pytest
 from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
+from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.ledger import Ledger
+from tests.cloud.support.trials import Chooser
 
 SHOWN_TRACEBACKS = 8
 
@@ -26,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cloud")
     group.addoption("--agent-node", default="node1", help="host whose agent is under test")
     group.addoption("--agent", choices=(LITE, STOCK), help="run this agent there first")
-    group.addoption("--full", action="store_true", help="kill at every boundary, not a sample")
+    group.addoption("--full", action="store_true", help="slow tests too; kill at every boundary")
     group.addoption("--kill-seed", type=int, default=2026, help="seed of the sample of boundaries")
 
 
@@ -36,11 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is about nova_lite's own inside is not asked of stock nova-compute."""
+    """What is slow runs with --full; what is about nova_lite's own inside is not asked of stock."""
     kind = config.getoption("--agent") or DevCloud().agent_kind(config.getoption("--agent-node"))
-    if kind == LITE:
-        return
-    dropped = [item for item in items if item.get_closest_marker("lite_only")]
+    left_out = {"slow"} if not config.getoption("--full") else set()
+    if kind != LITE:
+        left_out.add("lite_only")
+    dropped = [
+        item for item in items if any(item.get_closest_marker(name) for name in left_out)
+    ]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in dropped]
@@ -187,6 +192,20 @@ def disk_flavor(api: Api, module_garbage: Garbage) -> str:
     flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
     module_garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
     return str(flavor)
+
+
+@pytest.fixture(scope="module")
+def agent(cloud: DevCloud, node: str, tmp_path_factory: Any) -> Iterator[KillableAgent]:
+    """The agent of the host under test, to be killed wherever a test wants."""
+    agent = KillableAgent(cloud, node, tmp_path_factory.mktemp("killer"))
+    agent.take_over()
+    yield agent
+    agent.hand_back()
+
+
+@pytest.fixture(scope="session")
+def choose(pytestconfig: pytest.Config) -> Chooser:
+    return Chooser(pytestconfig)
 
 
 @pytest.fixture

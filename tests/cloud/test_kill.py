@@ -9,57 +9,12 @@ import time
 import pytest
 
 from tests.cloud.support.devcloud import CloudError, wait_for
-from tests.cloud.support.killable import KillableAgent
+from tests.cloud.support.trials import Trial
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 # How many boundaries of each operation are tried unless --full is given.
 SAMPLE = {"boot": 7, "abort": 3, "delete": 4, "power": 5}
-
-
-@pytest.fixture(scope="module")
-def agent(cloud, node, tmp_path_factory):
-    agent = KillableAgent(cloud, node, tmp_path_factory.mktemp("killer"))
-    agent.take_over()
-    yield agent
-    agent.hand_back()
-
-
-@pytest.fixture
-def choose(request):
-    """Choose boundaries: all with --full, else a sample that --kill-seed decides."""
-
-    def choose_some(kind, boundaries):
-        assert boundaries, f"no boundary of {kind} was seen"
-        if request.config.getoption("--full"):
-            return boundaries
-        chooser = random.Random(f"{request.config.getoption('--kill-seed')} {kind}")
-        count = min(SAMPLE[kind], len(boundaries))
-        return sorted(chooser.sample(boundaries, count), key=boundaries.index)
-
-    return choose_some
-
-
-class Trial:
-    """Collects what went wrong at which boundary, so that one failure does not hide the next."""
-
-    def __init__(self, ledger, agent):
-        self._ledger = ledger
-        self._agent = agent
-        self.failures = []
-
-    def run(self, boundary, job):
-        try:
-            job()
-            leaks = self._ledger.leaks()
-            if leaks:
-                self.failures.append(f"{boundary}: left behind: {', '.join(leaks)}")
-        except CloudError as error:
-            self.failures.append(f"{boundary}: {error}")
-            self._agent.revive()
-
-    def verdict(self):
-        assert not self.failures, "killed at\n" + "\n".join(self.failures)
 
 
 def running_guest(cloud, api, node, server):
@@ -79,7 +34,7 @@ def test_killed_while_booting(cloud, api, node, agent, choose, ledger, garbage):
     api.delete(server)
     api.wait_gone(server)
     trial = Trial(ledger, agent)
-    for boundary in choose("boot", boundaries):
+    for boundary in choose("boot", boundaries, SAMPLE["boot"]):
 
         def one(boundary=boundary):
             agent.arm(boundary)
@@ -123,7 +78,7 @@ def test_killed_while_taking_a_boot_back(api, node, agent, choose, ledger, garba
     after = seen.index("build_and_run_instance:failed")
     trial = Trial(ledger, agent)
     backwards = [name for name in seen[after:] if name.startswith("build_and_run")]
-    for boundary in choose("abort", backwards):
+    for boundary in choose("abort", backwards, SAMPLE["abort"]):
         trial.run(boundary, lambda boundary=boundary: fail(boundary))
     trial.verdict()
 
@@ -138,7 +93,7 @@ def test_killed_while_deleting(api, node, agent, choose, ledger, garbage):
     time.sleep(1)
     boundaries = [name for name in agent.boundaries() if name.startswith("terminate")]
     trial = Trial(ledger, agent)
-    for boundary in choose("delete", boundaries):
+    for boundary in choose("delete", boundaries, SAMPLE["delete"]):
 
         def one(boundary=boundary):
             server = garbage.server(api.boot(node)["id"])
@@ -169,7 +124,7 @@ def test_killed_while_switching_power(cloud, api, node, agent, choose, ledger, b
         time.sleep(1)
         steps += [(action, body, status, name) for name in agent.boundaries()]
     trial = Trial(ledger, agent)
-    for action, body, status, boundary in choose("power", steps):
+    for action, body, status, boundary in choose("power", steps, SAMPLE["power"]):
 
         def one(action=action, body=body, status=status, boundary=boundary):
             before = api.wait_idle(server)["status"]

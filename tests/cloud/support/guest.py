@@ -6,7 +6,10 @@ import base64
 import json
 from typing import Any
 
-from tests.cloud.support.devcloud import DevCloud, wait_for
+from tests.cloud.support.devcloud import CloudError, DevCloud, wait_for
+
+FIRST_MIB = "bs=64k count=16 2>/dev/null"
+SUM = f"dd if=$disk {FIRST_MIB} | md5sum"
 
 
 def ask_agent(cloud: DevCloud, node: str, server_id: str, command: str, **arguments: Any) -> Any:
@@ -27,3 +30,37 @@ def in_guest(cloud: DevCloud, node: str, server_id: str, script: str) -> str:
 
     status = wait_for(f"end of {script!r} in the guest", look, 20)
     return base64.b64decode(status.get("out-data", "")).decode()
+
+
+class Guest:
+    """A guest that boots or runs, asked through its agent."""
+
+    def __init__(self, cloud: DevCloud, node: str, server_id: str) -> None:
+        self._where = cloud, node, server_id
+
+    def ask(self, script: str, seconds: float = 120) -> str:
+        """Output of a shell script, as soon as there is somebody to run it."""
+
+        def look() -> str | None:
+            try:
+                return in_guest(*self._where, script)
+            except CloudError:
+                return None  # it boots
+
+        return wait_for(f"{script!r} in the guest", look, seconds, pause=0.5)
+
+    def mark(self, volume_id: str) -> str:
+        """Write 1 MiB of noise on a volume; returns its checksum."""
+        return self._on_volume(volume_id, f"dd if=/dev/urandom of=$disk {FIRST_MIB}; sync; {SUM}")
+
+    def checksum(self, volume_id: str) -> str:
+        """Of the volume's first MiB, read from the volume itself."""
+        return self._on_volume(volume_id, f"echo 3 >/proc/sys/vm/drop_caches; {SUM}")
+
+    def _on_volume(self, volume_id: str, script: str) -> str:
+        find = f"disk=/dev/$(grep -l ^{volume_id[:20]} /sys/block/*/serial | cut -d/ -f4)"
+        wait = f"for try in 1 2 3 4 5 6 7 8 9; do {find}; [ -b $disk ] && break; sleep 1; done"
+        said = self.ask(f"{wait}; [ -b $disk ] && {{ {script}; }}").split()
+        if not said:
+            raise CloudError(f"the guest has no disk with the serial of volume {volume_id}")
+        return said[0]

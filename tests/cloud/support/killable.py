@@ -91,6 +91,14 @@ class KillableAgent:
         self._record.write_text("")
         return list(dict.fromkeys(names))
 
+    def passed(self, last: str, seconds: float = 60) -> list[str]:
+        """Wait until that boundary was passed; all that were since the last call.
+
+        :raises CloudError: it was not reached
+        """
+        wait_for(f"boundary {last}", lambda: last in self._record.read_text().split(), seconds)
+        return self.boundaries()
+
 
 def _leaves(pid: int) -> list[int]:
     """The innermost descendants: bash and nsenter wait for the agent."""

@@ -1,0 +1,56 @@
+"""Trials with kill -9: at which boundaries, and what went wrong at each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cloud.support.devcloud import CloudError
+from tests.cloud.support.killable import KillableAgent
+from tests.cloud.support.ledger import Ledger
+
+
+class Chooser:
+    """Chooses boundaries: all with --full, else a sample that --kill-seed decides."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._all = config.getoption("--full")
+        self._seed = config.getoption("--kill-seed")
+
+    def __call__(self, kind: str, boundaries: list[Any], count: int) -> list[Any]:
+        """In the order given.
+
+        :param kind: of operation
+        :param count: how many are enough for a sample
+        """
+        assert boundaries, f"no boundary of {kind} was seen"
+        if self._all:
+            return boundaries
+        chooser = random.Random(f"{self._seed} {kind}")
+        chosen = chooser.sample(boundaries, min(count, len(boundaries)))
+        return sorted(chosen, key=boundaries.index)
+
+
+class Trial:
+    """Collects what went wrong at which boundary, so that one failure does not hide the next."""
+
+    def __init__(self, ledger: Ledger, agent: KillableAgent) -> None:
+        self._ledger = ledger
+        self._agent = agent
+        self.failures: list[str] = []
+
+    def run(self, boundary: str, job: Callable[[], Any]) -> None:
+        try:
+            job()
+            leaks = self._ledger.leaks()
+            if leaks:
+                self.failures.append(f"{boundary}: left behind: {', '.join(leaks)}")
+        except (CloudError, AssertionError) as error:
+            self.failures.append(f"{boundary}: {error}")
+            self._agent.revive()
+
+    def verdict(self) -> None:
+        assert not self.failures, "killed at\n" + "\n".join(self.failures)
