@@ -24,11 +24,10 @@ from nova_lite.errors import (
     VolumeNotCreated,
     VolumeServiceUnavailable,
 )
-from nova_lite.steps import guest, volume_keys
+from nova_lite.steps import guest
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.delete_volumes import attachment_ids, release
-from nova_lite.steps.volumes import disconnect, volume_mappings
-from nova_lite.wire import connection_info
+from nova_lite.steps.volumes import check_zone, disconnect, reach, volume_mappings
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -188,23 +187,10 @@ class AttachVolumes(VolumeStep):
     def _attach(self, mapping: WireObject, device: Mapping[str, str]) -> None:
         work, tools = self.work, self.tools
         volume = tools.cinder.volume(work.context, mapping["volume_id"])
-        self._check_zone(volume)
+        check_zone(work, volume)
         with tools.volumes.guard(volume):
             attachment = self._attachment(mapping, volume, device["device_name"])
-            connection = connection_info.from_cinder(
-                attachment, mapping["volume_id"], bool(volume.get("multiattach"))
-            )
-            data = tools.volumes.of(connection).connect(connection, work.uuid)
-            connection = connection_info.with_data(connection, data)
-            tools.block_devices.save(
-                work.context,
-                mapping,
-                attachment_id=attachment["id"],
-                connection_info=connection_info.dump(connection),
-                volume_size=mapping.get("volume_size") or volume["size"],
-                **device,
-            )
-        volume_keys.unlock(work, connection)
+            reach(work, mapping, volume, attachment, attachment_id=attachment["id"], **device)
 
     def _attachment(
         self, mapping: WireObject, volume: Mapping[str, Any], device_name: str
@@ -221,15 +207,6 @@ class AttachVolumes(VolumeStep):
         return cinder.create_attachment(
             work.context, volume["id"], work.uuid, connector, device_name
         )
-
-    def _check_zone(self, volume: Mapping[str, Any]) -> None:
-        zone = self.work.instance.get("availability_zone")
-        if not self.tools.conf.cinder.cross_az_attach and volume["availability_zone"] != zone:
-            raise InvalidVolume(
-                f"Invalid volume: Instance {self.work.uuid} and volume {volume['id']} are not in "
-                f"the same availability_zone. Instance is in {zone}. Volume is in "
-                f"{volume['availability_zone']}"
-            )
 
     def take_back(self) -> None:
         """Let go of them; the conductor reserves them again for the next host."""

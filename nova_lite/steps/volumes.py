@@ -59,28 +59,47 @@ def attach(work: Work, mapping: WireObject) -> None:
     """Have Cinder let this host at a volume that is reserved for the server, bring it within reach
     and keep how it is reached. Cinder is to hear afterwards that the attachment is complete."""
     tools, attachment_id = work.tools, attachment_of(mapping)
-    volume_id = str(mapping["volume_id"])
-    volume = tools.cinder.volume(work.context, volume_id)
-    _check_zone(work, volume)
+    volume = tools.cinder.volume(work.context, str(mapping["volume_id"]))
+    check_zone(work, volume)
     with tools.volumes.guard(volume):
         attachment = tools.cinder.update_attachment(
             work.context, attachment_id, tools.connector.properties(), mapping["device_name"]
         )
-        connection = connection_info.from_cinder(
-            attachment, volume_id, bool(volume.get("multiattach"))
-        )
-        data = tools.volumes.of(connection).connect(connection, work.uuid)
+        reach(work, mapping, volume, attachment)
+
+
+def reach(
+    work: Work,
+    mapping: WireObject,
+    volume: Mapping[str, Any],
+    attachment: Mapping[str, Any],
+    **more: Any,
+) -> None:
+    """Bring a volume within this host's reach as its attachment says, and keep how.
+
+    :param volume: Cinder's description of the volume
+    :param more: fields of the mapping that are to be saved at the same time
+    """
+    tools, volume_id = work.tools, str(mapping["volume_id"])
+    connection = connection_info.from_cinder(
+        attachment, volume_id, bool(volume.get("multiattach"))
+    )
+    data = tools.volumes.of(connection).connect(connection, work.uuid)
     kept = connection_info.with_data(connection, data)
     tools.block_devices.save(
         work.context,
         mapping,
         connection_info=connection_info.dump(kept),
         volume_size=mapping.get("volume_size") or volume["size"],
+        **more,
     )
     volume_keys.unlock(work, kept)
 
 
-def _check_zone(work: Work, volume: Mapping[str, Any]) -> None:
+def check_zone(work: Work, volume: Mapping[str, Any]) -> None:
+    """
+    :raises InvalidVolume: nova.conf wants volumes of the server's zone only; this is another's
+    """
     zone = work.instance.get("availability_zone")
     if work.tools.conf.cinder.cross_az_attach or volume.get("availability_zone") == zone:
         return
