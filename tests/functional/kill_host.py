@@ -7,6 +7,7 @@ started once, so that a kill and the resumption after it take well under a secon
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import shutil
@@ -96,7 +97,7 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix="nvl-", dir=MEMORY))
         self.daemon = PrivateLibvirtd(self.directory)
         self.log = self.directory / "victim.log"
-        self.hosts: list[Host] = []
+        self._numbers = itertools.count(1)
         self._parents: list[subprocess.Popen] = []
 
     def start(self):
@@ -131,9 +132,7 @@ class Lab:
         return self.log.read_text()[-3000:]
 
     def host(self, *, polite=True):
-        made = Host(self, self.directory / f"host{len(self.hosts)}", polite)
-        self.hosts.append(made)
-        return made
+        return Host(self, next(self._numbers), polite)
 
 
 @dataclass
@@ -150,8 +149,9 @@ class Kept:
 class Host:
     """One host's state directory, and one server that was scheduled to it."""
 
-    def __init__(self, lab: Lab, state: Path, polite: bool) -> None:
-        self.lab, self.state, self.server = lab, state, str(uuid.uuid4())
+    def __init__(self, lab: Lab, number: int, polite: bool) -> None:
+        self.lab, self.number, self.server = lab, number, str(uuid.uuid4())
+        self.state = state = lab.directory / f"host{number}"
         self.ledger = Ledger(state / "cloud.json")
         self.conductor = FakeConductor(state / "conductor.json", self.ledger)
         self._polite = polite
@@ -172,7 +172,7 @@ class Host:
     def _schedule(self):
         instance = copy.deepcopy(recorded()["instance"])
         instance["nova_object.data"].update(
-            uuid=self.server, id=len(self.lab.hosts) + 1, user_data=None, image_ref=IMAGE,
+            uuid=self.server, id=self.number, user_data=None, image_ref=IMAGE,
             system_metadata={},
         )  # fmt: skip
         instance["nova_object.data"]["flavor"]["nova_object.data"]["memory_mb"] = 32
@@ -294,6 +294,14 @@ class Host:
         with self.conductor.database() as tables:
             tables["events"] = []
 
+    def attach_encrypted_volume(self):
+        """A LUKS volume that the server uses, and whose key libvirt has forgotten."""
+        self.reserve_encrypted_volume()
+        assert self.run(self.message("attach_volume", **attach_arguments())), self.lab.said()
+        self.forget_secrets()
+        with self.conductor.database() as tables:
+            tables["events"] = []
+
     def grow_volume(self):
         """A volume that the server uses, and that Cinder has made larger since."""
         self.attach_volume()
@@ -376,7 +384,7 @@ class Host:
 
     def offer_serial_ports(self):
         """Guests get serial ports on TCP, from a range of ten that starts with a round number."""
-        first = 20000 + 10 * int(self.state.name.removeprefix("host"))
+        first = 20000 + 10 * self.number
         with open(self.state / "nova.conf", "a") as file:
             file.write(f"[serial_console]\nenabled = true\nport_range = {first}:{first + 10}\n")
 

@@ -51,8 +51,9 @@ class Scenario:
     """A server in ``start`` with ``task_state`` gets ``method`` and ends in ``vm_state``.
 
     ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or
-    ``attached`` and about to be detached; ``grown``: one that it uses is larger than it knows,
-    ``moving``: it is to go on elsewhere; ``disks``: all its disks are to be volumes.
+    ``attached`` and about to be detached (``encrypted, attached``: one whose key libvirt has
+    forgotten); ``grown``: one that it uses is larger than it knows, ``moving``: it is to go on
+    elsewhere; ``disks``: all its disks are to be volumes.
     """
 
     method: str
@@ -65,6 +66,10 @@ class Scenario:
     serial: bool = False
     volume: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encrypted(self) -> bool:
+        return (self.volume or "").startswith("encrypted")
 
 
 RUNS, OFF = libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_SHUTOFF
@@ -208,6 +213,10 @@ SCENARIOS = {
         "terminate_instance", {"bdms": volume_arguments()["block_device_mapping"]}, "deleted", None,
         "booted from volumes", "deleting",
     ),
+    "reboot hard, encrypted": Scenario(
+        "reboot_instance", HARD, "active", RUNS, "stopped", "rebooting_hard",
+        volume="encrypted, attached",
+    ),
     "reboot hard, volumes": Scenario(
         "reboot_instance", HARD, "active", RUNS, "booted from volumes", "rebooting_hard"
     ),
@@ -254,6 +263,7 @@ def prepared(lab, scenario):
     prepare_volume = {
         "reserved": host.reserve_volume,
         "encrypted": host.reserve_encrypted_volume,
+        "encrypted, attached": host.attach_encrypted_volume,
         "attached": host.attach_volume,
         "grown": host.grow_volume,
         "moving": host.migrate_volume,
@@ -288,7 +298,7 @@ def undisturbed(host, scenario):
         place = VOLUME if scenario.how else NEW_VOLUME
         assert wanted["volumes"]["places"] == [(place, True)] * 2, host.lab.said()
         assert wanted["volumes"]["cinder"] == [("in-use", "attached")], wanted["volumes"]
-    if scenario.volume == "encrypted":
+    if scenario.encrypted:
         assert wanted["volumes"]["secrets"] == 1
         written = [host.lab.log, host.state / "conductor.json", host.state / "cloud.json"]
         assert not any(VOLUME_KEY in path.read_text() for path in written)

@@ -1,4 +1,4 @@
-"""What else may happen to an operation: lost answers, absent daemons, second messages, no room."""
+"""What else may happen to an operation: absent daemons, second messages, no room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.functional.scenarios import (
     SCENARIOS,
     parts,
     prepared,
-    undisturbed,
     without_images,
 )
 
@@ -59,22 +58,6 @@ class Paused:
     def __exit__(self, *_):
         self.go()
         self._thread.join(120)
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_every_first_answer_of_the_conductor_is_lost(lab, name):
-    """The call was carried out but nobody learnt of it; asked again, all ends the same."""
-    scenario = SCENARIOS[name]
-    host = prepared(lab, scenario)
-    _, wanted = undisturbed(host, scenario)
-    host.restore()
-
-    assert host.run(
-        host.message(scenario.method, **scenario.arguments), lose_replies=True, **scenario.how
-    )
-
-    assert host.look() == wanted
-    host.clear()
 
 
 @pytest.mark.parametrize("boundary", ["take_server:begin", "start_guest:end"])
