@@ -14,6 +14,7 @@ from nova_lite.operations.base import Operation
 from nova_lite.steps.attachments import ForgetMapping, ReleaseVolume, UnplugDisk
 from nova_lite.steps.base import Plan, Work
 from nova_lite.steps.devices import UntagDevice
+from nova_lite.steps.volume_usage import ReadUsage, RecordUsage
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class DetachVolume(Operation):
             return []  # forgetting it was the last step
         here = work.instance.get("host") == self.tools.host
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
+        if here and self.tools.conf.volume_usage_poll_interval > 0:
+            unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]
         untag: Plan = [(UntagDevice(work, self._volume_id),)] if mapping.get("tag") else []
         return [
             *unplug,

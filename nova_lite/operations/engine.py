@@ -27,6 +27,7 @@ from nova_lite.operations.journal import Entry, Journal, Unwritten
 from nova_lite.operations.patience import Draining, persist
 from nova_lite.operations.queues import ServerQueues
 from nova_lite.steps.base import Interrupted, Step, Work
+from nova_lite.wire import connection_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
 
@@ -88,9 +89,15 @@ class Engine:
                          method, server_uuid, context.request_id)  # fmt: skip
                 return None
             secrets = self._verbs[method].secrets
-            kept = {name: value for name, value in arguments.items() if name not in secrets}
-            entry = self._journal.open(_intent(method, context, server_uuid, kept))
-            entry.secrets = {name: arguments[name] for name in secrets if name in arguments}
+            whole = {name: value for name, value in arguments.items() if name not in secrets}
+            # The way to a volume may hold passwords; whoever resumes reads it from the records.
+            intent = connection_info.left_out(_intent(method, context, server_uuid, whole))
+            entry = self._journal.open(intent)
+            entry.secrets = {
+                name: value
+                for name, value in arguments.items()
+                if name in secrets or intent["arguments"][name] != unwrap(value)
+            }
             self._open[key] = entry
         self._observe(f"{method}:accepted")
         return entry

@@ -84,3 +84,12 @@ def load(text: str | None, volume_id: str | None) -> Connection | None:
 def with_data(connection: Connection, data: Mapping[str, Any]) -> Connection:
     """The connection with what its volume driver wants to be kept."""
     return replace(connection, data=dict(data))
+
+
+def left_out(value: Any) -> Any:
+    """A copy of JSON-able data in which no mapping tells how its volume is reached."""
+    if isinstance(value, dict):
+        return {key: left_out(item) for key, item in value.items() if key != "connection_info"}
+    if isinstance(value, list):
+        return [left_out(item) for item in value]
+    return value

@@ -166,6 +166,24 @@ def test_a_secret_is_used_but_never_written(engine, watched, tmp_path):
     assert Ask.seen == SECRET
 
 
+def test_the_way_to_a_volume_is_used_but_never_written(engine, tmp_path):
+    """Whatever argument has it: it may hold a password of the storage."""
+    mapping = WireObject.new(
+        "BlockDeviceMapping", "1.21", volume_id="v1", connection_info=f'{{"chap": "{SECRET}"}}'
+    )
+    mappings = WireObject.new("BlockDeviceMappingList", "1.18", objects=[mapping.primitive])
+    arguments = {
+        "instance": WireObject.new("Instance", "2.8", uuid=UUID), "bdm": mapping, "bdms": mappings,
+    }  # fmt: skip
+    entry = engine.accept("inquire", RequestContext({"request_id": "req-1"}), UUID, arguments)
+    (journal,) = tmp_path.glob("*.journal")
+    used = {**entry.intent["arguments"], **entry.secrets}
+
+    assert SECRET not in journal.read_text() and '"v1"' in journal.read_text()
+    assert SECRET in used["bdm"]["connection_info"]
+    assert [SECRET in each["connection_info"] for each in used["bdms"].objects()] == [True]
+
+
 def test_a_resumed_operation_goes_on_without_its_secret(tmp_path):
     """It has to do with what there is."""
     engine = make_engine(tmp_path)

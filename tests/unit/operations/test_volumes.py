@@ -40,6 +40,7 @@ class Host:
         self.hypervisor.guests[self.spec.uuid].state = PowerState.RUNNING
         self.faults: list[str] = []
         self.notes: dict[str, object] = {}
+        self.used: list[tuple[str, int, bool]] = []
         self.volume = self.cinder.create_volume(ADMIN, 1)["id"]
         self.tools = SimpleNamespace(
             host="host1",
@@ -49,11 +50,19 @@ class Host:
             volumes=FakeVolumeDrivers(self.volumes),
             connector=FakeHostConnector(),
             policy=SimpleNamespace(disk_prefix=None, max_disks=None, disk_cachemodes={}),
-            conf=SimpleNamespace(cinder=SimpleNamespace(cross_az_attach=True)),
+            conf=SimpleNamespace(
+                cinder=SimpleNamespace(cross_az_attach=True), volume_usage_poll_interval=0
+            ),
+            volume_usages=SimpleNamespace(save=self.report_usage),
+            notifier=SimpleNamespace(on=False),
             actions=SimpleNamespace(
                 fault=lambda c, u, failure: self.faults.append(failure.message)
             ),
         )
+
+    def report_usage(self, context, *, ended, volume_id, curr_writes, **rest):
+        self.used.append((volume_id, curr_writes, ended))
+        return {}
 
     def work(self, **arguments) -> Work:
         instance = WireObject.new(
@@ -316,6 +325,23 @@ def test_a_guest_that_does_not_let_go(host):
 
     assert (failure.nova_name, refused) == ("DeviceDetachFailed", IN_USE)
     assert host.seen() == FREE
+
+
+def test_the_last_use_of_a_volume_is_recorded(host):
+    """Where it is polled; not of a guest that keeps the volume: its counters go on."""
+    host.tools.conf.volume_usage_poll_interval = 60
+    host.attach()
+    host.hypervisor.stubborn.add(host.spec.uuid)
+    fail(host.detaching())
+    kept = list(host.used)
+    host.hypervisor.stubborn.clear()
+    carry_out(host.detaching())
+    host.hypervisor.destroy(host.spec.uuid)
+    host.attach()
+    carry_out(host.detaching())
+
+    assert kept == []
+    assert [(volume, ended) for volume, _, ended in host.used] == [(host.volume, True)]
 
 
 def test_detaching_what_is_not_attached(host):

@@ -14,6 +14,7 @@ import libvirt
 from nova_lite.drivers.hypervisor.libvirt import live_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.live_xml import FoundDisk
+from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk
 from nova_lite.errors import DeviceDetachFailed, DomainNotFound, HypervisorError, NoFreeSlot
 from nova_lite.model.domain import DiskSpec
@@ -24,8 +25,9 @@ LOG = logging.getLogger(__name__)
 # Opening a volume waits for the storage behind it.
 ATTACH_TIMEOUT = 120.0
 NO_DEVICE = "ua-nova-lite-none"
-# Seconds between looks whether the guest has let go.
-LOOK_INTERVAL = 0.2
+# Seconds between looks whether the guest has let go, for the case that libvirt does not tell.
+LOOK_INTERVAL = 1.0
+REFUSED = "the guest refused to release it; is it in use there?"
 # QEMU's words for a request that it has from before, and that the guest may still heed.
 _PENDING = ("in the process of unplug", "guest is busy")
 
@@ -34,6 +36,7 @@ class Disks(Calls):
     """The part of the Hypervisor contract that plugs disks in and out."""
 
     _conf: Any
+    _removals: Removals
 
     def disks(self, uuid: str) -> list[GuestDisk]:
         return self._with_domain(f"read the disks of guest {uuid}", uuid, _disks)
@@ -73,29 +76,35 @@ class Disks(Calls):
         self._with_domain(what, uuid, lambda domain: _refuse_busy(domain, serial))
         attempts, timeout = self._conf.device_detach_attempts, self._conf.device_detach_timeout
         for attempt in range(1, attempts + 1):
-            if not self._plugged(uuid, serial):
+            alias = self._plugged(uuid, serial)
+            if alias is None:
                 return
             LOG.debug("Asking guest %s for disk %s, %d of %d", uuid, serial, attempt, attempts)
-            self._with_domain(
-                f"ask guest {uuid} for disk {serial}", uuid, lambda d: _ask_for(d, serial)
-            )
-            deadline = time.monotonic() + timeout
-            while time.monotonic() < deadline:
-                if not self._plugged(uuid, serial):
-                    return
-                time.sleep(LOOK_INTERVAL)
+            with self._removals.expect(uuid, alias) as answer:
+                self._with_domain(
+                    f"ask guest {uuid} for disk {serial}", uuid, lambda d: _ask_for(d, serial)
+                )
+                deadline = time.monotonic() + timeout
+                while (left := deadline - time.monotonic()) > 0:
+                    answer.wait(min(left, LOOK_INTERVAL))
+                    if self._plugged(uuid, serial) is None:
+                        return
+                    if answer.refused:
+                        raise DeviceDetachFailed(serial, REFUSED)
         raise DeviceDetachFailed(
             serial,
             f"the guest did not release it, asked {attempts} times over {attempts * timeout} s; "
             "is its operating system up?",
         )
 
-    def _plugged(self, uuid: str, serial: str) -> bool:
-        return self._with_domain(
-            f"look for disk {serial} of guest {uuid}",
-            uuid,
-            lambda domain: _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial) is not None,
-        )
+    def _plugged(self, uuid: str, serial: str) -> str | None:
+        """libvirt's name of a disk that the guest has now; None: it has it not."""
+
+        def alias(domain: Any) -> str | None:
+            disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
+            return None if disk is None else disk.alias
+
+        return self._with_domain(f"look for disk {serial} of guest {uuid}", uuid, alias)
 
     def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
         def resize(domain: Any) -> None:
@@ -185,8 +194,9 @@ def _ask_for(domain: Any, serial: str) -> None:
     except libvirt.libvirtError as error:
         code, message = error.get_error_code(), error.get_error_message()
         gone = code == libvirt.VIR_ERR_DEVICE_MISSING or is_invalid(error) and not domain.isActive()
-        refused = code == libvirt.VIR_ERR_OPERATION_FAILED and "rejected" in message
-        if not gone and not refused and not any(words in message for words in _PENDING):
+        if code == libvirt.VIR_ERR_OPERATION_FAILED and "rejected" in message:
+            raise DeviceDetachFailed(serial, REFUSED) from None
+        if not gone and not any(words in message for words in _PENDING):
             raise
 
 

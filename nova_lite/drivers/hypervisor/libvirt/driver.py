@@ -24,6 +24,7 @@ from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.power import Power
+from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.errors import HypervisorError, InvalidConfiguration
@@ -74,10 +75,11 @@ class LibvirtHypervisor(
                 f"[libvirt]virt_type = {virt_type} is not supported; use kvm or qemu"
             )
         self._virt_type: str = virt_type
+        self._removals = Removals()
         self._events = EventPump(lambda: self._connection.reopen(), self._states)
         self._connection = Connection(
             self._conf.connection_uri or URIS[virt_type],
-            on_open=self._events.register,
+            on_open=self._opened,
             on_lost=self._events.lost,
         )
 
@@ -85,6 +87,10 @@ class LibvirtHypervisor(
     def stuck_calls(self) -> int:
         """Calls into libvirt that hang and were given up."""
         return self._connection.stuck_calls
+
+    def _opened(self, connection: Any) -> None:
+        self._events.register(connection)
+        self._removals.register(connection)
 
     # --- the host ---------------------------------------------------------------------------
     def connect(self) -> None:
@@ -143,7 +149,8 @@ class LibvirtHypervisor(
         version, qemu = connection.getLibVersion(), connection.getVersion()
         firmware = {"bios", "uefi"} if "efi" in domain.firmware else {"bios"}
         return Capabilities(
-            traits=caps.traits(host.arch, host.guests, domain, version, qemu),
+            traits=caps.traits(host.arch, host.guests, domain, version, qemu)
+            | caps.share_traits(domain, self._conf.file_backed_memory > 0),
             machine_types=machines,
             firmware=frozenset(firmware),
             secure_boot=caps.secure_boot(domain),
