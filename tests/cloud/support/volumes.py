@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import wait_for
+from tests.cloud.support.devcloud import DevCloud, wait_for
 
 SECONDS = 60
+PATIENCE = 180  # for what goes on in the host
 
 
 class Volumes:
@@ -71,15 +72,58 @@ class Volumes:
         """The servers that use the volume, as Cinder says."""
         return [attachment["server_id"] for attachment in self.get(volume_id)["attachments"]]
 
-    def _delete(self, volume_id: str) -> None:
-        self.request("DELETE", f"/volumes/{volume_id}")
+    def status(self, volume_id: str) -> str | None:
+        """Cinder's word for it; None: the volume is gone."""
         service = self._api.connection.block_storage
-        wait_for(
-            f"end of volume {volume_id}",
-            lambda: service.request(f"/volumes/{volume_id}", "GET",
-                                    raise_exc=False).status_code == 404,
-            SECONDS,
-        )  # fmt: skip
+        answer = service.request(f"/volumes/{volume_id}", "GET", raise_exc=False)
+        return None if answer.status_code == 404 else str(answer.json()["volume"]["status"])
+
+    def _delete(self, volume_id: str) -> None:
+        if self.status(volume_id) not in (None, "deleting"):  # by the test itself
+            self.request("DELETE", f"/volumes/{volume_id}")
+        wait_for(f"end of volume {volume_id}", lambda: self.status(volume_id) is None, SECONDS)
+
+
+class Snapshots:
+    """Snapshots of one volume, which may be in use."""
+
+    def __init__(self, volumes: Volumes, volume_id: str) -> None:
+        self._volumes, self._volume_id = volumes, volume_id
+
+    def states(self) -> dict[str, str]:
+        """The status of each."""
+        path = f"/snapshots/detail?volume_id={self._volume_id}"
+        listed = self._volumes.request("GET", path)["snapshots"]
+        return {snapshot["id"]: snapshot["status"] for snapshot in listed}
+
+    def take(self) -> str:
+        """The id of a new one."""
+        body = {"volume_id": self._volume_id, "force": True, "name": NAME_PREFIX}
+        made = self._volumes.request("POST", "/snapshots", {"snapshot": body})["snapshot"]["id"]
+        wait_for("the snapshot", lambda: self.states()[made] != "creating", PATIENCE)
+        if (status := self.states()[made]) != "available":
+            raise AssertionError(f"snapshot {made} is in {status}")
+        return str(made)
+
+    def request_delete(self, snapshot: str) -> None:
+        self._volumes.request("DELETE", f"/snapshots/{snapshot}")
+
+    def wait_gone(self, snapshot: str) -> None:
+        wait_for(f"end of snapshot {snapshot}", lambda: self._gone(snapshot), PATIENCE)
+
+    def delete(self, snapshot: str) -> None:
+        self.request_delete(snapshot)
+        self.wait_gone(snapshot)
+
+    def delete_all(self) -> None:
+        for snapshot in self.states():
+            self.delete(snapshot)
+
+    def _gone(self, snapshot: str) -> bool:
+        status = self.states().get(snapshot)
+        if status == "error_deleting":
+            raise AssertionError(f"snapshot {snapshot} is in {status}")
+        return status is None
 
 
 def mapping_texts(api: Api, server_id: str) -> list[dict[str, Any]]:
@@ -89,3 +133,10 @@ def mapping_texts(api: Api, server_id: str) -> list[dict[str, Any]]:
         f"destination_type = 'volume' and instance_uuid = '{server_id}'"
     )
     return [json.loads(row.replace("\\\\", "\\")) for row in rows.splitlines()]
+
+
+def checksum_in_ceph(cloud: DevCloud, volume_id: str) -> str:
+    """Of a volume's first MiB, as Ceph has it; the volume is in the pool of the default type."""
+    image = f"volumes/volume-{volume_id}"
+    read = f"rbd export --no-progress {image} - | head -c 1048576 | md5sum"
+    return cloud.run("run", "sh", "-c", read).split()[0]
