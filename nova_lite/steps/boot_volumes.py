@@ -209,13 +209,18 @@ class AttachVolumes(VolumeStep):
         )
 
     def take_back(self) -> None:
-        """Let go of them; the conductor reserves them again for the next host."""
+        """Let go of them; the conductor reserves them again for the next host.
+
+        All are disconnected first: what Cinder cannot be told, the API tells it when the server is
+        deleted, but then nobody comes to this host any more.
+        """
         work = self.work
-        for mapping in volume_mappings(work):
-            if mapping.get("volume_id"):
-                disconnect(work, mapping)
-                for attachment_id in attachment_ids(work, mapping):
-                    self.tools.cinder.delete_attachment(work.context, attachment_id)
+        ours = [mapping for mapping in volume_mappings(work) if mapping.get("volume_id")]
+        for mapping in ours:
+            disconnect(work, mapping)
+        for mapping in ours:
+            for attachment_id in attachment_ids(work, mapping):
+                self.tools.cinder.delete_attachment(work.context, attachment_id)
 
 
 class CompleteAttachments(VolumeStep):

@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import CloudError, DevCloud
 
+# All guests of a host, as they run and as they are started next; one may end in between.
+GUESTS = """
+echo "<host><now>"
+for guest in $(virsh list --uuid); do virsh dumpxml $guest 2>/dev/null; done
+echo "</now><next>"
+for guest in $(virsh list --all --uuid); do virsh dumpxml --inactive $guest 2>/dev/null; done
+echo "</next></host>"
+"""
+
 
 @dataclass(frozen=True)
 class VolumeLedgers:
@@ -54,19 +63,25 @@ def volume_ledgers(cloud: DevCloud, api: Api, node: str, volume_id: str) -> Volu
         "select instance_uuid from block_device_mapping where deleted = 0 and "
         f"volume_id = '{volume_id}'"
     ).split()
-    plugged, defined = [], []
-    for server_id in cloud.on(node, "virsh", "list", "--all", "--uuid").split():
-        for found, options in ((plugged, ()), (defined, ("--inactive",))):
-            active = cloud.on(node, "virsh", "domstate", server_id).strip() != "shut off"
-            if (active or options) and volume_id in serials(cloud, node, server_id, *options):
-                found.append(server_id)
+    disks = ET.fromstring(cloud.on(node, "sh", "-c", GUESTS))
     return VolumeLedgers(
         volume["status"],
         tuple(sorted(str(attachment["instance"]) for attachment in attachments)),
         tuple(sorted(mapped)),
-        tuple(sorted(plugged)),
-        tuple(sorted(defined)),
+        _having(disks, "now", volume_id),
+        _having(disks, "next", volume_id),
         watchers(cloud, volume_id),
+    )
+
+
+def _having(disks: ET.Element, when: str, volume_id: str) -> tuple[str, ...]:
+    """The servers whose guests have a disk with that serial number."""
+    return tuple(
+        sorted(
+            str(guest.findtext("uuid"))
+            for guest in disks.findall(f"{when}/domain")
+            if volume_id in [serial.text for serial in guest.findall("devices/disk/serial")]
+        )
     )
 
 

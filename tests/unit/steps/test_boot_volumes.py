@@ -9,9 +9,9 @@ import pytest
 
 from nova_lite import errors
 from nova_lite.conductor.records import BlockDevices
-from nova_lite.steps import boot_volumes
+from nova_lite.steps import boot_volumes, guest
 from nova_lite.steps.base import Work
-from nova_lite.steps.boot_volumes import CreateVolumes
+from nova_lite.steps.boot_volumes import AttachVolumes, CreateVolumes
 from nova_lite.steps.delete_volumes import ReleaseVolumes
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -116,6 +116,20 @@ def test_a_build_does_not_wait_for_ever_for_cinder(make_work, ledger, monkeypatc
     monkeypatch.setattr(boot_volumes, "PATIENCE", 0.0)
     with pytest.raises(errors.BuildAborted, match="503"):
         step.do()
+
+
+def test_all_volumes_are_disconnected_though_cinder_is_away(make_work, ledger, monkeypatch):
+    """A server whose build has failed is deleted without asking this host again."""
+    work = make_work(volume_id="33333333-1111-1111-1111-111111111111", attachment_id="a")
+    (first,) = guest.mappings(work)
+    work.mappings = [first, first]
+    disconnected = []
+    monkeypatch.setattr(boot_volumes, "disconnect", lambda work, m: disconnected.append(m))
+    with ledger.open() as content:
+        content["cinder"] = {"fail": {"DELETE attachments": 503}}
+    with pytest.raises(errors.VolumeServiceUnavailable):
+        AttachVolumes(work).undo()
+    assert len(disconnected) == 2
 
 
 @pytest.mark.parametrize("ends", [True, False])
