@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import DevCloud
 
-SETTLE_SECONDS = 12  # Neutron and OVN need a moment after the server itself is gone
+SETTLE_SECONDS = 90  # Neutron and OVN need a moment after the server is gone; others may work
 YOUNG = 10.0  # seconds: a journal of an operation that is still going on
 
 
