@@ -49,18 +49,22 @@ show_log_tail() {
   return 0
 }
 
-# stop NAME [SECONDS]: TERM, then KILL.
+# stop NAME [SECONDS]: TERM, then KILL, which takes along what it has started: workers that are
+# busy would go on for a while.
 stop() {
   local pid deadline=$((SECONDS + ${2:-10}))
   if pid=$(pid_of "$1"); then
     kill "$pid" 2>/dev/null || true
     while alive "$1"; do
-      ((SECONDS < deadline)) || { kill -9 "$pid" 2>/dev/null || true; break; }
+      ((SECONDS < deadline)) || { kill_group "$pid"; break; }
       sleep 0.1
     done
   fi
   rm -f "$RUN/$1.pid"
 }
+
+# What spawn started leads a group of its own; what a host or rabbitmq started may not.
+kill_group() { kill -9 -- "-$1" 2>/dev/null || kill -9 "$1" 2>/dev/null || true; }
 
 # Names of all pid files matching a glob.
 recorded() {
