@@ -9,6 +9,7 @@ from typing import Any
 
 from nova_lite.clients.cinder import Cinder
 from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.manila import Manila
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
@@ -23,12 +24,14 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    ShareMappings,
     TaskLogs,
     VolumeUsages,
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
 from nova_lite.drivers.disk import direct_io
+from nova_lite.drivers.share.drivers import ShareDrivers
 from nova_lite.drivers.volume.drivers import VolumeDrivers
 from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.errors import InvalidConfiguration
@@ -136,8 +139,10 @@ class Parts:
             migrations=Migrations(self.conductor),
             task_logs=TaskLogs(self.conductor),
             volume_usages=VolumeUsages(self.conductor),
+            share_mappings=ShareMappings(self.conductor),
             placement=self.placement,
             cinder=Cinder(self.sessions, conf),
+            manila=Manila(self.sessions),
             hypervisor=self.hypervisor,
             facts=facts,
             capabilities=self.hypervisor.capabilities(),
@@ -148,6 +153,7 @@ class Parts:
             image_store=images,
             disks=self.disks,
             volumes=VolumeDrivers(conf),
+            shares=ShareDrivers(conf),
             connector=HostConnector(conf),
             keys=KeyManager(self.sessions, conf),
             serial_ports=SerialPorts.from_conf(conf, self.hypervisor),

@@ -160,6 +160,35 @@ class VolumeUsages:
         return usage.data
 
 
+class ShareMappings:
+    """Which shares servers have. A mapping is always saved whole: one that is gone is made anew."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    def of_server(self, context: RequestContext, server_uuid: str) -> list[WireObject]:
+        found = self._conductor.class_call(
+            context, "ShareMappingList.get_by_instance_uuid", server_uuid
+        )
+        return list(found.objects())
+
+    def of_share(self, context: RequestContext, share_id: str) -> list[WireObject]:
+        """The mappings of a share, of servers anywhere."""
+        found = self._conductor.class_call(context, "ShareMappingList.get_by_share_id", share_id)
+        return list(found.objects())
+
+    def save(self, context: RequestContext, mapping: WireObject, status: str) -> None:
+        """Save a mapping's status; asks nobody where it is that already."""
+        if mapping["status"] != status:
+            mapping.set(status=status)
+            updates, _ = self._conductor.object_call(context, mapping, "save")
+            mapping.apply(updates)
+
+    def delete(self, context: RequestContext, mapping: WireObject) -> None:
+        """Remove a mapping; one that is gone is success."""
+        self._conductor.object_call(context, mapping, "delete")
+
+
 class Migrations:
     """What the cloud knows of a server's way from one host to another."""
 

@@ -19,6 +19,11 @@ OPTS: list[cfg.Opt] = [
     cfg.HostAddressOpt(
         "my_block_storage_ip", default="$my_ip", help="Address for block storage traffic."
     ),
+    cfg.HostAddressOpt(
+        "my_shared_fs_storage_ip",
+        default="$my_ip",
+        help="Address that shares on NFS are opened to, for servers of this host.",
+    ),
     cfg.StrOpt(
         "state_path",
         default="/var/lib/nova",

@@ -60,7 +60,7 @@ def check(conf: cfg.ConfigOpts) -> None:
             raise InvalidConfiguration(
                 f"[DEFAULT]{name} is {conf[name]!r}; it must be an absolute path"
             )
-    for name in ("my_ip", "my_block_storage_ip"):
+    for name in ("my_ip", "my_block_storage_ip", "my_shared_fs_storage_ip"):
         _check_address(name, conf[name])
 
 

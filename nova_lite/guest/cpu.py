@@ -235,10 +235,15 @@ def cpu_thread_policy(properties: Properties) -> str | None:
 
 
 def plan_memory(
-    properties: Properties, policy: HostPolicy, numa: GuestNuma | None
+    properties: Properties,
+    policy: HostPolicy,
+    numa: GuestNuma | None,
+    *,
+    shared: bool = False,
 ) -> MemoryBacking:
     """Huge pages, locking and file backing of the guest's memory.
 
+    :param shared: another process than QEMU has to see it
     :raises InvalidGuestConfig: locked memory without a page size, or real time without CPUs to
         share
     :raises UnsupportedByHost: huge pages on a host with file-backed memory
@@ -268,7 +273,7 @@ def plan_memory(
     return MemoryBacking(
         pages=tuple((size, tuple(cells)) for size, cells in sorted(pages.items())),
         locked=bool(locked) or realtime,
-        shared=file_backed,
+        shared=file_backed or shared,
         nosharepages=realtime,
         discard=file_backed,
         file_backed=file_backed,

@@ -12,7 +12,7 @@ from nova_lite.guest.disks import DiskPlan, disk_specs
 from nova_lite.guest.machine import Machine
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.guest.properties import Properties
-from nova_lite.model.domain import DomainSpec, NicSpec
+from nova_lite.model.domain import DomainSpec, NicSpec, ShareSpec
 from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.model.network import Vif
 from nova_lite.model.numa import GuestNuma
@@ -36,6 +36,7 @@ def plan_domain(
     volumes: Mapping[str, ConnectedVolume] | None = None,
     console_log: str | None = None,
     serial_ports: Sequence[int] = (),
+    shares: tuple[ShareSpec, ...] = (),
 ) -> DomainSpec:
     """The guest definition of ``server``.
 
@@ -47,6 +48,7 @@ def plan_domain(
     :param sources: local disks by file name, where not a file ``<directory>/<name>``
     :param volumes: the volumes that are connected to this host, by their ids
     :param console_log: file of the console log; default ``<directory>/console.log``
+    :param shares: directories of the host that it gets
     :param serial_ports: TCP ports of its serial ports, as many as consoles.serial_ports says
     :raises InvalidGuestConfig: flavor or image say something invalid or contradictory
     :raises UnsupportedByHost: this host cannot do what they say
@@ -68,7 +70,7 @@ def plan_domain(
         vcpus=server.flavor.vcpus,
         cpu=cpu.plan_cpu(properties, server.flavor, board, policy, numa),
         cpu_tune=tuning,
-        memory_backing=cpu.plan_memory(properties, policy, numa),
+        memory_backing=cpu.plan_memory(properties, policy, numa, shared=bool(shares)),
         cpuset=_floating_cpus(policy, facts) if numa is None else frozenset(),
         firmware=firmware.kind,
         secure_boot=firmware.secure_boot,
@@ -79,6 +81,7 @@ def plan_domain(
         boot_devices=() if kernel.kernel else disks.boot_devices,
         boot_menu=machine.boot_menu(properties),
         nics=tuple(devices.finish_nic(nic, properties, policy) for nic in nics),
+        shares=shares,
         console_log=console_log or str(directory / "console.log"),
         serial_tcp=_serial(policy, serial_ports),
         smbios=metadata.smbios(server, policy) if board.arch in machine.X86 else {},

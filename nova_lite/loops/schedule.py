@@ -123,6 +123,7 @@ def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
         notifier=tools.notifier,
         instances=tools.instances,
         block_devices=tools.block_devices,
+        share_mappings=tools.share_mappings,
         logs=tools.task_logs,
     )
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from nova_lite.conductor.instances import Instances
-from nova_lite.conductor.records import BlockDevices, TaskLogs
+from nova_lite.conductor.records import BlockDevices, ShareMappings, TaskLogs
 from nova_lite.errors import NovaLiteError
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.notifications.periods import Period, last_completed
@@ -40,6 +40,7 @@ class UsageAudit:
         notifier: Notifier,
         instances: Instances,
         block_devices: BlockDevices,
+        share_mappings: ShareMappings,
         logs: TaskLogs,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -49,6 +50,7 @@ class UsageAudit:
         self._notifier = notifier
         self._instances = instances
         self._block_devices = block_devices
+        self._share_mappings = share_mappings
         self._logs = logs
         self._now = now
         self._done: Period | None = None
@@ -99,6 +101,9 @@ class UsageAudit:
         mappings = None
         if self._notifier.with_mappings:
             mappings = self._block_devices.of_server(context, str(server["uuid"]))
+        shares = None
+        if self._notifier.with_shares:
+            shares = self._share_mappings.of_server(context, str(server["uuid"]))
         cache = server.get("info_cache")
         return Subject(
             context,
@@ -106,5 +111,5 @@ class UsageAudit:
             decode.domain_name(server, self._name_template),
             vifs=network_info.load(cache.get("network_info") if cache else None),
             mappings=mappings,
-            with_shares=self._notifier.with_shares,
+            shares=shares,
         )

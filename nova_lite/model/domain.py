@@ -125,6 +125,14 @@ class NicSpec:
 
 
 @dataclass(frozen=True)
+class ShareSpec:
+    """A directory of the host that the guest mounts by ``tag``, over virtiofs."""
+
+    directory: str
+    tag: str
+
+
+@dataclass(frozen=True)
 class GraphicsSpec:
     """A graphical console; the rest is for SPICE only.
 
@@ -166,6 +174,7 @@ class DomainSpec:
     boot_menu: bool = False
     disks: tuple[DiskSpec, ...] = ()
     nics: tuple[NicSpec, ...] = ()
+    shares: tuple[ShareSpec, ...] = ()
     graphics: tuple[GraphicsSpec, ...] = ()
     video_model: str | None = "virtio"
     video_ram_mb: int | None = None

@@ -21,6 +21,8 @@ LEGACY: dict[str, str | None] = {
     "interface_attach": None,
     "interface_detach": None,
     "volume_swap": None,
+    "share_attach": None,
+    "share_detach": None,
     "resize_prep": "resize.prep",
     "resize_finish": "finish_resize",
     "resize_confirm": "resize.confirm",

@@ -17,8 +17,8 @@ class Subject:
     """A server at one moment, and on whose request something happens to it.
 
     ``instance`` needs its flavor, metadata and system_metadata; ``name`` is its domain's name.
-    ``mappings`` are its block device mappings, None where nobody asked for them; ``with_shares``
-    says whether its shares are to be told.
+    ``mappings`` are its block device mappings, None where nobody asked for them; ``shares``
+    are its share mappings, None where they are not to be told.
     """
 
     context: RequestContext
@@ -26,7 +26,7 @@ class Subject:
     name: str
     vifs: Sequence[Vif] = ()
     mappings: Sequence[WireObject] | None = None
-    with_shares: bool = False
+    shares: Sequence[WireObject] | None = None
 
 
 @dataclass(frozen=True)

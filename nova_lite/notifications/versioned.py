@@ -23,6 +23,7 @@ VERSIONS = {
     "InstanceActionRescuePayload": "1.4",
     "InstanceActionResizePrepPayload": "1.4",
     "InstanceActionSnapshotPayload": "1.10",
+    "InstanceActionSharePayload": "1.0",
     "InstanceActionVolumePayload": "1.7",
     "InstanceActionVolumeSwapPayload": "1.9",
     "InstanceCreatePayload": "1.13",
@@ -30,6 +31,7 @@ VERSIONS = {
     "IpPayload": "1.0",
     "KeypairPayload": "1.0",
     "LibvirtErrorPayload": "1.0",
+    "SharePayload": "1.0",
     "VolumeUsagePayload": "1.0",
 }
 
@@ -119,8 +121,7 @@ def server(subject: Subject) -> dict[str, Any]:
         "flavor": flavor(instance["flavor"]),
         "ip_addresses": _addresses(subject),
         "block_devices": _block_devices(subject),
-        # No server of this host has shares.
-        "shares": [] if subject.with_shares else None,
+        "shares": _shares(subject),
         "request_id": context.request_id if asked else None,
         "action_initiator_user": context.user_id,
         "action_initiator_project": context.project_id,
@@ -153,6 +154,20 @@ def flavor(record: WireObject) -> dict[str, Any]:
     fields = {name: record.get(name) for name in _FLAVOR}
     return _payload("Flavor", **{**fields, "extra_specs": fields["extra_specs"] or {}},
                     projects=None)  # fmt: skip
+
+
+def _shares(subject: Subject) -> list[dict[str, Any]] | None:
+    """Where a share is exported may hold a secret."""
+    if subject.shares is None:
+        return None
+    return [
+        _payload(
+            "Share",
+            share_mapping_uuid=mapping["uuid"],
+            **{name: mapping[name] for name in ("share_id", "status", "tag")},
+        )
+        for mapping in subject.shares
+    ]
 
 
 def _addresses(subject: Subject) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from nova_lite.notifications.notifier import Notifier
 from nova_lite.notifications.subject import Detail, Subject, Trouble
 from nova_lite.operations.base import Operation
 from nova_lite.operations.journal import Entry
-from nova_lite.steps import guest
+from nova_lite.steps import guest, shares
 from nova_lite.steps.base import Stage, Work
 from nova_lite.wire import decode
 from nova_lite.wire.objects import WireObject
@@ -37,7 +37,9 @@ WITH_MAPPINGS = frozenset(
     "create delete shutdown reboot resume rebuild shelve shelve_offload unshelve".split()
 )
 # Actions that end in an ``error`` of their own; a failed boot is nothing but that.
-WITH_ERROR = frozenset("create rebuild interface_attach volume_attach volume_swap".split())
+WITH_ERROR = frozenset(
+    "create rebuild interface_attach volume_attach volume_swap share_attach share_detach".split()
+)
 # Actions -> the step after whose stage something else of theirs is to be told.
 MILESTONES = {
     "delete": "remove_disks",  # the guest's shutdown, a part of each delete, is over
@@ -162,7 +164,7 @@ class Announcements:
             decode.domain_name(work.instance, work.tools.conf.instance_name_template),
             vifs=guest.vifs(work),
             mappings=_mappings(work) if wanted else None,
-            with_shares=self._notifier.with_shares,
+            shares=_shares(work) if self._notifier.with_shares else None,
         )
 
 
@@ -207,6 +209,10 @@ def _volume(phase: str, work: Work, subject: Subject) -> Detail:
     return Detail("InstanceActionVolume", volume, volume)
 
 
+def _share(phase: str, work: Work, subject: Subject) -> Detail:
+    return Detail("InstanceActionShare", {"share_id": work.arguments["share_mapping"]["share_id"]})
+
+
 def _swap(phase: str, work: Work, subject: Subject) -> Detail:
     names = ("old_volume_id", "new_volume_id")
     return Detail("InstanceActionVolumeSwap", {name: work.arguments[name] for name in names})
@@ -233,6 +239,12 @@ def _mappings(work: Work) -> list[WireObject]:
     return work.tools.block_devices.of_server(work.context, work.uuid)
 
 
+def _shares(work: Work) -> list[WireObject]:
+    """The share mappings as they are by now."""
+    found = shares.possible(work)
+    return work.tools.share_mappings.of_server(work.context, work.uuid) if found else []
+
+
 def _without_ports(subject: Subject) -> Subject:
     return replace(subject, vifs=())
 
@@ -251,4 +263,6 @@ _DETAILS: Mapping[str, Callable[[str, Work, Subject], Detail]] = {
     "volume_attach": _volume,
     "volume_detach": _volume,
     "volume_swap": _swap,
+    "share_attach": _share,
+    "share_detach": _share,
 }

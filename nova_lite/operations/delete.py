@@ -20,6 +20,7 @@ from nova_lite.steps.delete_volumes import ReleaseVolumes
 from nova_lite.steps.domain import RemoveGuest
 from nova_lite.steps.network import ReleasePorts, UnplugInterfaces, adopt_taps
 from nova_lite.steps.records import ForgetServer, RecordDeleted
+from nova_lite.steps.shares import to_release
 from nova_lite.steps.storage import RemoveDisks
 from nova_lite.wire.objects import WireObject
 
@@ -59,7 +60,12 @@ class Delete(Operation):
         work = self.work
         return [
             (RemoveGuest(work), ReleasePorts(work)),
-            (UnplugInterfaces(work), RemoveDisks(work), ReleaseVolumes(work)),
+            (
+                UnplugInterfaces(work),
+                RemoveDisks(work),
+                ReleaseVolumes(work),
+                *to_release(work),
+            ),
             (RecordDeleted(work),),
             (ReleaseResources(work),),
             (ForgetServer(work),),

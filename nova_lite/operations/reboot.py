@@ -6,9 +6,11 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
+from nova_lite.steps.devices import to_activate
 from nova_lite.steps.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import MarkRebooting, ReportPower
+from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume_moves import CheckVolumes
 
 SOFT_STATES = (TaskState.REBOOTING, TaskState.REBOOT_PENDING, TaskState.REBOOT_STARTED)
@@ -32,10 +34,11 @@ class Reboot(PowerOperation):
         return [
             (MarkRebooting(work, states), RefreshPorts(work)),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
-            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work)),
+            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
+            to_activate(work),
             (
                 ReportPower(
                     work,

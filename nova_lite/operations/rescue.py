@@ -25,6 +25,7 @@ from nova_lite.steps.rescue import (
     ReportRescued,
     StartRescueGuest,
 )
+from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volumes import ConnectVolumes
 
 
@@ -41,7 +42,7 @@ class Rescue(PowerOperation):
             (FetchRescueImages(work), RefreshPorts(work)),
             (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (KeepGuest(work),),
-            (MakeRescueDisks(work), ConnectVolumes(work)),
+            (MakeRescueDisks(work), ConnectVolumes(work), *to_mount(work)),
             (DefineRescueGuest(work),),
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),

@@ -11,6 +11,7 @@ from nova_lite.operations.start import Start
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import PowerOff
 from nova_lite.steps.records import ReportPower
+from nova_lite.steps.shares import to_unmount
 
 
 class SoftDelete(PowerOperation):
@@ -21,6 +22,7 @@ class SoftDelete(PowerOperation):
     def plan(self) -> Plan:
         return [
             (PowerOff(self.work, gracefully=False),),
+            to_unmount(self.work),
             (ReportPower(self.work, VmState.SOFT_DELETED, [TaskState.SOFT_DELETING]),),
         ]
 

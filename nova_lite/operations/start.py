@@ -13,9 +13,11 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
 from nova_lite.steps.binding import BindPorts
+from nova_lite.steps.devices import to_activate
 from nova_lite.steps.domain import DefineGuest, StartGuest
 from nova_lite.steps.network import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records import SHELVED_IMAGE, ReportPower, unshelved
+from nova_lite.steps.shares import to_mount
 from nova_lite.steps.shelving import DeleteShelvedImage
 from nova_lite.steps.volume_moves import CheckVolumes
 from nova_lite.steps.volumes import ConnectVolumes
@@ -40,9 +42,10 @@ class Start(PowerOperation):
         # Its volumes may have left, too.
         volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work), volumes),
+            (PlugInterfaces(work), RestoreBacking(work), volumes, *to_mount(work)),
             (DefineGuest(work),),
             (StartGuest(work, await_ports=False),),
+            to_activate(work),
         ]
         expected: list[str | None] = [self.task_state]
         if not image:

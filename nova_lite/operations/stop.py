@@ -7,6 +7,7 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.domain import PowerOff
 from nova_lite.steps.records import ReportPower
+from nova_lite.steps.shares import to_unmount
 
 
 class Stop(PowerOperation):
@@ -18,5 +19,6 @@ class Stop(PowerOperation):
         work = self.work
         return [
             (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
+            to_unmount(work),
             (ReportPower(work, VmState.STOPPED, [TaskState.POWERING_OFF]),),
         ]

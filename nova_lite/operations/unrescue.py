@@ -15,6 +15,7 @@ from nova_lite.steps.network import PlugInterfaces
 from nova_lite.steps.power_state import is_running
 from nova_lite.steps.records import ReportPower
 from nova_lite.steps.rescue import PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volumes import ConnectVolumes
 
 
@@ -31,7 +32,7 @@ class Unrescue(PowerOperation):
         work = self.work
         return [
             (PowerOff(work, gracefully=False),),
-            () if self._ran else (PlugInterfaces(work), ConnectVolumes(work)),
+            () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
             (StartGuest(work, await_ports=False),),
             (RemoveRescueFiles(work),),

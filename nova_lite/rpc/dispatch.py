@@ -53,6 +53,7 @@ KINDS: Mapping[str, type[Any]] = {
     "requested_networks": WireObject,
     "block_device_mapping": WireObject,
     "bdm": WireObject,
+    "share_mapping": WireObject,
     "volume_id": str,
     "reboot_type": str,
     "new_pass": str,

@@ -26,6 +26,7 @@ from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
 from nova_lite.operations.set_admin_password import SetAdminPassword
+from nova_lite.operations.shares import AllowShare, DenyShare
 from nova_lite.operations.shelve import Shelve
 from nova_lite.operations.shelve_offload import ShelveOffload
 from nova_lite.operations.snapshot import Backup, Snapshot
@@ -71,6 +72,8 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "remove_volume_connection": RemoveVolumeConnection,
     "volume_snapshot_create": VolumeSnapshotCreate,
     "volume_snapshot_delete": VolumeSnapshotDelete,
+    "allow_share": AllowShare,
+    "deny_share": DenyShare,
 }
 
 # What no method asks for, but an event from outside.
@@ -78,14 +81,12 @@ VERBS: Mapping[str, type[Operation]] = {**OPERATIONS, "extend_volumes": ExtendVo
 
 NOT_YET = (
     "add_fixed_ip_to_instance",
-    "allow_share",
     "attach_interface",
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
     "check_instance_shared_storage",
     "confirm_resize",
     "confirm_snapshot_based_resize_at_source",
-    "deny_share",
     "detach_interface",
     "drop_move_claim_at_destination",
     "finish_resize",

@@ -40,6 +40,7 @@ class Work:
     note: Callable[..., None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     mappings: list[WireObject] | None = None
+    shares: list[WireObject] | None = None
     resumed: bool = False
     arrived: float = field(default_factory=time.monotonic)
     _server: Server | None = None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nova_lite.configdrive.data import Device
 from nova_lite.model.network import Vif
-from nova_lite.steps import guest
+from nova_lite.steps import guest, shares
 from nova_lite.steps.base import Step, Work
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
@@ -32,6 +32,34 @@ class DescribeDevices(Step):
             )
 
 
+class ActivateShares(Step):
+    """Say that the guest has its shares, and in its metadata by which tags it finds them."""
+
+    name = "activate_shares"
+
+    def do(self) -> None:
+        work = self.work
+        given = shares.mappings(work)
+        for mapping in given:
+            self.tools.share_mappings.save(work.context, mapping, shares.ACTIVE)
+        if _told_shares(work) != {mapping["share_id"]: mapping["tag"] for mapping in given}:
+            said = record(described(work))
+            self.tools.instances.save(work.context, work.instance, device_metadata=said)
+
+
+def to_activate(work: Work) -> tuple[Step, ...]:
+    """What has to be done after the guest was started."""
+    return (ActivateShares(work),) if shares.possible(work) else ()
+
+
+def _told_shares(work: Work) -> dict[str, str]:
+    """Ids and tags of the shares that the metadata tell of now."""
+    metadata = work.instance.get("device_metadata")
+    devices = metadata["devices"] if metadata is not None else []
+    told = (device for device in devices if device.name == "ShareMetadata")
+    return {device["share_id"]: device["tag"] for device in told}
+
+
 class UntagDevice(Step):
     """Say no more where a tagged volume is that the server has no more."""
 
@@ -53,16 +81,19 @@ class UntagDevice(Step):
 
 
 def described(work: Work) -> tuple[Device, ...]:
-    """The devices with a tag or a VLAN, where the hypervisor put them.
+    """The devices with a tag or a VLAN, where the hypervisor put them, and the shares.
 
     :raises DomainNotFound: the guest is not defined yet
     """
     tags = disk_tags(work)
     nics = {vif.mac: vif for vif in guest.vifs(work)}
     nic_tags = guest.nic_tags(work)
+    found = [
+        Device("share", share_id=mapping["share_id"], share_tag=mapping["tag"])
+        for mapping in shares.mappings(work)
+    ]
     if not tags and not nic_tags and not any(_vlan(vif) for vif in nics.values()):
-        return ()
-    found: list[Device] = []
+        return tuple(found)
     for device in work.tools.hypervisor.devices(work.uuid):
         place = Device(device.kind, device.bus, device.address or "none")
         if device.kind == "disk" and device.name in tags:
@@ -89,6 +120,8 @@ def record(devices: tuple[Device, ...]) -> WireObject:
 
 
 def _entry(device: Device) -> WireObject:
+    if device.kind == "share":
+        return _new("ShareMetadata", share_id=device.share_id, tag=device.share_tag)
     common: dict[str, object] = {"tags": list(device.tags)} if device.tags else {}
     if device.bus in BUSES:
         place = {} if device.address == "none" else {"address": device.address}

@@ -22,6 +22,7 @@ from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
 from nova_lite.steps import volume_keys
 from nova_lite.steps.base import Work
+from nova_lite.steps.shares import guest_shares
 from nova_lite.wire import decode, network_info
 from nova_lite.wire.objects import WireObject
 
@@ -151,6 +152,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         numa=numa.guest_numa(topology, tools.facts) if topology else None,
         creation_time=_created(server.created_at),
         serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
+        shares=guest_shares(work),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nova_lite.clients.cinder import Cinder
 from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.manila import Manila
 from nova_lite.clients.placement import Placement
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
@@ -19,12 +20,14 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    ShareMappings,
     TaskLogs,
     VolumeUsages,
 )
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageStore
+from nova_lite.drivers.share.base import Shares
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.drivers.volume.base import HostProperties, Volumes
 from nova_lite.guest.policy import HostPolicy
@@ -62,8 +65,10 @@ class Toolbox:
     migrations: Migrations
     task_logs: TaskLogs
     volume_usages: VolumeUsages
+    share_mappings: ShareMappings
     placement: Placement
     cinder: Cinder
+    manila: Manila
     hypervisor: Hypervisor
     facts: HostFacts
     capabilities: Capabilities
@@ -74,6 +79,7 @@ class Toolbox:
     image_store: ImageStore
     disks: DiskBackend
     volumes: Volumes
+    shares: Shares
     connector: HostProperties
     keys: KeyManager
     serial_ports: SerialPorts

@@ -51,6 +51,9 @@ VERSIONS: dict[str, str] = {
     "SecurityGroupList": "1.1",
     "Service": "1.22",
     "ServiceList": "1.19",
+    "ShareMapping": "1.2",
+    "ShareMappingList": "1.0",
+    "ShareMetadata": "1.0",
     "Tag": "1.1",
     "TagList": "1.1",
     "TaskLog": "1.0",
@@ -93,6 +96,7 @@ _INSTANCE_TREE = (
     "InstanceDeviceMetadata",
     "DeviceMetadata",
     "DeviceBus",
+    "ShareMetadata",
     "ServiceList",
     "Service",
     "ComputeNode",
@@ -111,6 +115,7 @@ _TREES: dict[str, tuple[str, ...]] = {
     "Service": ("Service", *_NODE_TREE),
     "ServiceList": ("ServiceList", "Service", *_NODE_TREE),
     "MigrationList": ("MigrationList", "Migration"),
+    "ShareMappingList": ("ShareMappingList", "ShareMapping"),
     "VirtualInterfaceList": ("VirtualInterfaceList", "VirtualInterface"),
 }
 

@@ -261,6 +261,34 @@ class FakeConductor:
                 return WireObject.new("BlockDeviceMapping", "1.21", **row)
         raise RemoteFailure("VolumeBDMNotFound", f"No volume BDM with id {volume_id}.")
 
+    def object_sharemapping_save(self, tables, context, obj):
+        rows = tables.setdefault("ShareMapping", {})
+        key = f"{obj.data['instance_uuid']}.{obj.data['share_id']}"
+        names = ("uuid", "instance_uuid", "share_id", "status", "tag", "export_location",
+                 "share_proto")  # fmt: skip
+        # Not a change but the whole row is written, and made where it is gone.
+        rows[key] = {**rows.get(key, {"id": len(rows) + 1}), **{n: obj.data[n] for n in names}}
+        return {"updated_at": now(), "obj_what_changed": []}, None
+
+    def object_sharemapping_delete(self, tables, context, obj):
+        key = f"{obj.data['instance_uuid']}.{obj.data['share_id']}"
+        tables.get("ShareMapping", {}).pop(key, None)
+        return {"obj_what_changed": []}, None
+
+    def class_sharemappinglist_get_by_instance_uuid(self, tables, context, server_uuid):
+        return self._share_mappings(tables, "instance_uuid", server_uuid)
+
+    def class_sharemappinglist_get_by_share_id(self, tables, context, share_id):
+        return self._share_mappings(tables, "share_id", share_id)
+
+    @staticmethod
+    def _share_mappings(tables, field, value):
+        rows = [row for row in tables.get("ShareMapping", {}).values() if row[field] == value]
+        found = [WireObject.new("ShareMapping", "1.2", **row) for row in rows]
+        for mapping in found:
+            mapping.clear_changes()
+        return WireObject.new("ShareMappingList", "1.0", objects=found)
+
     def class_virtualinterface_delete_by_instance_uuid(self, tables, context, server_uuid):
         rows = tables.get("VirtualInterface", {})
         for key in [k for k, row in rows.items() if row["instance_uuid"] == server_uuid]:

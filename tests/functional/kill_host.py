@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,6 +27,7 @@ from nova_lite.clients.key_manager import FIXED_KEY_ID
 from nova_lite.wire.objects import WireObject, unwrap
 from tests.fakes.cloud import FakeImageSource, Ledger
 from tests.fakes.conductor import FakeConductor
+from tests.fakes.manila import Rules
 from tests.fakes.private_libvirtd import PrivateLibvirtd
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,6 +60,12 @@ ROOT_VOLUME = {
     "image_id": IMAGE, "volume_id": None, "attachment_id": None, "volume_size": 1,
     "volume_type": None, "snapshot_id": None, "device_name": None, "disk_bus": None,
     "boot_index": 0, "delete_on_termination": True,
+}  # fmt: skip
+# A share that the server is to have.
+SHARE = "aaaaaaaa-2222-3333-4444-555555555555"
+SHARE_MAPPING = {
+    "id": 1, "uuid": "bbbbbbbb-2222-3333-4444-555555555555", "share_id": SHARE, "tag": "docs",
+    "export_location": "192.0.2.9:/docs", "share_proto": "NFS",
 }  # fmt: skip
 MEMORY = Path("/dev/shm")
 MIB = 1024**2
@@ -97,6 +105,8 @@ class Lab:
         self.directory = Path(tempfile.mkdtemp(prefix="nvl-", dir=MEMORY))
         self.daemon = PrivateLibvirtd(self.directory)
         self.log = self.directory / "victim.log"
+        # Method -> all boundaries that its scenarios have passed until now.
+        self.passed: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers = itertools.count(1)
         self._parents: list[subprocess.Popen] = []
 
@@ -183,6 +193,9 @@ class Host:
     # --- doing ------------------------------------------------------------------------------
     def message(self, method, **arguments):
         """A message of the compute API about this server as its records are now."""
+        arguments = copy.deepcopy(arguments)
+        if "share_mapping" in arguments:
+            arguments["share_mapping"]["nova_object.data"]["instance_uuid"] = self.server
         with self.conductor.database() as tables:
             instance = self.conductor.class_instance_get_by_uuid(tables, None, self.server)
         return {
@@ -327,6 +340,39 @@ class Host:
         for name in (VOLUME, NEW_VOLUME):
             content = CONTENT if name == VOLUME else b""
             (self.state / "volumes" / name).write_bytes(content.ljust(MIB, b"\0"))
+
+    def _share(self, status):
+        """A share as nova-api leaves it to the host."""
+        path = self.state / "nova.conf"
+        path.write_text(
+            path.read_text().replace("[libvirt]", "[libvirt]\nfile_backed_memory = 1024", 1)
+        )
+        Rules(self.ledger).add_share(SHARE)
+        with self.conductor.database() as tables:
+            row = {**SHARE_MAPPING, "instance_uuid": self.server, "status": status}
+            tables["ShareMapping"] = {f"{self.server}.{SHARE}": row}
+
+    def ask_for_share(self):
+        self._share("attaching")
+
+    def give_share(self, status="inactive"):
+        """The server, which is off, has a share."""
+        self.ask_for_share()
+        assert self.run(self.message("allow_share", **share_arguments("attaching"))), (
+            self.lab.said()
+        )
+        with self.conductor.database() as tables:
+            tables["events"] = []
+            tables["ShareMapping"][f"{self.server}.{SHARE}"]["status"] = status
+
+    def take_share(self):
+        """The server, which is off, is to lose its share."""
+        self.give_share("detaching")
+
+    def use_share(self):
+        """The server runs, and has a share."""
+        self.give_share()
+        self._ask("start_instance", "powering-on")
 
     def await_image(self, image_id, **properties):
         """The record that nova-api makes for a snapshot or a backup of the server."""
@@ -520,6 +566,27 @@ class Host:
             ],
         }
 
+    def shares(self):
+        """What Manila, Nova, the host and the guest (now and at its next start) know of shares."""
+        rules = self.ledger.read().get("manila", {})
+        with self._domain() as domain:
+            texts = [domain.XMLDesc(flag) for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)] if (
+                domain is not None
+            ) else []  # fmt: skip
+        mounted = self.state / "mounted"
+        return {
+            "let in": [rule["state"] for found in rules.values() for rule in found],
+            "mapped": [
+                row["status"] for row in self.conductor.read().get("ShareMapping", {}).values()
+            ],
+            "mounted": len(list(mounted.iterdir())) if mounted.exists() else 0,
+            "tags": [
+                [target.get("dir") for target in
+                 ElementTree.fromstring(text).findall(".//filesystem/target")]
+                for text in texts
+            ],
+        }  # fmt: skip
+
     @staticmethod
     def _place(text):
         """Which file the volume is, and whether it holds what it should."""
@@ -556,6 +623,7 @@ class Host:
             "copying": self.copying(),
             "devices": self.devices(),
             "volumes": self.volumes(),
+            "shares": self.shares(),
             "files": sorted(
                 str(path.relative_to(instances)).replace(self.server, "server")
                 for path in instances.rglob("*")
@@ -655,6 +723,14 @@ def attach_arguments():
     mapping = WireObject.new("BlockDeviceMapping", "1.21", **MAPPING)
     mapping.clear_changes()
     return {"bdm": unwrap(mapping)}
+
+
+def share_arguments(status):
+    """A request about the server's share; the server is filled in by Host.message."""
+    row = {**SHARE_MAPPING, "instance_uuid": None, "status": status}
+    mapping = WireObject.new("ShareMapping", "1.2", **row)
+    mapping.clear_changes()
+    return {"share_mapping": unwrap(mapping)}
 
 
 def build_arguments(retry=True):

@@ -21,6 +21,7 @@ from tests.functional.kill_host import (
     build_arguments,
     rebuild_arguments,
     rescue_arguments,
+    share_arguments,
     shelve_arguments,
     unshelve_arguments,
     volume_arguments,
@@ -53,7 +54,8 @@ class Scenario:
     ``volume`` says whether one is ``reserved`` for it (``encrypted``: one with LUKS), or
     ``attached`` and about to be detached (``encrypted, attached``: one whose key libvirt has
     forgotten); ``grown``: one that it uses is larger than it knows, ``moving``: it is to go on
-    elsewhere; ``disks``: all its disks are to be volumes.
+    elsewhere; ``disks``: all its disks are to be volumes. ``share``: whether the server is to have
+    one, has it, uses it, or is to lose it.
     """
 
     method: str
@@ -65,6 +67,7 @@ class Scenario:
     polite: bool = False
     serial: bool = False
     volume: str | None = None
+    share: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,18 +75,24 @@ class Scenario:
         return (self.volume or "").startswith("encrypted")
 
 
+# What all know of a share when the request was carried out.
+NO_SHARE = {"let in": [], "mapped": [], "mounted": 0}
+SHARES = {
+    "allow_share": {"let in": ["active"], "mapped": ["inactive"], "mounted": 0, "tags": [[], []]},
+    "deny_share": {**NO_SHARE, "tags": [[], []]},
+    "start_instance": {
+        "let in": ["active"], "mapped": ["active"], "mounted": 1, "tags": [["docs"], ["docs"]]
+    },
+    "terminate_instance": {**NO_SHARE, "tags": []},
+}  # fmt: skip
 RUNS, OFF = libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_SHUTOFF
 HELD = libvirt.VIR_DOMAIN_PAUSED
 FAIL = {"fail_start": True}
 BACK = {**unshelve_arguments(), "image": None}
 SCENARIOS = {
-    "boot": Scenario(BOOT, build_arguments(), "active", RUNS),
+    "boot": Scenario(BOOT, build_arguments(), "active", RUNS, serial=True),
     "boot, host fails": Scenario(BOOT, build_arguments(), "building", None, how=FAIL),
     "boot, fails, no retry": Scenario(BOOT, build_arguments(retry=False), "error", None, how=FAIL),
-    "boot, serial port": Scenario(BOOT, build_arguments(), "active", RUNS, serial=True),
-    "start, serial port": Scenario(
-        "start_instance", {}, "active", RUNS, "stopped", "powering-on", serial=True
-    ),
     "delete": Scenario("terminate_instance", BDMS, "deleted", None, "booted", "deleting"),
     "stop": Scenario(
         "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off", True
@@ -91,7 +100,7 @@ SCENARIOS = {
     "stop, deaf guest": Scenario(
         "stop_instance", {"clean_shutdown": True}, "stopped", OFF, "booted", "powering-off"
     ),
-    "start": Scenario("start_instance", {}, "active", RUNS, "stopped", "powering-on"),
+    "start": Scenario("start_instance", {}, "active", RUNS, "stopped", "powering-on", serial=True),
     "reboot hard": Scenario("reboot_instance", HARD, "active", RUNS, "booted", "rebooting_hard"),
     "reboot soft": Scenario("reboot_instance", SOFT, "active", RUNS, "booted", "rebooting", True),
     "reboot soft, deaf guest": Scenario(
@@ -235,6 +244,20 @@ SCENARIOS = {
         "unshelve_instance", BACK, "shelved_offloaded", None, "offloaded with volumes",
         "unshelving", how=FAIL,
     ),
+    "allow share": Scenario(
+        "allow_share", share_arguments("attaching"), "stopped", OFF, "stopped", None,
+        share="asked for",
+    ),
+    "deny share": Scenario(
+        "deny_share", share_arguments("detaching"), "stopped", OFF, "stopped", None,
+        share="to lose",
+    ),
+    "start, share": Scenario(
+        "start_instance", {}, "active", RUNS, "stopped", "powering-on", share="had"
+    ),
+    "delete, share": Scenario(
+        "terminate_instance", BDMS, "deleted", None, "stopped", "deleting", share="used"
+    ),
     "crash dump": Scenario("trigger_crash_dump", {}, "active", RUNS, "booted", None),
 }
 
@@ -270,6 +293,13 @@ def prepared(lab, scenario):
         "disks": host.ask_for_volumes,
     }
     prepare_volume.get(scenario.volume, lambda: None)()
+    prepare_share = {
+        "asked for": host.ask_for_share,
+        "had": host.give_share,
+        "used": host.use_share,
+        "to lose": host.take_share,
+    }
+    prepare_share.get(scenario.share, lambda: None)()
     if scenario.arguments.get("image_id") == SNAPSHOT:
         for number in range(3):
             host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
@@ -307,6 +337,8 @@ def undisturbed(host, scenario):
         assert (made is None) if scenario.how else made[1], wanted["images"]
         kept = [name for name in wanted["images"] if name.endswith(SNAPSHOT[1:])]
         assert len(kept) == (2 if scenario.method == "backup_instance" else 3 + bool(made))
+    if scenario.share:
+        assert wanted["shares"] == SHARES[scenario.method], wanted["shares"]
     if wanted["deleted"]:
         assert parts(without_images(wanted), GONE) == GONE
     names = record.read_text().splitlines()

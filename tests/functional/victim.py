@@ -37,6 +37,7 @@ from nova_lite.conductor.records import (
     InfoCaches,
     Interfaces,
     Migrations,
+    ShareMappings,
     TaskLogs,
     VolumeUsages,
 )
@@ -50,7 +51,7 @@ from nova_lite.operations.engine import Engine
 from nova_lite.operations.journal import Journal
 from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc.endpoint import VERBS
-from nova_lite.steps import boot_volumes, snapshot, swap, volume_moves
+from nova_lite.steps import boot_volumes, shares, snapshot, swap, volume_moves
 from nova_lite.steps.base import Work
 from nova_lite.steps.events import EventHub
 from nova_lite.steps.image_cache import ImageCache
@@ -61,6 +62,7 @@ from nova_lite.wire.objects import wrap
 from tests.fakes.cinder import local_cinder
 from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
+from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 
 # Methods that change the world: after each of them there is a boundary.
@@ -77,6 +79,8 @@ EFFECTS = {
     "vif_driver": {"plug", "unplug"},
     "disks": {"create", "remove"},
     "volume": {"connect", "disconnect"},
+    "share": {"mount", "unmount"},
+    "manila": {"allow", "deny"},
     "cinder": {
         "create_volume", "delete_volume", "create_attachment", "update_attachment",
         "complete_attachment", "delete_attachment", "roll_detaching", "reimage_volume",
@@ -258,8 +262,11 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
         builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
         task_logs=TaskLogs(conductor), volume_usages=VolumeUsages(conductor),
+        share_mappings=ShareMappings(conductor),
         placement=watched("placement", FakePlacement(ledger)),
         cinder=watched("cinder", local_cinder(ledger)),
+        manila=watched("manila", FakeManila(ledger)),
+        shares=FakeShareDrivers(watched("share", DirectoryShares(state))),
         hypervisor=watched("hypervisor", hypervisor),
         facts=facts, capabilities=capabilities, policy=host_policy(conf),
         vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
@@ -278,7 +285,7 @@ def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
-    swap.POLL = 0.02
+    swap.POLL = shares.POLL = 0.02
     snapshot.SHOWN_AFTER, snapshot.POLL = 0.0, 0.02
     boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
     boot_volumes.UNDER_WAY, boot_volumes.POLL = 0.1, 0.05

@@ -88,6 +88,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("drivers.volume.drivers", "drivers.disk"): "lock files that other services share",
     ("drivers.volume.users", "drivers.disk"): "lock files, and files that survive a crash",
     ("drivers.volume.mounts", "drivers.disk"): "mount(8) runs like any other outside program",
+    ("drivers.share.drivers", "drivers.loader"): "protocols of shares are known at run time only",
+    ("drivers.share.drivers", "drivers.disk"): "locks by name",
+    ("drivers.share.mounted", "drivers.volume"): "a share and volumes on it are one mount",
     ("membership.identity", "drivers.disk"): "compute_id is made whole and has a disk's owner",
 }
 # Module -> why it touches oslo.config's global ConfigOpts.
@@ -98,6 +101,7 @@ GLOBAL_CONF: dict[str, str] = {
 LONG: dict[str, str] = {
     "errors": "one table; a row is a class",
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
+    "assembly:toolbox": "one record, filled in field by field",
     "inventory.node:fields": "one record, filled in field by field",
 }
 

@@ -20,7 +20,9 @@ MOUNT_S = 120.0
 UMOUNT_S = 60.0
 WAIT_S = MOUNT_S + UMOUNT_S + 60.0  # for others that mount or unmount the same export
 MOUNTINFO = Path("/proc/self/mountinfo")
-PACKAGES = {"mount.nfs": "nfs-common", "mount.cifs": "cifs-utils"}
+PACKAGES = {
+    "mount.nfs": "nfs-common", "mount.cifs": "cifs-utils", "mount.ceph": "ceph-common",
+}  # fmt: skip
 
 
 class Mounts:
@@ -36,14 +38,17 @@ class Mounts:
         """Where the export is or will be mounted."""
         return self._base / _digest(export)
 
-    def mount(self, export: str, options: list[str], user: str) -> None:
+    def mount(
+        self, export: str, options: list[str], user: str, place: str | None = None
+    ) -> None:
         """Have the export mounted for a user; one that is mounted stays as it is.
 
         :param options: arguments of mount(8)
+        :param place: what the mount is known by, where not by its export
         :raises DiskError: mount(8) fails or is not there
         :raises TimeoutError: another mount of the same export does not end
         """
-        directory, key = self.directory(export), _digest(export)
+        directory, key = self.directory(place or export), _digest(place or export)
         with self._users.held(key, WAIT_S):
             self._users.add(key, user)
             if mounted(directory):
@@ -59,7 +64,7 @@ class Mounts:
                     self._users.remove(key, user)
                     raise
 
-    def unmount(self, export: str, user: str) -> None:
+    def unmount(self, export: str, user: str, place: str | None = None) -> None:
         """The user needs the export no more; it is unmounted with its last user.
 
         A mount that somebody unknown to this agent uses, such as a guest that nova-compute
@@ -67,7 +72,7 @@ class Mounts:
 
         :raises TimeoutError: a mount of the same export does not end
         """
-        directory, key = self.directory(export), _digest(export)
+        directory, key = self.directory(place or export), _digest(place or export)
         with self._users.held(key, WAIT_S):
             if not self._users.others(key, user):
                 _unmount(directory)

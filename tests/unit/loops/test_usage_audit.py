@@ -22,7 +22,7 @@ class World:
     def audit(self, setting="hour"):
         return UsageAudit(
             "h1", setting, "instance-%08x", notifier=self, instances=self, block_devices=self,
-            logs=self, now=lambda: self.time,
+            share_mappings=self, logs=self, now=lambda: self.time,
         )  # fmt: skip
 
     def find(self, context, task, host, beginning, ending):

@@ -186,7 +186,11 @@ def test_volumes_are_told_where_asked_for() -> None:
         delete_on_termination=False, tag=None, connection_info="secret",
     )  # fmt: skip
     local = WireObject.new("BlockDeviceMapping", "1.21", device_name="/dev/vda", volume_id=None)
-    about = replace(subject(recorded), mappings=[local, volume], with_shares=True)
+    share = WireObject.new(
+        "ShareMapping", "1.2", uuid="m1", share_id="s1", status="active", tag="docs",
+        export_location="secret",
+    )  # fmt: skip
+    about = replace(subject(recorded), mappings=[local, volume], shares=[share])
     notifier_on(None, wire).action(about, "pause", "end")
 
     data = wire.sent[0][2]["nova_object.data"]
@@ -194,7 +198,9 @@ def test_volumes_are_told_where_asked_for() -> None:
         {"device_name": "/dev/vdb", "boot_index": None, "delete_on_termination": False,
          "volume_id": "v1", "tag": None}
     ]  # fmt: skip
-    assert data["shares"] == []
+    assert [told["nova_object.data"] for told in data["shares"]] == [
+        {"share_mapping_uuid": "m1", "share_id": "s1", "status": "active", "tag": "docs"}
+    ]
 
 
 def test_interfaces_have_no_legacy_notification() -> None:

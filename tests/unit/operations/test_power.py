@@ -59,6 +59,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             guest = hypervisor.guests[spec.uuid]
             guest.state, guest.saved = state, saved
         fields = {"uuid": spec.uuid, "vm_state": "active", "system_metadata": {}, **fields}
+        fields["flavor"] = WireObject.new("Flavor", "1.2", extra_specs={}).primitive
         records = Records(**fields)
         tools = SimpleNamespace(
             instances=records,
@@ -66,6 +67,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             claims=records,
             hypervisor=hypervisor,
             conf=SimpleNamespace(shutdown_timeout=0),
+            policy=SimpleNamespace(file_backed_memory_mb=0),
             usage_changed=lambda: None,
         )
         told = fields if loaded else {"uuid": spec.uuid}

@@ -37,6 +37,7 @@ class World:
         self.uuid, self.context = "s1", None
         self.notes = {} if nic_tags is None else {"nic_tags": nic_tags}
         self.instance = WireObject.new("Instance", "2.8", uuid="s1")
+        self.shares = []
 
     def devices(self, uuid):
         self.asked += 1

@@ -5,8 +5,10 @@ Names of traits are those of the os-traits library. Only what this agent really 
 
 from __future__ import annotations
 
+import json
+import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +31,7 @@ ALWAYS = frozenset(
 )
 # Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
 # COMPUTE_SECURITY_TPM_*,
-# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS, COMPUTE_STORAGE_VIRTIO_FS.
+# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
 
 # Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
 ARCHITECTURES: Mapping[str, str] = {
@@ -60,6 +62,8 @@ VIOMMU_MODELS: Mapping[str, tuple[str, ...]] = {
     "aarch64": ("AUTO", "SMMUV3", "VIRTIO"),
 }
 VIRTIO_IOMMU_SINCE = 8_003_000  # libvirt 8.3.0
+# Descriptions of programs that serve devices of guests; libvirt looks for virtiofsd there.
+VHOST_USER = (Path("/etc/qemu/vhost-user"), Path("/usr/share/qemu/vhost-user"))
 # What came later than the oldest versions accepted, as (trait, libvirt, QEMU).
 LATER = (
     ("COMPUTE_ADDRESS_SPACE_EMULATED", 8_007_000, 2_007_000),
@@ -89,6 +93,7 @@ class DomainCapabilities:
     tpm_models: frozenset[str] = frozenset()
     firmware: frozenset[str] = frozenset()
     loader_secure: bool = False
+    filesystems: frozenset[str] = frozenset()
     cpu_modes: frozenset[str] = frozenset()
     host_model: str | None = field(default=None, compare=False)
 
@@ -100,6 +105,7 @@ class DomainCapabilities:
             tpm_models=self.tpm_models | other.tpm_models,
             firmware=self.firmware | other.firmware,
             loader_secure=self.loader_secure or other.loader_secure,
+            filesystems=self.filesystems | other.filesystems,
             cpu_modes=self.cpu_modes | other.cpu_modes,
             host_model=self.host_model or other.host_model,
         )
@@ -119,6 +125,7 @@ def parse(xml: str) -> DomainCapabilities:
         tpm_models=_enum(root, "devices/tpm", "model"),
         firmware=_enum(root, "os", "firmware"),
         loader_secure="yes" in _enum(root, "os/loader", "secure"),
+        filesystems=_enum(root, "devices/filesystem", "driverType"),
         cpu_modes=frozenset(modes),
         host_model=_host_model(modes.get("host-model")),
     )
@@ -176,6 +183,36 @@ def traits(
     if secure_boot(domain):
         found.add("COMPUTE_SECURITY_UEFI_SECURE_BOOT")
     return frozenset(found)
+
+
+def share_traits(
+    domain: DomainCapabilities,
+    file_backed: bool,
+    directories: Iterable[Path] = VHOST_USER,
+) -> frozenset[str]:
+    """Placement traits that tell whether guests can have shares.
+
+    :param file_backed: the memory of all guests is in files, which virtiofsd can map, too
+    :param directories: where libvirt looks for programs like virtiofsd
+    """
+    found = {"COMPUTE_MEM_BACKING_FILE"} if file_backed else set()
+    if "virtiofs" in domain.filesystems and any(map(_serves_files, _programs(directories))):
+        found.add("COMPUTE_STORAGE_VIRTIO_FS")
+    return frozenset(found)
+
+
+def _programs(directories: Iterable[Path]) -> Iterator[Path]:
+    for directory in directories:
+        yield from sorted(directory.glob("*.json"))
+
+
+def _serves_files(description: Path) -> bool:
+    """Whether a back end of vhost-user is virtiofsd, and there."""
+    try:
+        said = json.loads(description.read_text())
+        return said["type"] == "fs" and os.access(said["binary"], os.X_OK)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _models(prefix: str, names: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk, add_scsi_controller
 from nova_lite.drivers.hypervisor.libvirt.xml_nics import add_nic
 from nova_lite.drivers.hypervisor.libvirt.xml_tools import add, on_off
-from nova_lite.model.domain import DomainSpec, GraphicsSpec
+from nova_lite.model.domain import DomainSpec, GraphicsSpec, ShareSpec
 
 GUEST_AGENT = "org.qemu.guest_agent.0"
 SPICE_AGENT = "com.redhat.spice.0"
@@ -32,6 +32,8 @@ def add_devices(root: ET.Element, spec: DomainSpec) -> None:
     add_scsi_controller(devices, spec)
     for nic in spec.nics:
         add_nic(devices, nic)
+    for share in spec.shares:
+        _add_share(devices, share)
     _add_consoles(devices, spec)
     for graphics in spec.graphics:
         _add_graphics(devices, graphics)
@@ -55,6 +57,13 @@ def add_devices(root: ET.Element, spec: DomainSpec) -> None:
         add(devices, "watchdog", model=model, action=spec.watchdog)
     _add_balloon(devices, spec)
     _add_iommu(devices, spec)
+
+
+def _add_share(devices: ET.Element, share: ShareSpec) -> None:
+    filesystem = add(devices, "filesystem", type="mount", accessmode="passthrough")
+    add(filesystem, "driver", type="virtiofs")
+    add(filesystem, "source", dir=share.directory)
+    add(filesystem, "target", dir=share.tag)
 
 
 def _add_consoles(devices: ET.Element, spec: DomainSpec) -> None:

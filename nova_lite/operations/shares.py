@@ -1,0 +1,47 @@
+"""allow_share and deny_share: a server that is off gets a share of Manila, or loses it.
+
+The guest sees it with its next start. Resume rule: forward. What fails leaves the share mapping in
+error, from which the user can detach the share.
+"""
+
+from __future__ import annotations
+
+from nova_lite.errors import Verdict
+from nova_lite.failures import Failure
+from nova_lite.operations.base import Operation
+from nova_lite.steps import shares
+from nova_lite.steps.base import Plan, Work
+from nova_lite.steps.shares import ForgetShare, GrantAccess, RecordShare, ReleaseShare
+
+
+class _OfShare(Operation):
+    requires = ("share_mapping",)
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._mapping = work.arguments["share_mapping"]
+
+    def failed(self, failure: Failure) -> None:
+        if failure.verdict == Verdict.GONE.value:
+            return
+        tools, work = self.tools, self.work
+        tools.share_mappings.save(work.context, self._mapping, shares.ERROR)
+        tools.actions.fault(work.context, work.uuid, failure)
+
+
+class AllowShare(_OfShare):
+    event = "compute_allow_share"
+    notifies = "share_attach"
+
+    def plan(self) -> Plan:
+        work, mapping = self.work, self._mapping
+        return [(GrantAccess(work, mapping),), (RecordShare(work, mapping),)]
+
+
+class DenyShare(_OfShare):
+    event = "compute_deny_share"
+    notifies = "share_detach"
+
+    def plan(self) -> Plan:
+        work, mapping = self.work, self._mapping
+        return [(ReleaseShare(work, mapping),), (ForgetShare(work, mapping),)]
