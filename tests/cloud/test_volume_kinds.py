@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from tests.cloud.support.devcloud import wait_for
-from tests.cloud.support.guest import in_guest
+from tests.cloud.support.guest import Guest, in_guest
+from tests.cloud.support.ledgers import serials, watchers
 from tests.cloud.support.volumes import Volumes
 
 pytestmark = pytest.mark.cloud
@@ -17,15 +17,22 @@ MARKER = "nobody shall read this"
 
 
 @pytest.fixture(scope="module")
-def servers(api, node, module_garbage):
-    """Two running servers whose guests can be asked."""
-    requested = [api.request_boot(node, image="tiny-agent")["id"] for _ in range(2)]
-    for server_id in requested:
-        module_garbage.server(server_id)
-    for server_id in requested:
+def hosts(cloud, node, api, module_garbage):
+    """Two running servers whose guests can be asked, and where: here and on another host."""
+    hosts = {}
+    for host in (node, cloud.other_node(node)):
+        server_id = api.request_boot(host, image="tiny-agent")["id"]
+        hosts[module_garbage.server(server_id)] = host
+    for server_id in hosts:
         api.wait_status(server_id, "ACTIVE", 180)
         api.wait_console(server_id, "TINY: qemu-ga started")
-    return requested
+    return hosts
+
+
+@pytest.fixture(scope="module")
+def servers(hosts):
+    """The servers alone; the first one is on the host under test."""
+    return list(hosts)
 
 
 @pytest.fixture
@@ -34,9 +41,11 @@ def volumes(api, servers, garbage):
 
 
 @pytest.fixture
-def run(cloud, node):
+def run(cloud, hosts):
     """Run a script in the guest of a server: its output and errors."""
-    return lambda server_id, script: in_guest(cloud, node, server_id, f"{{ {script}\n}} 2>&1")
+    return lambda server_id, script: in_guest(
+        cloud, hosts[server_id], server_id, f"{{ {script}\n}} 2>&1"
+    )
 
 
 def disk_of(run, server_id):
@@ -66,28 +75,72 @@ def stored(cloud, volume_id, path):
     return path.read_bytes()
 
 
+def forget_secret(cloud, node, volume_id):
+    """As on a host that was installed anew."""
+    (line,) = (line for line in secrets(cloud, node).splitlines() if volume_id in line)
+    cloud.on(node, "virsh", "secret-undefine", line.split()[0])
+
+
+def assert_key_unknown(cloud, node, server_id):
+    """Neither the log, nor the journal, nor the guest's definition tells what opens volumes."""
+    key = cloud.secrets()["VOLUME_KEY"]
+    journal = (cloud.nova_files(node) / "nova-lite" / "journal").rglob("*")
+    for path in (cloud.agent_log(node), *(path for path in journal if path.is_file())):
+        assert key not in path.read_text(errors="replace")
+    for options in ((), ("--inactive",), ("--security-info",)):
+        assert key not in cloud.on(node, "virsh", "dumpxml", server_id, *options)
+
+
 def test_an_encrypted_volume_is_open_in_the_guest_only(
-    cloud, node, servers, volumes, run, tmp_path
+    api, cloud, node, servers, volumes, run, tmp_path
 ):
-    """The guest reads what it wrote, also after it came back; Ceph has nothing but LUKS."""
+    """Ceph has nothing but LUKS; the guest reads what it wrote, also after its host has forgotten
+    the secret."""
     server_id = servers[0]
     volume_id = volumes.create("encrypted")
     volumes.attach(server_id, volume_id)
     disk = disk_of(run, server_id)
     run(server_id, f"echo '{MARKER}' > /dev/{disk}; sync")
-    assert volume_id in secrets(cloud, node)
     head = stored(cloud, volume_id, tmp_path / "head")
     assert head[:4] == b"LUKS" and MARKER.encode() not in head
+
+    forget_secret(cloud, node, volume_id)
+    api.act(server_id, "reboot", {"type": "HARD"})
+    api.wait_status(server_id, "ACTIVE", 180)
+    assert volume_id in secrets(cloud, node)
+    read = f"head -c {len(MARKER)} /dev/$(ls /sys/block | grep '^[sv]d' | sort | tail -1)"
+    assert MARKER in Guest(cloud, node, server_id).ask(read)
+    assert_key_unknown(cloud, node, server_id)
 
     volumes.detach(server_id, volume_id)
     volumes.wait(volume_id, "available", 0)
     assert volume_id not in secrets(cloud, node)
 
-    volumes.attach(server_id, volume_id)
-    assert MARKER in run(server_id, f"head -c {len(MARKER)} /dev/{disk_of(run, server_id)}")
-    key = cloud.secrets().get("VOLUME_KEY", "")
-    assert key and key not in cloud.agent_log(node).read_text(errors="replace")
-    assert key not in cloud.on(node, "virsh", "dumpxml", server_id)
+
+@pytest.mark.slow
+def test_a_server_boots_from_an_encrypted_volume(api, cloud, node, garbage):
+    """Again and again; with its end the host forgets the secret."""
+    root = {"source_type": "image", "destination_type": "volume", "volume_size": 1,
+            "volume_type": "encrypted", "boot_index": 0, "uuid": api.image_id("tiny-agent"),
+            "delete_on_termination": True}  # fmt: skip
+    server_id = api.request_boot(node, imageRef="", block_device_mapping_v2=[root])["id"]
+    garbage.later(lambda: wait_for("no secret", lambda: volume_id not in secrets(cloud, node), 30))
+    garbage.server(server_id)
+    api.wait_status(server_id, "ACTIVE", 300)
+    path = f"/servers/{server_id}/os-volume_attachments"
+    volume_id = api.call("GET", path)["volumeAttachments"][0]["volumeId"]
+    guest = Guest(cloud, node, server_id)
+    guest.ask("true")
+    for action, value, status in (
+        ("os-stop", None, "SHUTOFF"), ("os-start", None, "ACTIVE"), ("reboot", {"type": "HARD"}, "")
+    ):  # fmt: skip
+        if action == "reboot":
+            forget_secret(cloud, node, volume_id)
+        api.act(server_id, action, value)
+        api.wait_status(server_id, status or "ACTIVE", 180)
+        assert volume_id in secrets(cloud, node)
+    guest.ask("true")
+    assert_key_unknown(cloud, node, server_id)
 
 
 def test_limits_of_a_volume_type_hold_in_the_guest(cloud, node, servers, volumes):
@@ -116,34 +169,29 @@ def test_a_read_only_volume_cannot_be_written(cloud, node, servers, volumes, run
     assert live_disk(cloud, node, servers[0], volume_id).find("readonly") is not None
 
 
-def test_two_servers_write_to_one_volume(cloud, node, servers, volumes, run):
-    """Each sees what the other wrote; the volume is free after the last detach."""
+def test_servers_on_two_hosts_write_to_one_volume(cloud, hosts, servers, volumes, run):
+    """Each sees what the other wrote; whoever goes first, the other keeps it; then it is free."""
     volume_id = volumes.create("multiattach")
-    for server_id in servers:
-        volumes.attach(server_id, volume_id)
-    assert sorted(volumes.users(volume_id)) == sorted(servers)
-    names = [disk_of(run, server_id) for server_id in servers]
-    for place, (server_id, disk) in enumerate(zip(servers, names, strict=True)):
-        run(server_id, f"echo 'by {place}' | dd of=/dev/{disk} seek={place} conv=sync,fsync")
-        assert live_disk(cloud, node, server_id, volume_id).find("shareable") is not None
-    for place, (server_id, disk) in enumerate(zip(servers, names, strict=True)):
-        other = 1 - place
-        script = f"dd if=/dev/{disk} skip={other} count=1 iflag=direct | head -c 4"
-        assert f"by {other}" in run(server_id, script)
+    for leaver, keeper in (servers, servers[::-1]):
+        for server_id in servers:
+            volumes.attach(server_id, volume_id)
+        assert sorted(volumes.users(volume_id)) == sorted(servers)
+        disks = {server_id: disk_of(run, server_id) for server_id in servers}
+        write = "echo 'by {0}' | dd of=/dev/{1} seek={0} conv=sync,fsync"
+        read = "dd if=/dev/{1} skip={0} count=1 iflag=direct | head -c 4"
+        for place, (server_id, disk) in enumerate(disks.items()):
+            run(server_id, write.format(place, disk))
+            plugged = live_disk(cloud, hosts[server_id], server_id, volume_id)
+            assert plugged.find("shareable") is not None
+        for place, (server_id, disk) in enumerate(disks.items()):
+            assert f"by {1 - place}" in run(server_id, read.format(1 - place, disk))
 
-    volumes.detach(servers[0], volume_id)
-    volumes.wait(volume_id, "in-use", 1)
-    assert "by 1" in run(servers[1], f"dd if=/dev/{names[1]} skip=1 count=1 iflag=direct")
-    volumes.detach(servers[1], volume_id)
-    volumes.wait(volume_id, "available", 0)
-
-
-def test_a_tagged_volume_is_described_to_the_guest(cloud, servers, volumes):
-    """With the tag and where the guest finds it, as the metadata service tells."""
-    volume_id = volumes.create("ceph")
-    tag = f"db{time.time_ns() % 10**6}"
-    volumes.attach(servers[0], volume_id, tag=tag)
-    select = "select device_metadata from instance_extra where deleted = 0 and "
-    kept = cloud.sql(f"{select} instance_uuid = '{servers[0]}'")
-
-    assert tag in kept and volume_id in kept
+        volumes.detach(leaver, volume_id)
+        volumes.wait(volume_id, "in-use", 1)
+        assert volume_id not in serials(cloud, hosts[leaver], leaver, "--inactive")
+        own = servers.index(keeper)
+        assert f"by {own}" in run(keeper, read.format(own, disks[keeper]))
+        assert watchers(cloud, volume_id) == 1
+        volumes.detach(keeper, volume_id)
+        volumes.wait(volume_id, "available", 0)
+        assert watchers(cloud, volume_id) == 0
