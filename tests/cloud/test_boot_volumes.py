@@ -11,6 +11,7 @@ from tests.cloud.support.volumes import Volumes, checksum_in_ceph
 pytestmark = pytest.mark.cloud
 
 DISKS = "for d in /sys/block/vd*; do echo ${d##*/} $(cat $d/serial) $(cat $d/size); done"
+CINDER_PORT = 8776
 GIB = 2 * 1024**2  # sectors
 
 
@@ -124,3 +125,37 @@ def test_a_volume_that_cinder_refuses_ends_the_build(api, volumes, request_serve
     assert f"Build of instance {server} aborted" in fault and "exceeds" in fault.lower()
     volumes.wait(kept, "available", 0)
     assert attachments_of(volumes, server) == []
+
+
+@pytest.mark.lite_only
+@pytest.mark.timeout(400)
+def test_cinder_is_away_for_a_while(api, cloud, node, volumes, request_server):
+    """A boot and a delete wait for it, and nothing is left behind."""
+    kept = volumes.create("ceph")
+    log = cloud.agent_log(node)
+
+    def waits(since):
+        with log.open("rb") as file:
+            file.seek(since)
+            return b"trying again in" in file.read()
+
+    with cloud.unreachable(node, CINDER_PORT):
+        since = log.stat().st_size
+        server = request_server(
+            volume("image", boot_index=0, uuid=api.image_id("tiny-raw")),
+            volume("volume", uuid=kept, delete_on_termination=False),
+        )
+        wait_for("the boot to wait", lambda: waits(since), 60)
+        assert api.server(server)["status"] == "BUILD"
+    api.wait_status(server, "ACTIVE", 120)
+    (root,) = set(attached(api, server).values()) - {kept}
+
+    with cloud.unreachable(node, CINDER_PORT):
+        since = log.stat().st_size
+        api.delete(server)
+        wait_for("the delete to wait", lambda: waits(since), 60)
+        assert volumes.get(kept)["status"] == "in-use"
+    api.wait_gone(server)
+    volumes.wait(kept, "available", 0)
+    assert attachments_of(volumes, server) == []
+    wait_for("end of the root volume", lambda: not exists(volumes, root), 60)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import pytest
 
-from tests.cloud.support.devcloud import wait_for
+from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import free, used_by, volume_ledgers
 from tests.cloud.support.trials import Trial
@@ -17,18 +17,18 @@ from tests.cloud.support.volumes import Volumes
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 # How many boundaries of each operation are tried unless --full is given.
-SAMPLE = {"attach": 4, "detach": 4, "boot": 3, "delete": 3}
+SAMPLE = {"attach": 3, "detach": 3, "boot": 2, "delete": 2}
 MADE_FOR = "nova_block_device_mapping"
 
 
 class World:
-    """A server, a volume that knows data are on, and the four ledgers."""
+    """A volume with known data on it, what is asked for it, and the four ledgers."""
 
     def __init__(self, cloud, api, node, agent, volumes):
         self.cloud, self.api, self.node, self.agent = cloud, api, node, agent
         self.volumes = volumes
         self.volume = volumes.create("ceph")
-        self.written = None
+        self.written = self.booted = None
 
     def guest(self, server):
         return Guest(self.cloud, self.node, server)
@@ -55,7 +55,11 @@ class World:
         self.agent.arm(boundary)
         with ThreadPoolExecutor(1) as asking:  # the API may wait for the agent
             asked = asking.submit(ask)
-            self.agent.wait_dead()
+            try:
+                self.agent.wait_dead(150)
+            except CloudError:
+                asked.result(150)  # perhaps that says why
+                raise
             self.agent.start()
             return asked.result(150)
 
@@ -70,14 +74,20 @@ class World:
         return self.api.call("DELETE", path)
 
     def boot(self):
-        """Ask for a server with a volume from an image and the one with data."""
+        """Ask for a server with a volume made from an image and the one with data."""
         root = {"source_type": "image", "destination_type": "volume", "volume_size": 1,
                 "boot_index": 0, "uuid": self.api.image_id("tiny-agent"),
                 "delete_on_termination": True}  # fmt: skip
         data = {"source_type": "volume", "destination_type": "volume", "uuid": self.volume,
                 "boot_index": -1}  # fmt: skip
-        mapping = [root, data]
-        return self.api.request_boot(self.node, imageRef="", block_device_mapping_v2=mapping)["id"]
+        self.booted = self.api.request_boot(
+            self.node, imageRef="", block_device_mapping_v2=[root, data]
+        )["id"]
+        return self.booted
+
+    def delete_booted(self):
+        self.api.delete(self.booted)
+        self.api.wait_gone(self.booted, 150)
 
     def made_for(self, server):
         """The volumes that Cinder has made for the server, by their own telling."""
@@ -95,7 +105,7 @@ def world(cloud, api, node, agent, module_garbage):
 
 @pytest.fixture(scope="module")
 def server(world, module_garbage):
-    """One whose guest has written on the volume and has it no more; with the boundaries of that."""
+    """One that the volume comes to and leaves again."""
     found = module_garbage.server(world.api.boot(world.node, image="tiny-agent")["id"])
     module_garbage.later(lambda: world.volumes.detach(found, world.volume))
     return found
@@ -115,11 +125,11 @@ def passed(world, server):
 
 
 @pytest.mark.timeout(2400)
-def test_killed_while_attaching_and_detaching(world, server, passed, choose, ledger):
+def test_killed_while_attaching_and_detaching(world, server, passed, choose):
     """A promised volume comes and one that is given back goes, wherever that is cut off; what was
     not promised leaves nothing behind."""
     there, away = passed
-    trial = Trial(ledger, world.agent)
+    trial = Trial(None, world.agent)
     rounds = zip_longest(
         choose("attach", there, SAMPLE["attach"]), choose("detach", away, SAMPLE["detach"])
     )
@@ -148,18 +158,17 @@ def test_killed_while_attaching_and_detaching(world, server, passed, choose, led
 
 
 @pytest.mark.timeout(3600)
-def test_killed_while_booting_from_volumes_and_deleting(
-    world, server, passed, choose, ledger, garbage
-):
+def test_killed_while_booting_from_volumes_and_deleting(world, passed, choose, garbage):
     """The server gets one volume of each kind and starts from it; with the server go those that are
     to go, the others are free and hold their data."""
+    world.agent.boundaries()
     first = garbage.server(world.boot())
     booted = world.agent.passed("build_and_run_instance:closed")
-    world.api.wait_status(first, "ACTIVE")
-    world.api.delete(first)
+    world.api.wait_status(first, "ACTIVE", 180)
+    world.agent.boundaries()
+    world.delete_booted()
     deleted = world.agent.passed("terminate_instance:closed")
-    world.api.wait_gone(first)
-    trial = Trial(ledger, world.agent)
+    trial = Trial(None, world.agent)
     rounds = zip_longest(
         choose("boot from volumes", booted, SAMPLE["boot"]),
         choose("delete with volumes", deleted, SAMPLE["delete"]),
@@ -167,9 +176,9 @@ def test_killed_while_booting_from_volumes_and_deleting(
     for coming, going in rounds:
 
         def live_and_die(coming=coming, going=going):
-            mine = garbage.server(
-                world.killed_at(coming, world.boot) if coming else world.boot()
-            )
+            world.delete_booted()  # after a round that has failed
+            mine = world.killed_at(coming, world.boot) if coming else world.boot()
+            garbage.server(mine)
             world.api.wait_status(mine, "ACTIVE", 180)
             made = world.made_for(mine)
             assert len(made) == 1
@@ -178,9 +187,7 @@ def test_killed_while_booting_from_volumes_and_deleting(
             assert world.guest(mine).checksum(world.volume) == world.written
             if going:
                 world.killed_at(going, lambda: world.api.delete(mine))
-            else:
-                world.api.delete(mine)
-            world.api.wait_gone(mine)
+            world.delete_booted()
             world.settle(world.volume, free())
             wait_for("end of its volume", lambda: not world.made_for(mine), 45)
 

@@ -143,6 +143,19 @@ class DevCloud:
                 return other
         raise CloudError(f"{node} is the only host; this test needs two")
 
+    @contextlib.contextmanager
+    def unreachable(self, node: str, port: int) -> Iterator[None]:
+        """For a while a host does not reach a service of the control plane; all others do.
+
+        :param port: the service's
+        """
+        rule = f"OUTPUT -o lo -p tcp --dport {port} -j REJECT --reject-with tcp-reset".split()
+        self.on(node, "iptables", "-I", *rule)
+        try:
+            yield
+        finally:
+            self.on(node, "iptables", "-D", *rule)
+
     def nova_files(self, node: str) -> Path:
         """The host's /var/lib/nova, seen from here."""
         return self.state / "nodes" / node / "nova"

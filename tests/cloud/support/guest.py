@@ -28,7 +28,7 @@ def in_guest(cloud: DevCloud, node: str, server_id: str, script: str) -> str:
         status = ask_agent(cloud, node, server_id, "guest-exec-status", pid=started["pid"])
         return status if status["exited"] else None
 
-    status = wait_for(f"end of {script!r} in the guest", look, 20)
+    status = wait_for(f"end of {script!r} in the guest", look, 60)
     return base64.b64decode(status.get("out-data", "")).decode()
 
 
@@ -38,7 +38,7 @@ class Guest:
     def __init__(self, cloud: DevCloud, node: str, server_id: str) -> None:
         self._where = cloud, node, server_id
 
-    def ask(self, script: str, seconds: float = 120) -> str:
+    def ask(self, script: str, seconds: float = 200) -> str:
         """Output of a shell script, as soon as there is somebody to run it."""
 
         def look() -> str | None:
@@ -47,7 +47,7 @@ class Guest:
             except CloudError:
                 return None  # it boots
 
-        return wait_for(f"{script!r} in the guest", look, seconds, pause=0.5)
+        return wait_for(f"{script!r} in the guest", look, seconds, pause=1.0)
 
     def mark(self, volume_id: str) -> str:
         """Write 1 MiB of noise on a volume; returns its checksum."""

@@ -91,7 +91,7 @@ class KillableAgent:
         self._record.write_text("")
         return list(dict.fromkeys(names))
 
-    def passed(self, last: str, seconds: float = 60) -> list[str]:
+    def passed(self, last: str, seconds: float = 150) -> list[str]:
         """Wait until that boundary was passed; all that were since the last call.
 
         :raises CloudError: it was not reached
