@@ -127,3 +127,21 @@ def test_cpu_limits_need_the_cgroup_controller(
     (tmp_path / "mounts").write_text(mounts)
 
     assert caps.has_cpu_cgroup(tmp_path, tmp_path / "mounts") is able
+
+
+def test_shares_need_virtiofsd_and_memory_that_it_can_map(tmp_path: Path) -> None:
+    """libvirt knows the device, but only a description of vhost-user names the program."""
+    xml = "<devices><filesystem supported='yes'><enum name='driverType'><value>virtiofs</value>" \
+          "</enum></filesystem>"  # fmt: skip
+    domain = caps.parse(XML.replace("<devices>", xml))
+    program, said = tmp_path / "virtiofsd", tmp_path / "50-virtiofsd.json"
+    said.write_text(f'{{"type": "fs", "binary": "{program}"}}')
+    (tmp_path / "40-gpu.json").write_text('{"type": "gpu", "binary": "/bin/sh"}')
+    (tmp_path / "30-broken.json").write_text("{")
+
+    assert caps.share_traits(domain, False, [tmp_path]) == set()
+    program.touch(mode=0o755)
+    found = caps.share_traits(domain, True, [tmp_path])
+    assert found == {"COMPUTE_STORAGE_VIRTIO_FS", "COMPUTE_MEM_BACKING_FILE"}
+    assert found <= set(os_traits.get_traits())
+    assert caps.share_traits(caps.parse(XML), False, [tmp_path]) == set()

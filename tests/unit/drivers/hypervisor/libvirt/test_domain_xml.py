@@ -9,7 +9,16 @@ import pytest
 
 from nova_lite.drivers.hypervisor.libvirt import domain_xml
 from nova_lite.errors import VifTypeUnsupported
-from nova_lite.model.domain import CpuSpec, CpuTune, DiskSpec, DomainSpec, GuestNumaCell, NicSpec
+from nova_lite.model.domain import (
+    CpuSpec,
+    CpuTune,
+    DiskSpec,
+    DomainSpec,
+    GuestNumaCell,
+    MemoryBacking,
+    NicSpec,
+    ShareSpec,
+)
 
 SPEC = DomainSpec(
     uuid="3b0f1c3e-0000-4000-8000-000000000001",
@@ -39,6 +48,20 @@ def test_text_of_users_cannot_break_out() -> None:
     assert root.findtext("title") == "</title><x/>\ufffd"
     name = root.find("metadata//{http://openstack.org/xmlns/libvirt/nova/1.1}name")
     assert name is not None and name.text == "a<b>&\ufffd"
+
+
+def test_a_share_comes_over_virtiofs() -> None:
+    """From memory that virtiofsd can map."""
+    root = render(
+        shares=(ShareSpec("/mnt/1", "docs"),), memory_backing=MemoryBacking(shared=True)
+    )
+
+    share = root.find("devices/filesystem[@type='mount'][@accessmode='passthrough']")
+    assert share is not None and share.find("driver[@type='virtiofs']") is not None
+    assert share.find("source[@dir='/mnt/1']") is not None
+    assert share.find("target[@dir='docs']") is not None
+    assert root.find("memoryBacking/source[@type='memfd']") is not None
+    assert root.find("memoryBacking/access[@mode='shared']") is not None
 
 
 def test_one_boot_order_rules_out_the_other() -> None:
