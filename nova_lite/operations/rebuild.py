@@ -22,6 +22,7 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.steps import guest
 from nova_lite.steps.base import Plan, Work
 from nova_lite.steps.devices import DescribeDevices
 from nova_lite.steps.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
@@ -74,6 +75,8 @@ class Rebuild(PowerOperation):
         bdms = self.work.arguments.get("bdms")
         if isinstance(bdms, WireObject):
             self.work.mappings = list(bdms.objects())
+        if self.work.arguments.get("reimage_boot_volume"):
+            guest.mappings(self.work)  # here the conductor is waited for; the plan needs them
 
     def _refuse(self) -> None:
         arguments = self.work.arguments
