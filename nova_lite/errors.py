@@ -49,6 +49,19 @@ class HypervisorError(NovaLiteError):
     nova_name = "InternalError"
 
 
+class VolumeUnusable(HypervisorError):
+    """QEMU cannot open a volume, so that its guest does not start."""
+
+    nova_name, expected = "InvalidVolume", True
+
+    def __init__(self, volume_id: str, target: str, reason: str) -> None:
+        super().__init__(
+            f"Invalid volume: volume {volume_id} ({target}) cannot be opened: {reason}. If it was "
+            "deleted, stop the server, detach the volume and start the server again; if Cinder "
+            "does not know it any more, hard reboot the server"
+        )
+
+
 class DomainNotFound(NovaLiteError):
     nova_name, code, expected = "InstanceNotFound", 404, True
 

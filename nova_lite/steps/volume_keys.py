@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
+from nova_lite.drivers.volume import luks
 from nova_lite.errors import VolumeEncryptionUnsupported
 from nova_lite.model.volume import Connection
 from nova_lite.steps.base import Work
+
+LOG = logging.getLogger(__name__)
 
 # What Cinder calls the encryption that QEMU knows; it once was the name of a class.
 LUKS = ("luks", "LuksEncryptor")
@@ -13,7 +18,9 @@ LUKS = ("luks", "LuksEncryptor")
 def unlock(work: Work, connection: Connection) -> None:
     """Have the hypervisor hold what opens a volume, if that is encrypted.
 
-    A secret that is there stays, so that servers start while nobody can be asked for their keys.
+    A device without LUKS gets it, as with stock agents: some of Cinder's drivers leave that to the
+    first host. A secret that is there stays, so that servers start while nobody can be asked for
+    their keys.
 
     :raises VolumeEncryptionUnsupported: it is not LUKS
     :raises VolumeKeyUnavailable: its key cannot be had
@@ -29,6 +36,11 @@ def unlock(work: Work, connection: Connection) -> None:
             "luks"
         )
     passphrase = tools.keys.passphrase(work.context, str(encryption["encryption_key_id"]))
+    # Ceph's volumes come with LUKS on them; what is a device of this host may never have been used.
+    device = connection.data.get("device_path")
+    if device and not luks.formatted(device):
+        LOG.info("Volume %s is encrypted, but empty yet: putting LUKS on it", volume_id)
+        luks.format_device(device, passphrase)
     tools.hypervisor.set_secret(volume_id, passphrase)
 
 

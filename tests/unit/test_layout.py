@@ -88,6 +88,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("drivers.volume.drivers", "drivers.disk"): "lock files that other services share",
     ("drivers.volume.users", "drivers.disk"): "lock files, and files that survive a crash",
     ("drivers.volume.mounts", "drivers.disk"): "mount(8) runs like any other outside program",
+    ("drivers.volume.luks", "drivers.disk"): "qemu-img runs like any other outside program",
+    ("steps.volume_keys", "drivers.volume"): "who knows a volume's key puts LUKS on an empty one",
     ("drivers.share.drivers", "drivers.loader"): "protocols of shares are known at run time only",
     ("drivers.share.drivers", "drivers.disk"): "locks by name",
     ("drivers.share.mounted", "drivers.volume"): "a share and volumes on it are one mount",

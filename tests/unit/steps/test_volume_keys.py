@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from nova_lite.clients.key_manager import FIXED_KEY_ID, KeyManager
-from nova_lite.errors import VolumeEncryptionUnsupported
+from nova_lite.drivers.volume import luks
+from nova_lite.errors import DiskError, VolumeEncryptionUnsupported
 from nova_lite.model.volume import Connection
 from nova_lite.steps import volume_keys
 from nova_lite.wire.context import RequestContext
@@ -68,3 +69,21 @@ def test_what_qemu_cannot_open_is_refused_by_name(provider: str) -> None:
     with pytest.raises(VolumeEncryptionUnsupported, match=provider):
         volume_keys.unlock(work, ENCRYPTED)
     assert work.tools.hypervisor.secrets == {}
+
+
+def test_a_device_with_luks_is_left_alone(tmp_path) -> None:
+    """What an empty one gets is shown in tests/functional/volume/test_luks.py."""
+    device = tmp_path / "device"
+    device.write_bytes(luks.MAGIC + b"anything")
+    work = work_with()
+    volume_keys.unlock(
+        work, Connection("iscsi", VOLUME, {"encrypted": True, "device_path": str(device)})
+    )
+
+    assert device.read_bytes() == luks.MAGIC + b"anything"
+    assert work.tools.hypervisor.secrets[VOLUME][1] == KEY
+
+
+def test_a_device_that_cannot_be_written_is_named(tmp_path) -> None:
+    with pytest.raises(DiskError, match="nothing here"):
+        luks.formatted(str(tmp_path / "nothing here"))

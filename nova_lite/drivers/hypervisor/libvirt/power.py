@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import libvirt
 
+from nova_lite.drivers.hypervisor.libvirt import live_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES
-from nova_lite.errors import CrashDumpUnsupported, GuestNotRunning
+from nova_lite.errors import CrashDumpUnsupported, GuestNotRunning, VolumeUnusable
 
 LOG = logging.getLogger(__name__)
 
@@ -25,6 +27,10 @@ MEMORY_TIMEOUT = 3600.0
 DESTROY_ATTEMPTS = 3
 
 
+# How QEMU, and libvirt before it, say which disk cannot be opened, and why.
+_CANNOT_OPEN = re.compile(r"(?:-blockdev|storage file) (\{.*\}|'[^']*')(?: \(.*?\))?: (.+)")
+
+
 class Power(Calls):
     """The part of the Hypervisor contract that changes a guest's power state."""
 
@@ -34,9 +40,14 @@ class Power(Calls):
         if paused:
             flags |= libvirt.VIR_DOMAIN_START_PAUSED
 
-        self._with_domain(
-            f"start guest {uuid}", uuid, lambda domain: _create(domain, flags), START_TIMEOUT
-        )
+        def start(domain: Any) -> None:
+            try:
+                _create(domain, flags)
+            except libvirt.libvirtError as error:
+                _blame_volume(domain, error.get_error_message())
+                raise
+
+        self._with_domain(f"start guest {uuid}", uuid, start, START_TIMEOUT)
 
     def pause(self, uuid: str) -> None:
         def pause(domain: Any) -> None:
@@ -126,6 +137,18 @@ def _create(domain: Any, flags: int) -> None:
         # Somebody else was faster: that is what was asked for.
         if not (is_invalid(error) and domain.isActive()):
             raise
+
+
+def _blame_volume(domain: Any, message: str) -> None:
+    """Raise VolumeUnusable where the message names a volume."""
+    found = _CANNOT_OPEN.search(message)
+    if found is None:
+        return
+    asked, reason = found.groups()
+    for disk in live_xml.disks(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
+        name = disk.source.rpartition("/")[2]
+        if disk.serial and (f'{name}"' in asked or f"{name}'" in asked):
+            raise VolumeUnusable(disk.serial, disk.target, reason.strip())
 
 
 def _resume(domain: Any) -> None:
