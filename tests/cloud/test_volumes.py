@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.cloud.support.devcloud import wait_for
@@ -195,10 +197,30 @@ def test_a_guest_that_keeps_its_disk(cloud, api, node, server, marked, volumes, 
         wait_for(
             "the failed detach",
             lambda: api.events(server, "detach_volume")[0].get("result") == "Error",
-            30,
+            60,
         )
         settle(ledgers, volume, used_by(server))
         api.act(server, "unpause")
         api.wait_status(server, "ACTIVE")
     volumes.detach(server, volume)
     settle(ledgers, volume, free())
+
+
+@pytest.mark.lite_only
+def test_a_volume_that_was_deleted_underneath(cloud, api, node, other, volumes, ledgers):
+    """The start fails with a fault that names it; without it the server starts again."""
+    volume = volumes.create("ceph")
+    volumes.attach(other, volume)
+    cloud.on(node, "virsh", "destroy", other)
+    api.wait_status(other, "SHUTOFF", 120)
+    cloud.run("run", "rbd", "rm", "--no-progress", f"volumes/volume-{volume}")
+
+    api.act(other, "os-start")
+    event = api.wait_event(other, "start", "compute_start_instance")
+    assert event["result"] == "Error"
+    assert f"volume {volume} (vdb) cannot be opened" in event["details"]
+    assert api.server(other)["status"] == "SHUTOFF"
+    volumes.detach(other, volume)
+    assert ledgers(volume) == replace(free(), watchers=None)
+    api.act(other, "os-start")
+    api.wait_status(other, "ACTIVE", 120)
