@@ -105,7 +105,9 @@ def _chain(disk: FoundDisk) -> list[tuple[str, str]]:
     """Paths and libvirt's numbers of the files of a disk, the one that is written to first."""
     found, level = [], ET.fromstring(disk.xml)
     while level is not None and (source := level.find("source")) is not None:
-        found.append((source.get("file", ""), source.get("index") or "0"))
+        # The number of what is in use is on its source, that of what lies below on its level.
+        number = source.get("index") or level.get("index", "0")
+        found.append((source.get("file", ""), number))
         level = level.find("backingStore")  # type: ignore[assignment]
     return found
 
