@@ -27,7 +27,9 @@ def request_server(api, node, garbage):
     def ask(*disks, **more):
         usual = {"source_type": "blank", "delete_on_termination": True}
         mapping = [{**usual, **disk} for disk in disks]
-        server = api.request_boot(node, imageRef="", block_device_mapping_v2=mapping, **more)
+        server = api.request_boot(
+            node, imageRef="", block_device_mapping_v2=mapping, networks="none", **more
+        )
         return garbage.server(server["id"])
 
     return ask

@@ -55,7 +55,9 @@ def backed(api, cloud, node, volumes, module_garbage):
             "delete_on_termination": True}  # fmt: skip
     disks = [root, {"source_type": "volume", "destination_type": "volume", "uuid": data,
                     "boot_index": -1}]  # fmt: skip
-    server = api.request_boot(node, imageRef="", block_device_mapping_v2=disks)["id"]
+    server = api.request_boot(
+        node, imageRef="", block_device_mapping_v2=disks, networks="none"
+    )["id"]
     module_garbage.server(server)
     api.wait_status(server, "ACTIVE", 180)
     rows = api.call("GET", f"/servers/{server}/os-volume_attachments")["volumeAttachments"]
@@ -166,7 +168,7 @@ def test_the_host_loses_power(backed, api, cloud, node):
 @pytest.mark.timeout(300)
 def test_local_root_disk_and_a_volume(api, cloud, node, volumes, garbage):
     """A rebuild and a shelved server of the other kind: the volume keeps its name and its data."""
-    server = garbage.server(api.boot(node, image="tiny-agent")["id"])
+    server = garbage.server(api.boot(node, image="tiny-agent", networks="none")["id"])
     data = volumes.create("ceph")
     volumes.attach(server, data)
     mixed = Backed(api, cloud, node, server, [data], data)

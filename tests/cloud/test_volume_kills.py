@@ -24,10 +24,10 @@ MADE_FOR = "nova_block_device_mapping"
 class World:
     """A volume with known data on it, what is asked for it, and the four ledgers."""
 
-    def __init__(self, cloud, api, node, agent, volumes):
+    def __init__(self, cloud, api, node, agent, garbage):
         self.cloud, self.api, self.node, self.agent = cloud, api, node, agent
-        self.volumes = volumes
-        self.volume = volumes.create("ceph")
+        self.garbage, self.volumes = garbage, Volumes(api, garbage.later)
+        self.volume = self.volumes.create("ceph")
         self.written = self.booted = None
 
     def guest(self, server):
@@ -81,9 +81,9 @@ class World:
         data = {"source_type": "volume", "destination_type": "volume", "uuid": self.volume,
                 "boot_index": -1}  # fmt: skip
         self.booted = self.api.request_boot(
-            self.node, imageRef="", block_device_mapping_v2=[root, data]
+            self.node, imageRef="", block_device_mapping_v2=[root, data], networks="none"
         )["id"]
-        return self.booted
+        return self.garbage.server(self.booted)
 
     def delete_booted(self):
         self.api.delete(self.booted)
@@ -100,13 +100,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(cloud, api, node, agent, module_garbage):
-    return World(cloud, api, node, agent, Volumes(api, module_garbage.later))
+    return World(cloud, api, node, agent, module_garbage)
 
 
 @pytest.fixture(scope="module")
 def server(world, module_garbage):
     """One that the volume comes to and leaves again."""
-    found = module_garbage.server(world.api.boot(world.node, image="tiny-agent")["id"])
+    booted = world.api.boot(world.node, image="tiny-agent", networks="none")
+    found = module_garbage.server(booted["id"])
     module_garbage.later(lambda: world.volumes.detach(found, world.volume))
     return found
 
@@ -158,11 +159,11 @@ def test_killed_while_attaching_and_detaching(world, server, passed, choose):
 
 
 @pytest.mark.timeout(3600)
-def test_killed_while_booting_from_volumes_and_deleting(world, passed, choose, garbage):
+def test_killed_while_booting_from_volumes_and_deleting(world, passed, choose):
     """The server gets one volume of each kind and starts from it; with the server go those that are
     to go, the others are free and hold their data."""
     world.agent.boundaries()
-    first = garbage.server(world.boot())
+    first = world.boot()
     booted = world.agent.passed("build_and_run_instance:closed")
     world.api.wait_status(first, "ACTIVE", 180)
     world.agent.boundaries()
@@ -178,7 +179,6 @@ def test_killed_while_booting_from_volumes_and_deleting(world, passed, choose, g
         def live_and_die(coming=coming, going=going):
             world.delete_booted()  # after a round that has failed
             mine = world.killed_at(coming, world.boot) if coming else world.boot()
-            garbage.server(mine)
             world.api.wait_status(mine, "ACTIVE", 180)
             made = world.made_for(mine)
             assert len(made) == 1
