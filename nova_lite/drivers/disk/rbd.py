@@ -8,6 +8,7 @@ that has its name is complete. Kernels and ramdisks are files: QEMU reads them i
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -61,10 +62,10 @@ class RbdBackend(SnapshotBackend):
             return
         with space.reported(directory):
             durable.make_directory(directory)
-        if not self.exists(directory, disk.name):
-            self._made_whole(
-                self._image(directory, disk.name), lambda part: self._make(directory, part, disk)
-            )
+        image, there = self._image(directory, disk.name), self._of_server(directory)
+        if image not in there:
+            self._made_whole(image, lambda part: self._make(directory, part, disk))
+            self._drop_parts(image, there)
 
     def _made_whole(self, image: str, make: Callable[[str], None]) -> None:
         """Make an image under another name, and give it its own."""
@@ -73,11 +74,20 @@ class RbdBackend(SnapshotBackend):
             make(part)
             self._images.rename(part, image)
         except BaseException:
-            try:
-                self._images.remove(part)
-            except DiskError as error:
-                LOG.warning("%s stays until its server is deleted: %s", part, error)
+            self._drop_part(part)
             raise
+
+    def _drop_parts(self, image: str, there: Iterable[str]) -> None:
+        """Remove what a killed agent has begun; by now its programs do not write to it any more."""
+        part = re.compile(rf"{re.escape(image)}\.[0-9a-f]+{re.escape(durable.PART)}")
+        for other in filter(part.fullmatch, there):
+            self._drop_part(other, patient=False)
+
+    def _drop_part(self, part: str, *, patient: bool = True) -> None:
+        try:
+            self._images.remove(part, patient=patient)
+        except DiskError as error:
+            LOG.warning("%s stays until its server is deleted: %s", part, error)
 
     def _make(self, directory: Path, part: str, disk: LocalDisk) -> None:
         if disk.origin:
@@ -114,8 +124,11 @@ class RbdBackend(SnapshotBackend):
 
     def take_in(self, directory: Path, name: str) -> None:
         file, image = directory / name, self._image(directory, name)
-        self._images.remove(image)
+        there = self._of_server(directory)
+        if image in there:
+            self._images.remove(image)
         self._made_whole(image, lambda part: self._fill(part, file.stat().st_size, file, "raw"))
+        self._drop_parts(image, there)
         file.unlink()
 
     # --- finding and removing -----------------------------------------------------------------
@@ -141,20 +154,21 @@ class RbdBackend(SnapshotBackend):
             self._images.remove(self._image(directory, name))
 
     def names(self, directory: Path) -> list[str]:
+        prefix = self._image(directory, "")
         boot_files = [name for name in BOOT_FILES if self._files.exists(directory, name)]
-        return [name.partition("_")[2] for name in self._of_server(directory)] + boot_files
+        return [image.removeprefix(prefix) for image in self._of_server(directory)] + boot_files
 
     def remove_all(self, directory: Path) -> None:
-        for name in self._of_server(directory):
-            self._images.remove(f"{self._pool}/{name}")
+        for image in self._of_server(directory):
+            self._images.remove(image)
 
     def room(self) -> tuple[int, int]:
         room = self._cluster.room(self._pool)
         return room.total, room.free
 
     def _of_server(self, directory: Path) -> list[str]:
-        prefix = f"{directory.name}_"
-        return [name for name in self._images.names(self._pool) if name.startswith(prefix)]
+        names = self._images.names(self._pool)
+        return [f"{self._pool}/{name}" for name in names if name.startswith(f"{directory.name}_")]
 
     def _image(self, directory: Path, name: str) -> str:
         return f"{self._pool}/{directory.name}_{name}"

@@ -119,13 +119,15 @@ class RbdImages:
                 "and flatten or remove them"
             ) from failed
 
-    def remove(self, image: str, also: str | None = None) -> None:
+    def remove(self, image: str, also: str | None = None, *, patient: bool = True) -> None:
         """Remove an image and the snapshots that agents take; no image is success.
 
         :param also: another snapshot that goes with it
+        :param patient: whether to wait for somebody who still has it open
         :raises DiskError: somebody still has it open, or it has somebody else's snapshots
         """
-        for left in range(max(1, self._retries), 0, -1):
+        tries = max(1, self._retries) if patient else 1
+        for left in range(tries, 0, -1):
             try:
                 self.cluster.rbd("rm", "--no-progress", image, timeout_s=ceph.LONG_S)
                 return

@@ -94,10 +94,23 @@ def test_a_failure_leaves_nothing(backend, cluster, where, monkeypatch):
 
 
 def test_half_a_disk_is_none(backend, cluster, where):
-    """What an agent left that was killed does not count, and goes with the server."""
-    cluster.images[f"{DISK}.0a1b2c3d.part"] = Image(GIB)
+    """What an agent left that was killed does not count; the next one puts it away."""
+    part, swap_part = f"{DISK}.0a1b2c3d.part", f"{DISK}.swap.0a1b2c3d.part"
+    cluster.images |= {part: Image(GIB), swap_part: Image(GIB)}
     assert not backend.exists(where, "disk")
     backend.create(where, LocalDisk("disk", GIB, origin=IMAGE))
+    assert set(cluster.images) == {"images/glance-1", DISK, swap_part}, "it may be in the making"
+    backend.create(where, LocalDisk("disk.swap", GIB))
+    assert set(cluster.images) == {"images/glance-1", DISK, f"{DISK}.swap"}
+
+
+def test_half_a_disk_that_is_still_open_goes_with_the_server(backend, cluster, where):
+    """Nobody waits for a program that has outlived its agent."""
+    part = f"{DISK}.0a1b2c3d.part"
+    cluster.images[part] = Image(GIB)
+    cluster.watched[part] = 1
+    backend.create(where, LocalDisk("disk", GIB, origin=IMAGE))
+    assert set(cluster.images) == {"images/glance-1", DISK, part}
     backend.remove_all(where)
     assert set(cluster.images) == {"images/glance-1"}
 
