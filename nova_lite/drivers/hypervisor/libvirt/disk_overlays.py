@@ -103,10 +103,11 @@ def _snapshot_xml(domain: Any, disk: FoundDisk, path: str) -> str:
 
 def _chain(disk: FoundDisk) -> list[tuple[str, str]]:
     """Paths and libvirt's numbers of the files of a disk, the one that is written to first."""
-    found, level = [], ET.fromstring(disk.xml)
+    found: list[tuple[str, str]] = []
+    level = ET.fromstring(disk.xml)
     while level is not None and (source := level.find("source")) is not None:
         # The number of what is in use is on its source, that of what lies below on its level.
-        number = source.get("index") or level.get("index", "0")
+        number = source.get("index") or level.get("index") or "0"
         found.append((source.get("file", ""), number))
         level = level.find("backingStore")  # type: ignore[assignment]
     return found
