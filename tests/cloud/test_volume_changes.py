@@ -1,22 +1,25 @@
-"""Volumes that change while a guest uses them: they grow, and move to other storage."""
+"""Volumes that change under a guest: they grow, move to other storage, and are snapshotted."""
 
 from __future__ import annotations
 
+import random
 import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.cloud.support.devcloud import wait_for
+from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.guest import in_guest
-from tests.cloud.support.volumes import Volumes, mapping_texts
+from tests.cloud.support.volumes import Snapshots, Volumes, mapping_texts
 
 pytestmark = pytest.mark.cloud
 
 MOVED_S = 120
 POOLS = {"ceph": "volumes/", "ceph2": "volumes2/"}
-# Seconds after the host was asked for the move at which its agent is killed.
-KILLS = {"at once": 0.0, "early": 0.5, "late": 1.5}
+GIB = 1024**3
+# Seconds between the beginning of a move and the death of the agent; None: --kill-seed decides.
+LONGEST = 2.0
+KILLS = [None, *(pytest.param(moment, marks=pytest.mark.slow) for moment in (0.0, 0.5, 1.5))]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,23 @@ def disk(volume_id, run):
     return f"/dev/{name}"
 
 
+@pytest.fixture
+def kill_during(cloud, node):
+    """Kill the agent so many seconds after it began with something, and start the next one."""
+    journals = cloud.nova_files(node) / "nova-lite" / "journal"
+
+    def kill(method, over, seconds=0.0):
+        def begun():
+            return any(journals.glob(f"*-{method}.journal")) or over()
+
+        wait_for(f"the begin of {method}", begun, 120, pause=0.01)
+        time.sleep(seconds)
+        cloud.agent(node).kill()
+        cloud.restart_agent(node)
+
+    return kill
+
+
 def places(cloud, node, server_id, volume_id):
     """Where the guest's disk is, now and at its next start."""
     found = []
@@ -88,13 +108,13 @@ def agreed(api, cloud, node, volumes, server_id, volume_id, kind):
     assert (volume["status"], volume["volume_type"]) == ("in-use", kind)
     (attachment,) = volume["attachments"]
     assert attachment["server_id"] == server_id
-    (kept,) = mapping_texts(api, server_id)
+    (kept,) = [m for m in mapping_texts(api, server_id) if m["volume_id"] == volume_id]
     name = kept["data"]["name"]
     assert name.startswith(POOLS[kind]) and kept["serial"] == kept["volume_id"] == volume_id
     assert places(cloud, node, server_id, volume_id) == [name, name]
     (row,) = cloud.sql(
         "select volume_id, attachment_id from block_device_mapping where deleted = 0 and "
-        f"destination_type = 'volume' and instance_uuid = '{server_id}'"
+        f"volume_id = '{volume_id}' and instance_uuid = '{server_id}'"
     ).splitlines()
     assert row.split() == [volume_id, attachment["attachment_id"]]
     reserved = volumes.request("GET", f"/attachments?volume_id={volume_id}")["attachments"]
@@ -124,25 +144,63 @@ def writing(run, disk):
     run("touch /tmp/stop")
 
 
+def sectors(run, disk):
+    return int(run(f"cat /sys/block/{disk.removeprefix('/dev/')}/size"))
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.lite_only)],
+)
 def test_a_guest_sees_at_once_that_its_volume_has_grown(
+    api, cloud, node, server_id, volume_id, volumes, run, disk, kill_during, killed
+):
+    """And Nova keeps the size; the death of the agent only delays it."""
+    size = volumes.get(volume_id)["size"]
+    assert sectors(run, disk) == size * GIB // 512
+
+    def grown():
+        return sectors(run, disk) == (size + 1) * GIB // 512
+
+    body = {"os-extend": {"new_size": size + 1}}
+    volumes.request("POST", f"/volumes/{volume_id}/action", body)
+    if killed:
+        kill_during("extend_volumes", grown)
+
+    wait_for("the new size in the guest", grown, 60)
+    event = api.wait_event(server_id, "extend_volume", "compute_extend_volume")
+    assert event["result"] == "Success"
+    assert mapped_size(cloud, volume_id) == size + 1
+
+
+def mapped_size(cloud, volume_id):
+    return int(cloud.sql(
+        f"select volume_size from block_device_mapping where deleted=0 and volume_id='{volume_id}'"
+    ))  # fmt: skip
+
+
+@pytest.mark.lite_only
+def test_a_disk_is_never_made_smaller(
     api, cloud, node, server_id, volume_id, volumes, run, disk
 ):
-    """And Nova keeps the size."""
-    sectors = f"cat /sys/block/{disk.removeprefix('/dev/')}/size"
-    assert run(sectors) == str(1024**3 // 512)
+    """Whatever Cinder says: the guest keeps what it has, and the action tells why."""
+    size = volumes.get(volume_id)["size"]
+    of_volume = f"where id = '{volume_id}'"
+    cloud.sql(f"update volumes set size = {size - 1} {of_volume}", "cinder")
+    try:
+        event = {"name": "volume-extended", "server_uuid": server_id, "tag": volume_id}
+        api.call("POST", "/os-server-external-events", {"events": [event]})
+        failed = api.wait_event(server_id, "extend_volume", "compute_extend_volume")
+    finally:
+        cloud.sql(f"update volumes set size = {size} {of_volume}", "cinder")
+    assert failed["result"] == "Error"
+    assert "not made smaller" in failed["details"]
+    assert sectors(run, disk) == size * GIB // 512
+    assert mapped_size(cloud, volume_id) == size
+    assert volumes.get(volume_id)["status"] == "in-use"
 
-    body = {"os-extend": {"new_size": 2}}
-    volumes.request("POST", f"/volumes/{volume_id}/action", body)
 
-    wait_for("the new size in the guest", lambda: run(sectors) == str(2 * 1024**3 // 512), 60)
-    assert api.call("GET", f"/servers/{server_id}/os-instance-actions")["instanceActions"][0][
-        "action"] == "extend_volume"  # fmt: skip
-    kept = cloud.sql(
-        f"select volume_size from block_device_mapping where deleted=0 and volume_id='{volume_id}'"
-    )
-    assert kept.strip() == "2"
-
-
+@pytest.mark.slow
 def test_a_volume_moves_to_other_storage_under_the_guests_writes(
     api, cloud, node, server_id, volume_id, volumes, run, disk, writing
 ):
@@ -157,19 +215,17 @@ def test_a_volume_moves_to_other_storage_under_the_guests_writes(
 
 
 @pytest.mark.lite_only
-@pytest.mark.parametrize("when", KILLS)
+@pytest.mark.parametrize("seconds", KILLS)
 def test_a_move_survives_the_death_of_the_agent(
-    api, cloud, node, server_id, volume_id, volumes, run, disk, writing, when
-):
+    request, api, cloud, node, server_id, volume_id, volumes, run, disk, writing, kill_during,
+    seconds,
+):  # fmt: skip
     """kill -9 while QEMU copies, and around it."""
+    if seconds is None:
+        seconds = random.Random(request.config.getoption("--kill-seed")).uniform(0, LONGEST)
     kind = {"ceph": "ceph2", "ceph2": "ceph"}[volumes.get(volume_id)["volume_type"]]
-    path = f"/servers/{server_id}/os-instance-actions"
-    before = len(api.call("GET", path)["instanceActions"])
     retype(volumes, volume_id, kind)
-    wait_for("the swap", lambda: len(api.call("GET", path)["instanceActions"]) > before, 60, 0.05)
-    time.sleep(KILLS[when])
-    cloud.agent(node).kill()
-    cloud.restart_agent(node)
+    kill_during("swap_volume", lambda: volumes.get(volume_id)["volume_type"] == kind, seconds)
 
     assert moved(volumes, volume_id, kind)["migration_status"] == "success"
     assert writing()
@@ -192,6 +248,7 @@ def test_only_cinder_may_ask_for_a_swap(
     agreed(api, cloud, node, volumes, server_id, volume_id, kind)
 
 
+@pytest.mark.slow
 @pytest.mark.lite_only
 def test_use_of_volumes_is_reported(cloud, node, server_id, volume_id, run, disk):
     """With volume_usage_poll_interval, what the guest wrote is in the cloud's records."""
@@ -209,6 +266,85 @@ def test_use_of_volumes_is_reported(cloud, node, server_id, volume_id, run, disk
         wait_for("what was written", lambda: written() >= before + 4 * 1024**2, 30)
 
 
+@pytest.fixture(scope="module")
+def file_volume(volumes, server_id, volume_id):
+    """A second volume, which is a file; made before tests that take the first one."""
+    file_volume = volumes.create("nfs")
+    volumes.attach(server_id, file_volume)
+    return file_volume
+
+
+def chain(cloud, node, server_id, volume_id):
+    """What follows the volume's name in those of the files of its disk, the one in use first."""
+    found = []
+    for way in ([], ["--inactive"]):
+        root = ET.fromstring(cloud.on(node, "virsh", "dumpxml", server_id, *way))
+        disks = root.findall("devices/disk")
+        level, files = next(d for d in disks if d.findtext("serial") == volume_id), []
+        while level is not None and level.find("source") is not None:
+            files.append(level.find("source").get("file").rpartition(volume_id)[2])
+            level = level.find("backingStore")
+        found.append(files)
+    assert found[1][:1] == found[0][:1], "the next start is from another file"
+    return found[0]
+
+
+def test_snapshots_of_a_volume_that_is_a_file(
+    api, cloud, node, server_id, file_volume, volumes, run, garbage, kill_during
+):
+    """Files come and go below the guest; it reads what it wrote, also after it was off."""
+    snapshots = Snapshots(volumes, file_volume)
+    garbage.later(snapshots.delete_all)
+    wait_for("the disk in the guest", lambda: "vdc" in run("ls /sys/block"), 30)
+
+    def write(place):
+        run(f"dd if=/dev/urandom of=/dev/vdc bs=1M count=1 seek={place} conv=fsync")
+        return read()
+
+    def read():
+        return run("echo 3 > /proc/sys/vm/drop_caches; head -c 4M /dev/vdc | md5sum")
+
+    def files():
+        return chain(cloud, node, server_id, file_volume)
+
+    write(0)
+    first = snapshots.take()
+    write(1)
+    second = snapshots.take()
+    write(2)
+    third = snapshots.take()
+    written = write(3)
+    assert files() == [f".{third}", f".{second}", f".{first}", ""]
+
+    snapshots.delete(first)  # the oldest is put into what it is based on
+    assert (files(), read()) == ([f".{third}", f".{second}", ""], written)
+
+    api.act(server_id, "reboot", {"type": "HARD"})
+    api.wait_status(server_id, "ACTIVE", 120)
+    wait_for("the guest", lambda: answers(run), 120)
+    assert (files(), read()) == ([f".{third}", f".{second}", ""], written)
+
+    snapshots.delete(third)  # the newest takes in what is below it
+    assert (files(), read()) == ([f".{third}", ""], written)
+
+    snapshots.request_delete(second)
+    kill_during("volume_snapshot_delete", lambda: second not in snapshots.states())
+    snapshots.wait_gone(second)
+    assert (files(), read()) == ([f".{third}"], written)
+    (kept,) = [m for m in mapping_texts(api, server_id) if m["volume_id"] == file_volume]
+    assert (kept["data"]["name"], kept["data"]["format"]) == (
+        f"volume-{file_volume}.{third}", "qcow2"
+    )  # fmt: skip
+
+
+def answers(run):
+    try:
+        return run("echo here") == "here"
+    except CloudError:
+        return False
+
+
+@pytest.mark.slow
 def test_an_attachment_is_made_anew_for_a_stopped_server(
     api, cloud, node, server_id, volume_id, volumes, tmp_path
 ):
