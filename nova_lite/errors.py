@@ -56,9 +56,8 @@ class VolumeUnusable(HypervisorError):
 
     def __init__(self, volume_id: str, target: str, reason: str) -> None:
         super().__init__(
-            f"Invalid volume: volume {volume_id} ({target}) cannot be opened: {reason}. If it was "
-            "deleted, stop the server, detach the volume and start the server again; if Cinder "
-            "does not know it any more, hard reboot the server"
+            f"volume {volume_id} ({target}) cannot be opened: {reason}. If deleted: stop the server "
+            "and detach it; hard reboot if Cinder has lost it"
         )
 
 
