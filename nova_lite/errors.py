@@ -56,8 +56,8 @@ class VolumeUnusable(HypervisorError):
 
     def __init__(self, volume_id: str, target: str, reason: str) -> None:
         super().__init__(
-            f"volume {volume_id} ({target}) cannot be opened: {reason}. If deleted: stop the server "
-            "and detach it; hard reboot if Cinder has lost it"
+            f"volume {volume_id} ({target}) cannot be opened: {reason}. If deleted: stop the "
+            "server and detach it; hard reboot if Cinder has lost it"
         )
 
 
