@@ -35,6 +35,12 @@ def volumes(api, server_id, garbage):
     return Volumes(api, garbage.later)
 
 
+@pytest.fixture(scope="module")
+def volume_id(api, module_garbage):
+    """A volume that nobody has before and after each test."""
+    return Volumes(api, module_garbage.later).create("ceph")
+
+
 @contextmanager
 def cut_off(cloud, node, *how: str) -> Iterator[None]:
     """The host does not reach Ceph. REJECT: as if it were stopped; DROP: as if a cable were cut."""
@@ -62,9 +68,8 @@ def guests_disks(cloud, node, server_id) -> str:
     return cloud.on(node, "virsh", "domblklist", server_id)
 
 
-def test_a_wrong_key_of_ceph_on_the_host(cloud, api, node, server_id, volumes):
+def test_a_wrong_key_of_ceph_on_the_host(cloud, api, node, server_id, volumes, volume_id):
     """The user gets an error and his volume back; with the right key all is well."""
-    volume_id = volumes.create("ceph")
     secret = cloud.secrets()["CEPH_ID"].strip("'\"")
     key = cloud.on(node, "virsh", "secret-get-value", secret).strip()
     wrong = "AQ" + key[2:-6][::-1] + key[-6:]
@@ -81,10 +86,10 @@ def test_a_wrong_key_of_ceph_on_the_host(cloud, api, node, server_id, volumes):
 
 
 @pytest.mark.lite_only
-def test_ceph_is_stopped_when_a_volume_is_to_be_attached(cloud, api, node, server_id, volumes):
+def test_ceph_is_stopped_when_a_volume_is_to_be_attached(
+    cloud, api, node, server_id, volumes, volume_id
+):
     """Said at once: QEMU would stand still while it waits."""
-    volume_id = volumes.create("ceph")
-
     with cut_off(cloud, node, "REJECT", "--reject-with", "tcp-reset"):
         said = refused(api, volumes, server_id, volume_id)
         assert in_guest(cloud, node, server_id, "echo alive").strip() == "alive"
@@ -93,9 +98,10 @@ def test_ceph_is_stopped_when_a_volume_is_to_be_attached(cloud, api, node, serve
     volumes.attach(server_id, volume_id)
 
 
-def test_ceph_is_out_of_reach_while_a_guest_writes(cloud, api, node, server_id, volumes):
+def test_ceph_is_out_of_reach_while_a_guest_writes(
+    cloud, api, node, server_id, volumes, volume_id
+):
     """The guest's write waits, and goes on when Ceph is back; nothing is lost."""
-    volume_id = volumes.create("ceph")
     volumes.attach(server_id, volume_id)
     disk = wait_for(
         "the disk in the guest",
@@ -120,9 +126,10 @@ def test_ceph_is_out_of_reach_while_a_guest_writes(cloud, api, node, server_id, 
 
 
 @pytest.mark.lite_only
-def test_a_kind_of_volume_that_this_host_does_not_know(cloud, api, node, server_id, volumes):
+def test_a_kind_of_volume_that_this_host_does_not_know(
+    cloud, api, node, server_id, volumes, volume_id
+):
     """A start says which; when Cinder's answer is put right the server starts."""
-    volume_id = volumes.create("ceph")
     volumes.attach(server_id, volume_id)
 
     def kind(old: str, new: str) -> None:
