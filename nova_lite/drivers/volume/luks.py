@@ -28,8 +28,8 @@ def formatted(device: str) -> bool:
 def format_device(device: str, passphrase: str) -> None:
     """Put an empty LUKS container on a device; whoever is killed meanwhile leaves none.
 
-    QEMU makes its head (a head alone: the size of what follows does not stand in it) in a file,
-    from where it is copied, beginning last.
+    QEMU makes its head (a head alone: the size of what follows does not stand in it) in a file;
+    it is copied from there, beginning last.
 
     :raises DiskError: it cannot be made, or not be written
     """
