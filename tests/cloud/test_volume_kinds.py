@@ -120,15 +120,13 @@ def test_an_encrypted_volume_is_open_in_the_guest_only(
 @pytest.mark.slow
 def test_a_server_boots_from_an_encrypted_volume(api, cloud, node, garbage):
     """Again and again; with its end the host forgets the secret."""
-    root = {"source_type": "image", "destination_type": "volume", "volume_size": 1,
-            "volume_type": "encrypted", "boot_index": 0, "uuid": api.image_id("tiny-agent"),
-            "delete_on_termination": True}  # fmt: skip
+    volume_id = Volumes(api, garbage.later).create("encrypted", imageRef=api.image_id("tiny-agent"))
+    root = {"source_type": "volume", "destination_type": "volume", "boot_index": 0,
+            "uuid": volume_id}  # fmt: skip
     server_id = api.request_boot(node, imageRef="", block_device_mapping_v2=[root])["id"]
     garbage.later(lambda: wait_for("no secret", lambda: volume_id not in secrets(cloud, node), 30))
     garbage.server(server_id)
     api.wait_status(server_id, "ACTIVE", 300)
-    path = f"/servers/{server_id}/os-volume_attachments"
-    volume_id = api.call("GET", path)["volumeAttachments"][0]["volumeId"]
     guest = Guest(cloud, node, server_id)
     guest.ask("echo up")
     for action, value, status in (

@@ -9,7 +9,7 @@ from typing import Any
 from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import DevCloud, wait_for
 
-SECONDS = 180
+SECONDS = 600
 PATIENCE = 180  # for what goes on in the host
 
 
