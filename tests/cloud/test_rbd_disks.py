@@ -9,7 +9,7 @@ import pytest
 
 from tests.cloud.support.devcloud import wait_for
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 
 BOOTED = "TINY: disk vda"  # the rest of a boot is slow and tells nothing of disks
 GIB = 1024**3

@@ -12,7 +12,7 @@ from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.guest import in_guest
 from tests.cloud.support.volumes import Snapshots, Volumes, mapping_texts
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 
 MOVED_S = 120
 POOLS = {"ceph": "volumes/", "ceph2": "volumes2/"}
