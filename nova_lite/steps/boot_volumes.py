@@ -179,10 +179,17 @@ class AttachVolumes(VolumeStep):
     name = "attach_volumes"
     exclusive = True
 
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._recorded: set[str] = set()  # an attempt after a lost answer goes on from there
+
     def prepare(self) -> None:
         records = guest.disk_plan(self.work).bdm_updates
         for mapping in volume_mappings(self.work):
-            self._attach(mapping, records[str(mapping["uuid"])])
+            uuid = str(mapping["uuid"])
+            if uuid not in self._recorded:
+                self._attach(mapping, records[uuid])
+                self._recorded.add(uuid)
 
     def _attach(self, mapping: WireObject, device: Mapping[str, str]) -> None:
         work, tools = self.work, self.tools

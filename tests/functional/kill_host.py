@@ -293,6 +293,7 @@ class Host:
         self.set(image_ref="", root_device_name=None)
 
     def boot_from_volumes(self):
+        self.configure("shutdown_timeout = 0")
         self.ask_for_volumes()
         assert self.run(self.message("build_and_run_instance", **volume_arguments()))
         with self.conductor.database() as tables:
@@ -424,9 +425,9 @@ class Host:
             content["allocations"] = {self.server: {"host1": {"VCPU": 1}}}
 
     def configure(self, line):
-        """An option of [DEFAULT]."""
-        path = self.state / "nova.conf"
-        path.write_text(path.read_text().replace("[DEFAULT]", f"[DEFAULT]\n{line}", 1))
+        """Another value of an option of [DEFAULT]: the last one counts."""
+        with open(self.state / "nova.conf", "a") as file:
+            file.write(f"[DEFAULT]\n{line}\n")
 
     def offer_serial_ports(self):
         """Guests get serial ports on TCP, from a range of ten that starts with a round number."""

@@ -51,24 +51,27 @@ def differences(host, scenario, disturbances, wanted):
 
 
 def chosen(passed, name, known):
-    """Where to kill: the end of every step, and of the effects in between a sample.
+    """Where to kill: the end of every step, done or undone, and of the effects a sample.
 
     Between the end of a step and the beginning of the next one nothing happens but a line in the
     journal, so that one of the two will do. The sample is of effects that no earlier scenario of
-    the method had; what fails is cut off only where what succeeds does not come.
+    the method had; what fails is not cut off where they ended the same step.
 
     :param known: boundaries of this method's earlier scenarios
     """
     fails = bool(SCENARIOS[name].how)
     effects = [boundary for boundary in passed if "#" in boundary and boundary not in known]
     sample = set(random.Random(name).sample(effects, -(-len(effects) // SHARE)))
-    return [
-        boundary
-        for boundary in passed
-        if boundary in sample
-        or ("#" not in boundary and not boundary.endswith(":begin")
-            and not (fails and boundary in known))
-    ]  # fmt: skip
+
+    def worth_it(boundary):
+        if "#" in boundary:
+            return boundary in sample
+        if boundary.endswith((":begin", ":undo")):
+            return False
+        of_a_step = boundary.count(":") == 2
+        return not (fails and of_a_step and boundary in known)
+
+    return [boundary for boundary in passed if worth_it(boundary)]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
