@@ -77,7 +77,7 @@ def exists(volumes, volume_id):
     return any(row["id"] == volume_id for row in rows)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_disks_of_every_kind(api, cloud, node, volumes, request_server, disk_flavor, garbage):
     """The guest boots from the second disk asked for and has all others under their names; what is
     to end with the server does, and the rest holds what the guest has written."""
@@ -114,7 +114,7 @@ def test_disks_of_every_kind(api, cloud, node, volumes, request_server, disk_fla
     assert checksum_in_ceph(cloud, kept) == written
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_volume_that_cinder_refuses_ends_the_build(api, volumes, request_server):
     """The fault says what Cinder said; the server's other volume is free again."""
     kept = volumes.create("ceph")
@@ -130,7 +130,7 @@ def test_a_volume_that_cinder_refuses_ends_the_build(api, volumes, request_serve
 
 
 @pytest.mark.lite_only
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_cinder_is_away_for_a_while(api, cloud, node, volumes, request_server):
     """A boot and a delete wait for it, and nothing is left behind."""
     kept = volumes.create("ceph")

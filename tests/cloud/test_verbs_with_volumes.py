@@ -26,7 +26,7 @@ class Backed:
 
     def act(self, action, arguments=None, status="ACTIVE"):
         self.api.act(self.id, action, arguments)
-        return self.api.wait_status(self.id, status, 120)
+        return self.api.wait_status(self.id, status, 240)
 
     def assert_has_volumes(self, *, running=True, watched=True):
         """Cinder, Nova, libvirt and Ceph say that it uses both, and nobody else does.
@@ -78,7 +78,7 @@ def upload(api, cloud, garbage, **properties):
     return image
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_power(backed):
     """Off, on, rebooted, paused, on the host's disk: Ceph is asked for nothing by a guest that is
     off, and both volumes stay in use."""
@@ -98,7 +98,7 @@ def test_power(backed):
     backed.assert_has_volumes()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_rescue(backed, rescue_image):
     """The rescue system sees both volumes under their names; it boots from a disk of its own."""
     backed.act("rescue", {"rescue_image_ref": rescue_image}, status="RESCUE")
@@ -116,7 +116,7 @@ def test_rescue_in_the_usual_way_is_refused(backed):
     assert backed.api.call("POST", path, {"rescue": None}, ok=False).status_code == 400
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_rebuild(backed, api, cloud, module_garbage):
     """Cinder writes the other image into the root volume; the data volume is left alone."""
     image = upload(api, cloud, module_garbage, hw_qemu_guest_agent="yes")
@@ -131,7 +131,7 @@ def test_rebuild(backed, api, cloud, module_garbage):
     backed.assert_has_its_data()
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_shelve(backed, api, cloud, node, volumes):
     """Without a host it keeps its volumes reserved, without a snapshot, and can be given others;
     then it has them again."""
@@ -152,7 +152,7 @@ def test_shelve(backed, api, cloud, node, volumes):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_the_host_loses_power(backed, api, cloud, node):
     """Its server is off afterwards, and starts with both volumes."""
     cloud.run("node", node, "kill")
@@ -165,7 +165,7 @@ def test_the_host_loses_power(backed, api, cloud, node):
     backed.assert_has_its_data()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_local_root_disk_and_a_volume(api, cloud, node, volumes, garbage):
     """A rebuild and a shelved server of the other kind: the volume keeps its name and its data."""
     server = garbage.server(api.boot(node, image="tiny-agent", networks="none")["id"])
