@@ -106,6 +106,8 @@ def test_rescue(backed, rescue_image):
     disks = [line.split()[2] for line in console.splitlines() if line.startswith("TINY: disk ")]
     assert disks == ["vda", "vdb", "vdc"]
     backed.assert_has_volumes()
+    path = f"/servers/{backed.id}/os-volume_attachments/{backed.data}"
+    assert backed.api.call("DELETE", path, ok=False).status_code == 409
     backed.act("unrescue")
     backed.assert_has_volumes()
 
