@@ -247,11 +247,14 @@ def reserve_for_next_host(work: Work) -> None:
     attached in the ways of old by a stock agent.
     """
     for mapping in volume_mappings(work):
-        if mapping.get("volume_id") and not mapping.get("attachment_id"):
-            attachment = work.tools.cinder.create_attachment(
-                work.context, mapping["volume_id"], work.uuid
-            )
-            work.tools.block_devices.save(work.context, mapping, attachment_id=attachment["id"])
+        recorded = mapping.get("attachment_id") and "attachment_id" not in mapping.changes
+        if mapping.get("volume_id") and not recorded:
+            made = attachment_ids(work, mapping) or [
+                work.tools.cinder.create_attachment(
+                    work.context, mapping["volume_id"], work.uuid
+                )["id"]
+            ]
+            work.tools.block_devices.save(work.context, mapping, attachment_id=made[0])
 
 
 def release_after_failure(work: Work) -> None:

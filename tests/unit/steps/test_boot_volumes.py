@@ -118,6 +118,47 @@ def test_a_build_does_not_wait_for_ever_for_cinder(make_work, ledger, monkeypatc
         step.do()
 
 
+def test_a_volume_is_reserved_for_the_next_host_once(make_work, ledger, monkeypatch):
+    """The conductor was away when that was to be recorded; then this process was killed, too."""
+    work = make_work()
+    CreateVolumes(work).do()
+    with monkeypatch.context() as away:
+        call = "tests.fakes.conductor.FakeConductor.object_call"
+        away.setattr(call, lambda *args, **fields: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                boot_volumes.reserve_for_next_host(work)
+
+    after = make_work(work.notes)
+    boot_volumes.reserve_for_next_host(after)
+    boot_volumes.reserve_for_next_host(after)
+
+    (attachment,) = cinder(ledger)["attachments"]
+    (kept,) = make_work().tools.block_devices.of_server(after.context, SERVER)
+    assert kept["attachment_id"] == attachment
+
+
+def test_an_attempt_goes_on_with_what_was_not_recorded(make_work, monkeypatch):
+    """Else a conductor of which every other answer is lost would be asked for ever."""
+    work = make_work(source_type="volume", volume_id=MAPPING["uuid"])
+    step, seen, lose = AttachVolumes(work), [], [False, True, False]
+    second = WireObject.new("BlockDeviceMapping", "1.21", **{**MAPPING, "uuid": "b", "id": 2})
+    work.mappings = [*guest.mappings(work), second]
+    records = SimpleNamespace(bdm_updates={MAPPING["uuid"]: {}, "b": {}})
+    monkeypatch.setattr(guest, "disk_plan", lambda work: records)
+
+    def attach(mapping, device):
+        seen.append(mapping["uuid"])
+        if lose[len(seen) - 1]:
+            raise errors.ControlPlaneUnavailable("nova-conductor did not answer")
+
+    monkeypatch.setattr(step, "_attach", attach)
+    with pytest.raises(errors.ControlPlaneUnavailable):
+        step.do()
+    step.do()
+    assert seen == [MAPPING["uuid"], "b", "b"]
+
+
 def test_all_volumes_are_disconnected_though_cinder_is_away(make_work, ledger, monkeypatch):
     """A server whose build has failed is deleted without asking this host again."""
     work = make_work(volume_id="33333333-1111-1111-1111-111111111111", attachment_id="a")
