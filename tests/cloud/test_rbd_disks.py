@@ -78,6 +78,7 @@ def test_a_snapshot_is_made_in_ceph(api, cloud, server, garbage):
     assert rbd(cloud, "snap", "ls", "--all", f"vms/{server}_disk").strip() == ""
 
 
+@pytest.mark.slow
 def test_rescue_and_unrescue(api, cloud, server):
     """The rescue disk is an image beside the others, and gone afterwards."""
     before = images(cloud, server)
@@ -110,6 +111,7 @@ def test_shelve_and_unshelve(api, cloud, node, server):
     wait_for("end of the snapshot", lambda: set(rbd(cloud, "ls", "images").split()) <= kept, 30)
 
 
+@pytest.mark.slow
 def test_a_rebuild_copies_an_image_from_elsewhere(api, cloud, server):
     """An image that is not in Ceph, or not raw, is fetched and put there."""
     api.act(server, "rebuild", {"imageRef": api.image_id("tiny-fast")})
