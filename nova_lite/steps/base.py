@@ -30,6 +30,8 @@ class Work:
     which is durable); ``cancelled`` is set when the user deletes the server meanwhile or the agent
     stops: whoever waits looks at it and raises Interrupted. ``resumed`` says that an earlier
     process began the operation, ``arrived`` when this one got it (seconds of the monotonic clock).
+    ``reading`` is held while records are read that steps share: steps of a stage run side by side,
+    and must not change different copies.
     """
 
     context: RequestContext
@@ -43,6 +45,7 @@ class Work:
     shares: list[WireObject] | None = None
     resumed: bool = False
     arrived: float = field(default_factory=time.monotonic)
+    reading: threading.RLock = field(default_factory=threading.RLock)
     _server: Server | None = None
 
     @property

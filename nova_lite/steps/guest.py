@@ -30,14 +30,15 @@ from nova_lite.wire.objects import WireObject
 def mappings(work: Work) -> list[WireObject]:
     """The server's block device mapping as this operation has it, with what it has changed: of the
     request at boot, of the records afterwards and after a restart."""
-    if work.mappings is None:
-        asked = None if work.resumed else work.arguments.get("block_device_mapping")
-        work.mappings = (
-            work.tools.block_devices.of_server(work.context, work.uuid)
-            if asked is None
-            else list(asked.objects())
-        )
-    return work.mappings
+    with work.reading:
+        if work.mappings is None:
+            asked = None if work.resumed else work.arguments.get("block_device_mapping")
+            work.mappings = (
+                work.tools.block_devices.of_server(work.context, work.uuid)
+                if asked is None
+                else list(asked.objects())
+            )
+        return work.mappings
 
 
 def block_devices(work: Work) -> tuple[BlockDevice, ...]:

@@ -47,11 +47,11 @@ def possible(work: Work) -> bool:
 
 def mappings(work: Work) -> list[WireObject]:
     """The server's share mappings, asked for once in an operation."""
-    if work.shares is None:
-        tools = work.tools
-        found = tools.share_mappings.of_server(work.context, work.uuid) if possible(work) else []
-        work.shares = found
-    return work.shares
+    with work.reading:
+        if work.shares is None:
+            read = work.tools.share_mappings.of_server
+            work.shares = read(work.context, work.uuid) if possible(work) else []
+        return work.shares
 
 
 def share_of(work: Work, mapping: WireObject) -> Share:

@@ -118,7 +118,7 @@ def test_a_server_is_deleted_while_it_boots(host, boundary, after):
     seen = without_images(host.look())
     assert parts(seen, GONE) == GONE
     assert (seen["vm_state"], seen["deleted"], seen["faults"]) == ("deleted", True, set())
-    assert time.monotonic() - began < 10  # the ports would be waited for 300 s
+    assert time.monotonic() - began < 100  # the ports would be waited for 300 s
 
 
 def test_a_delete_that_knows_no_ports_yet(host):
@@ -169,7 +169,7 @@ def test_the_server_was_deleted_while_its_agent_was_dead(host):
     assert host.run()
 
     assert parts(without_images(host.look()), GONE) == GONE
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100
 
 
 def test_the_record_was_deleted_while_the_agent_was_dead_in_a_delete(lab):
@@ -178,6 +178,8 @@ def test_the_record_was_deleted_while_the_agent_was_dead_in_a_delete(lab):
     host = prepared(lab, scenario)
     host.run(host.message(scenario.method, **BDMS), kill="terminate_instance:accepted")
     host.set(deleted=True)
+    with host.conductor.database() as tables:
+        tables["VirtualInterface"] = {}
     with host.ledger.open() as content:
         content.update(ports={}, allocations={})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -136,6 +138,23 @@ def test_a_volume_is_reserved_for_the_next_host_once(make_work, ledger, monkeypa
     (attachment,) = cinder(ledger)["attachments"]
     (kept,) = make_work().tools.block_devices.of_server(after.context, SERVER)
     assert kept["attachment_id"] == attachment
+
+
+def test_steps_side_by_side_share_the_mappings(make_work, monkeypatch):
+    """What one of them records of a volume, the guest's definition has to find."""
+    work = make_work()
+    read, both = work.tools.block_devices.of_server, threading.Barrier(2)
+
+    def slowly(*args):
+        found = read(*args)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return found
+
+    monkeypatch.setattr(work.tools.block_devices, "of_server", slowly)
+    with ThreadPoolExecutor(2) as steps:
+        one, other = steps.map(guest.mappings, [work, work])
+    assert one is other
 
 
 def test_an_attempt_goes_on_with_what_was_not_recorded(make_work, monkeypatch):
