@@ -59,6 +59,9 @@ class TakeVolumes(Step):
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
+            if not mapping.get("device_name"):  # attached while the server had no host
+                devices = guest.disk_plan(self.work).bdm_updates
+                mapping.set(**devices[str(mapping["uuid"])])
             take(self.work, mapping)
 
     def undo(self) -> None:

@@ -130,6 +130,20 @@ def test_a_volume_comes_and_leaves_with_its_server(lab):
     assert lab.look() == HERE
 
 
+def test_a_volume_attached_while_there_was_no_host_gets_its_device(lab, monkeypatch):
+    """Only the host that takes the server can name it; users see the name."""
+    lab.map(device_name=None)
+    device = {"device_name": "/dev/vdb", "disk_bus": "virtio", "device_type": "disk"}
+    plan = SimpleNamespace(bdm_updates={MAPPING["uuid"]: device})
+    monkeypatch.setattr(guest, "disk_plan", lambda work: plan)
+
+    TakeVolumes(lab.work()).do()
+
+    row = lab.conductor.read()["BlockDeviceMapping"]["1"]
+    assert {name: row[name] for name in device} == device
+    assert lab.look() == HERE
+
+
 @pytest.mark.parametrize("lost", ["save", "delete_attachment"])
 def test_a_reservation_that_nobody_recorded_is_found(lab, lost, monkeypatch):
     """The process before died when it had made it, or before it deleted the other one."""
