@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -37,7 +38,7 @@ class World:
         self.uuid, self.context = "s1", None
         self.notes = {} if nic_tags is None else {"nic_tags": nic_tags}
         self.instance = WireObject.new("Instance", "2.8", uuid="s1")
-        self.shares = []
+        self.shares, self.reading = [], threading.RLock()
 
     def devices(self, uuid):
         self.asked += 1
