@@ -42,7 +42,6 @@ class World:
         self.uuid, self.context, self.shares = ME, RequestContext.admin(), None
         self.reading = threading.RLock()
         self.cancelled, self.notes = threading.Event(), {"nic_tags": {}}
-        self.reading = threading.RLock()
         self.arguments = {"share_mapping": self.rows[ME]}
         self.tools = SimpleNamespace(
             manila=self.manila, share_mappings=self, instances=self, actions=self, host="host1",
