@@ -101,7 +101,6 @@ GLOBAL_CONF: dict[str, str] = {
 }
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
-    "errors": "one table; a row is a class",
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
     "assembly:toolbox": "one record, filled in field by field",
     "inventory.node:fields": "one record, filled in field by field",

@@ -1,0 +1,70 @@
+"""Errors of the rest of the cloud, and of this host's place in it."""
+
+from __future__ import annotations
+
+from nova_lite.errors.base import NovaLiteError, Verdict
+
+
+class ControlPlaneUnavailable(NovaLiteError):
+    """No conductor, broker, Keystone or Placement answers within the timeout."""
+
+    nova_name, code, expected = "ServiceUnavailable", 503, True
+
+
+class VolumeServiceUnavailable(ControlPlaneUnavailable):
+    """Cinder does not answer."""
+
+    nova_name = "CinderConnectionFailed"
+
+
+class ShareServiceUnavailable(ControlPlaneUnavailable):
+    """Manila does not answer."""
+
+    nova_name = "ManilaConnectionFailed"
+
+
+class PlacementError(NovaLiteError):
+    nova_name, code = "PlacementAPIConnectFailure", 500
+
+
+class CredentialsInvalid(NovaLiteError):
+    """Keystone refuses the configured credentials; the message names the config group."""
+
+    nova_name, code, expected = "Forbidden", 500, True
+
+
+class ServerNotFound(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceNotFound", 404, Verdict.GONE, True
+
+
+class ServerBeingDeleted(NovaLiteError):
+    nova_name, code, verdict, expected = (
+        "UnexpectedDeletingTaskStateError",
+        409,
+        Verdict.GONE,
+        True,
+    )
+
+
+class UnexpectedTaskState(NovaLiteError):
+    nova_name, code, verdict, expected = "UnexpectedTaskStateError", 409, Verdict.GONE, True
+
+
+class ConductorError(NovaLiteError):
+    """The conductor answered with an exception that means nothing special here."""
+
+    nova_name = "NovaException"
+
+
+class ServiceTooOld(NovaLiteError):
+    nova_name, expected = "ServiceTooOld", True
+
+
+class HostIdentityError(NovaLiteError):
+    """compute_id, host name or existing guests do not match the Service and ComputeNode records."""
+
+    nova_name, expected = "InvalidConfiguration", True
+
+
+class InvalidConfiguration(NovaLiteError):
+    nova_name, expected = "InvalidConfiguration", True

@@ -1,0 +1,49 @@
+"""Errors of images and local disks."""
+
+from __future__ import annotations
+
+from nova_lite.errors.base import NovaLiteError, Verdict
+
+
+class ImageNotFound(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageNotFound", 404, Verdict.ABORT, True
+
+
+class ImageNotAuthorized(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageNotAuthorized", 403, Verdict.ABORT, True
+
+
+class ImageUnavailable(NovaLiteError):
+    nova_name, code, expected = "GlanceConnectionFailed", 503, True
+
+
+class ImageCorrupt(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+
+
+class ImageUnacceptable(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+
+
+class ImageQuotaExceeded(NovaLiteError):
+    nova_name, code, verdict, expected = "ImageQuotaExceeded", 413, Verdict.ABORT, True
+
+
+class FlavorDiskTooSmall(NovaLiteError):
+    nova_name, code, verdict, expected = "FlavorDiskSmallerThanImage", 400, Verdict.ABORT, True
+
+
+class FlavorMemoryTooSmall(NovaLiteError):
+    nova_name, code, verdict, expected = "FlavorMemoryTooSmall", 400, Verdict.ABORT, True
+
+
+class DiskFull(NovaLiteError):
+    nova_name, expected = "ComputeResourcesUnavailable", True
+
+
+class DiskError(NovaLiteError):
+    nova_name = "InternalError"
+
+
+class ConfigDriveError(NovaLiteError):
+    nova_name = "ConfigDriveMkfsFailed"

@@ -1,0 +1,105 @@
+"""Errors of ports and networks."""
+
+from __future__ import annotations
+
+from nova_lite.errors.base import NovaLiteError, Verdict
+
+
+class NetworkUnavailable(NovaLiteError):
+    """Neutron does not answer."""
+
+    nova_name, code, expected = "NeutronAdminCredentialConfigurationInvalid", 503, True
+
+
+class NetworkRequestInvalid(NovaLiteError):
+    """The request names a network, port or address that cannot be used."""
+
+    nova_name, code, verdict, expected = "NetworkNotFound", 400, Verdict.ABORT, True
+
+
+class PortNotUsable(NetworkRequestInvalid):
+    nova_name, code = "PortNotUsable", 400
+
+
+class PortInUse(NetworkRequestInvalid):
+    nova_name, code = "PortInUse", 409
+
+
+class PortNotFound(NetworkRequestInvalid):
+    nova_name, code = "PortNotFound", 404
+
+
+class NetworkAmbiguous(NetworkRequestInvalid):
+    nova_name, code = "NetworkAmbiguous", 409
+
+
+class FixedIpInUse(NetworkRequestInvalid):
+    nova_name, code = "FixedIpAlreadyInUse", 409
+
+
+class NoMoreFixedIps(NetworkRequestInvalid):
+    nova_name, code = "NoMoreFixedIps", 400
+
+
+class PortLimitExceeded(NetworkRequestInvalid):
+    nova_name, code = "PortLimitExceeded", 403
+
+
+class SecurityGroupNotFound(NetworkRequestInvalid):
+    nova_name, code = "SecurityGroupNotFound", 404
+
+
+class NetworkNotFound(NetworkRequestInvalid):
+    nova_name, code = "NetworkNotFound", 404
+
+
+class NetworkResourceNotFound(NetworkRequestInvalid):
+    """Something else in Neutron is not there, or the user may not see it."""
+
+    nova_name, code = "NotFound", 404
+
+
+class NoNetworkAvailable(NetworkRequestInvalid):
+    nova_name, code = "InterfaceAttachFailedNoNetwork", 400
+
+
+class AutoAllocationFailed(NetworkRequestInvalid):
+    nova_name, code = "UnableToAutoAllocateNetwork", 400
+
+
+class ExternalNetworkForbidden(NetworkRequestInvalid):
+    nova_name, code = "ExternalNetworkAttachForbidden", 403
+
+
+class SecurityGroupAmbiguous(NetworkRequestInvalid):
+    nova_name, code = "NoUniqueMatch", 409
+
+
+class SecurityGroupCannotBeApplied(NetworkRequestInvalid):
+    nova_name, code = "SecurityGroupCannotBeApplied", 400
+
+
+class PortNotUsableDns(NetworkRequestInvalid):
+    nova_name, code = "PortNotUsableDNS", 400
+
+
+class FixedIpInvalidOnHost(NetworkRequestInvalid):
+    nova_name, code = "FixedIpInvalidOnHost", 400
+
+
+class PortBindingFailed(NovaLiteError):
+    """Neutron bound the port to no mechanism on this host."""
+
+    nova_name, expected = "PortBindingFailed", True
+
+
+class VifPlugError(NovaLiteError):
+    nova_name, code, verdict = "VirtualInterfacePlugException", 500, Verdict.ABORT
+
+
+class VifPlugTimeout(NovaLiteError):
+    nova_name, code, verdict, expected = "VirtualInterfaceCreateException", 500, Verdict.ABORT, True
+
+
+class VifTypeUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "VirtualInterfacePlugException", 500, Verdict.ABORT, True

@@ -1,0 +1,67 @@
+"""Errors of what is asked of this agent."""
+
+from __future__ import annotations
+
+from nova_lite.errors.base import NovaLiteError, Verdict
+
+
+class MalformedMessage(NovaLiteError):
+    """A message that cannot be decoded or lacks an argument."""
+
+    nova_name, code, expected = "Invalid", 400, True
+
+
+class ServerNotReady(NovaLiteError):
+    nova_name, code, expected = "InstanceNotReady", 409, True
+
+
+class ServerInvalidState(NovaLiteError):
+    nova_name, code, expected = "InstanceInvalidState", 409, True
+
+
+class ConsoleTypeUnavailable(NovaLiteError):
+    nova_name, code, expected = "ConsoleTypeUnavailable", 400, True
+
+
+class ConsoleTypeInvalid(NovaLiteError):
+    nova_name, code, expected = "ConsoleTypeInvalid", 400, True
+
+
+class SerialPortsExhausted(NovaLiteError):
+    nova_name, code, expected = "SocketPortRangeExhaustedException", 500, True
+
+
+class ConsoleNotAvailable(NovaLiteError):
+    nova_name, code, expected = "ConsoleNotAvailable", 404, True
+
+
+class NotRescuable(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceNotRescuable", 400, Verdict.ABORT, True
+
+
+class PreserveEphemeralUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "PreserveEphemeralNotSupported", 400, Verdict.ABORT, True
+
+
+class EvacuationUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "InstanceEvacuateNotSupported", 400, Verdict.ABORT, True
+
+
+class CertificatesUnsupported(NovaLiteError):
+    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.ABORT, True
+
+
+class PowerOffFailure(NovaLiteError):
+    nova_name, code = "InstancePowerOffFailure", 500
+
+
+class AnswerLost(NovaLiteError):
+    """Whoever called does not wait any more, or what was returned to him is not known any more."""
+
+    expected = True
+
+
+class JournalError(NovaLiteError):
+    """The journal cannot be written: nothing is started that could not be resumed."""
+
+    nova_name = "InternalError"
