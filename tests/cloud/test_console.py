@@ -57,6 +57,7 @@ def test_a_console_that_is_not_offered(api, server, console):
     assert "HTTP 500" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_console_of_a_stopped_server(api, boot):
     """A stopped server has no screen: a refusal, or a URL that leads nowhere; no internal error."""
     server = boot()["id"]

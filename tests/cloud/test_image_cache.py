@@ -70,6 +70,7 @@ def test_images_are_cached_for_an_aggregate(api, cloud, node, aggregate, picture
     assert path.stat().st_ino == before
 
 
+@pytest.mark.slow
 def test_unused_images_are_removed_and_used_ones_stay(api, cloud, node, picture, server, boot):
     """Boots go on while the cache is cleaned; what it takes is reserved in Placement."""
     used = cached(cloud, node, api.image_id("tiny-fast"))

@@ -14,7 +14,7 @@ from tests.cloud.support.trials import Trial
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 # How many boundaries of each operation are tried unless --full is given.
-SAMPLE = {"boot": 7, "abort": 3, "delete": 4, "power": 5}
+SAMPLE = {"boot": 5, "abort": 2, "delete": 3, "power": 3}
 
 
 def running_guest(cloud, api, node, server):

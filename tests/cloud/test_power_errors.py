@@ -65,6 +65,7 @@ def own_image(api, cloud, garbage):
     return image
 
 
+@pytest.mark.slow
 def test_a_backing_file_that_is_gone(api, boot, cloud, node, own_image):
     """It is fetched again by the next start; without the image the start fails, and says so."""
     uuid = boot(image=own_image)["id"]

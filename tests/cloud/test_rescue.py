@@ -81,6 +81,7 @@ def test_an_image_that_wants_the_disks_to_keep_their_names(api, rescued, cloud, 
     assert "disk.rescue" not in cloud.on(node, "virsh", "dumpxml", rescued)
 
 
+@pytest.mark.slow
 def test_a_stopped_server_is_rescued_and_deleted(api, boot, cloud, node):
     """Nothing of a rescued server is left when it is deleted."""
     server = boot()["id"]

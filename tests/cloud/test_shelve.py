@@ -119,6 +119,7 @@ def test_deleted_while_offloaded(api, boot):
     wait_no_image(api, server)
 
 
+@pytest.mark.slow
 def test_the_command_line(api, boot, node):
     """``openstack server shelve --offload --wait`` and ``unshelve --wait``."""
     server = hold(api, boot())

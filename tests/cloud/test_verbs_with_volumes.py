@@ -167,6 +167,7 @@ def test_the_host_loses_power(backed, api, cloud, node):
     backed.assert_has_its_data()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_local_root_disk_and_a_volume(api, cloud, node, volumes, garbage):
     """A rebuild and a shelved server of the other kind: the volume keeps its name and its data."""
