@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite import errors
+from nova_lite.clients.rest import answering, reason
 from nova_lite.clients.session import Sessions
 from nova_lite.wire.context import RequestContext
 
@@ -287,19 +288,11 @@ class Cinder:
         microversion: str | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        from keystoneauth1 import exceptions
-
         headers = {"OpenStack-API-Version": f"volume {microversion or '3.0'}"}
-        try:
+        with answering("Cinder", f"{method} {path}", errors.VolumeServiceUnavailable):
             adapter = self._adapter(context)
             url = f"{self._endpoint(adapter, context)}/{path}"
             answer = adapter.request(url, method, raise_exc=False, headers=headers, **kwargs)
-        except (exceptions.ConnectionError, exceptions.RetriableConnectionFailure) as exc:
-            raise errors.VolumeServiceUnavailable(
-                f"Cinder does not answer to {method} {path}"
-            ) from exc
-        except exceptions.ClientException as exc:
-            raise errors.VolumeServiceUnavailable(f"Cinder cannot be called: {exc}") from exc
         LOG.debug("%s %s: HTTP %s", method, path, answer.status_code)
         if answer.status_code >= 400:
             raise _refusal(answer, method, path)
@@ -345,14 +338,8 @@ def _at(connector: Mapping[str, Any], mountpoint: str | None) -> dict[str, Any]:
 
 def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:
     """The error that an HTTP error of Cinder means."""
-    message = answer.reason
-    try:
-        (body,) = answer.json().values()
-        message = body["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # not Cinder's own form: a proxy's page
     status = answer.status_code
-    text = f"Cinder refuses {method} {path}: {message} (HTTP {status})"
+    text = f"Cinder refuses {method} {path}: {reason(answer)} (HTTP {status})"
     if status == 401:
         return errors.CredentialsInvalid(f"{text}: check the credentials of [{GROUP}]")
     if status in (408, 429, 502, 503):

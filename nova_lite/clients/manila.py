@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from nova_lite import errors
+from nova_lite.clients.rest import answering, reason
 from nova_lite.clients.session import Sessions
 from nova_lite.model.share import AccessRule
 from nova_lite.wire.context import RequestContext
@@ -101,19 +102,11 @@ class Manila:
     def _call(
         self, context: RequestContext, method: str, path: str, share_id: str, **kwargs: Any
     ) -> Any:
-        from keystoneauth1 import exceptions
-
         headers = {"X-OpenStack-Manila-API-Version": MICROVERSION}
-        try:
+        with answering("Manila", f"{method} {path}", errors.ShareServiceUnavailable):
             adapter = self._sessions.service(GROUP, SERVICE_TYPE, context)
             url = f"{_endpoint(adapter)}/{path}"
             answer = adapter.request(url, method, raise_exc=False, headers=headers, **kwargs)
-        except (exceptions.ConnectionError, exceptions.RetriableConnectionFailure) as exc:
-            raise errors.ShareServiceUnavailable(
-                f"Manila does not answer to {method} {path}"
-            ) from exc
-        except exceptions.ClientException as exc:
-            raise errors.ShareServiceUnavailable(f"Manila cannot be called: {exc}") from exc
         LOG.debug("%s %s: HTTP %s", method, path, answer.status_code)
         if answer.status_code >= 400:
             raise _refusal(answer, method, path, share_id)
@@ -133,13 +126,8 @@ def _endpoint(adapter: Any) -> str:
 
 def _refusal(answer: Any, method: str, path: str, share_id: str) -> errors.NovaLiteError:
     """The error that an HTTP error of Manila means."""
-    message, status = answer.reason, answer.status_code
-    try:
-        (body,) = answer.json().values()
-        message = body["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # not Manila's own form: a proxy's page
-    text = f"Manila refuses {method} {path}: {message} (HTTP {status})"
+    status = answer.status_code
+    text = f"Manila refuses {method} {path}: {reason(answer)} (HTTP {status})"
     if status == 401:
         return errors.CredentialsInvalid(f"{text}: check the credentials of [{GROUP}]")
     if status == 404:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nova_lite import errors
+from nova_lite.clients.rest import answering
 from nova_lite.clients.session import Sessions
 
 GROUP = "neutron"
@@ -144,14 +145,8 @@ class Api:
         return rows
 
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-        from keystoneauth1 import exceptions
-
-        try:
+        with answering("Neutron", f"{method} {path}", errors.NetworkUnavailable):
             answer = self._adapter.request(f"/v2.0/{path}", method, raise_exc=False, **kwargs)
-        except (exceptions.ConnectionError, exceptions.RetriableConnectionFailure) as exc:
-            raise errors.NetworkUnavailable(f"Neutron does not answer to {method} {path}") from exc
-        except exceptions.ClientException as exc:
-            raise errors.NetworkUnavailable(f"Neutron cannot be called: {exc}") from exc
         if answer.status_code >= 400:
             raise _refusal(answer, method, path.partition("?")[0])
         return answer.json() if answer.content else {}

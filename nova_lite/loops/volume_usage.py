@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorUnavailable, NovaLiteError
+from nova_lite.model.diagnostics import DiskStats
 from nova_lite.model.states import POWERED_OFF
 from nova_lite.steps import volume_usage
 from nova_lite.steps.toolbox import Toolbox
@@ -36,7 +37,7 @@ class VolumeUsage:
             for volume_id, stats in found.get(str(server["uuid"]), {}).items():
                 volume_usage.record(tools, context, server, volume_id, stats)
 
-    def _counters(self, server_uuid: str) -> dict[str, volume_usage.DiskStats]:
+    def _counters(self, server_uuid: str) -> dict[str, DiskStats]:
         try:
             return volume_usage.counters(self._tools, server_uuid)
         except (ControlPlaneUnavailable, HypervisorUnavailable):

@@ -91,12 +91,13 @@ class Engine:
             secrets = self._verbs[method].secrets
             whole = {name: value for name, value in arguments.items() if name not in secrets}
             # The way to a volume may hold passwords; whoever resumes reads it from the records.
-            intent = connection_info.left_out(_intent(method, context, server_uuid, whole))
+            told = _intent(method, context, server_uuid, whole)
+            intent = connection_info.left_out(told)
             entry = self._journal.open(intent)
             entry.secrets = {
                 name: value
                 for name, value in arguments.items()
-                if name in secrets or intent["arguments"][name] != unwrap(value)
+                if name in secrets or intent["arguments"][name] != told["arguments"][name]
             }
             self._open[key] = entry
         self._observe(f"{method}:accepted")

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from nova_lite.errors import (
     DomainNotFound,
@@ -24,7 +27,7 @@ from nova_lite.guest.volumes import volume_spec
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.volume import ConnectedVolume, Connection
 from nova_lite.steps import guest, volume_keys, volumes
-from nova_lite.steps.base import Step, Work
+from nova_lite.steps.base import MappingStep, Step, Work
 from nova_lite.steps.volumes import attachment_of
 from nova_lite.wire import connection_info
 from nova_lite.wire.decode import IMAGE_KEY
@@ -119,7 +122,7 @@ class ReserveDevice(Step):
         return guest.disk_plan(self.work)
 
 
-class ConnectVolume(Step):
+class ConnectVolume(MappingStep):
     """Have the volume within this host's reach, and how it is reached in its mapping.
 
     Taking it back takes the disk from the guest first: nobody else may get a volume that a guest
@@ -128,10 +131,6 @@ class ConnectVolume(Step):
 
     name = "connect_volume"
     deadline = STORAGE_S
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         volumes.attach(self.work, self._mapping)
@@ -147,17 +146,13 @@ class ConnectVolume(Step):
         work.note(kept=False)
 
 
-class PlugDisk(Step):
+class PlugDisk(MappingStep):
     """Give the guest the disk, for good; one that is defined anew at its next start gets it then.
 
     It is taken back together with the connection.
     """
 
     name = "plug_disk"
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         work = self.work
@@ -168,28 +163,20 @@ class PlugDisk(Step):
                      work.uuid, self._mapping["volume_id"])  # fmt: skip
 
 
-class CompleteAttachment(Step):
+class CompleteAttachment(MappingStep):
     """The volume is in use."""
 
     name = "complete_attachment"
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         self.tools.cinder.complete_attachment(self.work.context, attachment_of(self._mapping))
 
 
-class UnplugDisk(Step):
+class UnplugDisk(MappingStep):
     """Take the disk from the guest, now and for its later starts."""
 
     name = "unplug_disk"
     deadline = STORAGE_S
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         self.tools.hypervisor.detach_disk(self.work.uuid, str(self._mapping["volume_id"]))
@@ -216,14 +203,10 @@ class ReleaseVolume(Step):
             self.tools.cinder.delete_attachment(self.work.context, attachment_id)
 
 
-class ForgetMapping(Step):
+class ForgetMapping(MappingStep):
     """The server does not have the volume any more."""
 
     name = "forget_mapping"
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         self.tools.block_devices.destroy(self.work.context, self._mapping)
@@ -243,20 +226,31 @@ def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
 
 def release(work: Work, mapping: WireObject) -> None:
     """Disconnect a volume from this host, then delete its attachment; again is success."""
+    with taken_off(work, mapping):
+        work.tools.cinder.delete_attachment(work.context, attachment_of(mapping))
+
+
+@contextmanager
+def taken_off(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
+    """Disconnect a volume from this host; what Cinder is to hear of that comes inside.
+
+    Gives Cinder's description of the volume; nothing is in it where the volume was deleted by
+    force: what is left of it here goes away all the same.
+    """
     tools = work.tools
-    connection = connection_to_release(work, mapping)
+    connection = _connection_to_release(work, mapping)
     try:
         volume = tools.cinder.volume(work.context, str(mapping["volume_id"]))
     except VolumeNotFound:
-        volume = {}  # it was deleted by force; what is left of it here goes away all the same
+        volume = {}
     with tools.volumes.guard(volume):
         if connection is not None:
             tools.volumes.of(connection).disconnect(connection, work.uuid)
             volume_keys.forget(work, connection)
-        tools.cinder.delete_attachment(work.context, attachment_of(mapping))
+        yield volume
 
 
-def connection_to_release(work: Work, mapping: WireObject) -> Connection | None:
+def _connection_to_release(work: Work, mapping: WireObject) -> Connection | None:
     """As the mapping keeps it; a host that was killed before it could write that asks Cinder."""
     volume_id = str(mapping["volume_id"])
     kept = connection_info.load(mapping.get("connection_info"), volume_id)

@@ -99,5 +99,13 @@ class Step(ABC):
         """Take it back; nothing to take back is success."""
 
 
+class MappingStep(Step):
+    """A step about one volume or share of the server."""
+
+    def __init__(self, work: Work, mapping: WireObject) -> None:
+        super().__init__(work)
+        self._mapping = mapping
+
+
 Stage = tuple[Step, ...]
 Plan = list[Stage]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import cast
 
-from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.disk.base import SnapshotBackend
 from nova_lite.errors import DiskError, ImageNotFound, NovaLiteError
 from nova_lite.steps import quiesce
 from nova_lite.steps.base import Work
-from nova_lite.steps.snapshot import ExtractDisk, States, remove_copy
+from nova_lite.steps.disk_copy import copy_path, new_copy, remove_copy
+from nova_lite.steps.snapshot import ExtractDisk, States
 from nova_lite.steps.storage import ROOT, directory
 
 LOG = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class SnapshotDisk(ExtractDisk):
             if not self._shared():
                 self._copied()
         finally:
-            self._disks.drop(self._where, ROOT, self._label)
+            self._drop()
 
     def undo(self) -> None:
         self._let_go()
@@ -84,22 +83,19 @@ class SnapshotDisk(ExtractDisk):
             return ()
 
     def _copied(self) -> None:
-        options = self.tools.conf.libvirt
-        image_format = options.snapshot_image_format or "raw"
-        target = Path(options.snapshots_directory) / f"{self.work.uuid}.{image_format}"
+        image_format = self.tools.conf.libvirt.snapshot_image_format or "raw"
+        target = copy_path(self.work, image_format)
         self.work.note(snapshot={"path": str(target), "format": image_format})
-        with space.reported(target):
-            durable.make_directory(target.parent)
-            with durable.made_whole(target, 0o600) as part:
-                self._disks.extract(
-                    self._where,
-                    ROOT,
-                    self._label,
-                    part,
-                    image_format,
-                    compress=self._compresses(image_format),
-                    go_on=self._go_on,
-                )
+        with new_copy(target) as part:
+            self._disks.extract(
+                self._where,
+                ROOT,
+                self._label,
+                part,
+                image_format,
+                compress=self._compresses(image_format),
+                go_on=self._go_on,
+            )
 
 
 def forget_copy(work: Work, image_id: str) -> None:

@@ -21,7 +21,7 @@ from nova_lite.errors import (
 )
 from nova_lite.model.domain import ShareSpec
 from nova_lite.model.share import AccessRule, Share
-from nova_lite.steps.base import Interrupted, Step, Work
+from nova_lite.steps.base import Interrupted, MappingStep, Step, Work
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -160,15 +160,11 @@ def _used_by_others(work: Work, share: Share) -> bool:
     return bool(others and work.tools.instances.by_filters(everybody, here, []))
 
 
-class GrantAccess(Step):
+class GrantAccess(MappingStep):
     """Have Manila let this host at a share."""
 
     name = "grant_access"
     deadline = STORAGE_S
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         share = share_of(self.work, self._mapping)
@@ -177,41 +173,29 @@ class GrantAccess(Step):
             grant(self.work, share)
 
 
-class ReleaseShare(Step):
+class ReleaseShare(MappingStep):
     """Take a share that the server is to lose from this host."""
 
     name = "release_share"
     deadline = STORAGE_S
 
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
-
     def do(self) -> None:
         release(self.work, self._mapping)
 
 
-class RecordShare(Step):
+class RecordShare(MappingStep):
     """The server has the share, and gets it with its next start."""
 
     name = "record_share"
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         self.tools.share_mappings.save(self.work.context, self._mapping, INACTIVE)
 
 
-class ForgetShare(Step):
+class ForgetShare(MappingStep):
     """The server does not have the share any more."""
 
     name = "forget_share"
-
-    def __init__(self, work: Work, mapping: WireObject) -> None:
-        super().__init__(work)
-        self._mapping = mapping
 
     def do(self) -> None:
         self.tools.share_mappings.delete(self.work.context, self._mapping)

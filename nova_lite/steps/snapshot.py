@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from nova_lite.drivers.disk import durable, info, qemu_img, space
-from nova_lite.drivers.disk.base import SnapshotBackend
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     DiskError,
@@ -30,6 +28,7 @@ from nova_lite.errors import (
 from nova_lite.model.states import TaskState
 from nova_lite.steps import quiesce
 from nova_lite.steps.base import Interrupted, Step, Work
+from nova_lite.steps.disk_copy import copy_path, copy_shared, new_copy, remove_copy
 from nova_lite.steps.image_leftovers import ImageLeftovers, discard
 from nova_lite.steps.power_state import is_on, is_running
 from nova_lite.steps.storage import ROOT, directory
@@ -97,15 +96,13 @@ class ExtractDisk(Step):
         libvirt = self.tools.conf.libvirt
         source_format = info.read(self._disk.parent).get(str(self._disk), self.tools.disks.format)
         image_format = libvirt.snapshot_image_format or source_format
-        target = Path(libvirt.snapshots_directory) / f"{self.work.uuid}.{image_format}"
+        target = copy_path(self.work, image_format)
         self.work.note(snapshot={"path": str(target), "format": image_format})
         self._let_go()
-        with space.reported(target):
-            durable.make_directory(target.parent)
-            with durable.made_whole(target, 0o600) as part:
-                if not self._copied_live(part, image_format):
-                    with self._held():
-                        self._convert(self._disk, source_format, part, image_format)
+        with new_copy(target) as part:
+            if not self._copied_live(part, image_format):
+                with self._held():
+                    self._convert(self._disk, source_format, part, image_format)
 
     def undo(self) -> None:
         self._let_go()
@@ -358,31 +355,6 @@ def image_properties(work: Work) -> dict[str, str]:
         if instance.get(name):
             properties[name] = str(instance[name])
     return properties
-
-
-def copy_shared(work: Work) -> None:
-    """Make a file of an image in the shared storage that the image service does not take."""
-    disks = cast(SnapshotBackend, work.tools.disks)
-    location = work.notes["snapshot"]["location"]
-    target = Path(work.tools.conf.libvirt.snapshots_directory) / f"{work.uuid}.raw"
-    with space.reported(target):
-        durable.make_directory(target.parent)
-        with durable.made_whole(target, 0o600) as part:
-            disks.extract_shared(location, part)
-    work.note(snapshot={"path": str(target), "format": "raw", "refused": location})
-    disks.unshare(location)
-
-
-def remove_copy(work: Work) -> None:
-    """Remove the copied disk, and what an unfinished copy left."""
-    noted = work.notes.get("snapshot")
-    if not noted or "path" not in noted:
-        return
-    target = Path(noted["path"])
-    part = durable.part_name(target)
-    with space.reported(target):
-        for path in (target, part, part.with_name(f"{part.name}.copy{durable.PART}")):
-            path.unlink(missing_ok=True)
 
 
 def discard_image(work: Work, image_id: str) -> None:

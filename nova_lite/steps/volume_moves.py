@@ -18,12 +18,11 @@ from nova_lite.errors import (
     InvalidVolume,
     ServerNotFound,
     VolumeAttachmentNotFound,
-    VolumeNotFound,
     VolumeServiceUnavailable,
 )
 from nova_lite.model.states import TaskState
-from nova_lite.steps import guest, volume_keys
-from nova_lite.steps.attachments import connection_to_release, release
+from nova_lite.steps import guest
+from nova_lite.steps.attachments import release, taken_off
 from nova_lite.steps.base import Interrupted, Step, Work
 from nova_lite.steps.events import VOLUME_REIMAGED
 from nova_lite.steps.volumes import connect, disconnect, take, volume_mappings
@@ -203,23 +202,15 @@ def boots_from_volume(work: Work) -> bool:
 
 def give_back(work: Work, mapping: WireObject) -> None:
     """Disconnect a volume, and have it reserved for its server; again is success."""
-    tools, volume_id = work.tools, str(mapping["volume_id"])
-    connection = connection_to_release(work, mapping)
-    try:
-        volume = tools.cinder.volume(work.context, volume_id)
-    except VolumeNotFound:
-        volume = {}  # it was deleted by force; what is left of it here goes away all the same
-    with tools.volumes.guard(volume):
-        if connection is not None:
-            tools.volumes.of(connection).disconnect(connection, work.uuid)
-            volume_keys.forget(work, connection)
+    with taken_off(work, mapping) as volume:
         if volume:
-            _reserve(work, mapping, volume_id)
+            _reserve(work, mapping)
 
 
-def _reserve(work: Work, mapping: WireObject, volume_id: str) -> None:
+def _reserve(work: Work, mapping: WireObject) -> None:
     """Make the mapping's attachment one without a connector, and the only one."""
     tools, before = work.tools, mapping.get("attachment_id")
+    volume_id = str(mapping["volume_id"])
     found = tools.cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)
     reserved = sorted(str(row["id"]) for row in found if row["status"] == "reserved")
     if before in reserved:

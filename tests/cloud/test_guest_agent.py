@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.cloud.support.devcloud import LITE, wait_for
-from tests.cloud.support.guest import ask_agent, in_guest
+from tests.cloud.support.guest import ask_agent, boot_with_agent, in_guest
 from tests.cloud.support.raw_amqp import RawAmqp, Refusal
 
 pytestmark = pytest.mark.cloud
@@ -35,11 +35,7 @@ def key(api, module_garbage, tmp_path_factory):
 @pytest.fixture(scope="module")
 def agent_server(api, node, key, module_garbage):
     """A running server whose guest agent answers."""
-    requested = api.request_boot(node, image="tiny-agent", key_name=key[0])
-    module_garbage.server(requested["id"])
-    found = api.wait_status(requested["id"], "ACTIVE", 180)
-    api.wait_console(requested["id"], "TINY: qemu-ga started")
-    return found
+    return boot_with_agent(api, node, module_garbage, key_name=key[0])
 
 
 @pytest.fixture(scope="module")

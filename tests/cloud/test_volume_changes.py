@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tests.cloud.support.devcloud import CloudError, wait_for
-from tests.cloud.support.guest import in_guest
+from tests.cloud.support.guest import boot_with_agent, in_guest
 from tests.cloud.support.volumes import Snapshots, Volumes, mapping_texts
 
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
@@ -25,11 +25,7 @@ KILLS = [None, *(pytest.param(moment, marks=pytest.mark.slow) for moment in (0.0
 @pytest.fixture(scope="module")
 def server_id(api, node, module_garbage):
     """A running server whose guest can be asked."""
-    server = api.request_boot(node, image="tiny-agent")["id"]
-    module_garbage.server(server)
-    api.wait_status(server, "ACTIVE", 180)
-    api.wait_console(server, "TINY: qemu-ga started")
-    return server
+    return boot_with_agent(api, node, module_garbage)["id"]
 
 
 @pytest.fixture(scope="module")

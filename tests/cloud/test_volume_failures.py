@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.cloud.support.devcloud import wait_for
-from tests.cloud.support.guest import in_guest
+from tests.cloud.support.guest import boot_with_agent, in_guest
 from tests.cloud.support.volumes import Volumes, mapping_texts
 
 pytestmark = pytest.mark.cloud
@@ -23,11 +23,7 @@ RULE = "OUTPUT -o lo -p tcp -m multiport --dports 3300,6789,6800:6900 -j".split(
 @pytest.fixture(scope="module")
 def server_id(api, node, module_garbage):
     """A running server whose guest can be asked."""
-    requested = api.request_boot(node, image="tiny-agent")["id"]
-    module_garbage.server(requested)
-    api.wait_status(requested, "ACTIVE", 180)
-    api.wait_console(requested, "TINY: qemu-ga started")
-    return requested
+    return boot_with_agent(api, node, module_garbage)["id"]
 
 
 @pytest.fixture

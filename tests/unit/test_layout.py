@@ -79,7 +79,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.image_cache", "drivers.disk"): "cached base files follow the rules of disk files",
     ("steps.image_ageing", "drivers.disk"): "it reads headers of disks and writes whole files",
     ("steps.snapshot", "drivers.disk"): "a snapshot is copied from a disk file into a whole file",
-    ("steps.disk_snapshot", "drivers.disk"): "what cannot be shared is copied into a whole file",
+    ("steps.disk_copy", "drivers.disk"): "what is copied is whole or not there",
     ("steps.volume_snapshots", "drivers.disk"): "files of a guest that is off are merged",
     ("steps.rescue", "drivers.disk"): "a guest's definition is kept whole, with a disk's owner",
     ("configdrive.writer", "drivers.disk"): "a config drive is a disk file that mkisofs writes",
@@ -92,6 +92,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.volume_keys", "drivers.volume"): "who knows a volume's key puts LUKS on an empty one",
     ("drivers.share.drivers", "drivers.loader"): "protocols of shares are known at run time only",
     ("drivers.share.drivers", "drivers.disk"): "locks by name",
+    ("drivers.share.mounted", "drivers.disk"): "mount(8) gets its key like any outside program",
     ("drivers.share.mounted", "drivers.volume"): "a share and volumes on it are one mount",
     ("membership.identity", "drivers.disk"): "compute_id is made whole and has a disk's owner",
 }

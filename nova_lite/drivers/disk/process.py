@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nova_lite.errors import DiskError
@@ -123,3 +124,13 @@ def _missing(program: str, packages: Mapping[str, str] | None) -> DiskError:
     name = os.path.basename(program)
     package = (packages or {}).get(name, name)
     return DiskError(f"{program} is not installed on this host: install {package}")
+
+
+@contextmanager
+def secret_file(secret: str) -> Iterator[str]:
+    """The path of a file without a name, by which a program gets what must not be among its
+    arguments: everybody may read those."""
+    with os.fdopen(os.memfd_create("secret"), "w", encoding="utf-8") as file:
+        file.write(secret)
+        file.flush()
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers.disk import process
 from nova_lite.drivers.share.base import ShareDriver
 from nova_lite.drivers.volume import mounts
 from nova_lite.drivers.volume.mounts import Mounts
@@ -79,12 +79,8 @@ class CephFsShares(MountedShares):
 
     @contextmanager
     def options(self, share: Share) -> Iterator[list[str]]:
-        """The key goes by a file without a name: everybody may read the arguments of a process."""
-        with os.fdopen(os.memfd_create("key"), "w") as file:
-            file.write(share.access_key or "")
-            file.flush()
-            path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-            own = [f"name={share.access_to}", f"secretfile={path}"]
+        with process.secret_file(share.access_key or "") as key:
+            own = [f"name={share.access_to}", f"secretfile={key}"]
             yield ["-o", ",".join([*(self._conf.libvirt.ceph_mount_options or ()), *own])]
 
 

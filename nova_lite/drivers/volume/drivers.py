@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nova_lite.drivers import loader
 from nova_lite.drivers.disk.locks import NamedLocks
+from nova_lite.drivers.loader import OnDemand
 from nova_lite.drivers.volume.base import VolumeDriver, Volumes
 from nova_lite.errors import InvalidVolume
 from nova_lite.model.volume import Connection
 
-NAMESPACE = "nova_lite.volume"
 GUARD_S = 600.0  # how long others may take to connect volumes of the same target
 ISCSIADM = (Path("/sbin/iscsiadm"), Path("/usr/sbin/iscsiadm"))
 
@@ -25,25 +22,21 @@ class VolumeDrivers(Volumes):
 
     def __init__(self, conf: Any) -> None:
         """:param conf: the agent's options, handed to every driver"""
-        self._conf = conf
-        self._lock = threading.Lock()
-        self._loaded: dict[str, VolumeDriver] = {}
+        self._drivers = OnDemand("volume", conf)
         self._guards = NamedLocks(lock_directory(conf), prefix="os-brick-")
 
     def of(self, connection: Connection) -> VolumeDriver:
         """See ``Volumes``."""
-        kind = connection.type
-        with self._lock:
-            if kind not in self._loaded:
-                installed = metadata.entry_points(group=NAMESPACE).names
-                if kind not in installed:
-                    raise InvalidVolume(
-                        f"Invalid volume: no driver for {kind!r}, the kind of volume "
-                        f"{connection.volume_id}, is installed on this host; there are drivers "
-                        f"for {', '.join(sorted(installed))} (entry points {NAMESPACE})"
-                    )
-                self._loaded[kind] = loader.load("volume", kind, self._conf)
-            return self._loaded[kind]
+
+        def unknown(installed: str) -> InvalidVolume:
+            return InvalidVolume(
+                f"Invalid volume: no driver for {connection.type!r}, the kind of volume "
+                f"{connection.volume_id}, is installed on this host; there are drivers for "
+                f"{installed}"
+            )
+
+        driver: VolumeDriver = self._drivers.get(connection.type, unknown)
+        return driver
 
     @contextmanager
     def guard(self, volume: Mapping[str, Any]) -> Iterator[None]:

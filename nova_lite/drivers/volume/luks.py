@@ -33,20 +33,18 @@ def format_device(device: str, passphrase: str) -> None:
 
     :raises DiskError: it cannot be made, or not be written
     """
-    key = os.memfd_create("key")
-    try:
-        os.write(key, passphrase.encode())
-        with tempfile.TemporaryDirectory(prefix="nova-lite-luks-") as directory:
-            head = Path(directory, "head")
-            process.run(
-                "qemu-img", "create", "-q", "-f", "luks",
-                "--object", f"secret,id=key,file=/proc/{os.getpid()}/fd/{key}",
-                "-o", f"key-secret=key,iter-time={_STRETCH_MS}", str(head), "0",
-                timeout_s=_TIMEOUT_S,
-            )  # fmt: skip
-            content = head.read_bytes()
-    finally:
-        os.close(key)
+    with (
+        process.secret_file(passphrase) as key,
+        tempfile.TemporaryDirectory(prefix="nova-lite-luks-") as directory,
+    ):
+        head = Path(directory, "head")
+        process.run(
+            "qemu-img", "create", "-q", "-f", "luks",
+            "--object", f"secret,id=key,file={key}",
+            "-o", f"key-secret=key,iter-time={_STRETCH_MS}", str(head), "0",
+            timeout_s=_TIMEOUT_S,
+        )  # fmt: skip
+        content = head.read_bytes()
     try:
         with open(device, "r+b", buffering=0) as file:
             for start, end in ((BLOCK, len(content)), (0, BLOCK)):

@@ -6,10 +6,23 @@ import base64
 import json
 from typing import Any
 
+from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import CloudError, DevCloud, wait_for
 
 FIRST_MIB = "bs=64k count=16 2>/dev/null"
 SUM = f"dd if=$disk {FIRST_MIB} | md5sum"
+
+
+def boot_with_agent(api: Api, node: str, garbage: Any, **more: Any) -> dict[str, Any]:
+    """A new server that runs, and whose guest can be asked.
+
+    :param garbage: where it ends
+    :param more: as of ``Api.request_boot``
+    """
+    server_id = garbage.server(api.request_boot(node, image="tiny-agent", **more)["id"])
+    found = api.wait_status(server_id, "ACTIVE", 180)
+    api.wait_console(server_id, "TINY: qemu-ga started")
+    return found
 
 
 def ask_agent(cloud: DevCloud, node: str, server_id: str, command: str, **arguments: Any) -> Any:

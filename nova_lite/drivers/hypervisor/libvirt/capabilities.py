@@ -30,8 +30,7 @@ ALWAYS = frozenset(
     }
 )
 # Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
-# COMPUTE_SECURITY_TPM_*,
-# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
+# COMPUTE_SECURITY_TPM_*, COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
 
 # Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
 ARCHITECTURES: Mapping[str, str] = {
