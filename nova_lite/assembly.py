@@ -34,6 +34,7 @@ from nova_lite.drivers.disk import direct_io
 from nova_lite.drivers.share.drivers import ShareDrivers
 from nova_lite.drivers.volume.drivers import VolumeDrivers
 from nova_lite.drivers.volume.host_connector import HostConnector
+from nova_lite.engine.journal import Journal
 from nova_lite.errors import InvalidConfiguration
 from nova_lite.guest.policy import HostPolicy, cpu_set
 from nova_lite.inventory.claims import Claims
@@ -44,13 +45,12 @@ from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
 from nova_lite.notifications import periods
 from nova_lite.notifications.notifier import Notifier
-from nova_lite.operations.journal import Journal
 from nova_lite.rpc import transport
-from nova_lite.steps.events import EventHub
-from nova_lite.steps.image_cache import ImageCache
-from nova_lite.steps.ports import Ports
-from nova_lite.steps.serial_ports import SerialPorts, port_range
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.events import EventHub
+from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.ports import Ports
+from nova_lite.services.serial_ports import SerialPorts, port_range
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 
 LOG = logging.getLogger(__name__)

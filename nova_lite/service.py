@@ -11,6 +11,9 @@ from typing import Any
 
 from nova_lite.assembly import Parts
 from nova_lite.cmd import notify
+from nova_lite.engine.announcements import Announcements
+from nova_lite.engine.engine import Engine, Observer
+from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
@@ -25,14 +28,11 @@ from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
-from nova_lite.operations.announcements import Announcements
-from nova_lite.operations.engine import Engine, Observer
-from nova_lite.operations.queues import Pool, ServerQueues
 from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.dispatch import Dispatcher
 from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
-from nova_lite.steps.base import Work
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
+from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

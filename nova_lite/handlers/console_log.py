@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

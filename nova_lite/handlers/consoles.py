@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from nova_lite import errors
 from nova_lite.model.host import ConsoleAddress
 from nova_lite.model.states import NOT_ON
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

@@ -8,8 +8,8 @@ from typing import Any
 from nova_lite.errors import ServerInvalidState
 from nova_lite.model.diagnostics import DiskStats, GuestStats, NicStats
 from nova_lite.model.states import PowerState
-from nova_lite.steps.power_state import power_state
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.power_state import power_state
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

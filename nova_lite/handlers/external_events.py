@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from nova_lite.steps.events import EventHub
+from nova_lite.services.events import EventHub
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

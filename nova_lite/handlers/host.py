@@ -6,7 +6,7 @@ import subprocess
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 
 TRAIT = "COMPUTE_STATUS_DISABLED"

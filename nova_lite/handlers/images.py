@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nova_lite.errors import NovaLiteError
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 
 LOG = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError, ServerNotFound
-from nova_lite.operations.engine import Engine
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
 

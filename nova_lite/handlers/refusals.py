@@ -9,7 +9,7 @@ from typing import Any
 from nova_lite.errors import NovaLiteError
 from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.engine.engine import Engine
 from nova_lite.handlers.console_log import ConsoleLog
 from nova_lite.handlers.consoles import Consoles
 from nova_lite.handlers.diagnostics import Diagnostics
@@ -12,8 +13,7 @@ from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import NetworkRefresh
-from nova_lite.operations.engine import Engine
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.toolbox import Toolbox
 
 
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:

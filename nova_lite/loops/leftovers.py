@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
-from nova_lite.operations.engine import Engine
+from nova_lite.engine.engine import Engine
 
 LOG = logging.getLogger(__name__)
 

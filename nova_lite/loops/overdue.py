@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nova_lite.conductor.instances import Instances
+from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.errors import ServerNotFound, UnexpectedTaskState
-from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.own_requests import OwnRequests
-from nova_lite.steps.records import SHELVED_AT
+from nova_lite.model.states import SHELVED_AT, TaskState, VmState
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

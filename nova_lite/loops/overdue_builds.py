@@ -6,11 +6,11 @@ import logging
 
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.instances import Instances
+from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.errors import ServerNotFound, UnexpectedTaskState, Verdict
 from nova_lite.failures import Failure
 from nova_lite.loops.overdue import older
 from nova_lite.model.states import VmState
-from nova_lite.operations.own_requests import OwnRequests
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.errors import NovaLiteError, ServerNotFound, UnexpectedTaskState
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
-from nova_lite.operations.own_requests import OwnRequests
-from nova_lite.steps.power_state import power_state
+from nova_lite.services.power_state import power_state
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

@@ -6,10 +6,10 @@ import logging
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import BlockDevices
+from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.errors import ServerNotFound, UnexpectedTaskState
 from nova_lite.loops.overdue import older
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.own_requests import OwnRequests
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

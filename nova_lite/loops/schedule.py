@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nova_lite.engine.engine import Engine
+from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import console_tokens
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.leftovers import Leftovers
@@ -18,11 +20,9 @@ from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.loops.volume_usage import VolumeUsage
-from nova_lite.operations.engine import Engine
-from nova_lite.operations.own_requests import OwnRequests
-from nova_lite.steps.image_ageing import ImageAgeing
-from nova_lite.steps.image_leftovers import ImageLeftovers
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services.image_ageing import ImageAgeing
+from nova_lite.services.image_leftovers import ImageLeftovers
+from nova_lite.services.toolbox import Toolbox
 
 USUAL = 60.0  # seconds; what an interval of 0 means
 

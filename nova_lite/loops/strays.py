@@ -9,8 +9,8 @@ import logging
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.engine.engine import Engine
 from nova_lite.errors import ServerNotFound
-from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

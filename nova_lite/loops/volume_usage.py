@@ -7,8 +7,8 @@ import logging
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorUnavailable, NovaLiteError
 from nova_lite.model.diagnostics import DiskStats
 from nova_lite.model.states import POWERED_OFF
-from nova_lite.steps import volume_usage
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services import volume_usage
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 
 LOG = logging.getLogger(__name__)

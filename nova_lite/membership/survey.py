@@ -13,11 +13,11 @@ from typing import Any
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import BlockDevices
+from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.host import DomainInfo
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS

@@ -63,6 +63,10 @@ class TaskState(enum.StrEnum):
     RESIZE_PREP = "resize_prep"
 
 
+# Keys in the system metadata of a shelved server.
+SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST = "shelved_at", "shelved_image_id", "shelved_host"
+
+
 class PowerState(enum.IntEnum):
     NOSTATE = 0
     RUNNING = 1

@@ -12,14 +12,11 @@ import logging
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.attachments import (
-    CompleteAttachment,
-    ConnectVolume,
-    PlugDisk,
-)
-from nova_lite.steps.base import Plan, Work
-from nova_lite.steps.devices import DescribeDevices
-from nova_lite.steps.volumes import attachment_of
+from nova_lite.services.volumes import attachment_of
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
+from nova_lite.steps.guest.devices import DescribeDevices
+from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
 
 LOG = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
-from nova_lite.steps.base import Plan, Work
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
 
 
 class Operation(ABC):

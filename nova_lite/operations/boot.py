@@ -21,7 +21,13 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.boot_volumes import (
+from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
+from nova_lite.steps.guest.devices import DescribeDevices
+from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.network.ports import AllocatePorts, PlugInterfaces, WaitForPorts
+from nova_lite.steps.records.capacity import ClaimResources
+from nova_lite.steps.records.server import NOWHERE, RecordDisks, ReportActive, TakeServer
+from nova_lite.steps.volume.boot import (
     AttachVolumes,
     CompleteAttachments,
     CreateVolumes,
@@ -29,12 +35,6 @@ from nova_lite.steps.boot_volumes import (
     release_after_failure,
     reserve_for_next_host,
 )
-from nova_lite.steps.capacity import ClaimResources
-from nova_lite.steps.devices import DescribeDevices
-from nova_lite.steps.domain import DefineGuest, StartGuest
-from nova_lite.steps.network import AllocatePorts, PlugInterfaces, WaitForPorts
-from nova_lite.steps.records import NOWHERE, RecordDisks, ReportActive, TakeServer
-from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)

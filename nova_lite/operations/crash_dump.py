@@ -12,7 +12,7 @@ from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.domain import InjectNmi
+from nova_lite.steps.guest.domain import InjectNmi
 
 
 class TriggerCrashDump(Operation):

@@ -13,15 +13,16 @@ from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
 from nova_lite.operations.base import Operation
-from nova_lite.steps import guest
+from nova_lite.services import guest
+from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
-from nova_lite.steps.capacity import ReleaseResources
-from nova_lite.steps.delete_volumes import ReleaseVolumes
-from nova_lite.steps.domain import RemoveGuest
-from nova_lite.steps.network import ReleasePorts, UnplugInterfaces, adopt_taps
-from nova_lite.steps.records import ForgetServer, RecordDeleted
+from nova_lite.steps.disk.files import RemoveDisks
+from nova_lite.steps.guest.domain import RemoveGuest
+from nova_lite.steps.network.ports import ReleasePorts, UnplugInterfaces
+from nova_lite.steps.records.capacity import ReleaseResources
+from nova_lite.steps.records.server import ForgetServer, RecordDeleted
 from nova_lite.steps.shares import to_release
-from nova_lite.steps.storage import RemoveDisks
+from nova_lite.steps.volume.delete import ReleaseVolumes
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)

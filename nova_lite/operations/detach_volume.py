@@ -11,10 +11,11 @@ import logging
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.attachments import ForgetMapping, ReleaseVolume, UnplugDisk
-from nova_lite.steps.base import Plan, Work
-from nova_lite.steps.devices import UntagDevice
-from nova_lite.steps.volume_usage import ReadUsage, RecordUsage
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
+from nova_lite.steps.guest.devices import UntagDevice
+from nova_lite.steps.volume.attachments import ForgetMapping, ReleaseVolume, UnplugDisk
+from nova_lite.steps.volume.usage import ReadUsage, RecordUsage
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)

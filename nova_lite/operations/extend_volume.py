@@ -12,7 +12,7 @@ from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.extend import ExtendVolume
+from nova_lite.steps.volume.extend import ExtendVolume
 
 
 class ExtendVolumes(Operation):

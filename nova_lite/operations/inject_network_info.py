@@ -9,7 +9,7 @@ from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.network import RefreshPorts
+from nova_lite.steps.network.ports import RefreshPorts
 
 
 class InjectNetworkInfo(Operation):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.power import RunningGuestOperation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.domain import PauseGuest, UnpauseGuest
-from nova_lite.steps.records import ReportPower
+from nova_lite.steps.guest.domain import PauseGuest, UnpauseGuest
+from nova_lite.steps.records.server import ReportPower
 
 
 class Pause(RunningGuestOperation):

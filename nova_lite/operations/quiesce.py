@@ -9,14 +9,9 @@ from __future__ import annotations
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
+from nova_lite.services.guest_agent import require_agent
 from nova_lite.steps.base import Plan
-from nova_lite.steps.guest_agent import (
-    FreezeGuest,
-    KeepFrozen,
-    ThawGuest,
-    require_agent,
-    require_caller,
-)
+from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ThawGuest, require_caller
 
 
 class Quiesce(Operation):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
-from nova_lite.steps.devices import to_activate
-from nova_lite.steps.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
-from nova_lite.steps.network import PlugInterfaces, RefreshPorts
-from nova_lite.steps.records import MarkRebooting, ReportPower
+from nova_lite.steps.disk.backing import RestoreBacking
+from nova_lite.steps.guest.devices import to_activate
+from nova_lite.steps.guest.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
+from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.records.server import MarkRebooting, ReportPower
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume_moves import CheckVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 SOFT_STATES = (TaskState.REBOOTING, TaskState.REBOOT_PENDING, TaskState.REBOOT_STARTED)
 HARD_STATES = (

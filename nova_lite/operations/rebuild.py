@@ -22,21 +22,22 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps import guest
-from nova_lite.steps.base import Plan, Work
-from nova_lite.steps.devices import DescribeDevices
-from nova_lite.steps.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
-from nova_lite.steps.network import RefreshPorts
-from nova_lite.steps.rebuild import (
+from nova_lite.services import guest
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
+from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks
+from nova_lite.steps.guest.devices import DescribeDevices
+from nova_lite.steps.guest.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
+from nova_lite.steps.guest.rebuild import (
     FetchNewImages,
     MarkRebuilding,
     RemoveOldDisks,
     ReplugInterfaces,
     ReportRebuilt,
 )
-from nova_lite.steps.storage import MakeConfigDrive, MakeDisks
-from nova_lite.steps.volume_moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.network.ports import RefreshPorts
+from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
 from nova_lite.wire.objects import WireObject
 
 STAGES = (

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps import attachments, volumes
+from nova_lite.services import volumes
 from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.volume import attachments
 
 
 class RemoveConnection(Step):

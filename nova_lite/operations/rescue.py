@@ -14,8 +14,7 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.network import RefreshPorts
-from nova_lite.steps.rescue import (
+from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
     KeepGuest,
@@ -25,8 +24,9 @@ from nova_lite.steps.rescue import (
     ReportRescued,
     StartRescueGuest,
 )
+from nova_lite.steps.network.ports import RefreshPorts
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.volume.connections import ConnectVolumes
 
 
 class Rescue(PowerOperation):

@@ -12,8 +12,9 @@ from typing import Any
 from nova_lite.errors import AnswerLost
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.attachments import ReserveDevice
-from nova_lite.steps.base import Plan, Work
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
+from nova_lite.steps.volume.attachments import ReserveDevice
 
 
 class ReserveBlockDeviceName(Operation):

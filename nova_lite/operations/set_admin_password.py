@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.guest_agent import ReportPassword, SetPassword
+from nova_lite.steps.guest.agent import ReportPassword, SetPassword
 
 
 class SetAdminPassword(PowerOperation):

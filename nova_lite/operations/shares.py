@@ -9,8 +9,9 @@ from __future__ import annotations
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps import shares
-from nova_lite.steps.base import Plan, Work
+from nova_lite.services import shares
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
 from nova_lite.steps.shares import ForgetShare, GrantAccess, RecordShare, ReleaseShare
 
 

@@ -15,11 +15,11 @@ from nova_lite.model.states import POWERED_OFF, PowerState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
-from nova_lite.steps.binding import remember_ports
-from nova_lite.steps.disk_snapshot import extract_disk
-from nova_lite.steps.domain import PowerOff
-from nova_lite.steps.shelving import RecordShelved, delete_image, shelved_as
-from nova_lite.steps.snapshot import SHELVE, UploadImage, discard_image
+from nova_lite.steps.disk.direct_snapshot import extract_disk
+from nova_lite.steps.disk.snapshot import SHELVE, UploadImage, discard_image
+from nova_lite.steps.guest.domain import PowerOff
+from nova_lite.steps.network.binding import remember_ports
+from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelved_as
 
 
 class Shelve(PowerOperation):

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from nova_lite.errors import UnexpectedTaskState
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.base import Plan, Work
-from nova_lite.steps.binding import UnbindPorts, remember_ports
-from nova_lite.steps.capacity import ReleaseResources
-from nova_lite.steps.domain import PowerOff, RemoveGuest
-from nova_lite.steps.network import UnplugInterfaces
-from nova_lite.steps.records import ForgetConsoles
-from nova_lite.steps.shelving import DropAllocation, RecordOffloaded
-from nova_lite.steps.storage import RemoveDisks
-from nova_lite.steps.volume_moves import GiveVolumesBack
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Plan
+from nova_lite.steps.disk.files import RemoveDisks
+from nova_lite.steps.guest.domain import PowerOff, RemoveGuest
+from nova_lite.steps.network.binding import UnbindPorts, remember_ports
+from nova_lite.steps.network.ports import UnplugInterfaces
+from nova_lite.steps.records.capacity import ReleaseResources
+from nova_lite.steps.records.server import ForgetConsoles
+from nova_lite.steps.records.shelving import DropAllocation, RecordOffloaded
+from nova_lite.steps.volume.moves import GiveVolumesBack
 
 
 class ShelveOffload(PowerOperation):

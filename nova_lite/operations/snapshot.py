@@ -20,8 +20,8 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.disk_snapshot import extract_disk
-from nova_lite.steps.snapshot import (
+from nova_lite.steps.disk.direct_snapshot import extract_disk
+from nova_lite.steps.disk.snapshot import (
     BACKUP,
     SNAPSHOT,
     EndSnapshot,

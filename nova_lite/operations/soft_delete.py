@@ -9,8 +9,8 @@ from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.start import Start
 from nova_lite.steps.base import Plan
-from nova_lite.steps.domain import PowerOff
-from nova_lite.steps.records import ReportPower
+from nova_lite.steps.guest.domain import PowerOff
+from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_unmount
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import SHELVED_IMAGE, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.backing import RestoreBacking
 from nova_lite.steps.base import Plan
-from nova_lite.steps.binding import BindPorts
-from nova_lite.steps.devices import to_activate
-from nova_lite.steps.domain import DefineGuest, StartGuest
-from nova_lite.steps.network import PlugInterfaces, RefreshPorts
-from nova_lite.steps.records import SHELVED_IMAGE, ReportPower, unshelved
+from nova_lite.steps.disk.backing import RestoreBacking
+from nova_lite.steps.guest.devices import to_activate
+from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.network.binding import BindPorts
+from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.records.server import ReportPower, unshelved
+from nova_lite.steps.records.shelving import DeleteShelvedImage
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.shelving import DeleteShelvedImage
-from nova_lite.steps.volume_moves import CheckVolumes
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Start(PowerOperation):

@@ -12,10 +12,10 @@ from nova_lite.errors import NovaLiteError
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation, RunningGuestOperation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.domain import RestoreGuest, SaveGuest
-from nova_lite.steps.network import PlugInterfaces, RefreshPorts
-from nova_lite.steps.records import ReportPower
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.guest.domain import RestoreGuest, SaveGuest
+from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.records.server import ReportPower
+from nova_lite.steps.volume.connections import ConnectVolumes
 
 OLD_VM_STATE = "old_vm_state"
 

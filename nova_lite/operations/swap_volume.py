@@ -15,7 +15,7 @@ from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.swap import (
+from nova_lite.steps.volume.swap import (
     CompleteMigration,
     ConnectNewVolume,
     CopyVolume,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan
-from nova_lite.steps.domain import PowerOff, StartGuest
-from nova_lite.steps.network import PlugInterfaces
-from nova_lite.steps.power_state import is_running
-from nova_lite.steps.records import ReportPower
-from nova_lite.steps.rescue import PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.guest.domain import PowerOff, StartGuest
+from nova_lite.steps.guest.rescue import PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.network.ports import PlugInterfaces
+from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volumes import ConnectVolumes
+from nova_lite.steps.volume.connections import ConnectVolumes
 
 
 class Unrescue(PowerOperation):

@@ -21,15 +21,15 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
-from nova_lite.steps.binding import BindPorts
-from nova_lite.steps.capacity import ClaimResources
-from nova_lite.steps.devices import DescribeDevices
-from nova_lite.steps.domain import DefineGuest, StartGuest
-from nova_lite.steps.network import PlugInterfaces, WaitForPorts
-from nova_lite.steps.records import NOWHERE, ReportActive
-from nova_lite.steps.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
-from nova_lite.steps.storage import FetchImages, MakeConfigDrive, MakeDisks
-from nova_lite.steps.volume_moves import TakeVolumes
+from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
+from nova_lite.steps.guest.devices import DescribeDevices
+from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.network.binding import BindPorts
+from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
+from nova_lite.steps.records.capacity import ClaimResources
+from nova_lite.steps.records.server import NOWHERE, ReportActive
+from nova_lite.steps.records.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
+from nova_lite.steps.volume.moves import TakeVolumes
 
 LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan, Step
-from nova_lite.steps.volume_snapshots import (
+from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
     RefreshConnection,

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from nova_lite.engine.engine import Engine
 from nova_lite.errors import (
     AttachInterfaceUnsupported,
     JournalError,
@@ -17,7 +18,6 @@ from nova_lite.errors import (
     NovaLiteError,
 )
 from nova_lite.failures import Failure
-from nova_lite.operations.engine import Engine
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import is_uuid, required
 from nova_lite.wire.objects import WireObject, wrap

@@ -14,8 +14,8 @@ from typing import Any
 import oslo_messaging as messaging
 from oslo_messaging.server import MessageHandlingServer
 
+from nova_lite.engine.queues import Pool
 from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, NovaLiteError
-from nova_lite.operations.queues import Pool
 from nova_lite.rpc import listener
 from nova_lite.rpc.dispatch import Dispatcher, NotNow, is_call
 from nova_lite.wire import exceptions

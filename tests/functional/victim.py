@@ -44,19 +44,24 @@ from nova_lite.conductor.records import (
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
+from nova_lite.engine import patience
+from nova_lite.engine.engine import Engine
+from nova_lite.engine.journal import Journal
+from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, ImageQuotaExceeded
 from nova_lite.inventory.claims import Claims
-from nova_lite.operations import boot, patience
-from nova_lite.operations.engine import Engine
-from nova_lite.operations.journal import Journal
-from nova_lite.operations.queues import Pool, ServerQueues
+from nova_lite.operations import boot
 from nova_lite.rpc.endpoint import VERBS
-from nova_lite.steps import boot_volumes, shares, snapshot, swap, volume_moves
-from nova_lite.steps.base import Work
-from nova_lite.steps.events import EventHub
-from nova_lite.steps.image_cache import ImageCache
-from nova_lite.steps.serial_ports import SerialPorts
-from nova_lite.steps.toolbox import Toolbox
+from nova_lite.services import shares
+from nova_lite.services.events import EventHub
+from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.serial_ports import SerialPorts
+from nova_lite.services.toolbox import Toolbox
+from nova_lite.services.work import Work
+from nova_lite.steps.disk import snapshot
+from nova_lite.steps.volume import boot as boot_volumes
+from nova_lite.steps.volume import moves as volume_moves
+from nova_lite.steps.volume import swap
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
 from tests.fakes.cinder import local_cinder

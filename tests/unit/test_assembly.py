@@ -6,8 +6,8 @@ import pytest
 
 from nova_lite import assembly
 from nova_lite.conf import load
+from nova_lite.engine.journal import Journal
 from nova_lite.errors import InvalidConfiguration, JournalError
-from nova_lite.operations.journal import Journal
 from tests.fakes.conf_file import read_conf
 
 

@@ -12,8 +12,8 @@ from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
 from nova_lite.model.server import Flavor, Image, Server
-from nova_lite.steps.port_requests import PortRequest
-from nova_lite.steps.ports import Ports
+from nova_lite.services.port_requests import PortRequest
+from nova_lite.services.ports import Ports
 from nova_lite.wire.context import RequestContext
 from tests.fakes.cloud import FakePlacement, FakePorts, Ledger
 from tests.fakes.conf_file import read_conf

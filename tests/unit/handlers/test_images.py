@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from nova_lite.handlers.images import Images
-from nova_lite.steps.image_cache import ImageCache
+from nova_lite.services.image_cache import ImageCache
 from nova_lite.wire.context import RequestContext
 from tests.fakes.images import FakeImages
 

@@ -16,7 +16,7 @@ from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
-from nova_lite.steps.base import Work
+from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.guests import tiny_guest

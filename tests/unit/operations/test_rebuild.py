@@ -10,7 +10,7 @@ from nova_lite.errors import FlavorDiskTooSmall, NovaLiteError
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
 from nova_lite.operations.rebuild import Rebuild
-from nova_lite.steps.base import Work
+from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

@@ -27,9 +27,9 @@ from nova_lite.failures import Failure
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.states import PowerState
 from nova_lite.operations.snapshot import Backup, Snapshot
-from nova_lite.steps import snapshot
-from nova_lite.steps.base import Interrupted, Work
-from nova_lite.steps.image_leftovers import ImageLeftovers
+from nova_lite.services.image_leftovers import ImageLeftovers
+from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.disk import snapshot
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.guests import tiny_guest

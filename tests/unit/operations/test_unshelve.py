@@ -18,8 +18,8 @@ from nova_lite.failures import Failure
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.states import PowerState
 from nova_lite.operations.unshelve import Unshelve
-from nova_lite.steps.base import Work
-from nova_lite.steps.events import EventHub
+from nova_lite.services.events import EventHub
+from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 

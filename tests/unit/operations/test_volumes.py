@@ -14,7 +14,7 @@ from nova_lite.model.states import PowerState
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
-from nova_lite.steps.base import Work
+from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.cinder import local_cinder

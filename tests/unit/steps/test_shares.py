@@ -15,7 +15,10 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.operations.shares import AllowShare, DenyShare
-from nova_lite.steps import devices, shares
+from nova_lite.services import devices as device_tags
+from nova_lite.services import shares
+from nova_lite.steps import shares as steps
+from nova_lite.steps.guest import devices
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes import manila as fake
@@ -128,7 +131,7 @@ def test_only_servers_that_may_have_shares_are_asked_for(world):
     """Every other start and stop costs no call."""
     about = world(flavor={})
     assert shares.guest_shares(about) == ()
-    assert shares.to_mount(about) == shares.to_unmount(about) == shares.to_release(about) == ()
+    assert steps.to_mount(about) == steps.to_unmount(about) == steps.to_release(about) == ()
     assert about.asked == []
 
     about.tools.policy.file_backed_memory_mb, about.shares = 1024, None
@@ -137,10 +140,10 @@ def test_only_servers_that_may_have_shares_are_asked_for(world):
 
 def test_a_start_mounts_and_tells_and_a_stop_unmounts(world, monkeypatch):
     """The metadata name the share while the server has it."""
-    monkeypatch.setattr(devices, "disk_tags", lambda work: {})
-    monkeypatch.setattr(devices.guest, "vifs", lambda work: [])
+    monkeypatch.setattr(device_tags, "disk_tags", lambda work: {})
+    monkeypatch.setattr(device_tags.guest, "vifs", lambda work: [])
     about = world()
-    carry_out([shares.to_mount(about), devices.to_activate(about)])
+    carry_out([steps.to_mount(about), devices.to_activate(about)])
 
     assert about.mounted()
     active, metadata = about.saved
@@ -149,7 +152,7 @@ def test_a_start_mounts_and_tells_and_a_stop_unmounts(world, monkeypatch):
         "active", "ShareMetadata", SHARE, "docs"
     )  # fmt: skip
 
-    carry_out([shares.to_unmount(about)])
+    carry_out([steps.to_unmount(about)])
     assert (about.mounted(), about.rows[ME]["status"]) == (False, "inactive")
     assert about.rules() == [("192.0.2.1", "active")]
 
@@ -158,7 +161,7 @@ def test_a_start_mounts_and_tells_and_a_stop_unmounts(world, monkeypatch):
 def test_a_share_that_is_half_attached_keeps_the_server_from_starting(world, status):
     """It says what to do."""
     with pytest.raises(ShareNotReady, match="detach it"):
-        carry_out([shares.to_mount(world(status=status))])
+        carry_out([steps.to_mount(world(status=status))])
 
 
 @pytest.mark.parametrize(
@@ -197,14 +200,14 @@ def test_a_server_starts_without_manila_where_it_needs_no_key(world):
         raise ShareServiceUnavailable("Manila does not answer")
 
     about.manila.access_rule = away
-    carry_out([shares.to_mount(about)])
+    carry_out([steps.to_mount(about)])
     assert about.mounted()
 
-    carry_out([shares.to_unmount(about)])
+    carry_out([steps.to_unmount(about)])
     about.shares = None
     about.driver.needs_key = True
     with pytest.raises(ShareServiceUnavailable):
-        carry_out([shares.to_mount(about)])
+        carry_out([steps.to_mount(about)])
 
 
 def test_a_storage_that_takes_long_is_waited_for(world, monkeypatch):

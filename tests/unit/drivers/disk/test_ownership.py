@@ -13,8 +13,8 @@ from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.drivers.disk.locks import NamedLocks
 from nova_lite.drivers.disk.raw import RawBackend
+from nova_lite.engine.journal import Journal
 from nova_lite.membership import identity
-from nova_lite.operations.journal import Journal
 
 NOVA, GROUP = 65534, 65533
 UUID = "7b8a4b1e-6d2f-4f8b-9f43-0d9d4c6f9a10"

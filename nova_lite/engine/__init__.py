@@ -1,0 +1,1 @@
+"""The operation engine: runs journalled operations and resumes them."""

@@ -1,0 +1,49 @@
+"""A server's root disk as one flat file in [libvirt]snapshots_directory, until it is uploaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from nova_lite.drivers.disk import durable, space
+from nova_lite.drivers.disk.base import SnapshotBackend
+from nova_lite.services.work import Work
+
+
+def copy_shared(work: Work) -> None:
+    """Make a file of an image in the shared storage that the image service does not take."""
+    disks = cast(SnapshotBackend, work.tools.disks)
+    location = work.notes["snapshot"]["location"]
+    target = copy_path(work, "raw")
+    with new_copy(target) as part:
+        disks.extract_shared(location, part)
+    work.note(snapshot={"path": str(target), "format": "raw", "refused": location})
+    disks.unshare(location)
+
+
+def copy_path(work: Work, image_format: str) -> Path:
+    """Where the copied disk is kept until it is uploaded."""
+    return Path(work.tools.conf.libvirt.snapshots_directory) / f"{work.uuid}.{image_format}"
+
+
+@contextmanager
+def new_copy(target: Path) -> Iterator[Path]:
+    """The file to copy a disk into; ``target`` is there only when it is complete."""
+    with space.reported(target):
+        durable.make_directory(target.parent)
+        with durable.made_whole(target, 0o600) as part:
+            yield part
+
+
+def remove_copy(work: Work) -> None:
+    """Remove the copied disk, and what an unfinished copy left."""
+    noted = work.notes.get("snapshot")
+    if not noted or "path" not in noted:
+        return
+    target = Path(noted["path"])
+    part = durable.part_name(target)
+    with space.reported(target):
+        for path in (target, part, part.with_name(f"{part.name}.copy{durable.PART}")):
+            path.unlink(missing_ok=True)

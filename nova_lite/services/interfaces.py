@@ -1,0 +1,64 @@
+"""The host side of a server's ports: plugged, unplugged, found again."""
+
+from __future__ import annotations
+
+import uuid
+
+from nova_lite.errors import DomainNotFound
+from nova_lite.model.network import Network, Vif
+from nova_lite.services import guest
+from nova_lite.services.port_requests import PortRequest, port_requests
+from nova_lite.services.work import Work
+from nova_lite.wire import network_info
+
+
+def requested_ports(work: Work) -> list[PortRequest]:
+    """What the boot request says of ports; it may say nothing at all."""
+    networks = work.arguments["requested_networks"]
+    return [] if networks is None else port_requests(networks.objects())
+
+
+def adopt_taps(work: Work) -> None:
+    """Note the interfaces of a server whose records tell of none, as its guest has them.
+
+    The API empties them when it deletes a server whose host is down. Only the host side can be
+    taken away by what is noted here: the ports themselves are gone.
+    """
+    try:
+        taps = work.tools.hypervisor.taps(work.uuid)
+    except DomainNotFound:
+        return
+    bridge = work.tools.conf.neutron.ovs_bridge
+    left = [
+        Vif(
+            id=str(uuid.uuid5(uuid.NAMESPACE_OID, device)),
+            mac=mac,
+            network=Network(str(uuid.uuid5(uuid.NAMESPACE_OID, bridge)), bridge=bridge),
+            vif_type="ovs",
+            devname=device,
+            preserve=True,
+        )
+        for mac, device in taps
+    ]
+    if left:
+        work.note(vifs=network_info.dump(left))
+
+
+def plug(work: Work) -> None:
+    """Make the host side of all ports that the operation knows of."""
+    for vif in guest.plugged_vifs(work):
+        work.tools.vif_driver.plug(vif, **_owner(work))
+
+
+def unplug(work: Work) -> None:
+    """Unplug all ports that the operation knows of."""
+    for vif in guest.vifs(work):
+        work.tools.vif_driver.unplug(vif, **_owner(work))
+
+
+def _owner(work: Work) -> dict[str, str]:
+    return {
+        "server_uuid": work.uuid,
+        "server_name": work.server.domain_name,
+        "project_id": work.server.project_id,
+    }

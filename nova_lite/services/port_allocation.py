@@ -1,0 +1,206 @@
+"""Making a server's ports and binding them to its host, so that it can be repeated."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from nova_lite import errors
+from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.neutron_vifs import Surroundings, age, ensure_bound
+from nova_lite.model.server import Server
+from nova_lite.services.port_requests import PortRequest
+
+CREATE_TRIES = 3
+CREATE_PAUSE_S = 1.0
+RIGHTS_S = 600.0  # how long a user's proven right to make a port on a network counts
+DEFAULT_ZONE = "nova"
+
+
+class Allocation:
+    """One run of ``Ports.allocate``: the facts that all ports of the server share."""
+
+    def __init__(
+        self,
+        neutron: Neutron,
+        rights: ProvenRights,
+        context: Any,
+        server: Server,
+        around: Surroundings,
+        groups: Sequence[str],
+        host: str,
+    ) -> None:
+        self._rights = rights
+        self._admin = neutron.admin(context)
+        self._user = neutron.user(context)
+        self._context = context
+        self._server = server
+        self._around = around
+        self._groups = list(groups)
+        self._host = host
+
+    def run(
+        self, requests: Sequence[PortRequest], asked_for: dict[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The bound ports, one for each request."""
+        left = self._made_earlier(asked_for)
+        result: list[dict[str, Any]] = []
+        for request in requests:
+            if request.port_id:
+                port = asked_for[request.port_id]
+            else:
+                port = _take(left, request) or self._create(request, asked_for, result)
+            result.append(self._bind(port))
+        for surplus in left:
+            self._admin.delete_port(surplus["id"])
+        return result
+
+    def _made_earlier(self, known: Container[str]) -> list[dict[str, Any]]:
+        rows = self._admin.ports(device_id=self._server.uuid)
+        return sorted((row for row in rows if row["id"] not in known), key=age)
+
+    def _create(
+        self,
+        request: PortRequest,
+        asked_for: Mapping[str, Any],
+        done: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """Make a port; an answer that was lost is looked for instead of asking twice."""
+        for left in reversed(range(CREATE_TRIES)):
+            try:
+                port = self._post(request)
+                break
+            except errors.NetworkUnavailable:
+                if not left:
+                    raise
+                time.sleep(CREATE_PAUSE_S)
+                known = {*asked_for, *(port["id"] for port in done)}
+                found = _take(self._made_earlier(known), request)
+                if found is not None:
+                    return found
+        if port.get("resource_request"):
+            raise errors.NetworkRequestInvalid(
+                f"Network {request.network_id} has a QoS policy with a guaranteed rate: create a "
+                "port first and give its ID"
+            )
+        return port
+
+    def _post(self, request: PortRequest) -> dict[str, Any]:
+        """One call where the user's right to make such a port is known, else two.
+
+        Only an administrator may bind, only the user's own call lets Neutron's policies judge the
+        user. Binding costs as much as making, so a user who made such a port lately is spared the
+        second call.
+        """
+        values: dict[str, Any] = {
+            "network_id": request.network_id,
+            "device_id": self._server.uuid,
+            "tenant_id": self._server.project_id,
+            "admin_state_up": True,
+        }
+        if self._groups:
+            values["security_groups"] = self._groups
+        if request.fixed_ip:
+            # Whether an address may be chosen is judged apart: no short cut.
+            values["fixed_ips"] = [{"ip_address": request.fixed_ip}]
+            return self._user.create_port(**values)
+        right = self._right(request)
+        if self._rights.known(right):
+            return self._admin.create_port(**values, **self._binding(values))
+        port = self._user.create_port(**values)
+        if self._user.is_user:  # and not the agent, because the token had expired
+            self._rights.learn(right)
+        return port
+
+    def _right(self, request: PortRequest) -> tuple[Any, ...]:
+        context = self._context
+        return (
+            context.user_id,
+            self._server.project_id,
+            tuple(sorted(context.roles or ())),
+            request.network_id,
+            frozenset(self._groups),
+        )
+
+    def _binding(self, port: dict[str, Any]) -> dict[str, Any]:
+        """What binds the port to the server on this host."""
+        values = {
+            "device_owner": owner_of(self._server),
+            "binding__host_id": self._host,
+        }
+        network = self._around.networks.get(port["network_id"], {})
+        # The key is there when Neutron's DNS extension is; a network with a domain of its own has
+        # names in the user's zone.
+        if "dns_domain" in network and not network["dns_domain"]:
+            values["dns_name"] = self._server.hostname
+        return values
+
+    def _bind(self, port: dict[str, Any]) -> dict[str, Any]:
+        binding = self._binding(port)
+        bound = (
+            port.get("device_id") == self._server.uuid
+            and port.get("device_owner") == binding["device_owner"]
+            and port.get("binding:host_id") == self._host
+            and port.get("binding:vif_type") not in ("unbound", "binding_failed")
+        )
+        if not bound:
+            # As administrator, who alone is told the binding that the answer holds.
+            port = self._admin.update_port(port["id"], device_id=self._server.uuid, **binding)
+        ensure_bound(port)
+        network = self._around.networks.get(port["network_id"], {})
+        if network.get("dns_domain") and port.get("dns_name") != self._server.hostname:
+            self._user.update_port(port["id"], dns_name=self._server.hostname)
+        return port
+
+
+class ProvenRights:
+    """Users who made a port lately, and where; forgotten after RIGHTS_S seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until: dict[tuple[Any, ...], float] = {}
+
+    def known(self, right: tuple[Any, ...]) -> bool:
+        with self._lock:
+            return self._until.get(right, 0.0) > time.monotonic()
+
+    def learn(self, right: tuple[Any, ...]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._until = {key: until for key, until in self._until.items() if until > now}
+            self._until[right] = now + RIGHTS_S
+
+
+def owner_of(server: Server) -> str:
+    """The ``device_owner`` of a server's ports."""
+    return f"compute:{server.availability_zone or DEFAULT_ZONE}"
+
+
+def _take(left: list[dict[str, Any]], request: PortRequest) -> dict[str, Any] | None:
+    """Remove and return the oldest port that the request would have made."""
+    for port in left:
+        addresses = {address["ip_address"] for address in port.get("fixed_ips") or ()}
+        if port["network_id"] == request.network_id and (
+            request.fixed_ip is None or request.fixed_ip in addresses
+        ):
+            left.remove(port)
+            return port
+    return None
+
+
+def check_groups(
+    around: Surroundings, requests: Sequence[PortRequest], groups: Sequence[str]
+) -> None:
+    """Raise where a network takes no security groups.
+
+    :raises SecurityGroupCannotBeApplied: groups were asked for and a network has no port security
+    """
+    for request in requests:
+        network = around.networks[str(request.network_id)]
+        if groups and network.get("port_security_enabled") is False:
+            raise errors.SecurityGroupCannotBeApplied(
+                f"Network {network['id']} requires port_security_enabled and subnet associated in "
+                "order to apply security groups."
+            )

@@ -1,0 +1,90 @@
+"""Everything steps and handlers work with, built once by ``service.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nova_lite.clients.cinder import Cinder
+from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.manila import Manila
+from nova_lite.clients.placement import Placement
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.groups import Groups
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.records import (
+    BlockDevices,
+    Builds,
+    ConsoleTokens,
+    InfoCaches,
+    Interfaces,
+    Migrations,
+    ShareMappings,
+    TaskLogs,
+    VolumeUsages,
+)
+from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.drivers.image.base import ImageStore
+from nova_lite.drivers.share.base import Shares
+from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.drivers.volume.base import HostProperties, Volumes
+from nova_lite.guest.policy import HostPolicy
+from nova_lite.inventory.claims import Claims
+from nova_lite.model.host import Capabilities, HostFacts
+from nova_lite.notifications.notifier import Notifier
+from nova_lite.services.events import EventHub
+from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.ports import Ports
+from nova_lite.services.serial_ports import SerialPorts
+
+
+@dataclass
+class Toolbox:
+    """The collaborators of every operation.
+
+    ``host`` is nova.conf's host, ``node`` the hypervisor's host name, ``node_uuid`` the compute_id,
+    ``node_id`` the row id of the ComputeNode record. ``usage_changed`` asks the inventory loop to
+    report soon, ``set_disabled`` tells Placement that the host may not be scheduled to.
+    """
+
+    conf: Any
+    host: str
+    node: str
+    node_uuid: str
+    node_id: int
+    instances: Instances
+    block_devices: BlockDevices
+    interfaces: Interfaces
+    info_caches: InfoCaches
+    console_tokens: ConsoleTokens
+    actions: Actions
+    builds: Builds
+    groups: Groups
+    migrations: Migrations
+    task_logs: TaskLogs
+    volume_usages: VolumeUsages
+    share_mappings: ShareMappings
+    placement: Placement
+    cinder: Cinder
+    manila: Manila
+    hypervisor: Hypervisor
+    facts: HostFacts
+    capabilities: Capabilities
+    policy: HostPolicy
+    vif_driver: VifDriver
+    ports: Ports
+    images: ImageCache
+    image_store: ImageStore
+    disks: DiskBackend
+    volumes: Volumes
+    shares: Shares
+    connector: HostProperties
+    keys: KeyManager
+    serial_ports: SerialPorts
+    claims: Claims
+    events: EventHub
+    usage_changed: Callable[[], None]
+    set_disabled: Callable[[bool], None]
+    notifier: Notifier = field(default_factory=Notifier)

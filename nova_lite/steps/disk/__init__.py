@@ -1,0 +1,1 @@
+"""Steps about disks and files on this host."""

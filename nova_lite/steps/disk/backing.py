@@ -1,0 +1,32 @@
+"""Bring back what a server's disk is an overlay of."""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import DiskError
+from nova_lite.services.disk_files import GIB, ROOT, directory
+from nova_lite.steps.base import Step
+
+LOG = logging.getLogger(__name__)
+
+
+class RestoreBacking(Step):
+    """Fetch the image anew if the cached file that the root disk needs is gone."""
+
+    name = "restore_backing"
+    deadline = 3600.0
+
+    def do(self) -> None:
+        work, images, server = self.work, self.tools.images, self.work.server
+        lost = images.lost_base(directory(work) / ROOT)
+        if lost is None:
+            return
+        if not server.image.id or images.path(server.image.id) != lost:
+            raise DiskError(
+                f"The root disk of instance {work.uuid} needs {lost}, which is gone, and its image "
+                "is another one: restore the file from a backup or from another host"
+            )
+        LOG.warning("%s, which server %s needs, is gone; fetching it again", lost, work.uuid)
+        image = images.show(work.context, server.image.id)
+        images.fetch(work.context, image, root_bytes=server.flavor.root_gb * GIB)

@@ -1,0 +1,118 @@
+"""A server's root disk becomes an image where disks can be snapshotted: beside the guest, at once.
+
+Where the image service shares the storage with this host and believes addresses, the image is made
+there and no byte passes through this host; else the snapshot is copied into a file to be uploaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import cast
+
+from nova_lite.drivers.disk.base import SnapshotBackend
+from nova_lite.errors import DiskError, ImageNotFound, NovaLiteError
+from nova_lite.services import quiesce
+from nova_lite.services.disk_copy import copy_path, new_copy, remove_copy
+from nova_lite.services.disk_files import ROOT, directory
+from nova_lite.services.work import Work
+from nova_lite.steps.disk.snapshot import ExtractDisk, States
+
+LOG = logging.getLogger(__name__)
+
+
+def extract_disk(work: Work, image_id: str, states: States) -> ExtractDisk:
+    """The step that takes a copy of the root disk, for the kind of disks that this host has."""
+    if isinstance(work.tools.disks, SnapshotBackend):
+        return SnapshotDisk(work, image_id, states)
+    return ExtractDisk(work, states)
+
+
+class SnapshotDisk(ExtractDisk):
+    """Make an image of the root disk in the shared storage, or a file.
+
+    Everything is begun anew after a restart, but an image that is complete.
+    """
+
+    def __init__(self, work: Work, image_id: str, states: States) -> None:
+        super().__init__(work, states)
+        self._image_id = image_id
+        self._label = image_id.replace("-", "")
+        self._disks = cast(SnapshotBackend, work.tools.disks)
+        self._where = directory(work)
+
+    def do(self) -> None:
+        self._quiesce = quiesce.wanted(self.work)
+        self._began, self._shown = time.monotonic(), False
+        self._go_on()
+        self._let_go()
+        with quiesce.quiet(self.work, self._quiesce):
+            self._disks.take(self._where, ROOT, self._label)
+        try:
+            if not self._shared():
+                self._copied()
+        finally:
+            self._drop()
+
+    def undo(self) -> None:
+        self._let_go()
+        forget_copy(self.work, self._image_id)
+
+    def _drop(self) -> None:
+        self._disks.drop(self._where, ROOT, self._label)
+
+    def _shared(self) -> bool:
+        """Make the image where the image service finds it; False when that cannot be."""
+        if self.tools.conf.libvirt.snapshot_image_format not in (None, "raw"):
+            return False
+        location = self._disks.image_location(
+            self._where, ROOT, self._image_id, self._source_locations()
+        )
+        if location is None:
+            return False
+        self.work.note(snapshot={"location": location, "format": "raw"})
+        return self._disks.share(self._where, ROOT, self._label, location)
+
+    def _source_locations(self) -> tuple[str, ...]:
+        """Where the image is that the server was made of; nowhere when it is gone."""
+        image_id = self.work.instance.get("image_ref")
+        try:
+            return tuple(self.tools.images.show(self.work.context, image_id).locations)
+        except NovaLiteError as error:
+            LOG.info("Image %s of server %s: %s", image_id, self.work.uuid, error)
+            return ()
+
+    def _copied(self) -> None:
+        image_format = self.tools.conf.libvirt.snapshot_image_format or "raw"
+        target = copy_path(self.work, image_format)
+        self.work.note(snapshot={"path": str(target), "format": image_format})
+        with new_copy(target) as part:
+            self._disks.extract(
+                self._where,
+                ROOT,
+                self._label,
+                part,
+                image_format,
+                compress=self._compresses(image_format),
+                go_on=self._go_on,
+            )
+
+
+def forget_copy(work: Work, image_id: str) -> None:
+    """Remove a copy, and what is shared under the name of an image that does not use it."""
+    noted = work.notes.get("snapshot") or {}
+    location = noted.get("location") or noted.get("refused")
+    if location:
+        try:
+            used = work.tools.image_store.status(work.context, image_id) == "active"
+        except ImageNotFound:
+            used = False
+        except NovaLiteError as error:
+            LOG.error("%s may be left behind in the image service's storage: %s", location, error)
+            return
+        if not used or "refused" in noted:
+            try:
+                cast(SnapshotBackend, work.tools.disks).unshare(location)
+            except DiskError as error:
+                LOG.error("%s is left behind: %s", location, error)
+    remove_copy(work)

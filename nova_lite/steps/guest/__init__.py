@@ -1,0 +1,1 @@
+"""Steps about the guest itself."""

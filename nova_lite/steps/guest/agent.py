@@ -1,0 +1,129 @@
+"""Steps that need the QEMU guest agent inside the guest."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any
+
+from nova_lite.errors import (
+    AnswerLost,
+    DomainNotFound,
+    GuestAgentNotEnabled,
+    GuestAgentUnresponsive,
+    HypervisorError,
+    PasswordNotSet,
+    PasswordUnsupported,
+)
+from nova_lite.guest import password
+from nova_lite.model.states import PowerState, TaskState
+from nova_lite.services.guest_agent import require_agent
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Step
+from nova_lite.wire import decode
+
+LOG = logging.getLogger(__name__)
+
+# Seconds for which a caller surely waits: a bit less than the default of rpc_response_timeout.
+CALLER_PATIENCE = 55.0
+
+
+def require_caller(work: Work) -> None:
+    """:raises AnswerLost: whoever asked does not wait any more"""
+    if work.resumed or time.monotonic() - work.arrived > CALLER_PATIENCE:
+        raise AnswerLost(
+            f"Quiescing of server {work.uuid} took too long for its caller; the guest goes on "
+            "writing"
+        )
+
+
+class SetPassword(Step):
+    """Give the guest's administrator the new password, and seal a copy for its owner.
+
+    The password is not on disk: who goes on for a killed agent cannot do this any more.
+    """
+
+    name = "set_password"
+
+    def do(self) -> None:
+        work, hypervisor = self.work, self.tools.hypervisor
+        secret = work.arguments.get("new_pass")
+        if secret is None:
+            raise PasswordNotSet(work.uuid, "the compute agent was stopped meanwhile; try again")
+        if hypervisor.power_state(work.uuid) != PowerState.RUNNING:
+            raise PasswordNotSet(work.uuid, f"instance {work.uuid} is not running")
+        require_agent(work)
+        image = decode.image_of_server(work.instance)
+        user = password.admin_user(
+            image.properties.get("os_admin_user"), work.instance.get("os_type")
+        )
+        try:
+            hypervisor.set_password(work.uuid, user, secret)
+        except GuestAgentUnresponsive as error:
+            raise PasswordUnsupported(error.message) from None
+        except HypervisorError as error:
+            # What the guest answers is not for the user's eyes, and not with the password in it.
+            LOG.error("%s", error.message.replace(secret, "***"))
+            raise PasswordNotSet(work.uuid, "error setting admin password") from None
+        self._seal(secret)
+
+    def _seal(self, secret: str) -> None:
+        key = self.work.instance.get("key_data") or ""
+        if not key.startswith("ssh-rsa"):
+            return
+        try:
+            self.work.note(sealed_password=password.readable_with(key, secret))
+        except ValueError:
+            LOG.warning("The metadata service cannot tell the new password of server %s: its key "
+                        "pair cannot be used to encrypt it", self.work.uuid)  # fmt: skip
+
+
+class ReportPassword(Step):
+    """The password is set: no task any more, and the metadata service knows it."""
+
+    name = "report_password"
+
+    def do(self) -> None:
+        work = self.work
+        fields: dict[str, Any] = {"task_state": None}
+        if "sealed_password" in work.notes:
+            system_metadata = dict(work.instance.get("system_metadata", {}))
+            fields["system_metadata"] = {**system_metadata, **work.notes["sealed_password"]}
+        self.tools.instances.save(
+            work.context,
+            work.instance,
+            expected_task_state=[TaskState.UPDATING_PASSWORD, None],
+            **fields,
+        )
+
+
+class FreezeGuest(Step):
+    """Have the guest flush its file systems and hold back its writes."""
+
+    name = "freeze_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.freeze(self.work.uuid)
+
+    def undo(self) -> None:
+        with contextlib.suppress(GuestAgentNotEnabled, GuestAgentUnresponsive, DomainNotFound):
+            self.tools.hypervisor.thaw(self.work.uuid)
+
+
+class KeepFrozen(Step):
+    """Leave it so only if whoever asked still waits: nobody else would ask for the thaw."""
+
+    name = "keep_frozen"
+
+    def do(self) -> None:
+        require_caller(self.work)
+
+
+class ThawGuest(Step):
+    """Let the guest write again."""
+
+    name = "thaw_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.thaw(self.work.uuid)

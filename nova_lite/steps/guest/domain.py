@@ -1,0 +1,206 @@
+"""Steps that make, start, stop and remove the guest."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorError,
+    HypervisorUnavailable,
+    PowerOffFailure,
+)
+from nova_lite.model.states import NOT_ON, PowerState
+from nova_lite.services.guest import wanted_guest
+from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import Step
+
+LOG = logging.getLogger(__name__)
+
+POLL = 0.25  # seconds between two looks at a guest that powers itself off
+ASK_AGAIN = 10.0  # seconds after which a guest that ignored the power button is asked again
+# Seconds for a guest's memory to go to the host's disk, or to come from there.
+MEMORY_DEADLINE = 3600.0
+
+
+class DefineGuest(Step):
+    """Give the hypervisor the guest's definition."""
+
+    name = "define_guest"
+    exclusive = True
+
+    def do(self) -> None:
+        spec, registered = wanted_guest(self.work)
+        self.tools.hypervisor.define(spec)
+        if registered != self.work.notes.get("registered"):
+            self.work.note(registered=registered)
+
+    def undo(self) -> None:
+        remove(self.work)
+
+
+class StartGuest(Step):
+    """Start it; paused while a port is not wired up yet, so that its first packets are not lost.
+
+    :param await_ports: whether a WaitForPorts follows, which lets it run
+    """
+
+    name = "start_guest"
+    exclusive = True
+
+    def __init__(self, work: Work, *, await_ports: bool = True) -> None:
+        super().__init__(work)
+        self._await_ports = await_ports
+
+    def do(self) -> None:
+        paused = self._await_ports and bool(self.work.notes.get("await_ports"))
+        self.tools.hypervisor.start(self.work.uuid, paused=paused)
+
+    def undo(self) -> None:
+        self.tools.hypervisor.destroy(self.work.uuid)
+
+
+class PauseGuest(Step):
+    """Hold its processors."""
+
+    name = "pause_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.pause(self.work.uuid)
+
+
+class UnpauseGuest(Step):
+    """Let its processors go on."""
+
+    name = "unpause_guest"
+
+    def do(self) -> None:
+        self.tools.hypervisor.resume(self.work.uuid)
+
+
+class SaveGuest(Step):
+    """Write its memory to the disk of the host and end it."""
+
+    name = "save_guest"
+    deadline = MEMORY_DEADLINE
+
+    def do(self) -> None:
+        self.tools.hypervisor.save(self.work.uuid)
+
+
+class RestoreGuest(Step):
+    """Let it go on from its saved memory; one that was undefined meanwhile has none, and boots."""
+
+    name = "restore_guest"
+    deadline = MEMORY_DEADLINE
+
+    def do(self) -> None:
+        hypervisor, uuid = self.tools.hypervisor, self.work.uuid
+        try:
+            hypervisor.restore(uuid)
+        except DomainNotFound:
+            LOG.warning("Server %s has no guest any more, thus no saved memory; booting it", uuid)
+            spec, _ = wanted_guest(self.work)
+            hypervisor.define(spec)
+            hypervisor.start(uuid)
+
+
+class InjectNmi(Step):
+    """Send it a non-maskable interrupt, once."""
+
+    name = "inject_nmi"
+
+    def done(self) -> bool:
+        return True  # it may have been sent
+
+    def do(self) -> None:
+        try:
+            self.tools.hypervisor.inject_nmi(self.work.uuid)
+        except HypervisorUnavailable as error:
+            raise HypervisorError(f"{error.message}; it is not tried again") from error
+
+
+class PowerOff(Step):
+    """Ask the guest to power off if ``gracefully``, and cut the power when it does not."""
+
+    name = "power_off"
+
+    def __init__(self, work: Work, *, gracefully: bool) -> None:
+        super().__init__(work)
+        self._gracefully = gracefully
+        self.deadline = self._patience() + 60
+
+    def do(self) -> None:
+        hypervisor, uuid = self.tools.hypervisor, self.work.uuid
+        try:
+            if self._gracefully and ask_to_power_off(self.work, self._patience()):
+                return
+            hypervisor.destroy(uuid)
+            state = hypervisor.power_state(uuid)
+        except DomainNotFound:
+            return
+        if state not in NOT_ON:
+            raise PowerOffFailure(f"Failed to power off instance {uuid}: the hypervisor still "
+                                  f"reports it as {state.name.lower()}")  # fmt: skip
+
+    def _patience(self) -> float:
+        """Seconds to wait: the image may ask for more than the configuration."""
+        configured = float(self.tools.conf.shutdown_timeout)
+        asked = self.work.instance.get("system_metadata", {}).get("image_os_shutdown_timeout")
+        try:
+            return float(asked) if asked else configured
+        except ValueError:
+            LOG.warning("Image property os_shutdown_timeout of server %s is %r, not a number",
+                        self.work.uuid, asked)  # fmt: skip
+            return configured
+
+
+class SoftPowerOff(Step):
+    """First half of a soft reboot: the guest shuts itself down, or has its power cut."""
+
+    name = "soft_power_off"
+
+    def do(self) -> None:
+        patience = float(self.tools.conf.libvirt.wait_soft_reboot_seconds)
+        try:
+            if not ask_to_power_off(self.work, patience):
+                LOG.warning("Server %s did not shut down within %d s; rebooting it hard",
+                            self.work.uuid, patience)  # fmt: skip
+                self.tools.hypervisor.destroy(self.work.uuid)
+        except DomainNotFound:
+            return
+
+
+class RemoveGuest(Step):
+    """Cut the power and forget the guest."""
+
+    name = "remove_guest"
+
+    def do(self) -> None:
+        remove(self.work)
+
+
+def remove(work: Work) -> None:
+    """Destroy and undefine the guest of a server, if there is one."""
+    work.tools.hypervisor.destroy(work.uuid)
+    work.tools.hypervisor.undefine(work.uuid)
+    work.tools.serial_ports.forget(work.uuid)
+
+
+def ask_to_power_off(work: Work, patience: float) -> bool:
+    """Press the guest's power button until it is off; False after ``patience`` seconds."""
+    hypervisor, uuid = work.tools.hypervisor, work.uuid
+    deadline, ask_at = time.monotonic() + patience, 0.0
+    while (now := time.monotonic()) < deadline:
+        state = hypervisor.power_state(uuid)
+        if state in NOT_ON:
+            return True
+        if state != PowerState.RUNNING:
+            return False  # a paused guest cannot hear the button
+        if now >= ask_at:
+            hypervisor.shutdown(uuid)
+            ask_at = now + ASK_AGAIN
+        if work.cancelled.wait(POLL):
+            raise Interrupted
+    return hypervisor.power_state(uuid) in NOT_ON

@@ -1,0 +1,163 @@
+"""Steps that give a server its ports, wire them up on this host, and take them away."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+
+from nova_lite.errors import VifPlugTimeout
+from nova_lite.services import guest
+from nova_lite.services.events import VIF_PLUGGED
+from nova_lite.services.interfaces import plug, requested_ports, unplug
+from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import Step
+from nova_lite.wire import network_info
+
+LOG = logging.getLogger(__name__)
+
+# Seconds between two looks at Neutron itself while an event is waited for: Neutron holds events
+# back for up to two seconds, sends each once, and may have sent ours to a process now dead.
+LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
+
+
+class AllocatePorts(Step):
+    """Make or take the ports asked for, bind them here and record them."""
+
+    name = "allocate_ports"
+    deadline = 300.0
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        ports = tools.ports.allocate(
+            work.context,
+            work.server,
+            requested_ports(work),
+            [_group_name(group) for group in work.arguments["security_groups"] or ()],
+            tools.host,
+        )
+        tags = {vif.mac: vif.tag for vif in ports if vif.tag}
+        work.note(vifs=network_info.dump(ports), nic_tags=tags)
+        for vif in ports:
+            tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, vif.tag)
+        tools.info_caches.save(work.context, work.uuid, work.notes["vifs"])
+
+    def undo(self) -> None:
+        work, tools = self.work, self.tools
+        asked_for = [
+            request.port_id
+            for request in requested_ports(work)
+            if request.port_id
+        ]
+        tools.ports.deallocate(work.context, work.uuid, asked_for)
+        tools.interfaces.delete_all(work.context, work.uuid)
+        tools.info_caches.save(work.context, work.uuid, "[]")
+
+
+class RefreshPorts(Step):
+    """Read the ports anew before the guest is defined again."""
+
+    name = "refresh_ports"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        known = guest.vifs(work)
+        fresh = tools.ports.refresh(work.context, work.uuid, known)
+        text = network_info.dump(fresh)
+        work.note(vifs=text)
+        if text != network_info.dump(known):
+            tools.info_caches.save(work.context, work.uuid, text)
+
+
+class PlugInterfaces(Step):
+    """Make the host side of the ports, and note which of them are not wired up yet."""
+
+    name = "plug_interfaces"
+
+    def do(self) -> None:
+        work = self.work
+        if self.tools.conf.vif_plugging_timeout:
+            work.note(await_ports=[vif.id for vif in guest.vifs(work) if not vif.active])
+        plug(work)
+
+    def undo(self) -> None:
+        unplug(self.work)
+
+
+class UnplugInterfaces(Step):
+    """Remove the host side of the ports."""
+
+    name = "unplug_interfaces"
+
+    def do(self) -> None:
+        unplug(self.work)
+
+
+class WaitForPorts(Step):
+    """Wait until Neutron has wired up the ports, then let the guest run."""
+
+    name = "wait_for_ports"
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self.deadline = float(self.tools.conf.vif_plugging_timeout) + 60
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        waiting = set(work.notes.get("await_ports") or ())
+        if waiting and (missing := self._wait(waiting)):
+            self._give_up(missing)
+        tools.hypervisor.resume(work.uuid)
+        tools.events.forget(work.uuid)
+
+    def _wait(self, waiting: set[str]) -> set[str]:
+        """The ports that are not wired up after the configured time."""
+        work, events = self.work, self.tools.events
+        deadline = time.monotonic() + float(self.tools.conf.vif_plugging_timeout)
+        for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
+            left = deadline - time.monotonic()
+            turn = max(0.0, min(left, pause))
+            waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
+            if work.cancelled.is_set():
+                raise Interrupted
+            if waiting and not self._failed(waiting):
+                waiting -= self.tools.ports.active(work.context, work.uuid)
+            if not waiting or left <= 0 or self._failed(waiting):
+                return waiting
+        raise AssertionError("the pauses have no end")
+
+    def _failed(self, waiting: set[str]) -> bool:
+        """Whether Neutron said that one of the ports cannot be wired up."""
+        return any(
+            self.tools.events.status(self.work.uuid, VIF_PLUGGED, port) == "failed"
+            for port in waiting
+        )
+
+    def _give_up(self, missing: set[str]) -> None:
+        ports = ", ".join(sorted(missing))
+        if self.tools.conf.vif_plugging_is_fatal:
+            raise VifPlugTimeout(
+                f"Virtual Interface creation failed: Neutron did not report port {ports} as "
+                f"plugged within {self.tools.conf.vif_plugging_timeout} s; look at its agent on "
+                f"host {self.tools.host}"
+            )
+        LOG.warning("Server %s starts though port %s is not wired up", self.work.uuid, ports)
+
+
+class ReleasePorts(Step):
+    """Delete the ports made for the server, and let go of those that existed before it."""
+
+    name = "release_ports"
+    deadline = 300.0
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        preserved = [vif.id for vif in guest.vifs(work) if vif.preserve]
+        tools.ports.deallocate(work.context, work.uuid, preserved)
+
+
+def _group_name(group: object) -> str:
+    """The message carries names or ids, in some releases wrapped in a dict."""
+    if isinstance(group, dict):
+        return str(group.get("name") or group.get("id"))
+    return str(group)

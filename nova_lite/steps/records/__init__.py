@@ -1,0 +1,1 @@
+"""Steps that write records of Nova and Placement."""

@@ -1,0 +1,254 @@
+"""Steps that write the server's state where users see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_lite.errors import ServerNotFound
+from nova_lite.model.states import (
+    SHELVED_AT,
+    SHELVED_HOST,
+    SHELVED_IMAGE,
+    PowerState,
+    TaskState,
+    VmState,
+)
+from nova_lite.services import guest
+from nova_lite.services.power_state import power_state
+from nova_lite.services.volumes import volume_mappings
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Step
+from nova_lite.wire.decode import utcnow
+
+# The host of a server that has none.
+NOWHERE = {
+    "host": None,
+    "node": None,
+    "compute_id": None,
+    "launched_on": None,
+    "availability_zone": None,
+}
+
+
+class TakeServer(Step):
+    """Make this host the server's host and say that its networks are being made.
+
+    One save for what is three or four in stock: accept, claim, networking and, of a server with
+    volumes, block device mapping. It is a compare-and-swap, so a server that was deleted or taken
+    elsewhere meanwhile is left alone.
+    """
+
+    name = "take_server"
+
+    def done(self) -> bool:
+        self.work.reload()
+        instance = self.work.instance
+        return bool(
+            instance.get("host") == self.tools.host
+            and instance.get("task_state") == self._task_state()
+        )
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.SCHEDULING, None],
+            expected_vm_state=[VmState.BUILDING],
+            vm_state=VmState.BUILDING,
+            task_state=self._task_state(),
+            **here(self.work),
+        )
+
+    def _task_state(self) -> TaskState:
+        volumes = volume_mappings(self.work)
+        return TaskState.BLOCK_DEVICE_MAPPING if volumes else TaskState.NETWORKING
+
+
+class RecordDisks(Step):
+    """Save the device names and buses that the plan gave to disks, and go on to spawning.
+
+    What is saved of a volume is saved when it is attached.
+    """
+
+    name = "record_disks"
+
+    def do(self) -> None:
+        plan = guest.disk_plan(self.work)
+        for mapping in guest.mappings(self.work):
+            if mapping["destination_type"] == "volume":
+                continue
+            wanted = plan.bdm_updates.get(str(mapping.get("uuid")), {})
+            if any(mapping.get(field) != value for field, value in wanted.items()):
+                self.tools.block_devices.save(self.work.context, mapping, **wanted)
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[
+                TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING
+            ],
+            task_state=TaskState.SPAWNING,
+            root_device_name=plan.root_device_name,
+            default_ephemeral_device=plan.default_ephemeral_device,
+            default_swap_device=plan.default_swap_device,
+        )  # fmt: skip
+
+
+class ReportActive(Step):
+    """The server runs: tell its user."""
+
+    name = "report_active"
+
+    def done(self) -> bool:
+        self.work.reload()
+        active = bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+        if active:
+            self._tell_host()
+        return active
+
+    def do(self) -> None:
+        system_metadata = unshelved(self.work)
+        system_metadata.update(self.work.notes.get("registered", {}))
+        system_metadata.pop("network_allocated", None)  # of a build that another host gave up
+        system_metadata.setdefault("boot_roles", ",".join(self.work.context.roles or ()))
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[TaskState.SPAWNING],
+            vm_state=VmState.ACTIVE,
+            task_state=None,
+            power_state=int(PowerState.RUNNING),
+            launched_at=utcnow(),
+            config_drive="True" if guest.has_config_drive(self.work) else "",
+            system_metadata=system_metadata,
+        )
+        self._tell_host()
+
+    def _tell_host(self) -> None:
+        self.tools.claims.build_ended(failed=False)
+        tell_host(self.work, VmState.ACTIVE)
+
+
+class ReportPower(Step):
+    """End of a power verb: the given vm_state, no task, and what the hypervisor says.
+
+    :param expected: task states in which the server may be, beside none
+    :param fields: what else changes
+    """
+
+    name = "report_power"
+
+    def __init__(
+        self, work: Work, vm_state: VmState, expected: list[str | None], **fields: Any
+    ) -> None:
+        super().__init__(work)
+        self._vm_state = vm_state
+        self._expected = expected
+        self._fields = fields
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[*self._expected, None],
+            vm_state=self._vm_state,
+            task_state=None,
+            # Without a guest there is no power; a start defines it anew.
+            power_state=int(power_state(self.tools.hypervisor, self.work.uuid)),
+            **self._fields,
+        )
+        tell_host(self.work, self._vm_state)
+
+
+class MarkRebooting(Step):
+    """Show that the reboot has begun: ``reboot_started`` or ``reboot_started_hard``."""
+
+    name = "mark_rebooting"
+
+    def __init__(self, work: Work, states: tuple[str, ...]) -> None:
+        super().__init__(work)
+        self._states = states
+
+    def do(self) -> None:
+        self.tools.instances.save(
+            self.work.context,
+            self.work.instance,
+            expected_task_state=[*self._states, None],
+            task_state=self._states[-1],
+        )
+
+
+class RecordDeleted(Step):
+    """The server is gone: say so, and give back its share in Placement."""
+
+    name = "record_deleted"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        try:
+            tools.instances.save(
+                work.context,
+                work.instance,
+                vm_state=VmState.DELETED,
+                task_state=None,
+                power_state=int(PowerState.NOSTATE),
+                terminated_at=utcnow(),
+                cleaned=True,
+            )
+        except ServerNotFound:
+            pass  # the API deleted the record itself while this host was away
+        if tools.conf.reclaim_instance_interval > 0:
+            # A delete that nobody asked for just now must not take what somebody gives it.
+            tools.placement.release_allocations(work.uuid)
+        else:
+            tools.placement.delete_allocations(work.uuid)
+
+
+class ForgetConsoles(Step):
+    """Remove the console tokens: the guest they lead to is gone."""
+
+    name = "forget_consoles"
+
+    def do(self) -> None:
+        self.tools.console_tokens.clean(self.work.context, self.work.uuid)
+
+
+class ForgetServer(Step):
+    """Remove the record itself; the last thing that is done.
+
+    With it go those of its volumes and ports, and the tokens of its consoles.
+    """
+
+    name = "forget_server"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        try:
+            tools.instances.destroy(work.context, work.instance)
+        except ServerNotFound:
+            pass  # destroyed before we were cut off
+        tools.usage_changed()
+
+
+def here(work: Work) -> dict[str, Any]:
+    """The fields that make this host the server's host, with the share that it claimed."""
+    tools, topology = work.tools, work.notes.get("numa_topology")
+    fields: dict[str, Any] = {
+        "host": tools.host,
+        "launched_on": tools.host,
+        "node": tools.node,
+        "compute_id": tools.node_id,
+    }
+    return {**fields, "numa_topology": topology} if topology else fields
+
+
+def tell_host(work: Work, vm_state: VmState) -> None:
+    """Count the server of this host by its new state, and have the host's use reported soon."""
+    work.tools.claims.note(work.uuid, vm_state=vm_state)
+    work.tools.usage_changed()
+
+
+def unshelved(work: Work) -> dict[str, str]:
+    """The server's system metadata without what it says while the server is shelved."""
+    shelved = (SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST)
+    stored = dict(work.instance.get("system_metadata", {}))
+    return {key: value for key, value in stored.items() if key not in shelved}

@@ -1,0 +1,200 @@
+"""Operations that somebody waits for: the answer, the error, and what never gets to disk."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import pytest
+
+from nova_lite.engine.engine import Engine
+from nova_lite.engine.journal import Journal
+from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.errors import AnswerLost, GuestAgentNotEnabled
+from nova_lite.failures import OperationFailed
+from nova_lite.operations.base import Operation
+from nova_lite.rpc.dispatch import Dispatcher, Route
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Step
+from nova_lite.wire import exceptions
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+UUID = "5e6a5a5c-7f5b-4f5c-9f0b-2f1d3c4b5a69"
+SECRET = "correct horse"
+
+
+class Ask(Step):
+    """Remembers the secret that it was given; waits for ``go``, fails with ``error``."""
+
+    name = "ask"
+    go = threading.Event()
+    error = None
+    seen = None
+
+    def do(self):
+        assert self.go.wait(10)
+        Ask.seen = self.work.arguments.get("secret")
+        if self.error:
+            raise self.error
+        self.work.note(found=WireObject.new("BlockDeviceMapping", "1.21", id=5).primitive)
+
+
+class Inquiry(Operation):
+    event = None
+    answers = True
+    secrets = ("secret",)
+
+    def plan(self):
+        return [(Ask(self.work),)]
+
+    def answer(self):
+        return self.work.notes["found"]
+
+    def failed(self, failure):
+        pass
+
+
+class Message:
+    def __init__(self):
+        arguments = {"instance": WireObject.new("Instance", "2.8", uuid=UUID).primitive}
+        self.message = {"method": "inquire", "args": {**arguments, "secret": SECRET},
+                        "version": "6.0"}  # fmt: skip
+        self.ctxt = {"request_id": "req-1"}
+        self.reply_q = "reply_1"
+        self.acknowledged = False
+
+    def acknowledge(self):
+        self.acknowledged = True
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(Ask, "go", threading.Event())
+    monkeypatch.setattr(Ask, "error", None)
+    monkeypatch.setattr(Ask, "seen", None)
+
+
+@pytest.fixture
+def watched():
+    """What the call monitor did."""
+    return []
+
+
+@pytest.fixture
+def engine(tmp_path):
+    return make_engine(tmp_path)
+
+
+def make_engine(directory):
+    journal = Journal(directory)
+    journal.prepare()
+
+    def work(context, arguments, entry):
+        return Work(context, None, arguments["instance"], arguments, entry.notes, entry.note)
+
+    def no_event(*arguments):
+        raise AssertionError("this operation has no event")
+
+    queues = ServerQueues({"short": Pool("short", 2)})
+    return Engine(journal, queues, {"inquire": Inquiry}, work, no_event, no_event)
+
+
+def dispatch(engine, watched):
+    @contextlib.contextmanager
+    def monitor(message):
+        watched.append("begin")
+        yield
+        watched.append("end")
+
+    routes = {"inquire": Route(("instance",), operation="inquire", answers=True)}
+    return Dispatcher(routes, {}, engine, None, monitor).dispatch(Message())
+
+
+def test_the_caller_is_answered_when_the_operation_is_over(engine, watched):
+    """Nobody blocks: the reply is a Future, and the monitor runs until it is there."""
+    answer = dispatch(engine, watched)
+    assert (answer.done(), watched) == (False, ["begin"])
+
+    Ask.go.set()
+
+    assert answer.result(10)["nova_object.data"] == {"id": 5}
+    assert engine.settle(10)
+    assert watched == ["begin", "end"]
+
+
+def test_the_caller_gets_the_error_under_novas_name(engine, watched):
+    """nova-api tells errors apart by their class."""
+    Ask.go.set()
+    Ask.error = GuestAgentNotEnabled(UUID)
+
+    error = dispatch(engine, watched).exception(10)
+
+    assert isinstance(error, OperationFailed)
+    sent = exceptions.outgoing(error)
+    assert (type(sent).__module__, type(sent).__name__) == (
+        "nova.exception", "QemuGuestAgentNotEnabled",
+    )  # fmt: skip
+    assert sent.kwargs == {"code": 400}
+
+
+def test_a_call_that_comes_again_meanwhile_gets_the_same_answer(engine, watched):
+    """The broker may send it a second time while the first is worked on."""
+    first, second = dispatch(engine, watched), dispatch(engine, watched)
+    Ask.go.set()
+
+    assert first.result(10) == second.result(10)
+
+
+def test_a_call_that_comes_again_afterwards_is_not_told_of_success(engine, watched):
+    """What the first one returned is not known any more."""
+    Ask.go.set()
+    dispatch(engine, watched).result(10)
+    assert engine.settle(10)
+
+    with pytest.raises(AnswerLost, match="inquire"):
+        dispatch(engine, watched).result(10)
+
+
+def test_a_secret_is_used_but_never_written(engine, watched, tmp_path):
+    """The journal has the arguments of an open operation, but this one."""
+    answer = dispatch(engine, watched)
+    (journal,) = tmp_path.glob("*.journal")
+    assert SECRET not in journal.read_text()
+    Ask.go.set()
+    answer.result(10)
+
+    assert Ask.seen == SECRET
+
+
+def test_the_way_to_a_volume_is_used_but_never_written(engine, tmp_path):
+    """Whatever argument has it: it may hold a password of the storage."""
+    mapping = WireObject.new(
+        "BlockDeviceMapping", "1.21", volume_id="v1", connection_info=f'{{"chap": "{SECRET}"}}'
+    )
+    mappings = WireObject.new("BlockDeviceMappingList", "1.18", objects=[mapping.primitive])
+    arguments = {
+        "instance": WireObject.new("Instance", "2.8", uuid=UUID), "bdm": mapping, "bdms": mappings,
+    }  # fmt: skip
+    entry = engine.accept("inquire", RequestContext({"request_id": "req-1"}), UUID, arguments)
+    (journal,) = tmp_path.glob("*.journal")
+    used = {**entry.intent["arguments"], **entry.secrets}
+
+    assert SECRET not in journal.read_text() and '"v1"' in journal.read_text()
+    assert SECRET in used["bdm"]["connection_info"]
+    assert [SECRET in each["connection_info"] for each in used["bdms"].objects()] == [True]
+
+
+def test_a_resumed_operation_goes_on_without_its_secret(tmp_path):
+    """It has to do with what there is."""
+    engine = make_engine(tmp_path)
+    arguments = {"instance": WireObject.new("Instance", "2.8", uuid=UUID), "secret": SECRET}
+    engine.accept("inquire", RequestContext({"request_id": "req-1"}), UUID, arguments)
+
+    successor = make_engine(tmp_path)
+    Ask.go.set()
+    assert successor.resume() == {UUID}
+    assert successor.settle(10)
+
+    assert Ask.seen is None
+    assert list(tmp_path.glob("*.journal")) == []
