@@ -69,6 +69,7 @@ class Parts:
         self.disks = disk.from_conf(conf)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
         self.journal.prepare()
+        self.journal.lock()
         self.transport = transport.make(conf)
         self.conductor = Conductor(self.transport)
         self.services = Services(self.conductor)

@@ -38,7 +38,8 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
+MESSAGE_WORKERS = 16  # messages looked at, and operations promised, at once
+HANDLER_WORKERS = 16  # calls answered at once that may hang, such as consoles
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
@@ -66,6 +67,8 @@ class Agent:
         self._timers: list[Timer] = []
         self._engine: Engine | None = None
         self._parts: Parts | None = None
+        self._messages = Pool("messages", MESSAGE_WORKERS)
+        self._handlers = Pool("handlers", HANDLER_WORKERS)
 
     # --- start ------------------------------------------------------------------------------
     def start(self, stop: threading.Event) -> None:
@@ -146,12 +149,15 @@ class Agent:
         pools = {
             "builds": Pool("builds", self._conf.max_concurrent_builds or UNLIMITED),
             "snapshots": Pool("snapshots", self._conf.max_concurrent_snapshots or UNLIMITED),
+            "migrations": Pool(
+                "migrations", self._conf.max_concurrent_live_migrations or UNLIMITED
+            ),
             "short": Pool("short", SHORT_WORKERS),
         }
         limit = float(self._conf.nova_lite.stuck_worker_timeout)
 
         def replace_stuck() -> None:
-            for pool in pools.values():
+            for pool in (*pools.values(), self._messages, self._handlers):
                 pool.replace_stuck(limit)
 
         self._timers.append(Timer("stuck workers", replace_stuck, 30.0))
@@ -177,11 +183,12 @@ class Agent:
         events = {name: verb.event for name, verb in endpoint.OPERATIONS.items() if verb.event}
         refusals = Refusals(tools, events)
         dispatcher = Dispatcher(
-            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
+            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor, self._handlers
         )
-        pool = Pool("messages", MESSAGE_WORKERS)
         for topic in TOPICS:
-            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, pool)
+            server = ComputeServer(
+                parts.transport, topic, self._conf.host, dispatcher, self._messages
+            )
             server.listen()
             self._servers.append(server)
 

@@ -8,13 +8,15 @@ the guest or the host stays, in use and mapped, so that it can be detached.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
 
@@ -25,12 +27,16 @@ class AttachVolume(Operation):
     event = "compute_attach_volume"
     requires = ("bdm",)
     notifies = "volume_attach"
-    undoes = True
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["bdm"]
         self._volume_id = str(self._mapping["volume_id"])
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["bdm"]["volume_id"])
 
     def load(self) -> None:
         work = self.work
@@ -52,11 +58,12 @@ class AttachVolume(Operation):
             (PlugDisk(work, mapping),),
             *tagged,
             (CompleteAttachment(work, mapping),),
+            COMPLETE,
         ]
 
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping
-        if work.notes.get("kept"):
+        if ConnectVolume.name in work.left:
             LOG.error("Volume %s, whose attach has failed, could not be taken back from server %s: "
                       "it stays until it is detached", self._volume_id, work.uuid)  # fmt: skip
             self._complete()

@@ -8,6 +8,9 @@ the first one began, and that dump is all that is left of the guest's trouble.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -18,6 +21,7 @@ from nova_lite.steps.guest.domain import InjectNmi
 class TriggerCrashDump(Operation):
     event = "compute_trigger_crash_dump"
     notifies = "trigger_crash_dump"
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def plan(self) -> Plan:
         return [(InjectNmi(self.work),)]

@@ -7,6 +7,8 @@ again; whatever was done of it by then need not be done twice.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
@@ -25,11 +27,16 @@ class DetachVolume(Operation):
     event = "compute_detach_volume"
     requires = ("volume_id", "attachment_id")
     notifies = "volume_detach"
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._volume_id = str(work.arguments["volume_id"])
         self._mapping: WireObject | None = None
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         work = self.work

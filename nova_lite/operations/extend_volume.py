@@ -6,7 +6,8 @@ guest with the size that it had, until it is started again.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
@@ -18,6 +19,11 @@ from nova_lite.steps.volume.extend import ExtendVolume
 class ExtendVolumes(Operation):
     event = "compute_extend_volume"
     requires: ClassVar[tuple[str, ...]] = ("volume_ids",)
+    last_resort: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return ",".join(sorted(map(str, arguments["volume_ids"])))
 
     def plan(self) -> Plan:
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]

@@ -5,6 +5,9 @@ Resume rule: forward.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -14,6 +17,7 @@ from nova_lite.steps.network.ports import RefreshPorts
 
 class InjectNetworkInfo(Operation):
     event = None
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def load(self) -> None:
         self.work.reload()

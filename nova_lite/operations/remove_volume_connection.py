@@ -6,7 +6,8 @@ A live migration that failed asks for it on the host that the server did not get
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -36,6 +37,11 @@ class RemoveVolumeConnection(Operation):
     event = None
     requires: ClassVar[tuple[str, ...]] = ("volume_id",)
     answers = True
+    last_resort: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def plan(self) -> Plan:
         return [(RemoveConnection(self.work),)]

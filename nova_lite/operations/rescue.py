@@ -13,7 +13,7 @@ from nova_lite.errors import NotRescuable
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
@@ -34,7 +34,6 @@ class Rescue(PowerOperation):
     requires = ("rescue_password", "rescue_image_ref")
     notifies = "rescue"
     pool = "builds"
-    undoes = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -47,7 +46,11 @@ class Rescue(PowerOperation):
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),
             (ReportRescued(work),),
+            NoWayBack("its record says that it is rescued", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        return ReportRescued(self.work).done()
 
     def failed(self, failure: Failure) -> None:
         reason = f"The instance cannot be rescued: {failure.message}"

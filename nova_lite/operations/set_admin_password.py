@@ -6,6 +6,9 @@ failed, with a clear task state; afterwards it goes forward.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.agent import ReportPassword, SetPassword
@@ -16,6 +19,7 @@ class SetAdminPassword(PowerOperation):
     requires = ("new_pass",)
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    last_resort: ClassVar[Mapping[str, Any]] = {"task_state": None}
     secrets = ("new_pass",)
 
     def plan(self) -> Plan:

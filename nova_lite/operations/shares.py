@@ -6,6 +6,9 @@ error, from which the user can detach the share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -17,10 +20,15 @@ from nova_lite.steps.shares import ForgetShare, GrantAccess, RecordShare, Releas
 
 class _OfShare(Operation):
     requires = ("share_mapping",)
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["share_mapping"]
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["share_mapping"]["share_id"])
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict == Verdict.GONE.value:

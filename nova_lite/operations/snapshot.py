@@ -8,6 +8,7 @@ image record are removed, the task state is cleared, and the server is as before
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nova_lite.errors import (
@@ -19,7 +20,7 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import (
     BACKUP,
@@ -38,15 +39,19 @@ class Snapshot(Operation):
     event = "compute_snapshot_instance"
     requires: ClassVar[tuple[str, ...]] = ("image_id",)
     pool = "snapshots"
-    undoes = True
     notifies = "snapshot"
     states: States = SNAPSHOT
+    last_resort: ClassVar[Mapping[str, Any]] = {"task_state": None}
 
     def load(self) -> None:
         if self.work.resumed:
             self.work.reload()
 
     def plan(self) -> Plan:
+        return [*self.making(), COMPLETE]
+
+    def making(self) -> Plan:
+        """The stages after which the image is there."""
         work, states = self.work, self.states
         return [
             (extract_disk(work, self._image_id, states),),
@@ -69,6 +74,10 @@ class Snapshot(Operation):
         except (UnexpectedTaskState, ServerBeingDeleted, ServerNotFound) as error:
             LOG.info("Server %s is about something else by now: %s", work.uuid, error)
 
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["image_id"])
+
     @property
     def _image_id(self) -> str:
         return str(self.work.arguments["image_id"])
@@ -79,7 +88,7 @@ class Backup(Snapshot):
     requires: ClassVar[tuple[str, ...]] = ("image_id", "backup_type", "rotation")
     states = BACKUP
 
-    def plan(self) -> Plan:
+    def making(self) -> Plan:
         arguments = self.work.arguments
         kind, keep = str(arguments["backup_type"]), int(arguments["rotation"])
-        return [*super().plan(), (RotateBackups(self.work, kind, keep),)]
+        return [*super().making(), (RotateBackups(self.work, kind, keep),)]

@@ -9,18 +9,21 @@ Cinder told, which removes the new volume. Afterwards there is only forward.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.volume.swap import (
     CompleteMigration,
     ConnectNewVolume,
     CopyVolume,
-    SwitchVolume,
+    RecordNewVolume,
+    SwitchDisk,
     attachment_id,
+    has_moved,
     new_id,
     old_id,
     told,
@@ -31,21 +34,27 @@ class SwapVolume(Operation):
     event = "compute_swap_volume"
     requires: ClassVar[tuple[str, ...]] = ("old_volume_id", "new_volume_id", "new_attachment_id")
     pool = "snapshots"  # what copies disks
-    undoes = True
     notifies = "volume_swap"
+    last_resort: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["old_volume_id"])
 
     def plan(self) -> Plan:
         work = self.work
         return [
             (ConnectNewVolume(work),),
             (CopyVolume(work),),
-            (SwitchVolume(work),),
+            (SwitchDisk(work),),
+            NoWayBack("the guest uses the new volume", lambda: has_moved(work)),
+            (RecordNewVolume(work),),
             (CompleteMigration(work),),
         ]
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder
-        if work.notes.get("moved"):
+        if self.past_return:
             self._complete()
         else:
             told("keep the volume", lambda: cinder.roll_detaching(work.context, old_id(work)))
@@ -66,6 +75,6 @@ class SwapVolume(Operation):
     def _complete(self) -> None:
         """The server is being deleted, or Cinder has refused: all records are to lead to where the
         guest's data is."""
-        switch, complete = SwitchVolume(self.work), CompleteMigration(self.work)
-        told("go on with the other volume", switch.do)
+        record, complete = RecordNewVolume(self.work), CompleteMigration(self.work)
+        told("go on with the other volume", record.do)
         told("complete the migration", lambda: None if complete.done() else complete.do())

@@ -6,11 +6,12 @@ the snapshot. Resume rule: forward; the chain of the guest's disk tells what is 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.base import COMPLETE, Plan, Step
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
@@ -24,7 +25,7 @@ class VolumeSnapshotCreate(Operation):
     event = None
     requires: ClassVar[tuple[str, ...]] = ("volume_id", "create_info")
     pool = "snapshots"
-    undoes = True
+    last_resort: ClassVar[Mapping[str, Any]] = {}
 
     def load(self) -> None:
         if self.work.resumed or "system_metadata" not in self.work.instance:
@@ -32,7 +33,12 @@ class VolumeSnapshotCreate(Operation):
 
     def plan(self) -> Plan:
         work = self.work
-        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),)]
+        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),), COMPLETE]
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        info = arguments["create_info"]
+        return str(info.get("snapshot_id") or arguments["volume_id"])
 
     def failed(self, failure: Failure) -> None:
         snapshot_id = self.work.arguments["create_info"].get("snapshot_id")
@@ -53,6 +59,11 @@ class VolumeSnapshotDelete(Operation):
     event = None
     requires: ClassVar[tuple[str, ...]] = ("volume_id", "snapshot_id", "delete_info")
     pool = "snapshots"
+    last_resort: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["snapshot_id"])
 
     def plan(self) -> Plan:
         work = self.work

@@ -127,24 +127,21 @@ class ConnectVolume(MappingStep):
     """Have the volume within this host's reach, and how it is reached in its mapping.
 
     Taking it back takes the disk from the guest first: nobody else may get a volume that a guest
-    still writes to. Where that fails, the note ``kept`` says so.
+    still writes to.
     """
 
     name = "connect_volume"
     deadline = STORAGE_S
 
     def do(self) -> None:
-        volumes.attach(self.work, self._mapping)
+        if self.work.resumed and volumes.is_attached(self.work, self._mapping):
+            volumes.connect(self.work, self._mapping)
+        else:
+            volumes.attach(self.work, self._mapping)
 
     def undo(self) -> None:
-        self.work.note(kept=True)  # for as long as this does not succeed
-        work, tools, mapping = self.work, self.tools, self._mapping
-        volume_id = str(mapping["volume_id"])
-        tools.hypervisor.detach_disk(work.uuid, volume_id)
-        if work.resumed:  # the request knows nothing of what was kept since
-            mapping = tools.block_devices.by_volume(work.context, work.uuid, volume_id) or mapping
-        release(work, mapping)
-        work.note(kept=False)
+        self.tools.hypervisor.detach_disk(self.work.uuid, str(self._mapping["volume_id"]))
+        release(self.work, self._mapping)
 
 
 class PlugDisk(MappingStep):

@@ -69,6 +69,8 @@ class TakeVolumes(Step):
         if self.tools.hypervisor.defined(work.uuid):
             raise HypervisorError(f"the guest of server {work.uuid} is left; it keeps its volumes")
         let_go = release if _ends(work) else give_back
+        if work.elsewhere:
+            return  # they are attached to the server's host by now
         for mapping in volume_mappings(work):
             if mapping.get("attachment_id"):
                 let_go(work, mapping)
@@ -126,7 +128,7 @@ class ReserveRootVolume(Step):
 
 
 class ReimageRootVolume(Step):
-    """Have Cinder write the image into the root volume; from here on there is only forward.
+    """Have Cinder write the image into the root volume.
 
     Cinder's event tells when it is over, or the volume itself: an agent that was killed meanwhile
     has missed the event, and of a failure there is none.
@@ -143,7 +145,6 @@ class ReimageRootVolume(Step):
         work, tools = self.work, self.tools
         volume_id = str(root_volume(work)["volume_id"])
         patience = self._patience()
-        work.note(emptied=True)
         tools.events.watch(work.uuid)
         try:
             if self._status(volume_id) != "downloading":

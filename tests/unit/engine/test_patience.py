@@ -56,7 +56,7 @@ def test_without_the_control_plane_there_is_nobody_to_tell(monkeypatch):
     """It is waited for until the agent stops; then the operation goes on at the next start."""
     attempt, _tries = failing(10**6, ControlPlaneUnavailable("away"))
 
-    with pytest.raises(patience.Draining):
+    with pytest.raises(patience.WaitEnded):
         patience.persist(attempt, Clock(monkeypatch, stop_after=86400))
 
 
