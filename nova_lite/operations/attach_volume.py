@@ -17,13 +17,14 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
 
 class AttachVolume(Operation):
     event = "compute_attach_volume"
-    requires = ("bdm",)
+    requires = {"bdm": WireObject}
     notifies = "volume_attach"
     undoes = True
 

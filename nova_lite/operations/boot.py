@@ -35,7 +35,7 @@ from nova_lite.steps.volume.boot import (
     release_after_failure,
     reserve_for_next_host,
 )
-from nova_lite.wire.objects import unwrap
+from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
@@ -46,15 +46,15 @@ HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
-    requires = (
-        "image",
-        "request_spec",
-        "filter_properties",
-        "requested_networks",
-        "security_groups",
-        "block_device_mapping",
-        "host_list",
-    )
+    requires = {
+        "image": dict,
+        "request_spec": object,
+        "filter_properties": dict,
+        "requested_networks": WireObject | None,
+        "security_groups": object,
+        "block_device_mapping": WireObject,
+        "host_list": object,
+    }
     notifies = "create"
     pool = "builds"
     undoes = True

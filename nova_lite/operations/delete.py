@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 class Delete(Operation):
     event = "compute_terminate_instance"
-    requires = ("bdms",)
+    requires = {"bdms": object}
     notifies = "delete"
     urgent = True
     # The way to its volumes may hold secrets; the records have it.

@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 class DetachVolume(Operation):
     event = "compute_detach_volume"
-    requires = ("volume_id", "attachment_id")
+    requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
 
     def __init__(self, work: Work) -> None:

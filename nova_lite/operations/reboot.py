@@ -23,7 +23,7 @@ HARD_STATES = (
 
 class Reboot(PowerOperation):
     event = "compute_reboot_instance"
-    requires = ("reboot_type",)
+    requires = {"reboot_type": str}
     notifies = "reboot"
 
     def plan(self) -> Plan:

@@ -49,16 +49,16 @@ STAGES = (
 
 class Rebuild(PowerOperation):
     event = "compute_rebuild_instance"
-    requires = (
-        "new_pass",
-        "injected_files",
-        "image_ref",
-        "orig_image_ref",
-        "orig_sys_metadata",
-        "bdms",
-        "recreate",
-        "preserve_ephemeral",
-    )
+    requires = {
+        "new_pass": str,
+        "injected_files": object,
+        "image_ref": object,
+        "orig_image_ref": object,
+        "orig_sys_metadata": object,
+        "bdms": object,
+        "recreate": object,
+        "preserve_ephemeral": object,
+    }
     notifies = "rebuild"
     pool = "builds"
     # The way to its volumes may hold secrets; the records have it.

@@ -6,8 +6,6 @@ A live migration that failed asks for it on the host that the server did not get
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services import volumes
@@ -34,7 +32,7 @@ class RemoveConnection(Step):
 
 class RemoveVolumeConnection(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id",)
+    requires = {"volume_id": str}
     answers = True
 
     def plan(self) -> Plan:

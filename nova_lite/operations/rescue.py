@@ -31,7 +31,7 @@ from nova_lite.steps.volume.connections import ConnectVolumes
 
 class Rescue(PowerOperation):
     event = "compute_rescue_instance"
-    requires = ("rescue_password", "rescue_image_ref")
+    requires = {"rescue_password": object, "rescue_image_ref": object}
     notifies = "rescue"
     pool = "builds"
     undoes = True

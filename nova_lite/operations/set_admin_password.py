@@ -13,9 +13,10 @@ from nova_lite.steps.guest.agent import ReportPassword, SetPassword
 
 class SetAdminPassword(PowerOperation):
     event = "compute_set_admin_password"
-    requires = ("new_pass",)
+    requires = {"new_pass": str}
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    called_with_task_state = True
     secrets = ("new_pass",)
 
     def plan(self) -> Plan:

@@ -13,10 +13,11 @@ from nova_lite.services import shares
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.shares import ForgetShare, GrantAccess, RecordShare, ReleaseShare
+from nova_lite.wire.objects import WireObject
 
 
 class _OfShare(Operation):
-    requires = ("share_mapping",)
+    requires = {"share_mapping": WireObject}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)

@@ -24,7 +24,7 @@ from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelve
 
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
-    requires = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
     undoes = True
     notifies = "shelve"

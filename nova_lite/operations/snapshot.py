@@ -8,7 +8,7 @@ image record are removed, the task state is cleared, and the server is as before
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import (
     ImageNotFound,
@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 
 class Snapshot(Operation):
     event = "compute_snapshot_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
     undoes = True
     notifies = "snapshot"
@@ -76,7 +76,7 @@ class Snapshot(Operation):
 
 class Backup(Snapshot):
     event = "compute_backup_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id", "backup_type", "rotation")
+    requires = {"image_id": str, "backup_type": str, "rotation": int}
     states = BACKUP
 
     def plan(self) -> Plan:

@@ -9,8 +9,6 @@ Cinder told, which removes the new volume. Afterwards there is only forward.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -29,7 +27,7 @@ from nova_lite.steps.volume.swap import (
 
 class SwapVolume(Operation):
     event = "compute_swap_volume"
-    requires: ClassVar[tuple[str, ...]] = ("old_volume_id", "new_volume_id", "new_attachment_id")
+    requires = {"old_volume_id": object, "new_volume_id": object, "new_attachment_id": object}
     pool = "snapshots"  # what copies disks
     undoes = True
     notifies = "volume_swap"

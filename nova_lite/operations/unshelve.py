@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 
 class Unshelve(Operation):
     event = "compute_unshelve_instance"
-    requires = ("filter_properties",)
+    requires = {"filter_properties": dict}
     pool = "builds"
     undoes = True
     notifies = "unshelve"

@@ -6,8 +6,6 @@ the snapshot. Resume rule: forward; the chain of the guest's disk tells what is 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan, Step
@@ -22,7 +20,7 @@ from nova_lite.steps.volume.snapshots import (
 
 class VolumeSnapshotCreate(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "create_info")
+    requires = {"volume_id": str, "create_info": dict}
     pool = "snapshots"
     undoes = True
 
@@ -51,7 +49,7 @@ class ReportMerged(Step):
 
 class VolumeSnapshotDelete(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "snapshot_id", "delete_info")
+    requires = {"volume_id": str, "snapshot_id": object, "delete_info": dict}
     pool = "snapshots"
 
     def plan(self) -> Plan:
