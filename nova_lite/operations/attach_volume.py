@@ -11,6 +11,7 @@ import logging
 
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
@@ -26,6 +27,7 @@ class AttachVolume(Operation):
     event = "compute_attach_volume"
     requires = {"bdm": WireObject}
     notifies = "volume_attach"
+    notifies_error = True
     undoes = True
 
     def __init__(self, work: Work) -> None:
@@ -54,6 +56,10 @@ class AttachVolume(Operation):
             *tagged,
             (CompleteAttachment(work, mapping),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
 
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping

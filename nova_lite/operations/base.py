@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
+from nova_lite.operations.notified import Notified
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.wire.decode import Kind
 
 
-class Operation(ABC):
+class Operation(Notified, ABC):
     """One verb on one server.
 
     ``requires`` are the arguments, beside ``instance``, without which it cannot begin, each with
@@ -21,8 +22,6 @@ class Operation(ABC):
     nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
     what runs on the server now, and ``undoes`` says that a failure takes the steps back: true only
     where they made something new.
-    ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
-    and ``instance.<action>.start``; None where the operation sends its own or none.
     ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
     never go to disk: whoever resumes the operation does not have them.
     ``called_with_task_state``: the API sets a task state before it calls, and does not clear it
@@ -35,7 +34,6 @@ class Operation(ABC):
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
     undoes: ClassVar[bool] = False
-    notifies: ClassVar[str | None] = None
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
 

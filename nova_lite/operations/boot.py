@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
@@ -19,7 +21,10 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
+from nova_lite.notifications import versioned
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -56,6 +61,8 @@ class Boot(Operation):
         "host_list": object,
     }
     notifies = "create"
+    notifies_mappings = True
+    notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
     undoes = True
     # The way to its volumes may hold secrets; the records have it.
@@ -66,6 +73,18 @@ class Boot(Operation):
         self.tools.events.watch(self.work.uuid)
         if self.work.resumed:
             self._still_wanted()
+
+    def notifications(self, phase: str) -> list[str]:
+        """A failed boot is ``create.error`` alone, as in stock."""
+        return ["create.error"] if phase == ERROR else super().notifications(phase)
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        more: Mapping[str, Any] = {}
+        if phase == START:
+            more = {"image_name": (self.work.arguments.get("image") or {}).get("name")}
+        elif phase == END:
+            more = {"message": "Success"}
+        return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
         """While the agent was dead the API may have deleted the server, or begun to."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import replace
 
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
+from nova_lite.notifications.subject import Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.services import guest
 from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
@@ -32,6 +35,8 @@ class Delete(Operation):
     event = "compute_terminate_instance"
     requires = {"bdms": object}
     notifies = "delete"
+    notifies_mappings = True
+    milestone = RemoveDisks  # the guest's shutdown is over
     urgent = True
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
@@ -71,6 +76,16 @@ class Delete(Operation):
             (ReleaseResources(work),),
             (ForgetServer(work),),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """Every delete shuts the guest down, and says so."""
+        if phase == START:
+            return ["delete.start", "shutdown.start"]
+        return ["shutdown.end"] if phase == MILESTONE else super().notifications(phase)
+
+    def notification_subject(self, phase: str, subject: Subject) -> Subject:
+        """Its ports are gone with the guest."""
+        return subject if phase == START else replace(subject, vifs=())
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict == Verdict.GONE.value:

@@ -10,6 +10,7 @@ import logging
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -57,6 +58,10 @@ class DetachVolume(Operation):
             *untag,
             (ForgetMapping(work, mapping),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
 
     def failed(self, failure: Failure) -> None:
         tools, work = self.tools, self.work

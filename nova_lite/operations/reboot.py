@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.notified import ERROR
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
@@ -25,6 +26,7 @@ class Reboot(PowerOperation):
     event = "compute_reboot_instance"
     requires = {"reboot_type": str}
     notifies = "reboot"
+    notifies_mappings = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -47,6 +49,12 @@ class Reboot(PowerOperation):
                 ),
             ),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """A failure that the server survives is an error of the reboot, which ends with it."""
+        if phase == ERROR and self.work.instance.get("vm_state") != VmState.ERROR:
+            return ["reboot.error", "reboot.end"]
+        return super().notifications(phase)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """A guest that still runs keeps its state; one that is off by now is in ERROR."""

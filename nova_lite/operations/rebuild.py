@@ -11,6 +11,7 @@ was stopped ends stopped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
@@ -21,6 +22,9 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.notifications import legacy, versioned
+from nova_lite.notifications.subject import Detail, Subject
+from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.services import guest
 from nova_lite.services.work import Work
@@ -60,6 +64,9 @@ class Rebuild(PowerOperation):
         "preserve_ephemeral": object,
     }
     notifies = "rebuild"
+    notifies_error = True
+    notifies_mappings = True
+    notifies_fields = ("trusted_certs",)
     pool = "builds"
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
@@ -114,6 +121,24 @@ class Rebuild(PowerOperation):
             () if self._stopped else (StartGuest(work, await_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """The usage audit hears of the server before it uses another image."""
+        told = super().notifications(phase)
+        return [EXISTS, *told] if phase == START else told
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        certificates = {"trusted_image_certificates": versioned.certificates(subject.instance)}
+        more = {} if phase == ERROR else {"image_name": self.image_name("image_ref", subject)}
+        return Detail("InstanceActionRebuild", certificates, more, addresses=phase == END)
+
+    def audit_fields(self) -> Mapping[str, Any]:
+        """The image until now: nova-api has put the new one into the records already."""
+        arguments = self.work.arguments
+        return {
+            "image_ref_url": arguments.get("orig_image_ref"),
+            "image_meta": legacy.image_meta(arguments.get("orig_sys_metadata") or {}),
+        }
 
     def _reimages(self) -> bool:
         # The API asks for it also where there is no volume to write to.

@@ -12,6 +12,8 @@ from dataclasses import replace
 from nova_lite.errors import NotRescuable
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
+from nova_lite.notifications.subject import Detail, Subject
+from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.rescue import (
@@ -33,6 +35,7 @@ class Rescue(PowerOperation):
     event = "compute_rescue_instance"
     requires = {"rescue_password": object, "rescue_image_ref": object}
     notifies = "rescue"
+    milestone = StartRescueGuest  # from here on the server uses another image
     pool = "builds"
     undoes = True
 
@@ -48,6 +51,14 @@ class Rescue(PowerOperation):
             (StartRescueGuest(work),),
             (ReportRescued(work),),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        return [EXISTS] if phase == MILESTONE else super().notifications(phase)
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        image = {"rescue_image_ref": self.work.arguments.get("rescue_image_ref")}
+        more = {"rescue_image_name": self.image_name("rescue_image_ref", subject)}
+        return Detail("InstanceActionRescue", image, more, addresses=True)
 
     def failed(self, failure: Failure) -> None:
         reason = f"The instance cannot be rescued: {failure.message}"

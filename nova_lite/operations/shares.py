@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services import shares
 from nova_lite.services.work import Work
@@ -17,11 +18,15 @@ from nova_lite.wire.objects import WireObject
 
 
 class _OfShare(Operation):
+    notifies_error = True
     requires = {"share_mapping": WireObject}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["share_mapping"]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail("InstanceActionShare", {"share_id": self._mapping["share_id"]})
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict == Verdict.GONE.value:

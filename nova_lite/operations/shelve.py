@@ -12,6 +12,7 @@ from __future__ import annotations
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import POWERED_OFF, PowerState, VmState
+from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
@@ -28,6 +29,8 @@ class Shelve(PowerOperation):
     pool = "snapshots"
     undoes = True
     notifies = "shelve"
+    notifies_mappings = True
+    milestone = RecordShelved  # the server may go on to leave its host
     needs = ("flavor", "info_cache", "system_metadata")
 
     def load(self) -> None:
@@ -47,6 +50,15 @@ class Shelve(PowerOperation):
             (RecordShelved(work, image, offload=offload),),
             *(leaving(work) if offload else ()),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """The usage audit hears first; leaving the host at once is an action of its own."""
+        offload = bool(self.work.notes.get("offload"))
+        if phase == START:
+            return [EXISTS, "shelve.start"]
+        if phase == MILESTONE:
+            return ["shelve.end", "shelve_offload.start"] if offload else []
+        return ["shelve_offload.end"] if phase == END and offload else super().notifications(phase)
 
     def failed(self, failure: Failure) -> None:
         work, image = self.work, str(self.work.arguments["image_id"])

@@ -25,6 +25,7 @@ from nova_lite.steps.volume.moves import GiveVolumesBack
 class ShelveOffload(PowerOperation):
     event = "compute_shelve_offload_instance"
     notifies = "shelve_offload"
+    notifies_mappings = True
 
     def load(self) -> None:
         super().load()

@@ -18,6 +18,7 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
@@ -53,6 +54,9 @@ class Snapshot(Operation):
             (UploadImage(work, self._image_id, states),),
             (EndSnapshot(work, states),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail("InstanceActionSnapshot", {"snapshot_image_id": self._image_id})
 
     def failed(self, failure: Failure) -> None:
         tools, work, states = self.tools, self.work, self.states

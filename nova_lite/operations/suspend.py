@@ -38,6 +38,7 @@ class Suspend(RunningGuestOperation):
 class Resume(PowerOperation):
     event = "compute_resume_instance"
     notifies = "resume"
+    notifies_mappings = True
 
     def plan(self) -> Plan:
         work = self.work

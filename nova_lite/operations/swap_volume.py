@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.volume.swap import (
@@ -31,6 +32,7 @@ class SwapVolume(Operation):
     pool = "snapshots"  # what copies disks
     undoes = True
     notifies = "volume_swap"
+    notifies_error = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -40,6 +42,10 @@ class SwapVolume(Operation):
             (SwitchVolume(work),),
             (CompleteMigration(work),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volumes = {"old_volume_id": old_id(self.work), "new_volume_id": new_id(self.work)}
+        return Detail("InstanceActionVolumeSwap", volumes)
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder

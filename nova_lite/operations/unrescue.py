@@ -8,6 +8,7 @@ its records are fetched to plug it again.
 from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.power import PowerOperation
 from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan
@@ -38,6 +39,9 @@ class Unrescue(PowerOperation):
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail(addresses=True)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState:
         return VmState.ERROR

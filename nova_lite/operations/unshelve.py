@@ -40,6 +40,7 @@ class Unshelve(Operation):
     pool = "builds"
     undoes = True
     notifies = "unshelve"
+    notifies_mappings = True
 
     def load(self) -> None:
         work = self.work

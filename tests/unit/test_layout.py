@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str] | None] = {
         "notifications",
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
-    "operations": {"steps", "services", "model", "wire", "conductor"},
+    "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
     "engine": {"operations", "steps", "services", "model", "wire", "conductor", "notifications"},
     "handlers": {"engine", "services", "model", "wire", "conductor", "notifications"},
     "membership": {"engine", "conductor", "model", "wire", "inventory", "guest", BASES},
