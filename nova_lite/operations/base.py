@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState
 from nova_lite.operations.notified import Notified
+from nova_lite.operations.restart import AfterRestart
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.wire.decode import Kind
@@ -25,11 +27,14 @@ class Operation(Notified, ABC):
     ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
     never go to disk: whoever resumes the operation does not have them.
     ``called_with_task_state``: the API sets a task state before it calls, and does not clear it
-    when the call is refused.
+    when the call is refused. ``after_restart`` says for each task state that this verb settles what
+    is done with a server that is found in it at start-up and has no journal
+    (``membership/survey.py``).
     """
 
     requires: ClassVar[Mapping[str, Kind]] = {}
     called_with_task_state: ClassVar[bool] = False
+    after_restart: ClassVar[Mapping[TaskState, AfterRestart]] = {}
     event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False

@@ -25,6 +25,7 @@ from nova_lite.notifications import versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.operations.notified import END, ERROR, START
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -67,6 +68,15 @@ class Boot(Operation):
     undoes = True
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("block_device_mapping",)
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SCHEDULING,
+            TaskState.BLOCK_DEVICE_MAPPING,
+            TaskState.NETWORKING,
+            TaskState.SPAWNING,
+        ),
+        AfterRestart(Settlement.FAIL),
+    )
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.

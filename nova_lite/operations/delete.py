@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.states import VmState
+from nova_lite.model.states import TaskState, VmState
 from nova_lite.notifications.subject import Subject
 from nova_lite.operations.base import Operation
 from nova_lite.operations.notified import MILESTONE, START
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
@@ -40,6 +41,9 @@ class Delete(Operation):
     urgent = True
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
+    after_restart = {
+        TaskState.DELETING: AfterRestart(Settlement.REDO, with_mappings=True, in_error=True)
+    }
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.notified import ERROR
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
@@ -21,12 +22,28 @@ HARD_STATES = (
     TaskState.REBOOT_STARTED_HARD,
 )
 
+# Arguments of a reboot that this host asks of itself.
+SOFT = {"reboot_type": "SOFT", "block_device_info": None}
+HARD = {"reboot_type": "HARD", "block_device_info": None}
+
 
 class Reboot(PowerOperation):
     event = "compute_reboot_instance"
     requires = {"reboot_type": str}
     notifies = "reboot"
     notifies_mappings = True
+    after_restart = {
+        TaskState.REBOOTING: AfterRestart(Settlement.REDO, SOFT, unless_running=True),
+        TaskState.REBOOT_PENDING: AfterRestart(Settlement.REDO, SOFT),
+        TaskState.REBOOT_STARTED: AfterRestart(Settlement.REDO, SOFT, unless_running=True),
+        TaskState.REBOOTING_HARD: AfterRestart(
+            Settlement.REDO, HARD, unless_running=True, in_error=True
+        ),
+        TaskState.REBOOT_PENDING_HARD: AfterRestart(Settlement.REDO, HARD, in_error=True),
+        TaskState.REBOOT_STARTED_HARD: AfterRestart(
+            Settlement.REDO, HARD, unless_running=True, in_error=True
+        ),
+    }
 
     def plan(self) -> Plan:
         work = self.work

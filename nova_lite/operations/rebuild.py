@@ -26,6 +26,7 @@ from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -70,6 +71,7 @@ class Rebuild(PowerOperation):
     pool = "builds"
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
+    after_restart = dict.fromkeys(STAGES, AfterRestart(Settlement.FAIL, in_error=True))
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)

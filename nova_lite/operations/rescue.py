@@ -3,6 +3,9 @@
 Resume rule: forward. Roll back: the rescue system and its files go, and the guest gets back its
 definition and, if it ran, its power. The images are fetched while the guest still runs; when that
 fails, nothing has happened to the server and its state stays.
+
+A server that is found in task state RESCUING without a journal is unrescued
+(``operations/unrescue.py``).
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
-from nova_lite.model.states import POWERED_OFF, PowerState, VmState
+from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
 from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
@@ -32,6 +33,14 @@ class Shelve(PowerOperation):
     notifies_mappings = True
     milestone = RecordShelved  # the server may go on to leave its host
     needs = ("flavor", "info_cache", "system_metadata")
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SHELVING,
+            TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
+            TaskState.SHELVING_IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
 
     def load(self) -> None:
         super().load()

@@ -18,8 +18,10 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import (
@@ -41,6 +43,15 @@ class Snapshot(Operation):
     pool = "snapshots"
     undoes = True
     notifies = "snapshot"
+    after_restart = dict.fromkeys(
+        (
+            TaskState.IMAGE_SNAPSHOT_PENDING,
+            TaskState.IMAGE_SNAPSHOT,
+            TaskState.IMAGE_PENDING_UPLOAD,
+            TaskState.IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
     states: States = SNAPSHOT
 
     def load(self) -> None:
@@ -81,6 +92,7 @@ class Snapshot(Operation):
 class Backup(Snapshot):
     event = "compute_backup_instance"
     requires = {"image_id": str, "backup_type": str, "rotation": int}
+    after_restart = {TaskState.IMAGE_BACKUP: AfterRestart(Settlement.CLEAR)}
     states = BACKUP
 
     def plan(self) -> Plan:
