@@ -17,7 +17,6 @@ class RemoveConnection(Step):
     """Disconnect the volume, and delete its attachment where that is asked for."""
 
     name = "remove_connection"
-    deadline = attachments.STORAGE_S
 
     def do(self) -> None:
         work, volume_id = self.work, str(self.work.arguments["volume_id"])

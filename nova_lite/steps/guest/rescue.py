@@ -46,7 +46,6 @@ class FetchRescueImages(Step):
     """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
 
     name = "fetch_images"
-    deadline = 3600.0
 
     def do(self) -> None:
         work, images = self.work, self.tools.images
@@ -114,7 +113,6 @@ class MakeRescueDisks(Step):
     """Make the rescue system's disk, kernel and ramdisk from the cached images."""
 
     name = "make_disks"
-    deadline = 1800.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools

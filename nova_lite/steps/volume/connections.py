@@ -7,12 +7,7 @@ the server: it is being attached, or was given back by the host that the server 
 
 from __future__ import annotations
 
-from nova_lite.services.volumes import (
-    bring,
-    disconnect,
-    take,
-    volume_mappings,
-)
+from nova_lite.services.volumes import bring, take, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
@@ -21,7 +16,6 @@ class ConnectVolumes(Step):
     """Have all volumes of the server within reach before its guest is started."""
 
     name = "connect_volumes"
-    deadline = 600.0
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -35,14 +29,3 @@ class ConnectVolumes(Step):
         connect_one = take if self._again else bring
         for mapping in volume_mappings(self.work):
             connect_one(self.work, mapping)
-
-
-class DisconnectVolumes(Step):
-    """Let go of all volumes of a server whose guest is off."""
-
-    name = "disconnect_volumes"
-    deadline = 600.0
-
-    def do(self) -> None:
-        for mapping in volume_mappings(self.work):
-            disconnect(self.work, mapping)

@@ -73,7 +73,6 @@ class AwaitSnapshot(Step):
     """Wait until Cinder has finished its part."""
 
     name = "await_snapshot"
-    deadline = CINDER_S + 60
 
     def do(self) -> None:
         work = self.work
@@ -98,7 +97,6 @@ class MergeFiles(Step):
     """Merge the files between which there is to be no snapshot any more."""
 
     name = "merge_files"
-    deadline = 24 * 3600.0
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
