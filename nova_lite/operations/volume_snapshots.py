@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.base import Plan
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
     RefreshConnection,
+    ReportMerged,
     TakeOverlay,
     report,
 )
@@ -36,15 +37,6 @@ class VolumeSnapshotCreate(Operation):
         snapshot_id = self.work.arguments["create_info"].get("snapshot_id")
         if snapshot_id:
             report(self.work, str(snapshot_id), "error")
-
-
-class ReportMerged(Step):
-    """The rest of the deletion is Cinder's."""
-
-    name = "report_merged"
-
-    def do(self) -> None:
-        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
 
 
 class VolumeSnapshotDelete(Operation):

@@ -7,9 +7,10 @@ the server: it is being attached, or was given back by the host that the server 
 
 from __future__ import annotations
 
-from nova_lite.services.volumes import bring, take, volume_mappings
+from nova_lite.services.volumes import bring, disconnect, take, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
+from nova_lite.steps.volume.attachments import release
 
 
 class ConnectVolumes(Step):
@@ -29,3 +30,19 @@ class ConnectVolumes(Step):
         connect_one = take if self._again else bring
         for mapping in volume_mappings(self.work):
             connect_one(self.work, mapping)
+
+
+class RemoveConnection(Step):
+    """Disconnect the volume, and delete its attachment where that is asked for."""
+
+    name = "remove_connection"
+
+    def do(self) -> None:
+        work, volume_id = self.work, str(self.work.arguments["volume_id"])
+        mapping = self.tools.block_devices.by_volume(work.context, work.uuid, volume_id)
+        if mapping is None:
+            return
+        if work.arguments.get("delete_attachment"):
+            release(work, mapping)
+        else:
+            disconnect(work, mapping)

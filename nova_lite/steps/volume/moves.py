@@ -80,7 +80,7 @@ class CheckVolumes(Step):
     tell, the server gets what the records say.
     """
 
-    name = "connect_volumes"
+    name = "check_volumes"
 
     def do(self) -> None:
         for mapping in list(volume_mappings(self.work)):

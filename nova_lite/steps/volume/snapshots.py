@@ -164,6 +164,15 @@ class RefreshConnection(Step):
         tools.block_devices.save(work.context, mapping, connection_info=text)
 
 
+class ReportMerged(Step):
+    """The rest of the deletion is Cinder's."""
+
+    name = "report_merged"
+
+    def do(self) -> None:
+        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
+
+
 def file_name(name: Any, *, optional: bool = False) -> str:
     """The name of a file beside the volume's; empty where there may be none.
 
