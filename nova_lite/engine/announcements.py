@@ -97,7 +97,7 @@ class Announcements:
         self, operation: Operation, method: str, failure: Failure | None
     ) -> None:
         work = operation.work
-        if failure is not None and failure.verdict != Verdict.GONE.value:
+        if failure is not None and failure.verdict != Verdict.GONE:
             self._notifier.exception(work.context, Trouble(failure, method, work.arguments))
 
     def _subject(self, operation: Operation, with_mappings: bool) -> Subject:

@@ -72,7 +72,7 @@ class AttachVolume(Operation):
             if mapping.get("attachment_id"):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

@@ -123,10 +123,10 @@ class Boot(Operation):
             if failure.nova_name == UnexpectedTaskState.nova_name:
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
-            elif failure.verdict == Verdict.GONE.value:
+            elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
-            elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
+            elif failure.verdict == Verdict.RESCHEDULE and self._retry() is not None:
                 self._reschedule(failure)
             else:
                 self._abort(failure)
@@ -139,7 +139,7 @@ class Boot(Operation):
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             delete_unrecorded(self.work)
             self._drop_allocation()
-        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         self.tools.usage_changed()
 
     def _retry(self) -> dict[str, object] | None:

@@ -92,7 +92,7 @@ class Delete(Operation):
         return subject if phase == START else replace(subject, vifs=())
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)

@@ -21,7 +21,7 @@ class ExtendVolumes(Operation):
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)
 
     @property

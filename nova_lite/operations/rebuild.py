@@ -155,7 +155,7 @@ class Rebuild(PowerOperation):
         ]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         if self.work.arguments.get("recreate"):
             self._hand_back(failure)

@@ -29,7 +29,7 @@ class _OfShare(Operation):
         return Detail("InstanceActionShare", {"share_id": self._mapping["share_id"]})
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools, work = self.tools, self.work
         tools.share_mappings.save(work.context, self._mapping, shares.ERROR)

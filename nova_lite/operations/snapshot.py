@@ -72,7 +72,7 @@ class Snapshot(Operation):
     def failed(self, failure: Failure) -> None:
         tools, work, states = self.tools, self.work, self.states
         discard_image(work, self._image_id)
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         if failure.nova_name != ImageNotFound.nova_name:
             tools.actions.fault(work.context, work.uuid, failure)

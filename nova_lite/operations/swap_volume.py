@@ -64,7 +64,7 @@ class SwapVolume(Operation):
                         work.context, old_id(work), new_id(work), error=True
                     ),
                 )
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

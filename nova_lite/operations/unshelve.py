@@ -80,7 +80,7 @@ class Unshelve(Operation):
             self._forget()
         except (UnexpectedTaskState, ServerBeingDeleted) as error:
             LOG.warning("Server %s is somebody else's by now: %s", work.uuid, error)
-        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         tools.usage_changed()
 
     def _give_up(self, failure: Failure) -> None:

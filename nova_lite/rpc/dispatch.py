@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError
+from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import Kind, is_uuid, required
@@ -222,7 +222,9 @@ class Dispatcher:
             if isinstance(instance, WireObject) and is_uuid(instance.get("uuid")):
                 failure = Failure.of(error)
                 if isinstance(error, Unsupported):
-                    failure = Failure("NotImplementedError", str(error), 501, "abort", True, "")
+                    failure = Failure(
+                        "NotImplementedError", str(error), 501, Verdict.ABORT, True, ""
+                    )
                 self._report(context, instance, method, failure)
         except MalformedMessage:
             return  # not even the server can be told from it
