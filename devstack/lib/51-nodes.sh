@@ -185,16 +185,10 @@ write_hosts_files() {
 # --- services of a host ------------------------------------------------------------------
 
 # OVS 3.1 was seen to die of an assertion in its userspace conntrack, hence the monitor. A switch
-# that was started again has its bridges and ports, but br-tunnel lost its address: the next "up"
-# restores it. Only geneve networks need it.
+# that was started again has all its bridges and ports, and guests keep their network.
 node_switch() {
   local node=$1
-  alive "$node-vswitchd" || start_switch "$node"
-  build_bridges "$node"
-}
-
-start_switch() {
-  local node=$1
+  alive "$node-vswitchd" && return 0
   in_node "$node" sh -c '[ -f /etc/openvswitch/conf.db ] ||
     ovsdb-tool create /etc/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema'
   spawn_in_node "$node" ovsdb ovsdb-server /etc/openvswitch/conf.db --remote=punix:/run/openvswitch/db.sock \
@@ -204,6 +198,7 @@ start_switch() {
   configure_switch "$node"
   spawn_in_node "$node" vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock --monitor \
     --pidfile=/run/openvswitch/ovs-vswitchd.pid --log-file="$LOG/$node-vswitchd.log"
+  build_bridges "$node"
 }
 
 # userspace-tso-enable: the userspace datapath hands on packets with partial checksums, and
