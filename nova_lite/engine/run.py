@@ -225,9 +225,9 @@ class Run:
         """Undo in reverse order what was begun before the point of no return."""
         steps = self._steps_to_undo()
         left = [step for step in steps if not self._undo(step)]
-        if failure.verdict == Verdict.RESCHEDULE.value and any(step.exclusive for step in left):
+        if failure.verdict == Verdict.RESCHEDULE and any(step.exclusive for step in left):
             # Two hosts must not run the same server: it ends here, in ERROR.
-            failure = replace(failure, verdict=Verdict.ABORT.value)
+            failure = replace(failure, verdict=Verdict.ABORT)
             self._entry.fail(failure)
         if steps:
             self._entry.took_back(step.name for step in left)
@@ -357,7 +357,7 @@ class Run:
 
     def _log_failure(self, failure: Failure, error: Exception) -> None:
         entry = self._entry
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             LOG.info("%s of server %s ended early: %s",
                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
         elif failure.expected:

@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
 
 class AttachVolume(Operation):
     event = "compute_attach_volume"
-    requires = ("bdm",)
+    requires = {"bdm": WireObject}
     notifies = "volume_attach"
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
+    notifies_error = True
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -61,6 +64,10 @@ class AttachVolume(Operation):
             COMPLETE,
         ]
 
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
+
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping
         if ConnectVolume.name in work.left:
@@ -72,7 +79,7 @@ class AttachVolume(Operation):
             if mapping.get("attachment_id"):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

@@ -9,11 +9,14 @@ from typing import Any, ClassVar
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
+from nova_lite.operations.notified import Notified
+from nova_lite.operations.restart import AfterRestart
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
+from nova_lite.wire.decode import Kind
 
 
-class Operation(ABC):
+class Operation(Notified, ABC):
     """One verb on one server.
 
     The engine calls, in this order: ``load``, ``plan``, the steps, ``answer``. When something
@@ -21,23 +24,27 @@ class Operation(ABC):
     ``failed`` tells the API. A process that resumes an operation calls ``load`` and ``plan`` again,
     also to roll back; what ``load`` raises then does not keep the steps from being undone.
 
-    ``requires`` are the arguments, beside ``instance``, without which it cannot begin. ``event`` is
-    the name under which ``openstack server event show`` tells of it (None: it tells nothing, as in
-    stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt what runs on
-    the server now.
-    ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
-    and ``instance.<action>.start``; None where the operation sends its own or none.
+    ``requires`` are the arguments, beside ``instance``, without which it cannot begin, each with
+    its kind: ``str``, or ``WireObject | None`` where null is allowed, or ``object`` for anything.
+    ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
+    nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
+    what runs on the server now.
     ``answers``: somebody waits for :meth:`answer`, or for the error; who asks again with the same
     request gets the same, also after a restart. ``secrets`` are arguments that never go to disk:
     whoever resumes the operation does not have them.
+    ``called_with_task_state``: the API sets a task state before it calls, and does not clear it
+    when the call is refused. ``after_restart`` says for each task state that this verb settles what
+    is done with a server that is found in it at start-up and has no journal
+    (``membership/survey.py``).
     ``last_resort`` is what the server's record becomes when ``failed`` itself fails.
     """
 
-    requires: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[Mapping[str, Kind]] = {}
+    called_with_task_state: ClassVar[bool] = False
+    after_restart: ClassVar[Mapping[TaskState, AfterRestart]] = {}
     event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
-    notifies: ClassVar[str | None] = None
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
     last_resort: ClassVar[Mapping[str, Any]] = {"vm_state": VmState.ERROR, "task_state": None}

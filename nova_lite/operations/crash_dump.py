@@ -8,9 +8,6 @@ the first one began, and that dump is all that is left of the guest's trouble.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -21,11 +18,11 @@ from nova_lite.steps.guest.domain import InjectNmi
 class TriggerCrashDump(Operation):
     event = "compute_trigger_crash_dump"
     notifies = "trigger_crash_dump"
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def plan(self) -> Plan:
         return [(InjectNmi(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)

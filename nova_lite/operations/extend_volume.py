@@ -7,7 +7,7 @@ guest with the size that it had, until it is started again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
@@ -18,8 +18,8 @@ from nova_lite.steps.volume.extend import ExtendVolume
 
 class ExtendVolumes(Operation):
     event = "compute_extend_volume"
-    requires: ClassVar[tuple[str, ...]] = ("volume_ids",)
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    requires = {"volume_ids": object}
+    last_resort = {}
 
     @classmethod
     def subject(cls, arguments: Mapping[str, Any]) -> str:
@@ -29,7 +29,7 @@ class ExtendVolumes(Operation):
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)
 
     @property

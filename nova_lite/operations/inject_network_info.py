@@ -5,9 +5,6 @@ Resume rule: forward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -17,7 +14,7 @@ from nova_lite.steps.network.ports import RefreshPorts
 
 class InjectNetworkInfo(Operation):
     event = None
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def load(self) -> None:
         self.work.reload()
@@ -26,5 +23,5 @@ class InjectNetworkInfo(Operation):
         return [(RefreshPorts(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)

@@ -7,9 +7,6 @@ fails, for it may still come true. Unquiesce goes forward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services.guest_agent import require_agent
@@ -20,7 +17,7 @@ from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ThawGuest, requ
 class Quiesce(Operation):
     event = None
     answers = True
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def load(self) -> None:
         require_agent(self.work)
@@ -35,7 +32,7 @@ class Quiesce(Operation):
 
 class Unquiesce(Operation):
     event = None
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def plan(self) -> Plan:
         return [(ThawGuest(self.work),)]

@@ -8,7 +8,7 @@ the volume's way for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import AnswerLost
 from nova_lite.failures import Failure
@@ -20,9 +20,16 @@ from nova_lite.steps.volume.attachments import ReserveDevice
 
 class ReserveBlockDeviceName(Operation):
     event = None
-    requires = ("device", "volume_id", "disk_bus", "device_type", "tag", "multiattach")
+    requires = {
+        "device": object,
+        "volume_id": str,
+        "disk_bus": object,
+        "device_type": object,
+        "tag": object,
+        "multiattach": object,
+    }
     answers = True
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import (
     ImageNotFound,
@@ -19,7 +19,10 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import (
@@ -37,11 +40,20 @@ LOG = logging.getLogger(__name__)
 
 class Snapshot(Operation):
     event = "compute_snapshot_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
     notifies = "snapshot"
+    after_restart = dict.fromkeys(
+        (
+            TaskState.IMAGE_SNAPSHOT_PENDING,
+            TaskState.IMAGE_SNAPSHOT,
+            TaskState.IMAGE_PENDING_UPLOAD,
+            TaskState.IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
     states: States = SNAPSHOT
-    last_resort: ClassVar[Mapping[str, Any]] = {"task_state": None}
+    last_resort = {"task_state": None}
 
     def load(self) -> None:
         if self.work.resumed:
@@ -59,10 +71,13 @@ class Snapshot(Operation):
             (EndSnapshot(work, states),),
         ]
 
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail("InstanceActionSnapshot", {"snapshot_image_id": self._image_id})
+
     def failed(self, failure: Failure) -> None:
         tools, work, states = self.tools, self.work, self.states
         discard_image(work, self._image_id)
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         if failure.nova_name != ImageNotFound.nova_name:
             tools.actions.fault(work.context, work.uuid, failure)
@@ -85,7 +100,8 @@ class Snapshot(Operation):
 
 class Backup(Snapshot):
     event = "compute_backup_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id", "backup_type", "rotation")
+    requires = {"image_id": str, "backup_type": str, "rotation": int}
+    after_restart = {TaskState.IMAGE_BACKUP: AfterRestart(Settlement.CLEAR)}
     states = BACKUP
 
     def making(self) -> Plan:

@@ -10,10 +10,11 @@ Cinder told, which removes the new volume. Afterwards there is only forward.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.volume.swap import (
@@ -32,10 +33,11 @@ from nova_lite.steps.volume.swap import (
 
 class SwapVolume(Operation):
     event = "compute_swap_volume"
-    requires: ClassVar[tuple[str, ...]] = ("old_volume_id", "new_volume_id", "new_attachment_id")
+    requires = {"old_volume_id": object, "new_volume_id": object, "new_attachment_id": object}
     pool = "snapshots"  # what copies disks
     notifies = "volume_swap"
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    notifies_error = True
+    last_resort = {}
 
     @classmethod
     def subject(cls, arguments: Mapping[str, Any]) -> str:
@@ -51,6 +53,10 @@ class SwapVolume(Operation):
             (RecordNewVolume(work),),
             (CompleteMigration(work),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volumes = {"old_volume_id": old_id(self.work), "new_volume_id": new_id(self.work)}
+        return Detail("InstanceActionVolumeSwap", volumes)
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder
@@ -69,7 +75,7 @@ class SwapVolume(Operation):
                         work.context, old_id(work), new_id(work), error=True
                     ),
                 )
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

@@ -7,15 +7,16 @@ the snapshot. Resume rule: forward; the chain of the guest's disk tells what is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import COMPLETE, Plan, Step
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
     RefreshConnection,
+    ReportMerged,
     TakeOverlay,
     report,
 )
@@ -23,9 +24,9 @@ from nova_lite.steps.volume.snapshots import (
 
 class VolumeSnapshotCreate(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "create_info")
+    requires = {"volume_id": str, "create_info": dict}
     pool = "snapshots"
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     def load(self) -> None:
         if self.work.resumed or "system_metadata" not in self.work.instance:
@@ -46,20 +47,11 @@ class VolumeSnapshotCreate(Operation):
             report(self.work, str(snapshot_id), "error")
 
 
-class ReportMerged(Step):
-    """The rest of the deletion is Cinder's."""
-
-    name = "report_merged"
-
-    def do(self) -> None:
-        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
-
-
 class VolumeSnapshotDelete(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "snapshot_id", "delete_info")
+    requires = {"volume_id": str, "snapshot_id": object, "delete_info": dict}
     pool = "snapshots"
-    last_resort: ClassVar[Mapping[str, Any]] = {}
+    last_resort = {}
 
     @classmethod
     def subject(cls, arguments: Mapping[str, Any]) -> str:

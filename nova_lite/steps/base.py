@@ -18,13 +18,11 @@ class Step(ABC):
     After a power failure it is asked of every step in order, also of those that had ended: taps are
     gone, guests are off. Where it says False, ``do`` must be right although later steps may have
     been carried out, too. ``do`` and ``undo`` may be repeated, and ``undo`` may be called for a
-    step that was never begun. ``deadline`` is the number of seconds after which a step that has
-    not returned is reported as stuck. ``exclusive``: as long as this is not taken back, no other
-    host may have the server.
+    step that was never begun. ``exclusive``: as long as this is not taken back, no other host may
+    have the server.
     """
 
     name: str
-    deadline: float = 120.0
     exclusive: bool = False
 
     def __init__(self, work: Work) -> None:
