@@ -9,7 +9,7 @@ from nova_lite.failures import Failure
 from nova_lite.notifications.notifier import Notifier
 
 
-class Inventory:
+class InventoryReport:
     """``report`` is done at each tick; ``address`` is [DEFAULT]my_ip."""
 
     def __init__(self, report: Callable[[], None], notifier: Notifier, address: str) -> None:

@@ -155,7 +155,7 @@ class Boot(Operation):
             return
         if not work.notes.get("handing_over"):
             reserve_for_next_host(work)
-            self._let_go()
+            self._leave_host()
             work.note(handing_over=True)
             self._cast(failure)
         elif not self._taken_over():
@@ -179,7 +179,7 @@ class Boot(Operation):
                 return False
             time.sleep(HANDOVER_POLL)
 
-    def _let_go(self) -> None:
+    def _leave_host(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,

@@ -56,7 +56,7 @@ class Reboot(PowerOperation):
             (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
             (
                 ReportPower(

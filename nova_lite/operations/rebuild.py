@@ -120,7 +120,7 @@ class Rebuild(PowerOperation):
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
-            () if self._stopped else (StartGuest(work, await_ports=False),),
+            () if self._stopped else (StartGuest(work, pause_for_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
 

@@ -21,7 +21,7 @@ from nova_lite.steps.network.ports import UnplugInterfaces
 from nova_lite.steps.records.capacity import ReleaseResources
 from nova_lite.steps.records.server import ForgetConsoles
 from nova_lite.steps.records.shelving import DropAllocation, RecordOffloaded
-from nova_lite.steps.volume.moves import GiveVolumesBack
+from nova_lite.steps.volume.moves import ReserveVolumes
 
 
 class ShelveOffload(PowerOperation):
@@ -48,7 +48,7 @@ def leaving(work: Work) -> Plan:
     """The stages after which nothing of a server that is off is left on this host."""
     return [
         (RemoveGuest(work), ForgetConsoles(work)),
-        (UnplugInterfaces(work), UnbindPorts(work), GiveVolumesBack(work)),
+        (UnplugInterfaces(work), UnbindPorts(work), ReserveVolumes(work)),
         # Up to here the server could be started again.
         (RemoveDisks(work), DropAllocation(work)),
         (RecordOffloaded(work),),

@@ -46,7 +46,7 @@ class Start(PowerOperation):
         start: Plan = [
             (PlugInterfaces(work), RestoreBacking(work), volumes, *to_mount(work)),
             (DefineGuest(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
         ]
         expected: list[str | None] = [self.task_state]

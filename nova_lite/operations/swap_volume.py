@@ -22,7 +22,7 @@ from nova_lite.steps.volume.swap import (
     attachment_id,
     new_id,
     old_id,
-    told,
+    tell_cinder,
 )
 
 
@@ -52,13 +52,15 @@ class SwapVolume(Operation):
         if work.notes.get("moved"):
             self._complete()
         else:
-            told("keep the volume", lambda: cinder.roll_detaching(work.context, old_id(work)))
-            told(
+            tell_cinder(
+                "keep the volume", lambda: cinder.roll_detaching(work.context, old_id(work))
+            )
+            tell_cinder(
                 "delete the attachment of the new volume",
                 lambda: cinder.delete_attachment(work.context, attachment_id(work)),
             )
             if work.notes.get("migrating"):
-                told(
+                tell_cinder(
                     "end the migration",
                     lambda: cinder.migrate_volume_completion(
                         work.context, old_id(work), new_id(work), error=True
@@ -71,5 +73,5 @@ class SwapVolume(Operation):
         """The server is being deleted, or Cinder has refused: all records are to lead to where the
         guest's data is."""
         switch, complete = SwitchVolume(self.work), CompleteMigration(self.work)
-        told("go on with the other volume", switch.do)
-        told("complete the migration", lambda: None if complete.done() else complete.do())
+        tell_cinder("go on with the other volume", switch.do)
+        tell_cinder("complete the migration", lambda: None if complete.done() else complete.do())

@@ -43,7 +43,7 @@ class Unrescue(PowerOperation):
             (PowerOff(work, gracefully=False),),
             () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]

@@ -29,7 +29,7 @@ from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.capacity import ClaimResources
 from nova_lite.steps.records.server import NOWHERE, ReportActive
 from nova_lite.steps.records.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
-from nova_lite.steps.volume.moves import TakeVolumes
+from nova_lite.steps.volume.moves import AttachReservedVolumes
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Unshelve(Operation):
         stages: Plan = [
             (ClaimResources(work),),
             (TakeOffloaded(work),),
-            (FetchImages(work), BindPorts(work), TakeVolumes(work)),
+            (FetchImages(work), BindPorts(work), AttachReservedVolumes(work)),
             (MakeDisks(work), PlugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),

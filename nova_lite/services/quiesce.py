@@ -48,10 +48,10 @@ def quiet(work: Work, quiesce: str) -> Iterator[None]:
             LOG.warning("Server %s is copied without its file systems at rest: %s", uuid, error)
         yield
     finally:
-        release(work)
+        thaw(work)
 
 
-def release(work: Work) -> None:
+def thaw(work: Work) -> None:
     """Let a guest write that this operation has frozen, or tried to."""
     if not work.notes.get("frozen"):
         return

@@ -132,7 +132,7 @@ def mount(work: Work, share: Share) -> None:
         driver.mount(share, work.uuid)
 
 
-def release(work: Work, mapping: WireObject) -> None:
+def unmount_and_deny(work: Work, mapping: WireObject) -> None:
     """Unmount a share that the server is to lose, and shut this host out of it unless another
     server here has it; again is success."""
     share, tools = share_of(work, mapping), work.tools

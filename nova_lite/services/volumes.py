@@ -65,10 +65,10 @@ def attach(work: Work, mapping: WireObject) -> None:
         attachment = tools.cinder.update_attachment(
             work.context, attachment_id, tools.connector.properties(), mapping["device_name"]
         )
-        reach(work, mapping, volume, attachment)
+        connect_attachment(work, mapping, volume, attachment)
 
 
-def reach(
+def connect_attachment(
     work: Work,
     mapping: WireObject,
     volume: Mapping[str, Any],
@@ -130,7 +130,7 @@ def disconnect(work: Work, mapping: WireObject, *, force: bool = False) -> None:
         volume_keys.forget(work, connection)
 
 
-def bring(work: Work, mapping: WireObject) -> None:
+def ensure_connected(work: Work, mapping: WireObject) -> None:
     """Have a volume within reach before a guest that has it starts: attach what is only reserved.
 
     What has no attachment yet is only now being attached; the guest gets it when that is done.
@@ -142,7 +142,7 @@ def bring(work: Work, mapping: WireObject) -> None:
         work.tools.cinder.complete_attachment(work.context, attachment_of(mapping))
 
 
-def take(work: Work, mapping: WireObject) -> None:
+def ensure_attached(work: Work, mapping: WireObject) -> None:
     """Attach a volume that is the server's, unless Cinder says that this was done.
 
     :raises VolumeAttachmentNotFound: it is not the server's any more
@@ -152,4 +152,4 @@ def take(work: Work, mapping: WireObject) -> None:
         attach(work, mapping)
         cinder.complete_attachment(work.context, attachment_id)
     else:
-        bring(work, mapping)
+        ensure_connected(work, mapping)

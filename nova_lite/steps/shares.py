@@ -22,8 +22,8 @@ from nova_lite.services.shares import (
     mappings,
     mount,
     possible,
-    release,
     share_of,
+    unmount_and_deny,
 )
 from nova_lite.services.work import Work
 from nova_lite.steps.base import MappingStep, Step
@@ -49,7 +49,7 @@ class ReleaseShare(MappingStep):
     name = "release_share"
 
     def do(self) -> None:
-        release(self.work, self._mapping)
+        unmount_and_deny(self.work, self._mapping)
 
 
 class RecordShare(MappingStep):
@@ -109,7 +109,7 @@ class ReleaseShares(Step):
         work = self.work
         for mapping in mappings(work):
             try:
-                release(work, mapping)
+                unmount_and_deny(work, mapping)
             except ShareServiceUnavailable:
                 raise
             except NovaLiteError as error:

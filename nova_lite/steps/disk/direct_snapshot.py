@@ -45,7 +45,7 @@ class SnapshotDisk(ExtractDisk):
         self._quiesce = quiesce.wanted(self.work)
         self._began, self._shown = time.monotonic(), False
         self._go_on()
-        self._let_go()
+        self._end_cut_off_attempt()
         with quiesce.quiet(self.work, self._quiesce):
             self._disks.take(self._where, ROOT, self._label)
         try:
@@ -55,7 +55,7 @@ class SnapshotDisk(ExtractDisk):
             self._drop()
 
     def undo(self) -> None:
-        self._let_go()
+        self._end_cut_off_attempt()
         forget_copy(self.work, self._image_id)
 
     def _drop(self) -> None:

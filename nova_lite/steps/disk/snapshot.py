@@ -98,14 +98,14 @@ class ExtractDisk(Step):
         image_format = libvirt.snapshot_image_format or source_format
         target = copy_path(self.work, image_format)
         self.work.note(snapshot={"path": str(target), "format": image_format})
-        self._let_go()
+        self._end_cut_off_attempt()
         with new_copy(target) as part:
             if not self._copied_live(part, image_format):
                 with self._held():
                     self._convert(self._disk, source_format, part, image_format)
 
     def undo(self) -> None:
-        self._let_go()
+        self._end_cut_off_attempt()
         remove_copy(self.work)
 
     def _go_on(self) -> None:
@@ -127,11 +127,11 @@ class ExtractDisk(Step):
             LOG.warning("Task state %s of server %s is not shown: %s",
                         states.extracting, work.uuid, error)  # fmt: skip
 
-    def _let_go(self) -> None:
+    def _end_cut_off_attempt(self) -> None:
         """End what an attempt that was cut off does to the guest."""
         self._drop()
-        self._release()
-        quiesce.release(self.work)
+        self._resume_guest()
+        quiesce.thaw(self.work)
 
     def _drop(self) -> None:
         self.tools.hypervisor.drop_mirror(self.work.uuid, self._disk)
@@ -186,9 +186,9 @@ class ExtractDisk(Step):
         try:
             yield
         finally:
-            self._release()
+            self._resume_guest()
 
-    def _release(self) -> None:
+    def _resume_guest(self) -> None:
         if self.work.notes.get("held"):
             try:
                 self.tools.hypervisor.resume(self.work.uuid)

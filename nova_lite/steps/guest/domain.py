@@ -41,18 +41,18 @@ class DefineGuest(Step):
 class StartGuest(Step):
     """Start it; paused while a port is not wired up yet, so that its first packets are not lost.
 
-    :param await_ports: whether a WaitForPorts follows, which lets it run
+    :param pause_for_ports: whether a WaitForPorts follows, which lets it run
     """
 
     name = "start_guest"
     exclusive = True
 
-    def __init__(self, work: Work, *, await_ports: bool = True) -> None:
+    def __init__(self, work: Work, *, pause_for_ports: bool = True) -> None:
         super().__init__(work)
-        self._await_ports = await_ports
+        self._pause_for_ports = pause_for_ports
 
     def do(self) -> None:
-        paused = self._await_ports and bool(self.work.notes.get("await_ports"))
+        paused = self._pause_for_ports and bool(self.work.notes.get("await_ports"))
         self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:

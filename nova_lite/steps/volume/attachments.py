@@ -140,7 +140,7 @@ class ConnectVolume(MappingStep):
         tools.hypervisor.detach_disk(work.uuid, volume_id)
         if work.resumed:  # the request knows nothing of what was kept since
             mapping = tools.block_devices.by_volume(work.context, work.uuid, volume_id) or mapping
-        release(work, mapping)
+        detach(work, mapping)
         work.note(kept=False)
 
 
@@ -193,7 +193,7 @@ class ReleaseVolume(Step):
 
     def do(self) -> None:
         if self._here:
-            release(self.work, self._mapping)
+            detach(self.work, self._mapping)
         else:
             attachment_id = attachment_of(self._mapping)
             self.tools.cinder.delete_attachment(self.work.context, attachment_id)
@@ -220,14 +220,14 @@ def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
     return volume_spec(disk, ConnectedVolume(connection, source, secret), work.tools.policy)
 
 
-def release(work: Work, mapping: WireObject) -> None:
+def detach(work: Work, mapping: WireObject) -> None:
     """Disconnect a volume from this host, then delete its attachment; again is success."""
-    with taken_off(work, mapping):
+    with disconnected(work, mapping):
         work.tools.cinder.delete_attachment(work.context, attachment_of(mapping))
 
 
 @contextmanager
-def taken_off(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
+def disconnected(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
     """Disconnect a volume from this host; what Cinder is to hear of that comes inside.
 
     Gives Cinder's description of the volume; nothing is in it where the volume was deleted by

@@ -25,10 +25,10 @@ from nova_lite.errors import (
     VolumeServiceUnavailable,
 )
 from nova_lite.services import guest
-from nova_lite.services.volumes import check_zone, disconnect, reach, volume_mappings
+from nova_lite.services.volumes import check_zone, connect_attachment, disconnect, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.delete import attachment_ids, release
+from nova_lite.steps.volume.delete import attachment_ids, delete_attachments
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -196,7 +196,9 @@ class AttachVolumes(VolumeStep):
         check_zone(work, volume)
         with tools.volumes.guard(volume):
             attachment = self._attachment(mapping, volume, device["device_name"])
-            reach(work, mapping, volume, attachment, attachment_id=attachment["id"], **device)
+            connect_attachment(
+                work, mapping, volume, attachment, attachment_id=attachment["id"], **device
+            )
 
     def _attachment(
         self, mapping: WireObject, volume: Mapping[str, Any], device_name: str
@@ -261,7 +263,7 @@ def release_after_failure(work: Work) -> None:
     the server are deleted. What is left is deleted with the server."""
     for mapping in volume_mappings(work):
         try:
-            release(work, mapping)
+            delete_attachments(work, mapping)
         except NovaLiteError as error:
             LOG.warning("Volume %s of server %s is left as it is: %s",
                         mapping.get("volume_id"), work.uuid, error)  # fmt: skip

@@ -7,10 +7,15 @@ the server: it is being attached, or was given back by the host that the server 
 
 from __future__ import annotations
 
-from nova_lite.services.volumes import bring, disconnect, take, volume_mappings
+from nova_lite.services.volumes import (
+    disconnect,
+    ensure_attached,
+    ensure_connected,
+    volume_mappings,
+)
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.attachments import release
+from nova_lite.steps.volume.attachments import detach
 
 
 class ConnectVolumes(Step):
@@ -27,7 +32,7 @@ class ConnectVolumes(Step):
         return False
 
     def do(self) -> None:
-        connect_one = take if self._again else bring
+        connect_one = ensure_attached if self._again else ensure_connected
         for mapping in volume_mappings(self.work):
             connect_one(self.work, mapping)
 
@@ -43,6 +48,6 @@ class RemoveConnection(Step):
         if mapping is None:
             return
         if work.arguments.get("delete_attachment"):
-            release(work, mapping)
+            detach(work, mapping)
         else:
             disconnect(work, mapping)

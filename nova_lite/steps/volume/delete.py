@@ -26,10 +26,10 @@ class ReleaseVolumes(Step):
                 # Nobody here can have connected it, and the server must not stay because of it.
                 LOG.warning("Nothing is known of how server %s reaches volume %s: %s",
                             self.work.uuid, mapping.get("volume_id"), error)  # fmt: skip
-            release(self.work, mapping)
+            delete_attachments(self.work, mapping)
 
 
-def release(work: Work, mapping: WireObject) -> None:
+def delete_attachments(work: Work, mapping: WireObject) -> None:
     """Delete a volume's attachment, and the volume itself if it ends with its server.
 
     A server can be deleted though Cinder refuses to let go of its volume: that is only logged.

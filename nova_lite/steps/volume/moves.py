@@ -23,10 +23,10 @@ from nova_lite.errors import (
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED
-from nova_lite.services.volumes import connect, disconnect, take, volume_mappings
+from nova_lite.services.volumes import connect, disconnect, ensure_attached, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.attachments import release, taken_off
+from nova_lite.steps.volume.attachments import detach, disconnected
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -35,24 +35,24 @@ GIB = 1024**3
 LOOK_AGAIN = 5.0  # seconds between two looks at a volume whose image is written
 
 
-class GiveVolumesBack(Step):
+class ReserveVolumes(Step):
     """Let go of the volumes of a server that leaves this host; they stay reserved for it."""
 
-    name = "give_volumes_back"
+    name = "reserve_volumes"
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
-            give_back(self.work, mapping)
+            reserve(self.work, mapping)
 
 
-class TakeVolumes(Step):
+class AttachReservedVolumes(Step):
     """Attach the volumes of a server that comes to this host.
 
     Taking it back reserves them for the server again, wherever it goes; those of a server that is
     being deleted are given back for good.
     """
 
-    name = "take_volumes"
+    name = "attach_reserved_volumes"
     exclusive = True
 
     def do(self) -> None:
@@ -60,16 +60,16 @@ class TakeVolumes(Step):
             if not mapping.get("device_name"):  # attached while the server had no host
                 devices = guest.disk_plan(self.work).bdm_updates
                 mapping.set(**devices[str(mapping["uuid"])])
-            take(self.work, mapping)
+            ensure_attached(self.work, mapping)
 
     def undo(self) -> None:
         work = self.work
         if self.tools.hypervisor.defined(work.uuid):
             raise HypervisorError(f"the guest of server {work.uuid} is left; it keeps its volumes")
-        let_go = release if _ends(work) else give_back
+        detach_one = detach if _ends(work) else reserve
         for mapping in volume_mappings(work):
             if mapping.get("attachment_id"):
-                let_go(work, mapping)
+                detach_one(work, mapping)
 
 
 class CheckVolumes(Step):
@@ -88,7 +88,7 @@ class CheckVolumes(Step):
 
     def _connect(self, mapping: WireObject) -> None:
         try:
-            take(self.work, mapping)
+            ensure_attached(self.work, mapping)
         except VolumeAttachmentNotFound:
             self._forget(mapping)
         except (CredentialsInvalid, InvalidVolume, VolumeServiceUnavailable) as error:
@@ -118,7 +118,7 @@ class ReserveRootVolume(Step):
     name = "reserve_root_volume"
 
     def do(self) -> None:
-        give_back(self.work, root_volume(self.work))
+        reserve(self.work, root_volume(self.work))
 
 
 class ReimageRootVolume(Step):
@@ -196,9 +196,9 @@ def boots_from_volume(work: Work) -> bool:
     return any(mapping.get("boot_index") == 0 for mapping in volume_mappings(work))
 
 
-def give_back(work: Work, mapping: WireObject) -> None:
+def reserve(work: Work, mapping: WireObject) -> None:
     """Disconnect a volume, and have it reserved for its server; again is success."""
-    with taken_off(work, mapping) as volume:
+    with disconnected(work, mapping) as volume:
         if volume:
             _reserve(work, mapping)
 

@@ -54,7 +54,7 @@ class TakeOverlay(Step):
 
     def do(self) -> None:
         work, info = self.work, self.work.arguments["create_info"]
-        quiesce.release(work)
+        quiesce.thaw(work)
         if info.get("type") != "qcow2" or not info.get("snapshot_id"):
             raise InvalidVolume(
                 f"Invalid volume: a snapshot of type {info.get('type')!r} with id "
@@ -66,7 +66,7 @@ class TakeOverlay(Step):
             )
 
     def undo(self) -> None:
-        quiesce.release(self.work)
+        quiesce.thaw(self.work)
 
 
 class AwaitSnapshot(Step):

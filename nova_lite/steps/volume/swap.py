@@ -72,7 +72,7 @@ def mapping_of(work: Work) -> WireObject:
     return found
 
 
-def told(what: str, tell: Callable[[], Any]) -> None:
+def tell_cinder(what: str, tell: Callable[[], Any]) -> None:
     """Tell Cinder; what it does not take is logged, for nothing can be taken back by then."""
     try:
         tell()
@@ -173,12 +173,12 @@ class SwitchVolume(Step):
             if mapping.get("attachment_id") != attachment_id(work):
                 self._disconnect(mapping)
                 self._record(mapping, connection)
-            told(
+            tell_cinder(
                 f"complete attachment {attachment_id(work)}",
                 lambda: tools.cinder.complete_attachment(work.context, attachment_id(work)),
             )
             if old_attachment := work.notes.get("old_attachment"):
-                told(
+                tell_cinder(
                     f"delete attachment {old_attachment}",
                     lambda: tools.cinder.delete_attachment(work.context, old_attachment),
                 )
