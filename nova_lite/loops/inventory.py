@@ -1,4 +1,4 @@
-"""The report of what this host has; a hypervisor that does not answer it is told to the world."""
+"""The periodic report of this host's inventory, with a notification when libvirt is down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nova_lite.notifications.notifier import Notifier
 
 
 class InventoryReport:
-    """``report`` is done at each tick; ``address`` is [DEFAULT]my_ip."""
+    """Calls ``report`` at each tick; ``address`` is [DEFAULT]my_ip."""
 
     def __init__(self, report: Callable[[], None], notifier: Notifier, address: str) -> None:
         self._report = report
@@ -18,7 +18,7 @@ class InventoryReport:
         self._address = address
 
     def tick(self) -> None:
-        """:raises HypervisorUnavailable: and whatever else the report met"""
+        """:raises HypervisorUnavailable: and other errors of the report"""
         try:
             self._report()
         except HypervisorUnavailable as error:

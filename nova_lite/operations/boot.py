@@ -1,8 +1,8 @@
 """build_and_run_instance: from a scheduled request to a running guest.
 
-Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
-Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
-asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
+Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
+next host (reschedule), and when the request was, the server goes to ERROR with a fault.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Boot(Operation):
     notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
     undoes = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
     after_restart = dict.fromkeys(
         (
@@ -97,7 +97,7 @@ class Boot(Operation):
         return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
-        """While the agent was dead the API may have deleted the server, or begun to."""
+        """Check that the server was not deleted while the agent was down."""
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
@@ -143,13 +143,13 @@ class Boot(Operation):
         self.tools.usage_changed()
 
     def _retry(self) -> dict[str, object] | None:
-        """The retry record of the request; without one the conductor must not be asked again."""
+        """The retry record of the request; without one the build must not be rescheduled."""
         retry = self.work.arguments["filter_properties"].get("retry")
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        """Hand the server back, once: a second cast would build it twice, or take it back from
-        the host that is building it now."""
+        """Cast the build back to the conductor, once: a second cast would build the server on two
+        hosts."""
         work = self.work
         if work.notes.get("handed_over"):
             return

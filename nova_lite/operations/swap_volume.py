@@ -1,10 +1,10 @@
-"""swap_volume: a running guest's volume moves to other storage, by a block copy.
+"""swap_volume: move a running guest's volume to other storage, by a block copy.
 
 Cinder asks for it when a volume in use is retyped or migrated to another backend; nova-api has
-reserved the new volume's attachment. Resume rule: forward; the copy belongs to QEMU, which goes on
-with it while no agent runs, and the hypervisor says how far it is. Roll back, until the guest uses
-the new volume: the copy is given up, the new volume disconnected, its attachment deleted, and
-Cinder told, which removes the new volume. Afterwards there is only forward.
+created the new volume's attachment. Resume rule: forward; QEMU continues the copy while no agent
+runs, and the hypervisor reports its progress. Roll back, until the guest uses the new volume:
+cancel the copy, disconnect the new volume, delete its attachment, and fail the migration in Cinder,
+which deletes the new volume. Afterwards only forward.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class SwapVolume(Operation):
             self.tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:
-        """The server is being deleted, or Cinder has refused: all records are to lead to where the
-        guest's data is."""
+        """Make all records describe the new storage, although the server is being deleted or Cinder
+        has refused: the guest uses it."""
         switch, complete = SwitchVolume(self.work), CompleteMigration(self.work)
         tell_cinder("go on with the other volume", switch.do)
         tell_cinder("complete the migration", lambda: None if complete.done() else complete.do())

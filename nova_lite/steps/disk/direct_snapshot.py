@@ -1,7 +1,7 @@
-"""A server's root disk becomes an image where disks can be snapshotted: beside the guest, at once.
+"""The step that copies a root disk by a snapshot of the storage, such as Ceph RBD.
 
-Where the image service shares the storage with this host and believes addresses, the image is made
-there and no byte passes through this host; else the snapshot is copied into a file to be uploaded.
+Where Glance uses the same storage and accepts locations, the image is made there and no data passes
+through this host. Otherwise the snapshot is copied into a file, which is uploaded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def extract_disk(work: Work, image_id: str, states: States) -> ExtractDisk:
 class SnapshotDisk(ExtractDisk):
     """Make an image of the root disk in the shared storage, or a file.
 
-    Everything is begun anew after a restart, but an image that is complete.
+    After a restart everything but a complete image is made again.
     """
 
     def __init__(self, work: Work, image_id: str, states: States) -> None:
@@ -62,7 +62,7 @@ class SnapshotDisk(ExtractDisk):
         self._disks.drop(self._where, ROOT, self._label)
 
     def _shared(self) -> bool:
-        """Make the image where the image service finds it; False when that cannot be."""
+        """Make the image in the storage that Glance uses; False where that is not possible."""
         if self.tools.conf.libvirt.snapshot_image_format not in (None, "raw"):
             return False
         location = self._disks.image_location(
@@ -74,7 +74,7 @@ class SnapshotDisk(ExtractDisk):
         return self._disks.share(self._where, ROOT, self._label, location)
 
     def _source_locations(self) -> tuple[str, ...]:
-        """Where the image is that the server was made of; nowhere when it is gone."""
+        """Locations of the image that the server was booted from; none if it was deleted."""
         image_id = self.work.instance.get("image_ref")
         try:
             return tuple(self.tools.images.show(self.work.context, image_id).locations)
@@ -99,7 +99,7 @@ class SnapshotDisk(ExtractDisk):
 
 
 def forget_copy(work: Work, image_id: str) -> None:
-    """Remove a copy, and what is shared under the name of an image that does not use it."""
+    """Remove the copy, and the RBD image shared with Glance unless an active image uses it."""
     noted = work.notes.get("snapshot") or {}
     location = noted.get("location") or noted.get("refused")
     if location:

@@ -47,9 +47,9 @@ LIVE_FORMATS = ("raw", "qcow2")
 
 @dataclass(frozen=True)
 class States:
-    """Task states: those the operation may begin in, and those shown during its two halves.
+    """Task states of a snapshot: in which it may begin, while it extracts, and while it uploads.
 
-    None is among the former where an agent that started may have cleared the state meanwhile.
+    ``before`` contains None where an agent that restarted may have cleared the task state.
     """
 
     before: tuple[str | None, ...]
@@ -75,10 +75,10 @@ SHELVE = States(
 class ExtractDisk(Step):
     """Make a flat copy of the root disk: beside the guest when it runs, else from its file.
 
-    Where live copies are turned off, the guest is held meanwhile.
+    With [workarounds]disable_libvirt_livesnapshot the guest is paused for the time of the copy.
 
-    A copy that was cut off is begun anew. A copy that is made in an instant has no task state of
-    its own: nobody could see it.
+    An interrupted copy is made again. The task state is saved only for copies that take longer than
+    SHOWN_AFTER seconds.
     """
 
     name = "extract_disk"
@@ -109,7 +109,7 @@ class ExtractDisk(Step):
         remove_copy(self.work)
 
     def _go_on(self) -> None:
-        """Called all the time while the copy is made; raises Interrupted to give up."""
+        """Called repeatedly during the copy; raises Interrupted if the operation is cancelled."""
         work, states = self.work, self._states
         if work.cancelled.is_set():
             raise Interrupted
@@ -128,7 +128,7 @@ class ExtractDisk(Step):
                         states.extracting, work.uuid, error)  # fmt: skip
 
     def _end_cut_off_attempt(self) -> None:
-        """End what an attempt that was cut off does to the guest."""
+        """Undo what an interrupted attempt did to the guest: mirror job, pause and freeze."""
         self._drop()
         self._resume_guest()
         quiesce.thaw(self.work)
@@ -179,7 +179,7 @@ class ExtractDisk(Step):
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """Hold a guest that runs; QEMU writes everything to the disk before it holds one."""
+        """Pause a running guest; QEMU flushes its disks before that."""
         if is_running(self.tools.hypervisor, self.work.uuid):
             self.work.note(held=True)
             self.tools.hypervisor.pause(self.work.uuid)
@@ -269,7 +269,7 @@ class UploadImage(Step):
         )
 
     def _told(self) -> bool:
-        """Tell the image service where the image lies; False: it wants the bytes."""
+        """Add the location to the image in Glance; False: Glance wants the data uploaded."""
         work = self.work
         try:
             self.tools.image_store.add_location(
@@ -291,7 +291,7 @@ class UploadImage(Step):
 
 
 class EndSnapshot(Step):
-    """The image is there: the server is free for something else."""
+    """Clear the task state: the image is active."""
 
     name = "end_snapshot"
 
@@ -343,7 +343,7 @@ class RotateBackups(Step):
 
 
 def image_properties(work: Work) -> dict[str, str]:
-    """What an image tells of the server it was made of, beside what nova-api wrote."""
+    """Image properties about the server, beside those that nova-api has set."""
     instance = work.instance
     properties = {
         "image_location": "snapshot",
@@ -357,9 +357,9 @@ def image_properties(work: Work) -> dict[str, str]:
 
 
 def discard_image(work: Work, image_id: str) -> None:
-    """Delete the image record that nova-api made for a snapshot, unless it is whole or gone.
+    """Delete the image record that nova-api made for a snapshot, unless the image is active.
 
-    What cannot be deleted now is deleted later.
+    A record that cannot be deleted now is deleted later (services/image_leftovers.py).
     """
     try:
         discard(work.tools.image_store, work.context, image_id)

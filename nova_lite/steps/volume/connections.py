@@ -1,9 +1,4 @@
-"""What every verb needs of a server's volumes: the side of them that is on this host.
-
-How a volume is reached stands in its block device mapping, where the host that attached it has put
-it; nothing of it is noted in the journal. A mapping without it is of a volume that is reserved for
-the server: it is being attached, or was given back by the host that the server has left.
-"""
+"""Steps that connect this host to a server's volumes, by the connection_info of their mappings."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from nova_lite.steps.volume.attachments import detach
 
 
 class ConnectVolumes(Step):
-    """Have all volumes of the server within reach before its guest is started."""
+    """Connect all volumes of the server before its guest is started."""
 
     name = "connect_volumes"
 
@@ -38,7 +33,7 @@ class ConnectVolumes(Step):
 
 
 class RemoveConnection(Step):
-    """Disconnect the volume, and delete its attachment where that is asked for."""
+    """Disconnect the volume, and delete its Cinder attachment if ``delete_attachment`` is true."""
 
     name = "remove_connection"
 

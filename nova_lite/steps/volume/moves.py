@@ -1,8 +1,8 @@
-"""Steps by which a server's volumes leave this host or come to it, while they stay the server's.
+"""Steps that reserve a server's volumes when it leaves this host, and attach reserved ones.
 
-A server without a host has its volumes reserved: each has an attachment without a connector, made
-before the connected one is deleted, so that nobody else can get the volume in between. What is cut
-off finds in Cinder how far it came.
+A volume of a server without a host is reserved: it has an attachment without a connector, created
+before the connected one is deleted, so that no other server can get the volume in between. An
+interrupted step reads from Cinder how far it came.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOOK_AGAIN = 5.0  # seconds between two looks at a volume whose image is written
 
 
 class ReserveVolumes(Step):
-    """Let go of the volumes of a server that leaves this host; they stay reserved for it."""
+    """Disconnect the volumes of a server that leaves this host, and keep them reserved for it."""
 
     name = "reserve_volumes"
 
@@ -46,10 +46,9 @@ class ReserveVolumes(Step):
 
 
 class AttachReservedVolumes(Step):
-    """Attach the volumes of a server that comes to this host.
+    """Attach the reserved volumes of a server that arrives on this host.
 
-    Taking it back reserves them for the server again, wherever it goes; those of a server that is
-    being deleted are given back for good.
+    The undo reserves them for the server again, or detaches them if it is being deleted.
     """
 
     name = "attach_reserved_volumes"
@@ -73,11 +72,11 @@ class AttachReservedVolumes(Step):
 
 
 class CheckVolumes(Step):
-    """Connect the volumes of a server that is rebooted, after a look at what Cinder says of them.
+    """Connect the volumes of a server that is rebooted, after checking their attachments in Cinder.
 
-    One that was taken from the server behind Nova's back is nobody's disk any more; one that is
-    only reserved, since another agent was cut off in a rebuild, is attached. Where Cinder does not
-    tell, the server gets what the records say.
+    The mapping of a volume whose attachment was deleted in Cinder is deleted; a volume that is only
+    reserved, after an interrupted rebuild, is attached. If Cinder does not answer, the
+    connection_info of the mapping is used.
     """
 
     name = "check_volumes"
@@ -113,7 +112,7 @@ class CheckVolumes(Step):
 
 
 class ReserveRootVolume(Step):
-    """Detach the volume that a server boots from, for Cinder to write an image into it."""
+    """Reserve the root volume, so that Cinder can write an image into it."""
 
     name = "reserve_root_volume"
 
@@ -122,10 +121,10 @@ class ReserveRootVolume(Step):
 
 
 class ReimageRootVolume(Step):
-    """Have Cinder write the image into the root volume; from here on there is only forward.
+    """Have Cinder reimage the root volume: the point of no return of such a rebuild.
 
-    Cinder's event tells when it is over, or the volume itself: an agent that was killed meanwhile
-    has missed the event, and of a failure there is none.
+    The end is reported by the event volume-reimaged, or by the volume's status: an agent that was
+    killed meanwhile has missed the event, and a failure sends none.
     """
 
     name = "reimage_root_volume"
@@ -170,7 +169,7 @@ class ReimageRootVolume(Step):
         return str(self.tools.cinder.volume(self.work.context, volume_id)["status"])
 
     def _patience(self) -> float:
-        """Seconds that nova.conf grants for the image's size."""
+        """Seconds to wait: [DEFAULT]reimage_timeout_per_gb for the image's size."""
         image = self.tools.images.show(self.work.context, self._image_id)
         return float(self.tools.conf.reimage_timeout_per_gb * max(1, math.ceil(image.size / GIB)))
 
@@ -197,14 +196,14 @@ def boots_from_volume(work: Work) -> bool:
 
 
 def reserve(work: Work, mapping: WireObject) -> None:
-    """Disconnect a volume, and have it reserved for its server; again is success."""
+    """Disconnect a volume from this host, and keep it reserved for its server; may be repeated."""
     with disconnected(work, mapping) as volume:
         if volume:
             _reserve(work, mapping)
 
 
 def _reserve(work: Work, mapping: WireObject) -> None:
-    """Make the mapping's attachment one without a connector, and the only one."""
+    """Replace the mapping's attachment by one without a connector, and delete all others."""
     tools, before = work.tools, mapping.get("attachment_id")
     volume_id = str(mapping["volume_id"])
     found = tools.cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)
