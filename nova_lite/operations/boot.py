@@ -8,7 +8,6 @@ asked to try the next host, and when the request was, the server goes to ERROR w
 from __future__ import annotations
 
 import logging
-import time
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
@@ -38,10 +37,6 @@ from nova_lite.steps.volume.boot import (
 from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
-
-# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
-# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
-HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 
 class Boot(Operation):
@@ -136,7 +131,8 @@ class Boot(Operation):
 
     def _taken_over(self) -> bool:
         """Whether the conductor or the next host has done something with the server."""
-        deadline = time.monotonic() + HANDOVER_PATIENCE
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.handover_patience
         while True:
             self.work.reload()
             instance = self.work.instance
@@ -146,9 +142,9 @@ class Boot(Operation):
                 or instance.get("availability_zone")
             ):
                 return True
-            if time.monotonic() >= deadline:
+            if clock.monotonic() >= deadline:
                 return False
-            time.sleep(HANDOVER_POLL)
+            clock.sleep(pace.handover_poll)
 
     def _let_go(self) -> None:
         self.tools.instances.save(
