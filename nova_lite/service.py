@@ -1,4 +1,7 @@
-"""The life of the agent: it joins the cloud, listens, works, drains and stops."""
+"""The agent as a process: it joins the control plane, runs, drains and stops.
+
+``composition.py`` builds what it is made of; servers and timers are built here.
+"""
 
 from __future__ import annotations
 

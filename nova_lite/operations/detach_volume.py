@@ -10,6 +10,7 @@ import logging
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -23,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 class DetachVolume(Operation):
     event = "compute_detach_volume"
-    requires = ("volume_id", "attachment_id")
+    requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
 
     def __init__(self, work: Work) -> None:
@@ -57,6 +58,10 @@ class DetachVolume(Operation):
             *untag,
             (ForgetMapping(work, mapping),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
 
     def failed(self, failure: Failure) -> None:
         tools, work = self.tools, self.work

@@ -9,7 +9,9 @@ the server.
 from __future__ import annotations
 
 from nova_lite.errors import UnexpectedTaskState
+from nova_lite.model.states import TaskState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
@@ -25,6 +27,10 @@ from nova_lite.steps.volume.moves import GiveVolumesBack
 class ShelveOffload(PowerOperation):
     event = "compute_shelve_offload_instance"
     notifies = "shelve_offload"
+    notifies_mappings = True
+    after_restart = {
+        TaskState.SHELVING_OFFLOADING: AfterRestart(Settlement.REDO, {"clean_shutdown": False})
+    }
 
     def load(self) -> None:
         super().load()
