@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.finished import Finished
 from nova_lite.engine.journal import Entry, Journal, Unwritten
@@ -43,7 +44,7 @@ class Engine:
 
     ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share,
     ``observer`` is told of every boundary by name (tests kill the process there), ``announcements``
-    of what others may want to hear.
+    of what others may want to hear; ``clock`` and ``pace`` say when it tries again.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Engine:
         start_event: Callable[[RequestContext, str, str], None],
         observer: Observer | None = None,
         announcements: Announcements | None = None,
+        clock: Clock = SYSTEM,
+        pace: Pace = USUAL,
     ) -> None:
         self._journal = journal
         self._queues = queues
@@ -65,6 +68,7 @@ class Engine:
         self._finish_event = finish_event
         self._observe = observer or (lambda boundary: None)
         self._announcements = announcements or Announcements(Notifier())
+        self._clock, self._pace = clock, pace
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str, str], Entry] = {}
         self._finished = Finished(journal.directory / "finished")
@@ -317,7 +321,7 @@ class Engine:
         self._observe(f"{entry.method}:{step.name}:end")
 
     def _persist(self, attempt: Callable[[], None]) -> None:
-        persist(attempt, self._drain)
+        persist(attempt, self._drain, self._clock, self._pace)
 
     def _roll_back(self, operation: Operation, entry: Entry) -> None:
         failure = entry.failure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     HypervisorUnavailable,
@@ -23,28 +23,32 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
 }
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 
 
 class Draining(Exception):
     """The agent stops: the operation ends at a step boundary and goes on at the next start."""
 
 
-def persist(attempt: Callable[[], None], drain: threading.Event) -> None:
+def persist(
+    attempt: Callable[[], None],
+    drain: threading.Event,
+    clock: Clock = SYSTEM,
+    pace: Pace = USUAL,
+) -> None:
     """Run ``attempt``, again and again while a dependency is away; it must be safe to repeat.
 
     :raises Draining: ``drain`` was set meanwhile
     """
-    pause, began = FIRST_PAUSE, time.monotonic()
+    pause, began = pace.first_retry, clock.monotonic()
     while True:
         try:
             attempt()
             return
         except tuple(PATIENCE) as error:
             patience = next(p for kind, p in PATIENCE.items() if isinstance(error, kind))
-            if time.monotonic() - began > patience:
+            if clock.monotonic() - began > patience:
                 raise
             LOG.warning("%s; trying again in %d s", error, pause)
-            if drain.wait(pause):
+            if clock.wait(drain, pause):
                 raise Draining from None
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, pace.longest_retry)

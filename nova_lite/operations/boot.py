@@ -8,7 +8,6 @@ next host (reschedule), and when the request was, the server goes to ERROR with 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,10 +43,6 @@ from nova_lite.steps.volume.boot import (
 from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
-
-# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
-# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
-HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 
 class Boot(Operation):
@@ -165,7 +160,8 @@ class Boot(Operation):
 
     def _taken_over(self) -> bool:
         """Whether the conductor or the next host has done something with the server."""
-        deadline = time.monotonic() + HANDOVER_PATIENCE
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.handover_patience
         while True:
             self.work.reload()
             instance = self.work.instance
@@ -175,9 +171,9 @@ class Boot(Operation):
                 or instance.get("availability_zone")
             ):
                 return True
-            if time.monotonic() >= deadline:
+            if clock.monotonic() >= deadline:
                 return False
-            time.sleep(HANDOVER_POLL)
+            clock.sleep(pace.handover_poll)
 
     def _leave_host(self) -> None:
         self.tools.instances.save(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+
+from nova_lite.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
 
@@ -15,7 +16,8 @@ VOLUME_REIMAGED = "volume-reimaged"
 class EventHub:
     """Keeps the events of watched servers, so that an event that comes early is not lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self._changed = threading.Condition()
         self._arrived: dict[str, dict[tuple[str, str | None], str]] = {}
 
@@ -57,13 +59,13 @@ class EventHub:
         Returns early when one of them came with the status ``failed`` (its tag counts as missing)
         or when ``cancelled`` is set. ``timeout`` in seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = self._clock.monotonic() + timeout
         with self._changed:
             while True:
                 kept = self._arrived.get(server_uuid, {})
                 missing = {tag for tag in tags if kept.get((name, tag)) != "completed"}
                 failed = any(kept.get((name, tag)) == "failed" for tag in missing)
-                left = deadline - time.monotonic()
+                left = deadline - self._clock.monotonic()
                 if not missing or failed or left <= 0 or cancelled.is_set():
                     return missing
-                self._changed.wait(min(left, 1.0))
+                self._clock.wait(self._changed, min(left, 1.0))

@@ -16,6 +16,7 @@ from typing import Any
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile_of, vif_of
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
@@ -45,10 +46,11 @@ class Ports:
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
     """
 
-    def __init__(self, neutron: Neutron, conf: Any) -> None:
+    def __init__(self, neutron: Neutron, conf: Any, clock: Clock = SYSTEM) -> None:
         self._neutron = neutron
         self._conf = conf
-        self._rights = ProvenRights()
+        self._clock = clock
+        self._rights = ProvenRights(clock)
 
     def allocate(
         self,
@@ -80,7 +82,9 @@ class Ports:
         with ThreadPoolExecutor(1, thread_name_prefix="subnets") as pool:
             # What the ports refer to is read while they are made.
             reading = pool.submit(self._read_around, context, around, resolved)
-            work = Allocation(self._neutron, self._rights, context, server, around, groups, host)
+            work = Allocation(
+                self._neutron, self._rights, context, server, around, groups, host, self._clock
+            )
             ports = work.run(resolved, resolver.ports)
             reading.result()
         return [

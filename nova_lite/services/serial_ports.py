@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import InvalidConfiguration, SerialPortsExhausted
 from nova_lite.services.power_state import is_on
@@ -30,12 +30,14 @@ class SerialPorts:
         ports: range,
         *,
         free: Callable[[str, int], bool] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         """
         :param host: address on which the ports listen
         :param ports: the range to choose from
         :param free: tells whether nobody listens on (host, port); by default it is tried
         """
+        self._clock = clock
         self._hypervisor = hypervisor
         self._host = host
         self._ports = ports
@@ -44,10 +46,11 @@ class SerialPorts:
         self._chosen: dict[str, tuple[float, tuple[int, ...]]] = {}
 
     @classmethod
-    def from_conf(cls, conf: Any, hypervisor: Hypervisor) -> SerialPorts:
+    def from_conf(cls, conf: Any, hypervisor: Hypervisor, clock: Clock = SYSTEM) -> SerialPorts:
         """:raises InvalidConfiguration: the range is empty or too high"""
         options = conf.serial_console
-        return cls(hypervisor, options.proxyclient_address, port_range(options.port_range))
+        ports = port_range(options.port_range)
+        return cls(hypervisor, options.proxyclient_address, ports, clock=clock)
 
     def of(self, uuid: str, count: int) -> tuple[int, ...]:
         """``count`` ports for this server: those it has already where they are still good.
@@ -72,7 +75,7 @@ class SerialPorts:
                 if server != uuid
             }
             ports = self._kept(uuid, own, taken, count) or self._new(taken, count)
-            self._chosen[uuid] = (time.monotonic(), ports)
+            self._chosen[uuid] = (self._clock.monotonic(), ports)
             return ports
 
     def forget(self, uuid: str) -> None:
@@ -81,7 +84,7 @@ class SerialPorts:
             self._chosen.pop(uuid, None)
 
     def _forget_settled(self, defined: dict[str, tuple[int, ...]]) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for server, (since, ports) in list(self._chosen.items()):
             if set(ports) <= set(defined.get(server, ())) or now - since > CHOICE_S:
                 del self._chosen[server]

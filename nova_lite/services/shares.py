@@ -30,8 +30,6 @@ DETACHING, ERROR = "detaching", "error"
 
 HALF_DONE = (ATTACHING, DETACHING)
 
-POLL = 1.0  # seconds between two looks at an access rule
-
 
 def possible(work: Work) -> bool:
     """Whether the server may have shares, so that asking is worth a call.
@@ -107,9 +105,9 @@ def grant(work: Work, share: Share) -> AccessRule:
                 share.id, f"its storage did not let {share.access_to} in within {patience} s; "
                 "[manila]share_apply_policy_timeout may be longer",
             )  # fmt: skip
-        if work.cancelled.wait(POLL):
+        if tools.clock.wait(work.cancelled, tools.pace.share_poll):
             raise Interrupted
-        waited += POLL
+        waited += tools.pace.share_poll
 
 
 def _rule(work: Work, share: Share) -> AccessRule | None:

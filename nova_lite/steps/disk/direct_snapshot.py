@@ -7,7 +7,6 @@ through this host. Otherwise the snapshot is copied into a file, which is upload
 from __future__ import annotations
 
 import logging
-import time
 from typing import cast
 
 from nova_lite.drivers.disk.base import SnapshotBackend
@@ -43,7 +42,7 @@ class SnapshotDisk(ExtractDisk):
 
     def do(self) -> None:
         self._quiesce = quiesce.wanted(self.work)
-        self._began, self._shown = time.monotonic(), False
+        self._began, self._shown = self.tools.clock.monotonic(), False
         self._go_on()
         self._end_cut_off_attempt()
         with quiesce.quiet(self.work, self._quiesce):

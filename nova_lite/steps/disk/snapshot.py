@@ -7,7 +7,6 @@ with these steps sets ``undoes``, and calls :func:`discard_image` in ``failed``.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +35,6 @@ from nova_lite.steps.base import Step
 
 LOG = logging.getLogger(__name__)
 
-SHOWN_AFTER = 1.0  # seconds that a copy may take before its task state is shown
-POLL = 0.25  # seconds between two looks at a copy that is being made
 # Seconds an image service that is away is waited for, once the copy is made, and between two tries.
 UPLOAD_PATIENCE, UPLOAD_PAUSE = 120.0, 5.0
 MIB = 1024**2
@@ -91,7 +88,7 @@ class ExtractDisk(Step):
 
     def do(self) -> None:
         self._quiesce = quiesce.wanted(self.work)
-        self._began, self._shown = time.monotonic(), False
+        self._began, self._shown = self.tools.clock.monotonic(), False
         self._go_on()
         libvirt = self.tools.conf.libvirt
         source_format = info.read(self._disk.parent).get(str(self._disk), self.tools.disks.format)
@@ -113,7 +110,9 @@ class ExtractDisk(Step):
         work, states = self.work, self._states
         if work.cancelled.is_set():
             raise Interrupted
-        if self._shown or time.monotonic() - self._began < SHOWN_AFTER:
+        if self._shown:
+            return
+        if self.tools.clock.monotonic() - self._began < self.tools.pace.copy_shown_after:
             return
         self._shown = True
         try:
@@ -170,7 +169,7 @@ class ExtractDisk(Step):
             hypervisor.mirror_disk(uuid, self._disk, copy, copy_format)
             while not hypervisor.mirror_ready(uuid, self._disk):
                 self._go_on()
-                self.work.cancelled.wait(POLL)
+                self.tools.clock.wait(self.work.cancelled, self.tools.pace.copy_poll)
             with quiesce.quiet(self.work, self._quiesce):
                 hypervisor.finish_mirror(uuid, self._disk)
         except BaseException:
@@ -240,16 +239,17 @@ class UploadImage(Step):
             expected_task_state=[*states.before, states.extracting, states.uploading],
             task_state=states.uploading,
         )
-        gives_up = time.monotonic() + UPLOAD_PATIENCE
+        clock = self.tools.clock
+        gives_up = clock.monotonic() + UPLOAD_PATIENCE
         while True:
             try:
                 self._upload()
                 break
             except ImageUnavailable as error:
-                if time.monotonic() > gives_up:
+                if clock.monotonic() > gives_up:
                     raise
                 LOG.warning("%s; trying again in %d s", error, UPLOAD_PAUSE)
-                if work.cancelled.wait(UPLOAD_PAUSE):
+                if clock.wait(work.cancelled, UPLOAD_PAUSE):
                     raise Interrupted from None
         remove_copy(work)
 

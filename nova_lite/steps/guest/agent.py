@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from typing import Any
 
 from nova_lite.errors import (
@@ -31,7 +30,7 @@ CALLER_PATIENCE = 55.0
 
 def require_caller(work: Work) -> None:
     """:raises AnswerLost: the caller has given up waiting (rpc_response_timeout)"""
-    if work.resumed or time.monotonic() - work.arrived > CALLER_PATIENCE:
+    if work.resumed or work.tools.clock.monotonic() - work.arrived > CALLER_PATIENCE:
         raise AnswerLost(
             f"Quiescing of server {work.uuid} took too long for its caller; the guest goes on "
             "writing"

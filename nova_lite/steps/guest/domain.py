@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from nova_lite.errors import (
     DomainNotFound,
@@ -185,9 +184,9 @@ def remove(work: Work) -> None:
 
 def ask_to_power_off(work: Work, patience: float) -> bool:
     """Send ACPI shutdowns until the guest is off; False after ``patience`` seconds."""
-    hypervisor, uuid = work.tools.hypervisor, work.uuid
-    deadline, ask_at = time.monotonic() + patience, 0.0
-    while (now := time.monotonic()) < deadline:
+    hypervisor, clock, uuid = work.tools.hypervisor, work.tools.clock, work.uuid
+    deadline, ask_at = clock.monotonic() + patience, 0.0
+    while (now := clock.monotonic()) < deadline:
         state = hypervisor.power_state(uuid)
         if state in NOT_ON:
             return True
@@ -196,6 +195,6 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
         if now >= ask_at:
             hypervisor.shutdown(uuid)
             ask_at = now + ASK_AGAIN
-        if work.cancelled.wait(POLL):
+        if clock.wait(work.cancelled, POLL):
             raise Interrupted
     return hypervisor.power_state(uuid) in NOT_ON

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 
 from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
@@ -108,9 +107,10 @@ class WaitForPorts(Step):
     def _wait(self, waiting: set[str]) -> set[str]:
         """The ports that are not active after [DEFAULT]vif_plugging_timeout."""
         work, events = self.work, self.tools.events
-        deadline = time.monotonic() + float(self.tools.conf.vif_plugging_timeout)
+        clock = self.tools.clock
+        deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
         for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
-            left = deadline - time.monotonic()
+            left = deadline - clock.monotonic()
             turn = max(0.0, min(left, pause))
             waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
             if work.cancelled.is_set():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,8 +37,6 @@ MADE_FOR = "nova_block_device_mapping"
 PATIENCE = 60.0
 # Seconds between the first looks at a volume that is being made; later ones are nova.conf's.
 LOOKS = (0.2, 0.5, 1.0, 2.0)
-# Seconds in which a request to make a volume may still be under way whose sender has died.
-UNDER_WAY, POLL = 5.0, 0.5
 # What ends a build, as anything does in stock that goes wrong with a volume.
 ENDS_BUILD = (
     InvalidVolume,
@@ -78,7 +75,7 @@ class VolumeStep(Step):
         try:
             action()
         except VolumeServiceUnavailable as error:
-            now = time.monotonic()
+            now = self.tools.clock.monotonic()
             self._away_since = self._away_since or now
             if now - self._away_since < PATIENCE and not self.work.cancelled.is_set():
                 raise  # the engine tries again
@@ -111,7 +108,7 @@ class CreateVolumes(VolumeStep):
         """Wait for volumes that are still being created: Cinder deletes only finished ones."""
         for mapping in self._ours():
             if mapping.get("volume_id"):
-                self._finished(mapping["volume_id"], time.sleep)
+                self._finished(mapping["volume_id"], self.tools.clock.sleep)
 
     def _ours(self) -> list[WireObject]:
         """Mappings whose volume is created here; attached ones are of an earlier attempt."""
@@ -127,12 +124,13 @@ class CreateVolumes(VolumeStep):
         if mapping["uuid"] not in asked:
             self.work.note(asked_for_volumes={**asked, mapping["uuid"]: _ends(mapping)})
             return None
-        deadline = time.monotonic() + UNDER_WAY
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.volume_request
         while True:
             found = _made_for(self.work, mapping["uuid"])
-            if found or time.monotonic() >= deadline:
+            if found or clock.monotonic() >= deadline:
                 return found[0] if found else None
-            time.sleep(POLL)
+            clock.sleep(pace.volume_request_poll)
 
     def _make(self, mapping: WireObject) -> dict[str, Any]:
         work, source = self.work, mapping["source_type"]
@@ -155,7 +153,7 @@ class CreateVolumes(VolumeStep):
             raise VolumeNotCreated(volume_id, seconds, attempts, status)
 
     def _pause(self, seconds: float) -> None:
-        if self.work.cancelled.wait(seconds):
+        if self.tools.clock.wait(self.work.cancelled, seconds):
             raise Interrupted
 
     def _finished(self, volume_id: str, pause: Callable[[float], None]) -> tuple[str, int, int]:
@@ -163,11 +161,11 @@ class CreateVolumes(VolumeStep):
 
         :returns: its status, the seconds that took, and the number of attempts
         """
-        began = time.monotonic()
+        began = self.tools.clock.monotonic()
         lengths = itertools.chain(LOOKS, itertools.repeat(self._interval))
         for attempts, length in enumerate(lengths, 1):
             status = self.tools.cinder.volume(self.work.context, volume_id)["status"]
-            seconds = time.monotonic() - began
+            seconds = self.tools.clock.monotonic() - began
             if status not in ("creating", "downloading") or seconds >= self._limit:
                 return status, int(seconds), attempts
             pause(min(length, self._interval))

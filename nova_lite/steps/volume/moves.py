@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 
 from nova_lite.errors import (
     BuildAborted,
@@ -32,7 +31,6 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 GIB = 1024**3
-LOOK_AGAIN = 5.0  # seconds between two looks at a volume whose image is written
 
 
 class ReserveVolumes(Step):
@@ -149,10 +147,12 @@ class ReimageRootVolume(Step):
             tools.events.forget(work.uuid)
 
     def _wait(self, volume_id: str, patience: float) -> None:
-        work, deadline = self.work, time.monotonic() + patience
-        while (left := deadline - time.monotonic()) > 0:
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + patience
+        while (left := deadline - clock.monotonic()) > 0:
+            turn = min(left, self.tools.pace.reimage_poll)
             missing = self.tools.events.wait(
-                work.uuid, VOLUME_REIMAGED, {volume_id}, min(left, LOOK_AGAIN), work.cancelled
+                work.uuid, VOLUME_REIMAGED, {volume_id}, turn, work.cancelled
             )
             if not missing:
                 return

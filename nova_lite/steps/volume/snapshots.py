@@ -8,7 +8,6 @@ host reports its progress to Cinder as 90 %.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,12 +77,13 @@ class AwaitSnapshot(Step):
         work = self.work
         snapshot_id = str(work.arguments["create_info"]["snapshot_id"])
         report(work, snapshot_id, "creating")
-        deadline = time.monotonic() + CINDER_S
+        clock = self.tools.clock
+        deadline = clock.monotonic() + CINDER_S
         while self._status(snapshot_id) == "creating":
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 LOG.warning("Cinder does not come to an end with snapshot %s", snapshot_id)
                 return
-            if work.cancelled.wait(POLL):
+            if clock.wait(work.cancelled, POLL):
                 raise Interrupted
 
     def _status(self, snapshot_id: str) -> Any:
@@ -126,7 +126,7 @@ class MergeFiles(Step):
             self._merge_at_rest()
             return
         while hypervisor.merging(work.uuid, volume_of(work)):
-            if work.cancelled.wait(POLL):
+            if self.tools.clock.wait(work.cancelled, POLL):
                 raise Interrupted
         if not self.done():
             raise HypervisorError(

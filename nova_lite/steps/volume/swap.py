@@ -12,7 +12,6 @@ uses.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -39,7 +38,6 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-POLL = 0.5  # seconds between two looks at a copy that is being made
 # Seconds that Cinder may take to end a migration that it was asked to end, and between two looks.
 COMPLETION_PATIENCE, COMPLETION_POLL = 60.0, 2.0
 
@@ -139,7 +137,7 @@ class CopyVolume(Step):
         try:
             hypervisor.begin_move(work.uuid, old_id(work), disk)
             while not hypervisor.move_ready(work.uuid, old_id(work)):
-                if work.cancelled.wait(POLL):
+                if self.tools.clock.wait(work.cancelled, self.tools.pace.swap_poll):
                     raise Interrupted
         except HypervisorError as error:
             raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
@@ -222,16 +220,17 @@ class CompleteMigration(Step):
 
     def done(self) -> bool:
         """Whether the migration is completed; waits while Cinder is completing it."""
-        work, deadline = self.work, time.monotonic() + COMPLETION_PATIENCE
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + COMPLETION_PATIENCE
         while True:
             volume = self.tools.cinder.volume(work.context, old_id(work))
             if volume.get("migration_status") != "completing":
                 return bool(volume.get("migration_status") == "success")
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 LOG.error("Cinder does not complete the migration of volume %s",
                           old_id(work))  # fmt: skip
                 return True
-            time.sleep(COMPLETION_POLL)
+            clock.sleep(COMPLETION_POLL)
 
     def do(self) -> None:
         work = self.work

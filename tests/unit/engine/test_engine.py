@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from nova_lite.engine import patience
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.journal import Journal
 from nova_lite.engine.queues import Pool, ServerQueues
@@ -23,6 +22,7 @@ from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import QUICK
 
 STEPS = ("first", "left", "right", "last")
 
@@ -107,6 +107,7 @@ def make_engine(tmp_path, world, observer=None):
         finish_event=lambda ctx, uuid, name, failure: events.append(("finish", failure)),
         start_event=lambda ctx, uuid, name: events.append(("start", name)),
         observer=observer,
+        pace=QUICK,
     )
     engine.seen_events = events
     return engine
@@ -248,9 +249,8 @@ def test_the_same_request_twice_has_one_effect(tmp_path):
     assert world.log.count("do first") == 1
 
 
-def test_an_absent_control_plane_is_waited_for(tmp_path, monkeypatch):
+def test_an_absent_control_plane_is_waited_for(tmp_path):
     """A step that meets no conductor is tried again, not failed."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     world = World()
     world.fail_at, world.error = "last", ControlPlaneUnavailable("no conductor")
     engine = make_engine(tmp_path, world)
@@ -480,9 +480,8 @@ def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
     assert world.log == []
 
 
-def test_a_lost_answer_is_not_asked_for_blindly(tmp_path, monkeypatch):
+def test_a_lost_answer_is_not_asked_for_blindly(tmp_path):
     """A step whose call was carried out without an answer looks before it does it again."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
 
     class Lossy(set):
         def add(self, name):

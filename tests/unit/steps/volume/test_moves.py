@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite import errors
+from nova_lite.clock import SYSTEM, Pace
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED, EventHub
 from nova_lite.services.work import Work
-from nova_lite.steps.volume import moves as volume_moves
 from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import (
     AttachReservedVolumes,
@@ -23,6 +23,7 @@ from nova_lite.steps.volume.moves import (
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.cinder import local_cinder
+from tests.fakes.clock import ManualClock
 from tests.fakes.cloud import Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
@@ -46,6 +47,7 @@ class Lab:
         self.files = FileVolumes(directory)
         self.guest_is_left = False
         self.task_state = None
+        self.clock = SYSTEM
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"] = {"1": dict(MAPPING)}
         with self.ledger.open() as content:
@@ -74,7 +76,9 @@ class Lab:
             hypervisor=SimpleNamespace(defined=lambda uuid: self.guest_is_left),
             instances=SimpleNamespace(get=lambda context, uuid: self._instance()),
             images=SimpleNamespace(show=lambda context, image: SimpleNamespace(size=2 * 1024**3)),
-            events=EventHub(),
+            clock=self.clock,
+            pace=Pace(reimage_poll=0.01),
+            events=EventHub(self.clock),
         )
         return Work(
             RequestContext({"request_id": "req-1"}), tools, self._instance(), {}, {},
@@ -243,12 +247,12 @@ def test_a_start_waits_for_no_volume_that_is_being_attached(lab):
 @pytest.fixture
 def reimaging(lab, monkeypatch):
     """A step, and what Cinder is to do when it is asked."""
-    monkeypatch.setattr(volume_moves, "LOOK_AGAIN", 0.01)
     lab.map(boot_index=0)
-    work = lab.work()
     asked = []
 
     def make(answer):
+        work = lab.work()
+
         def reimage(context, volume_id, image_id, reimage_reserved):
             asked.append((volume_id, image_id, reimage_reserved))
             answer(work)
@@ -287,10 +291,10 @@ def test_an_image_that_cannot_be_written_ends_the_rebuild(lab, reimaging):
         step.do()
 
 
-def test_cinder_has_the_time_that_the_image_takes(lab, reimaging, monkeypatch):
+def test_cinder_has_the_time_that_the_image_takes(lab, reimaging):
     """reimage_timeout_per_gb, for an image of 2 GiB."""
+    lab.clock = ManualClock(0.0)
     step, _ = reimaging(lambda work: lab.change(status="downloading"))
-    now = iter(range(0, 1000, 15))
-    monkeypatch.setattr(volume_moves, "time", SimpleNamespace(monotonic=lambda: next(now)))
     with pytest.raises(errors.BuildAborted, match="within 40 s"):
         step.do()
+    assert 40 <= lab.clock.now < 41
