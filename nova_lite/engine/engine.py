@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.engine.acceptance import Acceptance, give, intent_of
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.bus import Bus, EngineEvent, Moment, at_boundaries
@@ -42,6 +43,7 @@ class Engine:
     ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share.
     ``observer`` is told of every boundary by name (tests kill the process there), ``announcements``
     of what others may want to hear; both are subscribers of ``bus``, which tells of everything.
+    ``clock`` and ``pace`` say when it tries again.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Engine:
         observer: Observer | None = None,
         announcements: Announcements | None = None,
         bus: Bus | None = None,
+        clock: Clock = SYSTEM,
+        pace: Pace = USUAL,
     ) -> None:
         self._journal = journal
         self._queues = queues
@@ -68,7 +72,9 @@ class Engine:
         self._finished = Finished(journal.directory / "finished")
         self._acceptance = Acceptance(journal, verbs, self._finished)
         self._drain = threading.Event()
-        self._around = Surroundings(self.bus, self._drain, finish_event, start_event)
+        self._around = Surroundings(
+            self.bus, self._drain, finish_event, start_event, clock, pace
+        )
         self._lock = threading.Lock()
         self._refused: dict[Key, Future[bool]] = {}
 

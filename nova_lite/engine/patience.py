@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     HypervisorUnavailable,
@@ -24,7 +24,6 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
 }
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 
 Retried = Callable[[NovaLiteError, float], None]
 
@@ -41,6 +40,8 @@ def patience_for(error: BaseException) -> float:
 def persist(
     attempt: Callable[[], None],
     stop: threading.Event,
+    clock: Clock = SYSTEM,
+    pace: Pace = USUAL,
     retried: Retried = lambda error, waited: None,
 ) -> None:
     """Run ``attempt``, again and again while a dependency is away; it must be safe to repeat.
@@ -49,13 +50,13 @@ def persist(
     :param retried: told of each error after which it is tried again, and of the seconds waited
     :raises WaitEnded: ``stop`` was set while it waited
     """
-    pause, began = FIRST_PAUSE, time.monotonic()
+    pause, began = pace.first_retry, clock.monotonic()
     while True:
         try:
             attempt()
             return
         except NovaLiteError as error:
-            limit, waited = patience_for(error), time.monotonic() - began
+            limit, waited = patience_for(error), clock.monotonic() - began
             if not limit:
                 raise
             if waited > limit:
@@ -64,10 +65,10 @@ def persist(
             LOG.warning("%s; trying again in %.0f s (%s away for %.0f s, waiting for %s)", error,
                         pause, type(error).__name__, waited, _at_most(limit))  # fmt: skip
             retried(error, waited)
-            if stop.wait(pause):
-                LOG.info("Stopped waiting after %.0f s, %s", time.monotonic() - began, error)
+            if clock.wait(stop, pause):
+                LOG.info("Stopped waiting after %.0f s, %s", clock.monotonic() - began, error)
                 raise WaitEnded from None
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, pace.longest_retry)
 
 
 def _at_most(limit: float) -> str:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nova_lite.clock import Clock, Pace
 from nova_lite.engine.bus import Bus, EngineEvent, Moment
 from nova_lite.engine.entry import Entry
 from nova_lite.engine.finished import Outcome
@@ -39,13 +40,15 @@ class Surroundings:
     """What all runs share: the bus, the agent's stop, and how action events are recorded.
 
     ``finish_event`` and ``start_event`` are called with (context, server uuid, event name), the
-    former with the failure, too.
+    former with the failure, too. ``clock`` and ``pace`` say when something is tried again.
     """
 
     bus: Bus
     drain: threading.Event
     finish_event: Callable[[RequestContext, str, str, Failure | None], None]
     start_event: Callable[[RequestContext, str, str], None]
+    clock: Clock
+    pace: Pace
 
 
 class Run:
@@ -195,7 +198,7 @@ class Run:
 
         stop = self._entry.signals.ends_waiting if waits else self._around.drain
         try:
-            persist(attempt, stop, retried)
+            persist(attempt, stop, self._around.clock, self._around.pace, retried)
         except (WaitEnded, Interrupted):
             if self._around.drain.is_set():
                 raise Draining from None

@@ -1,14 +1,13 @@
 """build_and_run_instance: from a scheduled request to a running guest.
 
-Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
-Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
-asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
+Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
+next host (reschedule), and when the request was, the server goes to ERROR with a fault.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,10 +45,6 @@ from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
-# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
-# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
-HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
-
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
@@ -66,7 +61,7 @@ class Boot(Operation):
     notifies_mappings = True
     notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
     after_restart = dict.fromkeys(
         (
@@ -97,7 +92,7 @@ class Boot(Operation):
         return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
-        """While the agent was dead the API may have deleted the server, or begun to."""
+        """Check that the server was not deleted while the agent was down."""
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
@@ -165,19 +160,19 @@ class Boot(Operation):
         return instance.get("host") == self.tools.host and not deleting
 
     def _retry(self) -> dict[str, object] | None:
-        """The retry record of the request; without one the conductor must not be asked again."""
+        """The retry record of the request; without one the build must not be rescheduled."""
         retry = self.work.arguments["filter_properties"].get("retry")
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        """Hand the server back, once: a second cast would build it twice, or take it back from
-        the host that is building it now."""
+        """Cast the build back to the conductor, once: a second cast would build the server on two
+        hosts."""
         work = self.work
         if work.notes.get("handed_over"):
             return
         if not work.notes.get("handing_over"):
             reserve_for_next_host(work)
-            self._let_go()
+            self._leave_host()
             work.note(handing_over=True)
             self._cast(failure)
         elif not self._taken_over():
@@ -187,7 +182,8 @@ class Boot(Operation):
 
     def _taken_over(self) -> bool:
         """Whether the conductor or the next host has done something with the server."""
-        deadline = time.monotonic() + HANDOVER_PATIENCE
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.handover_patience
         while True:
             self.work.reload()
             instance = self.work.instance
@@ -197,11 +193,11 @@ class Boot(Operation):
                 or instance.get("availability_zone")
             ):
                 return True
-            if time.monotonic() >= deadline:
+            if clock.monotonic() >= deadline:
                 return False
-            time.sleep(HANDOVER_POLL)
+            clock.sleep(pace.handover_poll)
 
-    def _let_go(self) -> None:
+    def _leave_host(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,

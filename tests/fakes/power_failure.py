@@ -1,106 +1,104 @@
-"""A power failure, as a directory sees it: only what was synced is left.
+"""What a power failure leaves of a directory tree: what was synced, and nothing else.
 
-    recorder = SyncRecorder(directory)   # in the process that will be cut off
-    with recorder:                       # or recorder.start(); a killed process needs no stop
-        ...
-    lose_unsynced(directory)             # afterwards, in any process
-
-While it records, each fsync of a file of the directory keeps the file's content, and each fsync of
-the directory its names. ``lose_unsynced`` then puts the directory back to that: what was appended
-since is cut, files whose name was not synced are gone, and files whose removal was not synced are
-back. That is the worst that POSIX allows; most file systems lose less. What was there when the
-recording began counts as synced. Directories inside are left alone.
-
-The record is kept beside the directory, in ``<name>.synced``, so that it outlives the process.
-Whoever simulates a power failure of a whole host also stops its guests, removes its taps, and gives
-the next process another boot id: ``Journal(directory, boot_id="another")``.
+The process that writes records its fsyncs, another one makes the tree afterwards what the disk
+would hold. The worst that POSIX allows is taken for granted: a name that was made, changed or
+removed counts only once its directory was synced, and bytes only once their file was. What other
+programs write (qemu-img, QEMU) is lost as long as this process does not sync it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import threading
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
-NAMES = "names.json"
 
+class DurableFiles:
+    """The durable state of everything below ``root``, kept in ``store``.
 
-class SyncRecorder:
-    """Keeps what of ``directory`` is on disk for sure."""
+    Files are known by their inodes, so the file system must not use one twice; tmpfs does not.
+    """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.resolve()
-        self.record = _record(self.directory)
-        self._lock = threading.Lock()
-        self._fsync = os.fsync
+    def __init__(self, root: Path, store: Path) -> None:
+        self._root, self.store = root, store
 
-    def start(self) -> None:
-        """Begin to record; everything that is there counts as synced."""
-        shutil.rmtree(self.record, ignore_errors=True)
-        self.record.mkdir()
-        for path in _files(self.directory):
-            self._keep(path.stat().st_ino, path)
-        self._keep_names()
-        self._fsync = os.fsync
-        os.fsync = self._record_fsync
+    def record(self) -> None:
+        """Record the fsyncs of this process from now on.
 
-    def stop(self) -> None:
-        """Record nothing more; what was recorded stays."""
-        os.fsync = self._fsync
+        What is there now is durable, unless an earlier process has recorded already.
+        """
+        if not self.store.exists():
+            self.store.mkdir(parents=True)
+            self._keep_tree()
+        os.fsync = self._recording(os.fsync)  # type: ignore[assignment]
+        os.fdatasync = self._recording(os.fdatasync)  # type: ignore[assignment]
 
-    def __enter__(self) -> SyncRecorder:
-        self.start()
-        return self
+    def lose_rest(self) -> None:
+        """Make the tree what is durable of it; where nobody has recorded, all of it is."""
+        if not self.store.exists():
+            return
+        left = self.store.with_suffix(".left")
+        shutil.rmtree(left, ignore_errors=True)
+        left.mkdir()
+        self._make(left, os.stat(self._root).st_ino)
+        for path in self._root.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for path in left.iterdir():
+            path.rename(self._root / path.name)
+        left.rmdir()
+        shutil.rmtree(self.store)
 
-    def __exit__(self, *unused: object) -> None:
-        self.stop()
+    # --- recording --------------------------------------------------------------------------
+    def _keep_tree(self) -> None:
+        for directory, _, names in os.walk(self._root):
+            self._keep_directory(Path(directory))
+            for name in names:
+                self._keep_file(Path(directory, name))
 
-    def _record_fsync(self, descriptor: int) -> None:
-        self._fsync(descriptor)
-        number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
-        path = Path(os.readlink(f"/proc/self/fd/{number}"))
-        with self._lock:
-            if path == self.directory:
-                self._keep_names()
-            elif path.parent == self.directory:
-                self._keep(os.fstat(number).st_ino, Path(f"/proc/self/fd/{number}"))
+    def _recording(self, sync: Callable[[int], None]) -> Callable[[int], None]:
+        def synced(file: object) -> None:
+            descriptor = file if isinstance(file, int) else file.fileno()  # type: ignore[attr-defined]
+            sync(descriptor)
+            path = Path(f"/proc/self/fd/{descriptor}")
+            if Path(os.readlink(path)).is_relative_to(self._root):
+                keep = self._keep_directory if path.is_dir() else self._keep_file
+                keep(path)
 
-    def _keep(self, inode: int, source: Path) -> None:
-        # As long as the file has another name, its number is not given to a new one.
-        alive = self.record / f"{inode}.alive"
-        if not alive.exists():
-            with contextlib.suppress(OSError):  # it has no name any more
-                os.link(source, alive, follow_symlinks=True)
-        part = self.record / f"{inode}.part"
-        shutil.copyfile(source, part)
-        part.rename(self.record / str(inode))
+        return synced
 
-    def _keep_names(self) -> None:
-        names = {path.name: path.stat().st_ino for path in _files(self.directory)}
-        part = self.record / f"{NAMES}.part"
-        part.write_text(json.dumps(names))
-        part.rename(self.record / NAMES)
+    def _keep_directory(self, path: Path) -> None:
+        entries = {}
+        for entry in os.scandir(path):
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode):
+                entries[entry.name] = [found.st_ino, found.st_mode]
+        self._write(os.stat(path).st_ino, lambda part: part.write_text(json.dumps(entries)))
 
+    def _keep_file(self, path: Path) -> None:
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            self._write(found.st_ino, lambda part: shutil.copyfile(path, part))
 
-def lose_unsynced(directory: Path) -> None:
-    """Leave of ``directory`` what a power failure now would leave."""
-    directory = directory.resolve()
-    record = _record(directory)
-    names = json.loads((record / NAMES).read_text())
-    for path in _files(directory):
-        path.unlink()
-    for name, inode in names.items():
-        content = record / str(inode)
-        (directory / name).write_bytes(content.read_bytes() if content.exists() else b"")
-        (directory / name).chmod(0o600)
+    def _write(self, inode: int, write: Callable[[Path], object]) -> None:
+        """Whole or not at all: the process may be killed by another of its threads."""
+        part = self.store / f"{inode}.{os.getpid()}.part"
+        write(part)
+        part.rename(self.store / str(inode))
 
-
-def _record(directory: Path) -> Path:
-    return directory.with_name(directory.name + ".synced")
-
-
-def _files(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.iterdir()) if path.is_file()]
+    # --- making -----------------------------------------------------------------------------
+    def _make(self, directory: Path, inode: int) -> None:
+        listing = self.store / str(inode)
+        entries = json.loads(listing.read_text()) if listing.exists() else {}
+        for name, (number, mode) in entries.items():
+            path, kept = directory / name, self.store / str(number)
+            if stat.S_ISDIR(mode):
+                path.mkdir()
+                self._make(path, number)
+            elif kept.exists():
+                shutil.copyfile(kept, path)
+            else:
+                path.touch()  # the name was synced, the bytes were not
+            path.chmod(stat.S_IMODE(mode))

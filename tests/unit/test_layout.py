@@ -25,10 +25,11 @@ BASES = "drivers.base"  # the contracts drivers/<kind>/base.py and what they are
 ANY_DRIVER = "drivers.oslo_globals"  # libraries that drivers of several kinds use
 
 # What everybody may import.
-COMMON = ("errors", "failures")
+COMMON = ("errors", "failures", "clock")
 
 # Room -> rooms it may import beside COMMON; nobody may import upwards.
 ROOMS: dict[str, set[str] | None] = {
+    "clock": set(),
     "errors": set(),
     "failures": {"errors"},
     "model": set(),
@@ -56,7 +57,7 @@ ROOMS: dict[str, set[str] | None] = {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
     },
     "rpc": {"engine", "operations", "wire"},
-    "assembly": ANYTHING,
+    "composition": ANYTHING,
     "preflight": ANYTHING,
     "service": ANYTHING,
     "cmd": ANYTHING,
@@ -105,7 +106,7 @@ GLOBAL_CONF: dict[str, str] = {
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
-    "assembly:toolbox": "one record, filled in field by field",
+    "composition:toolbox": "one record, filled in field by field",
     "inventory.node:fields": "one record, filled in field by field",
 }
 

@@ -49,7 +49,6 @@ def test_a_failure(tmp_path):
 
 def test_a_retry_says_what_is_away(tmp_path, monkeypatch):
     """And in which step, and for how long it was waited."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     monkeypatch.setitem(patience.PATIENCE, NetworkUnavailable, 0.05)
 
     events = heard_of(tmp_path, fail_at="last", error=NetworkUnavailable("Neutron is away"))

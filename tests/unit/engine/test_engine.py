@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from nova_lite.engine import patience
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
     ControlPlaneUnavailable,
@@ -114,9 +113,8 @@ def test_the_same_request_twice_has_one_effect(tmp_path):
     assert world.log.count("do first") == 1
 
 
-def test_an_absent_control_plane_is_waited_for(tmp_path, monkeypatch):
+def test_an_absent_control_plane_is_waited_for(tmp_path):
     """A step that meets no conductor is tried again, not failed."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     world = World()
     world.fail_at, world.error = "last", ControlPlaneUnavailable("no conductor")
     engine = make_engine(tmp_path, world)
@@ -347,9 +345,8 @@ def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
     assert world.log == []
 
 
-def test_a_lost_answer_is_not_asked_for_blindly(tmp_path, monkeypatch):
+def test_a_lost_answer_is_not_asked_for_blindly(tmp_path):
     """A step whose call was carried out without an answer looks before it does it again."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
 
     class Lossy(set):
         def add(self, name):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
+
 import pytest
 
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, ServerNotFound
 from nova_lite.steps.base import NoWayBack
-from tests.fakes.power_failure import SyncRecorder, lose_unsynced
+from tests.fakes.power_failure import DurableFiles
 from tests.unit.engine.toys import STEPS, World, boundaries, kill_at, request, resume, run
 from tests.unit.engine.toys import make_engine as engine_in
 
@@ -17,11 +20,23 @@ def short_idle(monkeypatch):
     monkeypatch.setattr(Pool, "IDLE_SECONDS", 0.05)
 
 
+@contextmanager
+def power_failure(directory):
+    """What the block leaves unsynced in ``directory`` is lost."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = DurableFiles(directory.resolve(), directory.with_suffix(".synced"))
+    kept = os.fsync, os.fdatasync
+    files.record()
+    try:
+        yield
+    finally:
+        os.fsync, os.fdatasync = kept
+        files.lose_rest()
+
+
 def power_fails_at(directory, world, boundary):
-    directory.mkdir(parents=True)
-    with SyncRecorder(directory):
+    with power_failure(directory):
         kill_at(directory, world, boundary)
-    lose_unsynced(directory)
 
 
 def all_boundaries(tmp_path, **settings):
@@ -183,13 +198,12 @@ def test_what_was_not_synced_was_never_promised(tmp_path):
     directory.mkdir()
     (directory / "old").write_text("old")
     world = World()
-    with SyncRecorder(directory):
+    with power_failure(directory):
         engine = engine_in(directory, world)
         entry = request(engine)
         entry.mark("begin", "first")
         (directory / "new").write_text("new")
         (directory / "old").unlink()
-    lose_unsynced(directory)
 
     (journal,) = directory.glob("*.journal")
     assert len(journal.read_text().splitlines()) == 1

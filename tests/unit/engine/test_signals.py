@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from nova_lite.engine import patience
+from nova_lite.clock import Pace
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import NetworkUnavailable, Verdict
 from nova_lite.operations.base import Operation
@@ -149,7 +149,7 @@ def test_a_drain_is_no_failure(tmp_path):
 def test_who_waits_for_a_dependency_hears_it_too(tmp_path, signal):
     """A build that waits for Neutron need not wait to the end when nobody wants it any more."""
     world = World(fail_at="left", error=NetworkUnavailable("away"))
-    engine = make_engine(tmp_path, world)
+    engine = make_engine(tmp_path, world, pace=Pace(first_retry=60.0))
     tried = threading.Event()
     engine.bus.subscribe(lambda event: tried.set() if event.error else None)
     engine.start(request(engine))
@@ -157,7 +157,7 @@ def test_who_waits_for_a_dependency_hears_it_too(tmp_path, signal):
 
     engine.signal("s1", signal)
 
-    assert engine.settle(patience.FIRST_PAUSE / 2)
+    assert engine.settle(10)
     assert world.exists == set()
     assert "away" not in world.reported.message
 

@@ -13,6 +13,7 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Step
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import QUICK
 
 STEPS = ("first", "left", "right", "last")
 
@@ -101,7 +102,7 @@ def make_operation(world):
     return Operate
 
 
-def make_engine(directory, world, observer=None, *, boot_id="boot-1", verbs=None):
+def make_engine(directory, world, observer=None, *, boot_id="boot-1", verbs=None, pace=QUICK):
     journal = Journal(directory, boot_id)
     journal.prepare()
     events = []
@@ -124,6 +125,7 @@ def make_engine(directory, world, observer=None, *, boot_id="boot-1", verbs=None
         finish_event=lambda ctx, uuid, name, failure: events.append(("finish", failure)),
         start_event=lambda ctx, uuid, name: events.append(("start", name)),
         observer=observer,
+        pace=pace,
     )
     engine.seen_events = events
     return engine

@@ -20,6 +20,7 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import stages
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import ManualClock
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
 
@@ -70,6 +71,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             conf=SimpleNamespace(shutdown_timeout=0),
             policy=SimpleNamespace(file_backed_memory_mb=0),
             usage_changed=lambda: None,
+            clock=ManualClock(),
         )
         told = fields if loaded else {"uuid": spec.uuid}
         instance = WireObject.new("Instance", "2.8", **told)

@@ -21,6 +21,7 @@ from nova_lite.steps.base import stages
 from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ReportPassword, SetPassword
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import ManualClock
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
 
@@ -53,7 +54,7 @@ def make_work(hypervisor, arguments=None, system_metadata=None, **fields):
     )  # fmt: skip
     instance.set(**fields)
     notes = {}
-    tools = SimpleNamespace(hypervisor=hypervisor, instances=Instances())
+    tools = SimpleNamespace(hypervisor=hypervisor, instances=Instances(), clock=ManualClock())
     arguments = {"new_pass": SECRET} if arguments is None else arguments
     return Work(RequestContext({}), tools, instance, arguments, notes, notes.update)
 
