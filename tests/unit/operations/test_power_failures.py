@@ -240,3 +240,39 @@ def test_an_active_server_is_not_rolled_back(tmp_path):
     seen = host.look()
     assert (seen["vm_state"], seen["faults"], seen["ports"]) == ("active", 0, 1)
     assert seen["files"] != [] and seen["journal"] == []
+
+
+def test_a_shelved_server_that_runs_elsewhere_by_now_is_left_alone(tmp_path):
+    """Its record had said that it left this host; only what is here is removed."""
+    host = Host(tmp_path)
+    host.boot()
+    host.images.await_upload(SHELF)
+    host.set(task_state="shelving")
+    host.power_fails(
+        "shelve_instance:record_offloaded:end", "shelve_instance", image_id=SHELF,
+        clean_shutdown=False,
+    )  # fmt: skip
+    host.set(host="host2", vm_state="active", task_state=None)
+    with host.ledger.open() as content:
+        content["allocations"] = {host.server: {"host2": {"VCPU": 1}}}
+
+    host.resume()
+
+    seen = host.look()
+    assert (seen["host"], seen["vm_state"], seen["faults"]) == ("host2", "active", 0)
+    assert seen["allocations"] == {"host2": {"VCPU": 1}}
+    assert (seen["guest"], seen["files"], seen["journal"]) == (None, [], [])
+
+
+def test_what_the_next_host_has_made_is_not_taken_from_it(tmp_path):
+    """The boot was handed over and failed here; by now it is made on another host."""
+    host = Host(tmp_path)
+    refuse_to_start(host)
+    host.power_fails(f"{BOOT}:reported", BOOT, **build_arguments())
+    with host.ledger.open() as content:
+        content["ports"] = {"port-of-the-next-host": host.server}
+
+    host.resume()
+
+    assert host.look()["ports"] == 1
+    assert host.look()["casts"] == ["build_instances"]
