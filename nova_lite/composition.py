@@ -114,6 +114,7 @@ class Composition:
         self.__dict__.update(replaced)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
         self.journal.prepare()
+        self.journal.lock()
         self.claims = Claims()
         self._provider: Provider | None = None
 
@@ -209,6 +210,7 @@ class Composition:
         sizes = {
             "builds": conf.max_concurrent_builds or UNLIMITED,
             "snapshots": conf.max_concurrent_snapshots or UNLIMITED,
+            "migrations": conf.max_concurrent_live_migrations or UNLIMITED,
             "short": SHORT_WORKERS,
         }
         return {name: Pool(name, size) for name, size in sizes.items()}
