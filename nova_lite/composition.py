@@ -79,6 +79,7 @@ class Parts(TypedDict, total=False):
     clock: Clock
     pace: Pace
     observer: Observer
+    boot_id: str
     hypervisor: Hypervisor
     transport: Any
     conductor: Conductor
@@ -112,7 +113,7 @@ class Composition:
         check(conf)
         # What is in the instance's dictionary comes before a cached_property of the class.
         self.__dict__.update(replaced)
-        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
+        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
         self.journal.lock()
         self.claims = Claims()
@@ -122,6 +123,7 @@ class Composition:
     clock: Clock = SYSTEM
     pace: Pace = USUAL
     observer: Observer | None = None
+    boot_id: str | None = None
 
     @cached_property
     def hypervisor(self) -> Hypervisor:
