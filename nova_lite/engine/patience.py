@@ -12,6 +12,7 @@ from nova_lite.errors import (
     HypervisorUnavailable,
     NetworkUnavailable,
     NovaLiteError,
+    PeerUnavailable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
+    PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
 }
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 
 
 class Draining(Exception):
