@@ -45,6 +45,8 @@ from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
 from nova_lite.notifications import periods
 from nova_lite.notifications.notifier import Notifier
+from nova_lite.peers import versions
+from nova_lite.peers.client import Peers
 from nova_lite.rpc import transport
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
@@ -140,6 +142,7 @@ class Parts:
             task_logs=TaskLogs(self.conductor),
             volume_usages=VolumeUsages(self.conductor),
             share_mappings=ShareMappings(self.conductor),
+            peers=Peers(self.transport, conf, self.services),
             placement=self.placement,
             cinder=Cinder(self.sessions, conf),
             manila=Manila(self.sessions),
@@ -192,6 +195,7 @@ def check(conf: Any) -> None:
     reserved_pages(conf.reserved_huge_pages or ())
     periods.parse(conf.instance_usage_audit_period)
     port_range(conf.serial_console.port_range)
+    versions.pinned(conf.upgrade_levels.compute)
 
 
 def host_policy(conf: Any) -> HostPolicy:

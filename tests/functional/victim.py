@@ -268,6 +268,7 @@ def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
         builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
         task_logs=TaskLogs(conductor), volume_usages=VolumeUsages(conductor),
         share_mappings=ShareMappings(conductor),
+        peers=None,  # this host is alone
         placement=watched("placement", FakePlacement(ledger)),
         cinder=watched("cinder", local_cinder(ledger)),
         manila=watched("manila", FakeManila(ledger)),
