@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nova_lite.errors import NovaLiteError, Verdict
@@ -15,14 +16,20 @@ class Failure:
 
     ``message`` may be read by the user: the table's own text, or only the type of a surprise, whose
     text could hold anything. ``trace`` is file and line of each frame, without values.
+
+    :raises ValueError: there is no such verdict
     """
 
     nova_name: str
     message: str
     code: int
-    verdict: str
+    verdict: Verdict
     expected: bool
     trace: str
+
+    def __post_init__(self) -> None:
+        # The journal keeps the word.
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
@@ -33,7 +40,7 @@ class Failure:
                 error.nova_name,
                 error.message,
                 error.code,
-                error.verdict.value,
+                error.verdict,
                 error.expected,
                 trace,
             )
@@ -43,10 +50,19 @@ class Failure:
             # A disk of this host: full, read-only, not permitted.
             expected = True
             message = f"{error.strerror}: {error.filename}; check that path on the compute host"
-        return cls("NovaException", message, 500, Verdict.RESCHEDULE.value, expected, trace)
+        return cls("NovaException", message, 500, Verdict.RESCHEDULE, expected, trace)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """In words and numbers, for the journal."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Failure:
+        """What ``as_dict`` has kept, perhaps in a newer agent that knows more of a failure.
+
+        :raises KeyError: something is missing
+        """
+        return cls(**{field.name: kept[field.name] for field in fields(cls)})
 
 
 class OperationFailed(NovaLiteError):
@@ -55,4 +71,4 @@ class OperationFailed(NovaLiteError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.nova_name, self.code = failure.nova_name, failure.code
-        self.verdict, self.expected = Verdict(failure.verdict), failure.expected
+        self.verdict, self.expected = failure.verdict, failure.expected

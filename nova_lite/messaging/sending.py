@@ -7,7 +7,6 @@ the table of errors wherever it happens.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import amqp
 import oslo_messaging as messaging
 from kombu.exceptions import KombuError
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, UnexpectedTaskState
 from nova_lite.wire.serializer import NovaSerializer
 
@@ -65,6 +65,7 @@ def deliver(
     what: str,
     send: Callable[[float | None], Any],
     waits: Sequence[float | None] = (None,),
+    clock: Clock = SYSTEM,
 ) -> Any:
     """Send a message and return what comes back.
 
@@ -79,15 +80,15 @@ def deliver(
     with _broker_errors(what):
         for wait in waits[:-1]:
             try:
-                return _routed(receiver, what, wait, send, asked_before)
+                return _routed(receiver, what, wait, send, asked_before, clock)
             except messaging.MessagingTimeout:
                 LOG.warning("%s did not answer %s in %s s; asking again", receiver.name, what, wait)
                 asked_before = True
-        began = time.monotonic()
+        began = clock.monotonic()
         try:
-            return _routed(receiver, what, waits[-1], send, asked_before)
+            return _routed(receiver, what, waits[-1], send, asked_before, clock)
         except messaging.MessagingTimeout:
-            waited = time.monotonic() - began
+            waited = clock.monotonic() - began
             raise receiver.silent(
                 f"{receiver.name} did not answer {what} in {waited:.0f} s; {receiver.remedy}"
             ) from None
@@ -99,19 +100,20 @@ def _routed(
     wait: float | None,
     send: Callable[[float | None], Any],
     asked_before: bool,
+    clock: Clock,
 ) -> Any:
     """Send it, and again for a while where there is no queue that it could be in."""
-    deadline = time.monotonic() + min(UNROUTED_PATIENCE, wait or UNROUTED_PATIENCE)
+    deadline = clock.monotonic() + min(UNROUTED_PATIENCE, wait or UNROUTED_PATIENCE)
     while True:
         try:
             return send(wait)
         except messaging.MessageUndeliverable:
-            if time.monotonic() + UNROUTED_PAUSE > deadline:
+            if clock.monotonic() + UNROUTED_PAUSE > deadline:
                 raise receiver.silent(
                     f"{receiver.name} has no queue on the message broker for {what}; "
                     f"{receiver.remedy}"
                 ) from None
-            time.sleep(UNROUTED_PAUSE)
+            clock.sleep(UNROUTED_PAUSE)
             asked_before = True
         except Exception as error:
             remote = _remote(error)

@@ -1,26 +1,32 @@
 """build_and_run_instance: from a scheduled request to a running guest.
 
-Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
-Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
-asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
+Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
+next host (reschedule), and when the request was, the server goes to ERROR with a fault.
 """
 
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     NovaLiteError,
     ServerBeingDeleted,
+    ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
+from nova_lite.notifications import versioned
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.operations.notified import END, ERROR, START
+from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
@@ -35,31 +41,37 @@ from nova_lite.steps.volume.boot import (
     release_after_failure,
     reserve_for_next_host,
 )
-from nova_lite.wire.objects import unwrap
+from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
-
-# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
-# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
-HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
-    requires = (
-        "image",
-        "request_spec",
-        "filter_properties",
-        "requested_networks",
-        "security_groups",
-        "block_device_mapping",
-        "host_list",
-    )
+    requires = {
+        "image": dict,
+        "request_spec": object,
+        "filter_properties": dict,
+        "requested_networks": WireObject | None,
+        "security_groups": object,
+        "block_device_mapping": WireObject,
+        "host_list": object,
+    }
     notifies = "create"
+    notifies_mappings = True
+    notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
-    undoes = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SCHEDULING,
+            TaskState.BLOCK_DEVICE_MAPPING,
+            TaskState.NETWORKING,
+            TaskState.SPAWNING,
+        ),
+        AfterRestart(Settlement.FAIL),
+    )
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.
@@ -67,14 +79,30 @@ class Boot(Operation):
         if self.work.resumed:
             self._still_wanted()
 
+    def notifications(self, phase: str) -> list[str]:
+        """A failed boot is ``create.error`` alone, as in stock."""
+        return ["create.error"] if phase == ERROR else super().notifications(phase)
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        more: Mapping[str, Any] = {}
+        if phase == START:
+            more = {"image_name": (self.work.arguments.get("image") or {}).get("name")}
+        elif phase == END:
+            more = {"message": "Success"}
+        return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
+
     def _still_wanted(self) -> None:
-        """While the agent was dead the API may have deleted the server, or begun to."""
+        """Check that the server was not deleted while the agent was down."""
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
+        if self.work.elsewhere:
+            raise UnexpectedTaskState(f"Server {self.work.uuid} is on another host by now")
 
     def plan(self) -> Plan:
         work = self.work
+        if work.rebooted and self.succeeded():
+            return []  # it is a server like any other whose host was off
         return [
             (ClaimResources(work),),
             (TakeServer(work),),
@@ -86,18 +114,28 @@ class Boot(Operation):
             (StartGuest(work),),
             (WaitForPorts(work), CompleteAttachments(work)),
             (ReportActive(work),),
+            NoWayBack("its record says that it is active here", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        """What users see as active is not taken from them, whatever went wrong here."""
+        try:
+            return ReportActive(self.work).done()
+        except ServerNotFound:
+            return False
 
     def failed(self, failure: Failure) -> None:
         self.tools.events.forget(self.work.uuid)
         try:
-            if failure.nova_name == UnexpectedTaskState.nova_name:
+            if failure.nova_name == UnexpectedTaskState.nova_name and not self._is_left_here():
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
-            elif failure.verdict == Verdict.GONE.value:
+            elif failure.nova_name == UnexpectedTaskState.nova_name:
+                self._abort(failure)
+            elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
-            elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
+            elif failure.verdict == Verdict.RESCHEDULE and self._retry() is not None:
                 self._reschedule(failure)
             else:
                 self._abort(failure)
@@ -110,23 +148,31 @@ class Boot(Operation):
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             delete_unrecorded(self.work)
             self._drop_allocation()
-        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         self.tools.usage_changed()
 
+    def _is_left_here(self) -> bool:
+        """Whether the record of a server that was not in the expected state leads to this host:
+        nobody else would say what became of it."""
+        self.work.reload()
+        instance = self.work.instance
+        deleting = instance.get("task_state") == TaskState.DELETING
+        return instance.get("host") == self.tools.host and not deleting
+
     def _retry(self) -> dict[str, object] | None:
-        """The retry record of the request; without one the conductor must not be asked again."""
+        """The retry record of the request; without one the build must not be rescheduled."""
         retry = self.work.arguments["filter_properties"].get("retry")
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        """Hand the server back, once: a second cast would build it twice, or take it back from
-        the host that is building it now."""
+        """Cast the build back to the conductor, once: a second cast would build the server on two
+        hosts."""
         work = self.work
         if work.notes.get("handed_over"):
             return
         if not work.notes.get("handing_over"):
             reserve_for_next_host(work)
-            self._let_go()
+            self._leave_host()
             work.note(handing_over=True)
             self._cast(failure)
         elif not self._taken_over():
@@ -136,7 +182,8 @@ class Boot(Operation):
 
     def _taken_over(self) -> bool:
         """Whether the conductor or the next host has done something with the server."""
-        deadline = time.monotonic() + HANDOVER_PATIENCE
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.handover_patience
         while True:
             self.work.reload()
             instance = self.work.instance
@@ -146,11 +193,11 @@ class Boot(Operation):
                 or instance.get("availability_zone")
             ):
                 return True
-            if time.monotonic() >= deadline:
+            if clock.monotonic() >= deadline:
                 return False
-            time.sleep(HANDOVER_POLL)
+            clock.sleep(pace.handover_poll)
 
-    def _let_go(self) -> None:
+    def _leave_host(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,

@@ -1,18 +1,22 @@
-"""terminate_instance: nothing of the server is left, on this host or in the books.
+"""terminate_instance: remove a server from this host, Nova, Placement, Neutron and Cinder.
 
-Resume rule: forward, always; a delete has no way back. A step that cannot finish leaves the server
-in ERROR with a fault and its action failed, so that the user can delete it again.
+Resume rule: always forward; a delete is never rolled back. A step that fails leaves the server in
+ERROR with a fault, so that the user can delete it again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import replace
 
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.states import VmState
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.notifications.subject import Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.notified import MILESTONE, START
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
@@ -30,11 +34,16 @@ LOG = logging.getLogger(__name__)
 
 class Delete(Operation):
     event = "compute_terminate_instance"
-    requires = ("bdms",)
+    requires = {"bdms": object}
     notifies = "delete"
+    notifies_mappings = True
+    milestone = RemoveDisks  # the guest's shutdown is over
     urgent = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("bdms",)
+    after_restart = {
+        TaskState.DELETING: AfterRestart(Settlement.REDO, with_mappings=True, in_error=True)
+    }
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)
@@ -48,8 +57,10 @@ class Delete(Operation):
         self.work.mappings = self._mappings()
 
     def _mappings(self) -> list[WireObject]:
-        """The block device mapping as the API sent it, unless it was still being made, or this goes
-        on after a restart; then also what was deleted meanwhile, by an API that found nobody here.
+        """The block device mappings that nova-api sent, or those of the database.
+
+        The latter, with deleted rows, where they were sent incomplete or the operation is resumed:
+        nova-api may have deleted them while this host was down.
         """
         sent = self.work.arguments.get("bdms")
         if sent is not None and all(map(_complete, sent.objects())):
@@ -72,8 +83,18 @@ class Delete(Operation):
             (ForgetServer(work),),
         ]
 
+    def notifications(self, phase: str) -> list[str]:
+        """Every delete shuts the guest down, and says so."""
+        if phase == START:
+            return ["delete.start", "shutdown.start"]
+        return ["shutdown.end"] if phase == MILESTONE else super().notifications(phase)
+
+    def notification_subject(self, phase: str, subject: Subject) -> Subject:
+        """Its ports are gone with the guest."""
+        return subject if phase == START else replace(subject, vifs=())
+
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)
@@ -83,7 +104,7 @@ class Delete(Operation):
 
 
 def _complete(mapping: WireObject) -> bool:
-    """Whether it tells how the volume is reached; what is no volume is complete."""
+    """Whether the mapping has the volume's id and connection_info; local disks need none."""
     if mapping["destination_type"] != "volume" or mapping.get("no_device"):
         return True
     return bool(mapping.get("volume_id") and mapping.get("connection_info"))

@@ -1,15 +1,18 @@
-"""detach_volume: the guest gives a disk back, and Cinder the volume to others.
+"""detach_volume: detach the disk from the guest, disconnect the host, delete the attachment.
 
-Resume rule: forward. What fails leaves the volume in use and mapped, so that it can be detached
-again; whatever was done of it by then need not be done twice.
+Resume rule: forward. A failure leaves the volume in use and mapped, so that it can be detached
+again; steps that have succeeded are no obstacle to that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -23,13 +26,18 @@ LOG = logging.getLogger(__name__)
 
 class DetachVolume(Operation):
     event = "compute_detach_volume"
-    requires = ("volume_id", "attachment_id")
+    requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._volume_id = str(work.arguments["volume_id"])
         self._mapping: WireObject | None = None
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         work = self.work
@@ -57,6 +65,10 @@ class DetachVolume(Operation):
             *untag,
             (ForgetMapping(work, mapping),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
 
     def failed(self, failure: Failure) -> None:
         tools, work = self.tools, self.work

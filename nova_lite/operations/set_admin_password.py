@@ -1,22 +1,27 @@
-"""set_admin_password: the agent in the guest sets it; the API waits.
+"""set_admin_password: set it through the QEMU guest agent; nova-api waits for the answer.
 
-Resume rule: the password is not in the journal, so what was cut off before the guest had it ends as
-failed, with a clear task state; afterwards it goes forward.
+Resume rule: forward once the guest has the password. Before that the operation fails and clears the
+task state, for the password is not in the journal.
 """
 
 from __future__ import annotations
 
+from nova_lite.model.states import TaskState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.agent import ReportPassword, SetPassword
 
 
 class SetAdminPassword(PowerOperation):
     event = "compute_set_admin_password"
-    requires = ("new_pass",)
+    requires = {"new_pass": str}
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    last_resort = {"task_state": None}
+    called_with_task_state = True
     secrets = ("new_pass",)
+    after_restart = {TaskState.UPDATING_PASSWORD: AfterRestart(Settlement.CLEAR)}
 
     def plan(self) -> Plan:
         return [(SetPassword(self.work),), (ReportPassword(self.work),)]

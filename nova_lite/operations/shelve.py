@@ -1,20 +1,22 @@
-"""shelve_instance: a server is powered off and its disk kept in the image service.
+"""shelve_instance: power a server off and upload its root disk as a snapshot.
 
-With [DEFAULT]shelved_offload_time = 0 it leaves its host at once, as shelve_offload_instance does
-it; else it stays, SHELVED, until it is unshelved, offloaded, or was shelved for that long.
+With [DEFAULT]shelved_offload_time = 0 it is offloaded from its host at once; otherwise it stays
+SHELVED until it is unshelved or offloaded, or that time is over.
 
-Resume rule: forward. A failure before the server is SHELVED takes the snapshot back and leaves the
-server off, on its host; one afterwards leaves it SHELVED, to be offloaded again.
+Resume rule: forward. A failure before the server is SHELVED deletes the snapshot and leaves the
+server off, on its host; a later one leaves it SHELVED, to be offloaded again.
 """
 
 from __future__ import annotations
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
-from nova_lite.model.states import POWERED_OFF, PowerState, VmState
+from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
+from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
-from nova_lite.operations.shelve_offload import leaving
-from nova_lite.steps.base import Plan
+from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.operations.shelve_offload import has_left, leaving
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import SHELVE, UploadImage, discard_image
 from nova_lite.steps.guest.domain import PowerOff
@@ -24,11 +26,20 @@ from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelve
 
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
-    requires = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
-    undoes = True
     notifies = "shelve"
+    notifies_mappings = True
+    milestone = RecordShelved  # the server may go on to leave its host
     needs = ("flavor", "info_cache", "system_metadata")
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SHELVING,
+            TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
+            TaskState.SHELVING_IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
 
     def load(self) -> None:
         super().load()
@@ -40,13 +51,26 @@ class Shelve(PowerOperation):
     def plan(self) -> Plan:
         work, image = self.work, str(self.work.arguments["image_id"])
         offload = bool(work.notes["offload"])
+        if work.resumed and offload and has_left(work):
+            return leaving(work)
+        record = RecordShelved(work, image, offload=offload)
         return [
             (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (extract_disk(work, image, SHELVE),),
             (UploadImage(work, image, SHELVE),),
-            (RecordShelved(work, image, offload=offload),),
+            (record,),
+            NoWayBack("its record says that it is shelved", record.done),
             *(leaving(work) if offload else ()),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """The usage audit hears first; leaving the host at once is an action of its own."""
+        offload = bool(self.work.notes.get("offload"))
+        if phase == START:
+            return [EXISTS, "shelve.start"]
+        if phase == MILESTONE:
+            return ["shelve.end", "shelve_offload.start"] if offload else []
+        return ["shelve_offload.end"] if phase == END and offload else super().notifications(phase)
 
     def failed(self, failure: Failure) -> None:
         work, image = self.work, str(self.work.arguments["image_id"])
@@ -60,7 +84,7 @@ class Shelve(PowerOperation):
         super().failed(failure)
 
     def _drop(self, image: str) -> None:
-        """Delete the snapshot: at once when it is whole, else as soon as that is possible."""
+        """Delete the snapshot: at once if it is active, else its record as soon as possible."""
         discard_image(self.work, image)
         delete_image(self.work, image)
 

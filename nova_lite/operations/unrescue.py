@@ -1,14 +1,16 @@
-"""unrescue_instance: the server boots from its own disks again; the rescue system's files go.
+"""unrescue_instance: boot the server from its own disks again, and remove the rescue files.
 
-Resume rule: forward. The guest's definition was kept beside its disks, so that the message is
-enough to go by. One whose rescue system is off may have lost its taps with a reboot of the host;
-its records are fetched to plug it again.
+Resume rule: forward. The guest's domain XML was saved in its directory, so that the instance need
+not be reloaded. If the rescue system is off, the host may have been rebooted: then the instance is
+reloaded and its interfaces are plugged again.
 """
 
 from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import PowerOff, StartGuest
@@ -22,6 +24,13 @@ from nova_lite.steps.volume.connections import ConnectVolumes
 class Unrescue(PowerOperation):
     event = "compute_unrescue_instance"
     notifies = "unrescue"
+    # What a rescue was asked for is not known any more: the server boots from its own disks.
+    after_restart = {
+        TaskState.RESCUING: AfterRestart(
+            Settlement.REDO, task_state=TaskState.UNRESCUING, in_error=True
+        ),
+        TaskState.UNRESCUING: AfterRestart(Settlement.REDO, in_error=True),
+    }
 
     def load(self) -> None:
         self._ran = is_running(self.tools.hypervisor, self.work.uuid)
@@ -34,10 +43,13 @@ class Unrescue(PowerOperation):
             (PowerOff(work, gracefully=False),),
             () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail(addresses=True)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState:
         return VmState.ERROR

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import oslo_messaging as messaging
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.conductor.services import Services
 from nova_lite.errors import PeerTooOld, PeerUnavailable
 from nova_lite.messaging import sending
@@ -44,7 +44,7 @@ class Peers:
         transport: Any,
         conf: Any,
         services: Services,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM,
     ) -> None:
         """:raises InvalidConfiguration: [upgrade_levels]compute makes no sense"""
         self._client = sending.client(transport, messaging.Target(topic=TOPIC))
@@ -118,14 +118,14 @@ class Peers:
         client = self._client.prepare(
             topic=topic, server=host, namespace="baseapi", version="1.0", timeout=timeout
         )
-        start = time.monotonic()
+        start = self._clock.monotonic()
         self._deliver(
             host,
             f"ping on {topic}",
             lambda wait: client.call(RequestContext.admin(), "ping", arg="nova_lite"),
             timeout,
         )
-        return time.monotonic() - start
+        return self._clock.monotonic() - start
 
     def version_of(self, context: RequestContext, host: str) -> Version:
         """The highest compute RPC version in which ``host`` may be spoken to.
@@ -177,7 +177,7 @@ class Peers:
             failed=lambda error: exceptions.incoming_from_host(error, host),
         )
         try:
-            return sending.deliver(receiver, method, send, (wait,))
+            return sending.deliver(receiver, method, send, (wait,), self._clock)
         except PeerUnavailable:
             with self._lock:
                 self._known.pop(host, None)  # it may come back as another release
@@ -186,7 +186,7 @@ class Peers:
     def _service_version(self, context: RequestContext, host: str) -> int:
         with self._lock:
             asked, version = self._known.get(host, (float("-inf"), 0))
-        if self._clock() - asked < REMEMBERED:
+        if self._clock.monotonic() - asked < REMEMBERED:
             return version
         service = self._services.of_host(context, host)
         if service is None:
@@ -195,7 +195,7 @@ class Peers:
             )
         version = int(service.get("version", 0))
         with self._lock:
-            self._known[host] = (self._clock(), version)
+            self._known[host] = (self._clock.monotonic(), version)
         return version
 
 

@@ -7,19 +7,15 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import (
-    AttachInterfaceUnsupported,
-    JournalError,
-    MalformedMessage,
-    NovaLiteError,
-)
+from nova_lite.engine.queues import Pool
+from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.decode import is_uuid, required
+from nova_lite.wire.decode import Kind, is_uuid, required
 from nova_lite.wire.objects import WireObject, wrap
 from nova_lite.wire.versions import VERSIONS
 
@@ -29,55 +25,31 @@ VERSION = (6, 5)  # of the compute RPC API; messages of any 6.x minor are taken
 BASE_NAMESPACE = "baseapi"
 
 
+class Unsupported(NotImplementedError):
+    """The API answers 501 for it."""
+
+
 @dataclass(frozen=True)
 class Route:
     """What to do with one method of the compute RPC API.
 
     Exactly one of ``operation`` (journalled; name of the verb in the engine) and ``handler`` (at
     once; called with the context and the arguments, its result is the reply) is set, or neither:
-    the method is known but not there yet. ``arguments`` are the ones that must be there;
-    ``answers``: the caller waits for the operation.
+    the method is known but not supported yet, and callers get the error ``unsupported``.
+    ``arguments`` are the ones that must be there, by name, with their kind;
+    ``answers``: the caller waits for the operation. ``task_state``: the API has set a task state,
+    which a refused message must clear even where the caller gets the error itself. ``prompt``: the
+    handler waits for nothing but the journal; the others may hang in the hypervisor or in storage,
+    and have workers of their own.
     """
 
-    arguments: tuple[str, ...] = ()
+    arguments: Mapping[str, Kind] = field(default_factory=dict)
     operation: str | None = None
     handler: Callable[..., Any] | None = None
     answers: bool = False
-
-
-# What arguments must be, where a wrong kind would show only in the middle of the work.
-KINDS: Mapping[str, type[Any]] = {
-    "instance": WireObject,
-    "image": dict,
-    "filter_properties": dict,
-    "requested_networks": WireObject,
-    "block_device_mapping": WireObject,
-    "bdm": WireObject,
-    "share_mapping": WireObject,
-    "volume_id": str,
-    "reboot_type": str,
-    "new_pass": str,
-    "create_info": dict,
-    "delete_info": dict,
-    "image_id": str,
-    "backup_type": str,
-    "rotation": int,
-}
-
-# Arguments of which null says that nothing was asked for; they must be there all the same.
-NULLABLE = frozenset({"requested_networks"})
-
-
-# Calls before which the API sets a task state and leaves it to the compute host to clear.
-CALLS_WITH_TASK_STATE = frozenset({"set_admin_password"})
-
-
-class Unsupported(NotImplementedError):
-    """The API answers 501 for it."""
-
-
-# Calls for which the API knows a better answer than 501.
-REFUSED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
+    task_state: bool = False
+    unsupported: type[Exception] = Unsupported
+    prompt: bool = False
 
 
 class NotNow(Exception):
@@ -93,7 +65,7 @@ class Dispatcher:
     """Routes messages of the compute API and of ``baseapi``.
 
     ``report`` tells the API of a cast that could not be carried out: (context, instance, method,
-    failure) -> None.
+    failure) -> None. ``handlers`` are the workers of handlers that may hang; None: the caller's.
     """
 
     def __init__(
@@ -103,19 +75,21 @@ class Dispatcher:
         engine: Engine,
         report: Callable[[RequestContext, WireObject, str, Failure], None],
         monitor: Callable[[Any], Any],
+        handlers: Pool | None = None,
     ) -> None:
         self._routes = routes
         self._base_routes = base_routes
         self._engine = engine
         self._report = report
         self._monitor = monitor
+        self._handlers = handlers
 
     def dispatch(self, message: Any) -> Any:
         """Handle one incoming message and return the reply; raises what the caller is to see.
 
-        The reply is a Future where an operation has to end first: no thread waits for it.
-
-        :raises NotNow: the agent stops and has not begun with it: the broker is to keep it
+        The reply is a Future where an operation or a handler has to end first: no thread waits for
+        it. The Future of a message that is not acknowledged yet may end with NotNow: the agent
+        stops and has not begun with it, so that the broker is to keep it.
         """
         method = str(message.message.get("method"))
         context = RequestContext(message.ctxt)
@@ -131,8 +105,21 @@ class Dispatcher:
             raise
         if route.operation is not None:
             return self._promise(message, context, route, arguments)
+        if route.prompt:
+            return self._handle(message, context, method, route, arguments)
         message.acknowledge()
-        return self._handle(message, context, method, route, arguments)
+        if self._handlers is None:
+            return self._handle(message, context, method, route, arguments)
+        answer: Future[Any] = Future()
+
+        def handle() -> None:
+            try:
+                answer.set_result(self._handle(message, context, method, route, arguments))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self._handlers.submit(f"{method} (request {context.request_id})", handle)
+        return answer
 
     def _understand(self, message: Mapping[str, Any], method: str) -> tuple[Route, dict[str, Any]]:
         try:
@@ -164,7 +151,7 @@ class Dispatcher:
                 "nova_lite"
             )
         if route.operation is None and route.handler is None:
-            raise REFUSED_AS.get(method, Unsupported)(f"nova_lite does not support {method} yet")
+            raise route.unsupported(f"nova_lite does not support {method} yet")
         return route
 
     @staticmethod
@@ -185,9 +172,8 @@ class Dispatcher:
         decoded: dict[str, Any] = wrap(arguments)
         if decoded.get("instance") is not None:
             required(decoded, "instance", WireObject)
-        for name in route.arguments:
-            nothing = name in NULLABLE and decoded.get(name, name) is None
-            value = required(decoded, name, None if nothing else KINDS.get(name))
+        for name, kind in route.arguments.items():
+            value = required(decoded, name, kind)
             if isinstance(value, WireObject):
                 _check_major(name, value)
         if route.operation is not None and not is_uuid(decoded["instance"].get("uuid")):
@@ -202,19 +188,35 @@ class Dispatcher:
             entry = self._engine.accept(verb, context, uuid, arguments)
         except JournalError as error:
             LOG.error("Refused %s (request %s): %s", verb, context.request_id, error)
-            # Nothing was begun, so that another host may, or the user again.
-            if not self._engine.refuse(verb, context, uuid, arguments, error):
-                raise NotNow from error
-            raise
+            return self._refuse(verb, context, uuid, arguments, error)
         message.acknowledge()
         if entry is not None:
             self._engine.start(entry)
         if not route.answers:
             return None
-        answer = entry.answer if entry else self._engine.answer_to(verb, context, uuid)
+        answer = (
+            entry.answer if entry else self._engine.answer_to(verb, context, uuid, arguments)
+        )
         waiting = contextlib.ExitStack()
         waiting.enter_context(self._monitor(message))
         answer.add_done_callback(lambda answered: waiting.close())
+        return answer
+
+    def _refuse(
+        self,
+        verb: str,
+        context: RequestContext,
+        uuid: str,
+        arguments: dict[str, Any],
+        error: JournalError,
+    ) -> Future[Any]:
+        """Nothing was begun, so that another host may, or the user again, once they know of it."""
+        answer: Future[Any] = Future()
+
+        def told(over: Future[bool]) -> None:
+            answer.set_exception(error if over.result() else NotNow())
+
+        self._engine.refuse(verb, context, uuid, arguments, error).add_done_callback(told)
         return answer
 
     def _handle(
@@ -246,7 +248,8 @@ class Dispatcher:
 
     def _tell(self, message: Any, context: RequestContext, method: str, error: Exception) -> None:
         """A refused request must not leave its server in a task state for ever."""
-        if is_call(message) and method not in CALLS_WITH_TASK_STATE:
+        route = self._routes.get(method)
+        if is_call(message) and not (route is not None and route.task_state):
             return  # the caller gets the error itself
         try:
             arguments = message.message.get("args")
@@ -254,7 +257,9 @@ class Dispatcher:
             if isinstance(instance, WireObject) and is_uuid(instance.get("uuid")):
                 failure = Failure.of(error)
                 if isinstance(error, Unsupported):
-                    failure = Failure("NotImplementedError", str(error), 501, "abort", True, "")
+                    failure = Failure(
+                        "NotImplementedError", str(error), 501, Verdict.ABORT, True, ""
+                    )
                 self._report(context, instance, method, failure)
         except MalformedMessage:
             return  # not even the server can be told from it

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nova_lite.errors import AttachInterfaceUnsupported
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
@@ -38,7 +39,8 @@ from nova_lite.operations.swap_volume import SwapVolume
 from nova_lite.operations.unrescue import Unrescue
 from nova_lite.operations.unshelve import Unshelve
 from nova_lite.operations.volume_snapshots import VolumeSnapshotCreate, VolumeSnapshotDelete
-from nova_lite.rpc.dispatch import Route
+from nova_lite.rpc.dispatch import Route, Unsupported
+from nova_lite.wire.objects import WireObject
 
 OPERATIONS: Mapping[str, type[Operation]] = {
     "build_and_run_instance": Boot,
@@ -79,6 +81,9 @@ OPERATIONS: Mapping[str, type[Operation]] = {
 # What no method asks for, but an event from outside.
 VERBS: Mapping[str, type[Operation]] = {**OPERATIONS, "extend_volumes": ExtendVolumes}
 
+# Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
+PROMPT = frozenset({"external_instance_event"})
+
 NOT_YET = (
     "add_fixed_ip_to_instance",
     "attach_interface",
@@ -110,21 +115,32 @@ NOT_YET = (
     "rollback_live_migration_at_destination",
 )
 
+# Methods of NOT_YET for which the API has a better answer than 501.
+UNSUPPORTED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
+
 
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
-    table = {method: Route() for method in NOT_YET}
+    table = {
+        method: Route(unsupported=UNSUPPORTED_AS.get(method, Unsupported)) for method in NOT_YET
+    }
     for method, verb in OPERATIONS.items():
-        arguments = ("instance", *verb.requires)
-        table[method] = Route(arguments, operation=method, answers=verb.answers)
+        table[method] = Route(
+            {"instance": WireObject, **verb.requires},
+            operation=method,
+            answers=verb.answers,
+            task_state=verb.called_with_task_state,
+        )
     for method, handler in handlers.items():
-        table[method] = Route(handler=handler)
+        table[method] = Route(handler=handler, prompt=method in PROMPT)
     return table
 
 
 def base_routes() -> dict[str, Route]:
     """Namespace ``baseapi``, version 1.1."""
     return {
-        "ping": Route(handler=lambda context, arg: {"service": "compute", "arg": arg}),
-        "get_backdoor_port": Route(handler=lambda context: None),
+        "ping": Route(
+            handler=lambda context, arg: {"service": "compute", "arg": arg}, prompt=True
+        ),
+        "get_backdoor_port": Route(handler=lambda context: None, prompt=True),
     }

@@ -167,7 +167,8 @@ class Host:
         self._polite = polite
         self.encrypted = False
         self._kept: Kept | None = None
-        for name in ("images", "instances", "journal"):
+        self.journal = state / "nova-lite" / "journal"
+        for name in ("images", "instances"):
             (state / name).mkdir(parents=True)
         disk = POLITE if polite else b""
         images = FakeImageSource(state / "images")
@@ -264,11 +265,10 @@ class Host:
             file.write(f"[key_manager]\nfixed_key = {VOLUME_KEY}\n")
         path = self.state / "volumes" / VOLUME
         path.parent.mkdir(exist_ok=True)
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "luks", "--object", f"secret,id=k,data={VOLUME_KEY}",
-             "-o", "key-secret=k,iter-time=10", path, "1M"],
-            check=True,
-        )  # fmt: skip
+        create = ["qemu-img", "create", "-q", "-f", "luks", "-o", "key-secret=k,iter-time=10",
+                  "--object", f"secret,id=k,data={VOLUME_KEY}", path, "1M"]  # fmt: skip
+        # QEMU 7.2 measures its own speed first, and now and then fails at it on a busy machine.
+        assert any(subprocess.run(create).returncode == 0 for _ in range(5))
 
     def secrets(self):
         """The secrets by which libvirt can open the encrypted volume."""
@@ -639,7 +639,7 @@ class Host:
             ],
             "taps": len(self.taps()),
             "allocations": cloud.get("allocations", {}).get(self.server),
-            "journal": sorted(path.name for path in (self.state / "journal").glob("*.journal")),
+            "journal": sorted(path.name for path in self.journal.glob("*.journal")),
             "images": self.images(),
             "casts": [cast["method"] for cast in tables.get("casts", [])],
             "faults": {

@@ -25,10 +25,11 @@ BASES = "drivers.base"  # the contracts drivers/<kind>/base.py and what they are
 ANY_DRIVER = "drivers.oslo_globals"  # libraries that drivers of several kinds use
 
 # What everybody may import.
-COMMON = ("errors", "failures")
+COMMON = ("errors", "failures", "clock")
 
 # Room -> rooms it may import beside COMMON; nobody may import upwards.
 ROOMS: dict[str, set[str] | None] = {
+    "clock": set(),
     "errors": set(),
     "failures": {"errors"},
     "model": set(),
@@ -48,15 +49,17 @@ ROOMS: dict[str, set[str] | None] = {
         "inventory", "notifications",
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
-    "operations": {"steps", "services", "model", "wire", "conductor"},
+    "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
     "engine": {"operations", "steps", "services", "model", "wire", "conductor", "notifications"},
-    "handlers": {"engine", "services", "model", "wire", "conductor", "notifications"},
+    "handlers": {
+        "engine", "services", "inventory", "model", "wire", "conductor", "notifications",
+    },
     "membership": {"engine", "conductor", "model", "wire", "inventory", "guest", BASES},
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
     },
     "rpc": {"engine", "operations", "wire"},
-    "assembly": ANYTHING,
+    "composition": ANYTHING,
     "preflight": ANYTHING,
     "service": ANYTHING,
     "cmd": ANYTHING,
@@ -106,7 +109,7 @@ GLOBAL_CONF: dict[str, str] = {
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
-    "assembly:toolbox": "one record, filled in field by field",
+    "composition:toolbox": "one record, filled in field by field",
     "inventory.node:fields": "one record, filled in field by field",
 }
 

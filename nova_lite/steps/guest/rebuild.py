@@ -1,4 +1,4 @@
-"""Steps of a rebuild that no other operation has."""
+"""Steps that only a rebuild has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from nova_lite.services import guest, interfaces
 from nova_lite.services.disk_files import GIB, root_disk
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.disk.files import FetchImages, RemoveDisks
+from nova_lite.steps.disk.files import FetchImages
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
 
+STAGES = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
+
 
 class FetchNewImages(FetchImages):
-    """Fetch the images, and find out that they fit before anything of the server is given up."""
+    """Fetch the new images and check their size before anything of the server is deleted."""
 
     def do(self) -> None:
         server = self.work.server
@@ -24,12 +30,18 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Show how far the rebuild is."""
+    """Save the task state of the next stage of the rebuild."""
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
         super().__init__(work)
         self.name = f"mark_{task_state}"
         self._before, self._task_state = before, task_state
+
+    def done(self) -> bool:
+        """Whether it is this far, or further."""
+        self.work.reload()
+        later = STAGES[STAGES.index(self._task_state) :]
+        return self.work.instance.get("task_state") in later
 
     def do(self) -> None:
         self.tools.instances.save(
@@ -40,16 +52,8 @@ class MarkRebuilding(Step):
         )
 
 
-class RemoveOldDisks(RemoveDisks):
-    """Remove the server's directory; from here on there is only forward."""
-
-    def do(self) -> None:
-        self.work.note(emptied=True)
-        super().do()
-
-
 class ReplugInterfaces(Step):
-    """Make the host side of the ports anew: the new image may want another number of queues."""
+    """Unplug and plug the interfaces: the new image may want another number of queues."""
 
     name = "replug_interfaces"
 
@@ -59,7 +63,7 @@ class ReplugInterfaces(Step):
 
 
 class ReportRebuilt(Step):
-    """The server is as new: tell its user."""
+    """Save the vm_state after the rebuild and clear the task state."""
 
     name = "report_rebuilt"
 

@@ -1,16 +1,15 @@
-"""Steps that give a server its ports, wire them up on this host, and take them away."""
+"""Steps that allocate a server's ports, plug their interfaces on this host, and release them."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import time
 
 from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.interfaces import plug, requested_ports, unplug
-from nova_lite.services.work import Interrupted, Work
+from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
 
@@ -22,10 +21,9 @@ LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
 
 
 class AllocatePorts(Step):
-    """Make or take the ports asked for, bind them here and record them."""
+    """Create or adopt the requested ports, bind them to this host and save them."""
 
     name = "allocate_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -44,6 +42,10 @@ class AllocatePorts(Step):
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
+        if work.elsewhere:
+            LOG.warning("The ports of server %s are those of host %s by now; they stay",
+                        work.uuid, work.instance["host"])  # fmt: skip
+            return
         asked_for = [
             request.port_id
             for request in requested_ports(work)
@@ -55,7 +57,7 @@ class AllocatePorts(Step):
 
 
 class RefreshPorts(Step):
-    """Read the ports anew before the guest is defined again."""
+    """Refresh the network cache from Neutron before the guest is defined again."""
 
     name = "refresh_ports"
 
@@ -70,7 +72,7 @@ class RefreshPorts(Step):
 
 
 class PlugInterfaces(Step):
-    """Make the host side of the ports, and note which of them are not wired up yet."""
+    """Plug the interfaces, and note the ports that are not active yet."""
 
     name = "plug_interfaces"
 
@@ -85,7 +87,7 @@ class PlugInterfaces(Step):
 
 
 class UnplugInterfaces(Step):
-    """Remove the host side of the ports."""
+    """Unplug the interfaces."""
 
     name = "unplug_interfaces"
 
@@ -94,13 +96,9 @@ class UnplugInterfaces(Step):
 
 
 class WaitForPorts(Step):
-    """Wait until Neutron has wired up the ports, then let the guest run."""
+    """Wait for Neutron's network-vif-plugged events, then resume the guest."""
 
     name = "wait_for_ports"
-
-    def __init__(self, work: Work) -> None:
-        super().__init__(work)
-        self.deadline = float(self.tools.conf.vif_plugging_timeout) + 60
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -111,11 +109,12 @@ class WaitForPorts(Step):
         tools.events.forget(work.uuid)
 
     def _wait(self, waiting: set[str]) -> set[str]:
-        """The ports that are not wired up after the configured time."""
+        """The ports that are not active after [DEFAULT]vif_plugging_timeout."""
         work, events = self.work, self.tools.events
-        deadline = time.monotonic() + float(self.tools.conf.vif_plugging_timeout)
+        clock = self.tools.clock
+        deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
         for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
-            left = deadline - time.monotonic()
+            left = deadline - clock.monotonic()
             turn = max(0.0, min(left, pause))
             waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
             if work.cancelled.is_set():
@@ -127,7 +126,7 @@ class WaitForPorts(Step):
         raise AssertionError("the pauses have no end")
 
     def _failed(self, waiting: set[str]) -> bool:
-        """Whether Neutron said that one of the ports cannot be wired up."""
+        """Whether an event of one of the ports came with the status failed."""
         return any(
             self.tools.events.status(self.work.uuid, VIF_PLUGGED, port) == "failed"
             for port in waiting
@@ -145,10 +144,9 @@ class WaitForPorts(Step):
 
 
 class ReleasePorts(Step):
-    """Delete the ports made for the server, and let go of those that existed before it."""
+    """Delete the ports that were created for the server; unbind those that existed before it."""
 
     name = "release_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools

@@ -17,6 +17,7 @@ from nova_lite.errors import (
 from nova_lite.messaging import sending
 from nova_lite.wire import exceptions
 from nova_lite.wire.exceptions import RemoteFailure
+from tests.fakes.clock import ManualClock
 
 SOMEBODY = sending.Receiver(
     "host two", PeerUnavailable, "check it", lambda error: exceptions.incoming(error)
@@ -24,18 +25,9 @@ SOMEBODY = sending.Receiver(
 UNROUTED = messaging.MessageUndeliverable(None, "nova", "compute.two", {})
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Time passes only in pauses."""
-
-    class Clock:
-        now = 0.0
-
-    monkeypatch.setattr(sending.time, "monotonic", lambda: Clock.now)
-    monkeypatch.setattr(
-        sending.time, "sleep", lambda seconds: setattr(Clock, "now", Clock.now + seconds)
-    )
-    return Clock
+@pytest.fixture
+def clock():
+    return ManualClock(0.0)
 
 
 class Attempts:
@@ -52,8 +44,10 @@ class Attempts:
         return answer
 
 
-def deliver(attempts, *waits):
-    return sending.deliver(SOMEBODY, "prep_resize", attempts, waits or (60.0,))
+def deliver(attempts, *waits, clock=None):
+    return sending.deliver(
+        SOMEBODY, "prep_resize", attempts, waits or (60.0,), clock or ManualClock(0.0)
+    )
 
 
 def test_an_answer_is_handed_out():
@@ -102,7 +96,7 @@ def test_a_broker_that_is_away_is_not_the_receivers_fault(error):
 
 def test_a_message_without_a_queue_is_sent_again(clock):
     """The receiver declares its queue a moment after the broker is back."""
-    assert deliver(Attempts(UNROUTED, UNROUTED, "answer")) == "answer"
+    assert deliver(Attempts(UNROUTED, UNROUTED, "answer"), clock=clock) == "answer"
     assert clock.now == 2 * sending.UNROUTED_PAUSE
 
 
@@ -110,7 +104,7 @@ def test_a_message_without_a_queue_is_sent_again(clock):
 def test_a_receiver_that_never_gets_a_queue(clock, wait, limit):
     """Nobody waits longer for it than for an answer."""
     with pytest.raises(PeerUnavailable, match="host two has no queue on the message broker"):
-        deliver(Attempts(UNROUTED), wait)
+        deliver(Attempts(UNROUTED), wait, clock=clock)
 
     assert limit - sending.UNROUTED_PAUSE <= clock.now <= limit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import Future
 
 import pytest
 
@@ -47,7 +48,9 @@ class FakeEngine:
 
     def refuse(self, verb, context, uuid, arguments, error):
         self.refused.append((verb, uuid, error))
-        return not self.stopping
+        over = Future()
+        over.set_result(not self.stopping)
+        return over
 
     def start(self, entry):
         self.started.append(entry)
@@ -70,10 +73,19 @@ def reports():
 @pytest.fixture
 def dispatcher(engine, reports):
     routes = {
-        "stop_instance": Route(("instance",), operation="stop_instance"),
-        "reboot_instance": Route(("instance", "reboot_type"), operation="reboot_instance"),
+        "stop_instance": Route({"instance": WireObject}, operation="stop_instance"),
+        "reboot_instance": Route(
+            {"instance": WireObject, "reboot_type": str}, operation="reboot_instance"
+        ),
         "build_and_run_instance": Route(
-            ("instance", "requested_networks"), operation="build_and_run_instance"
+            {"instance": WireObject, "requested_networks": WireObject | None},
+            operation="build_and_run_instance",
+        ),
+        "set_admin_password": Route(
+            {"instance": WireObject, "new_pass": str},
+            operation="set_admin_password",
+            answers=True,
+            task_state=True,
         ),
         "get_host_uptime": Route(handler=lambda context: "up"),
         "get_console_output": Route(handler=fail),
@@ -194,13 +206,23 @@ def test_a_refused_cast_is_told_to_the_user(dispatcher, reports):
     assert "pause_instance" in failure.message
 
 
+def test_a_refused_call_clears_the_task_state_that_the_api_has_set(dispatcher, reports):
+    """The caller gets the error, and leaves the task state to this host; other calls have none."""
+    arguments = {"instance": INSTANCE, "new_pass": 5}
+    for method in ("set_admin_password", "pause_instance"):
+        with pytest.raises((MalformedMessage, Unsupported)):
+            dispatcher.dispatch(Message(method, arguments))
+
+    assert [UUID] == [uuid for uuid, _ in reports]
+
+
 def test_a_full_disk_hands_the_operation_back(dispatcher, engine):
     """What cannot be journalled is not begun; the operation itself says who is told."""
     engine.error = JournalError("cannot write the journal /x: no space")
     message = Message("stop_instance", {"instance": INSTANCE}, call=False)
 
     with pytest.raises(JournalError):
-        dispatcher.dispatch(message)
+        dispatcher.dispatch(message).result(5)
 
     assert engine.started == []
     assert engine.refused == [("stop_instance", UUID, engine.error)]
@@ -212,7 +234,7 @@ def test_an_agent_that_stops_on_a_full_disk_leaves_the_message_to_the_broker(dis
     message = Message("stop_instance", {"instance": INSTANCE}, call=False)
 
     with pytest.raises(NotNow):
-        dispatcher.dispatch(message)
+        dispatcher.dispatch(message).result(5)
 
     assert message.acknowledged == 0
 
