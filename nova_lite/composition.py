@@ -58,6 +58,8 @@ from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
 from nova_lite.notifications import periods
 from nova_lite.notifications.notifier import Notifier
+from nova_lite.peers import versions
+from nova_lite.peers.client import Peers
 from nova_lite.rpc import endpoint, transport
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
@@ -83,6 +85,7 @@ class Parts(TypedDict, total=False):
     hypervisor: Hypervisor
     transport: Any
     conductor: Conductor
+    peers: Peers
     placement: Placement
     ports: Ports
     cinder: Cinder
@@ -115,6 +118,7 @@ class Composition:
         self.__dict__.update(replaced)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
+        self.journal.lock()
         self.claims = Claims()
         self._provider: Provider | None = None
 
@@ -136,6 +140,10 @@ class Composition:
     @cached_property
     def conductor(self) -> Conductor:
         return Conductor(self.transport)
+
+    @cached_property
+    def peers(self) -> Peers:
+        return Peers(self.transport, self.conf, self.services, self.clock)
 
     @cached_property
     def placement(self) -> Placement:
@@ -282,6 +290,7 @@ class Composition:
             task_logs=TaskLogs(conductor),
             volume_usages=VolumeUsages(conductor),
             share_mappings=ShareMappings(conductor),
+            peers=self.peers,
             placement=self.placement,
             cinder=self.cinder,
             manila=self.manila,
@@ -360,6 +369,7 @@ def check(conf: Any) -> None:
     reserved_pages(conf.reserved_huge_pages or ())
     periods.parse(conf.instance_usage_audit_period)
     port_range(conf.serial_console.port_range)
+    versions.pinned(conf.upgrade_levels.compute)
 
 
 def host_policy(conf: Any) -> HostPolicy:

@@ -12,6 +12,7 @@ from nova_lite.errors import (
     HypervisorUnavailable,
     NetworkUnavailable,
     NovaLiteError,
+    PeerUnavailable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
+    PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
 }
 
 Retried = Callable[[NovaLiteError, float], None]

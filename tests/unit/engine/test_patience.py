@@ -7,7 +7,12 @@ import threading
 import pytest
 
 from nova_lite.engine import patience
-from nova_lite.errors import ControlPlaneUnavailable, DiskError, NetworkUnavailable
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    DiskError,
+    NetworkUnavailable,
+    PeerUnavailable,
+)
 from tests.fakes.clock import ManualClock
 
 
@@ -56,6 +61,22 @@ def test_patience_has_an_end_where_another_host_may_do_better():
         patience.persist(attempt, threading.Event(), clock)
 
     assert 60 < clock.now < 120
+
+
+def test_patience_with_another_host_has_an_end():
+    """It may be dead for good; a call whose answer was lost is made a second time."""
+    clock = ManualClock(0.0)
+    calls = []
+
+    def call():
+        calls.append(1)
+        clock.now += 60  # rpc_response_timeout
+        raise PeerUnavailable("host two did not answer")
+
+    with pytest.raises(PeerUnavailable):
+        patience.persist(call, threading.Event(), clock=clock)
+
+    assert len(calls) == 2
 
 
 def test_without_the_control_plane_there_is_nobody_to_tell():
