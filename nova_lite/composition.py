@@ -118,7 +118,6 @@ class Composition:
         self.__dict__.update(replaced)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
-        self.journal.lock()
         self.claims = Claims()
         self._provider: Provider | None = None
 
