@@ -25,7 +25,7 @@ from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
 from nova_lite.loops.heartbeat import Heartbeat
-from nova_lite.loops.inventory import Inventory
+from nova_lite.loops.inventory import InventoryReport
 from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
@@ -173,7 +173,7 @@ class Agent:
         heartbeat = Heartbeat(parts.services, service)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
-        report = Inventory(capacity.tick, parts.notifier, conf.my_ip)
+        report = InventoryReport(capacity.tick, parts.notifier, conf.my_ip)
         self._inventory = Timer(
             "inventory", report.tick, interval(conf.update_resources_interval),
             settle=RESOURCE_SETTLE,

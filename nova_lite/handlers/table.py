@@ -1,4 +1,4 @@
-"""The methods of the compute RPC API that are answered at once: name -> who answers."""
+"""The methods of the compute RPC API that are answered at once: name -> handler."""
 
 from __future__ import annotations
 

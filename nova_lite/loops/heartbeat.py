@@ -15,7 +15,7 @@ class Heartbeat:
         self._service = service
 
     def tick(self) -> None:
-        """Save a grown report_count; only that field travels.
+        """Save the next report_count, and only that field.
 
         :raises HostIdentityError: somebody deleted this host from the cloud
         """

@@ -1,6 +1,6 @@
-"""Guests whose server was deleted while no agent looked, as when the host was down.
+"""Guests whose server was deleted while this host was down.
 
-The API then deletes the server's records alone. What is left of it here is found by its guest.
+nova-api then deletes the server's records only; the guest is found here and removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Strays:
         self._engine = engine
 
     def look_at(self, uuid: str) -> None:
-        """Deal with a guest that is no server of this host; one the cloud never knew is left alone.
+        """Deal with a guest without a server on this host; one without any Instance record is kept.
 
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """

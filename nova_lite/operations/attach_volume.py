@@ -1,8 +1,8 @@
-"""attach_volume: a volume that Cinder has reserved becomes a disk of the server.
+"""attach_volume: attach a volume, which Cinder has reserved, to a server.
 
-Resume rule: forward. Roll back: the guest gives the disk back, the host disconnects, and Cinder has
-the volume as it was; then its block device mapping goes. A volume that cannot be taken back from
-the guest or the host stays, in use and mapped, so that it can be detached.
+Resume rule: forward. Roll back: detach the disk from the guest, disconnect the host, delete the
+Cinder attachment and the block device mapping. A volume that the guest or the host cannot release
+stays attached and mapped, so that it can be detached later.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class AttachVolume(Operation):
                       "it stays until it is detached", self._volume_id, work.uuid)  # fmt: skip
             self._complete()
         else:
-            # Of a step that never began there was nothing to undo, but a reservation.
+            # Without a step that has begun, the reservation is still to be deleted.
             if mapping.get("attachment_id"):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)

@@ -1,8 +1,8 @@
 """build_and_run_instance: from a scheduled request to a running guest.
 
-Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
-Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
-asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
+Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
+next host (reschedule), and when the request was, the server goes to ERROR with a fault.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Boot(Operation):
     notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
     undoes = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
     after_restart = dict.fromkeys(
         (
@@ -92,7 +92,7 @@ class Boot(Operation):
         return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
-        """While the agent was dead the API may have deleted the server, or begun to."""
+        """Check that the server was not deleted while the agent was down."""
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
@@ -138,19 +138,19 @@ class Boot(Operation):
         self.tools.usage_changed()
 
     def _retry(self) -> dict[str, object] | None:
-        """The retry record of the request; without one the conductor must not be asked again."""
+        """The retry record of the request; without one the build must not be rescheduled."""
         retry = self.work.arguments["filter_properties"].get("retry")
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        """Hand the server back, once: a second cast would build it twice, or take it back from
-        the host that is building it now."""
+        """Cast the build back to the conductor, once: a second cast would build the server on two
+        hosts."""
         work = self.work
         if work.notes.get("handed_over"):
             return
         if not work.notes.get("handing_over"):
             reserve_for_next_host(work)
-            self._let_go()
+            self._leave_host()
             work.note(handing_over=True)
             self._cast(failure)
         elif not self._taken_over():
@@ -175,7 +175,7 @@ class Boot(Operation):
                 return False
             clock.sleep(pace.handover_poll)
 
-    def _let_go(self) -> None:
+    def _leave_host(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,

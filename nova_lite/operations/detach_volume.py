@@ -1,7 +1,7 @@
-"""detach_volume: the guest gives a disk back, and Cinder the volume to others.
+"""detach_volume: detach the disk from the guest, disconnect the host, delete the attachment.
 
-Resume rule: forward. What fails leaves the volume in use and mapped, so that it can be detached
-again; whatever was done of it by then need not be done twice.
+Resume rule: forward. A failure leaves the volume in use and mapped, so that it can be detached
+again; steps that have succeeded are no obstacle to that.
 """
 
 from __future__ import annotations

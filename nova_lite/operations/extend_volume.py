@@ -1,7 +1,7 @@
-"""Volumes of a server have grown: Cinder says so with the event volume-extended.
+"""extend_volumes: resize a server's disks after Cinder has sent the event volume-extended.
 
-Resume rule: forward; sizes are asked for anew. There is nothing to take back: what fails leaves the
-guest with the size that it had, until it is started again.
+Resume rule: forward; sizes are read from Cinder again. A failure leaves the guest with the old size
+until it is started again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""inject_network_info: read the server's ports anew, for those who look at its addresses.
+"""inject_network_info: refresh the server's network cache from Neutron.
 
 Resume rule: forward.
 """

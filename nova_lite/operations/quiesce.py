@@ -1,8 +1,8 @@
 """quiesce_instance and unquiesce_instance: the API freezes a guest around snapshots of its volumes.
 
-Resume rule of quiesce: back. The caller has heard nothing and will not ask for the guest to be
-thawed, so that it is thawed here; just as when the answer comes too late, and when the freeze
-fails, for it may still come true. Unquiesce goes forward.
+Resume rule of quiesce: roll back. The caller got no answer and will not ask for the thaw, so the
+guest is thawed here. The same is done when the answer comes too late, and when the freeze fails,
+for it may still take effect. Unquiesce: forward.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Quiesce(Operation):
         return [(FreezeGuest(self.work),), (KeepFrozen(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        """The caller is told; nothing else knows of it."""
+        """The caller gets the error; nothing is recorded."""
 
 
 class Unquiesce(Operation):
@@ -37,4 +37,4 @@ class Unquiesce(Operation):
         return [(ThawGuest(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        """Nobody waits for it, and the log has it."""
+        """Nobody waits for a cast; the error is only logged."""

@@ -1,12 +1,12 @@
 """rebuild_instance on the server's own host: new disks from an image, everything else is kept.
 
-Ports, addresses, claim and NUMA topology stay. The images are fetched and measured while the old
-guest still runs. Volumes stay attached and keep their names; the one that the server boots from
-keeps its bytes, too, unless the user has Cinder write the image into it.
+Ports, addresses, claim and NUMA topology stay. The images are fetched and checked while the old
+guest still runs. Volumes stay attached and keep their device names; the root volume keeps its data,
+too, unless the user asks for it to be reimaged by Cinder.
 
-Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks were given up, the
-server is as it was, and so are its records; afterwards it can be rebuilt again or deleted. One that
-was stopped ends stopped.
+Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks are removed, disks
+and records are unchanged; afterwards the server can only be rebuilt again or deleted. A stopped
+server stays stopped.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Rebuild(PowerOperation):
     notifies_mappings = True
     notifies_fields = ("trusted_certs",)
     pool = "builds"
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("bdms",)
     after_restart = dict.fromkeys(STAGES, AfterRestart(Settlement.FAIL, in_error=True))
 
@@ -120,7 +120,7 @@ class Rebuild(PowerOperation):
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
-            () if self._stopped else (StartGuest(work, await_ports=False),),
+            () if self._stopped else (StartGuest(work, pause_for_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
 
@@ -168,7 +168,7 @@ class Rebuild(PowerOperation):
         return VmState.ERROR
 
     def _image_before(self) -> dict[str, Any]:
-        """What the API has changed in the records already: they are to describe the old disks."""
+        """The image fields before the rebuild: nova-api has changed them already."""
         arguments = self.work.arguments
         system_metadata = dict(arguments.get("orig_sys_metadata") or {})
         if not system_metadata:
@@ -181,7 +181,7 @@ class Rebuild(PowerOperation):
         }
 
     def _hand_back(self, failure: Failure) -> None:
-        """The server stays where and what it is; what was prepared for it here is given back."""
+        """Refuse an evacuation: fail its migration, drop this host's allocation, clear the task."""
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)
         migration = work.arguments.get("migration")

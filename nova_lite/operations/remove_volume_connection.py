@@ -1,7 +1,7 @@
-"""remove_volume_connection: this host lets go of a volume that the server keeps.
+"""remove_volume_connection: disconnect this host from a volume that the server keeps.
 
-A live migration that failed asks for it on the host that the server did not get to, and
-``nova-manage volume_attachment refresh`` before it makes a new attachment. Resume rule: forward.
+Called on the destination of a failed live migration, and by ``nova-manage volume_attachment
+refresh`` before it creates a new attachment. Resume rule: forward.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ class RemoveVolumeConnection(Operation):
         return [(RemoveConnection(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        """The caller hears of it."""
+        """The caller gets the error; nothing is recorded."""

@@ -1,8 +1,8 @@
-"""reserve_block_device_name: the name of a disk to come, and its block device mapping.
+"""reserve_block_device_name: create the block device mapping of a volume that will be attached.
 
-nova-conductor (or nova-api, before 2026.1) waits for the mapping and goes on with it. Resume rule:
-back. Whoever asked does not hear from the process that was killed, so that the mapping would be in
-the volume's way for ever.
+nova-conductor (or nova-api, before 2026.1) calls this and waits for the mapping. Resume rule: roll
+back. The caller does not get the answer of a killed process, and a mapping that is left would keep
+the volume from being attached.
 """
 
 from __future__ import annotations
@@ -48,4 +48,4 @@ class ReserveBlockDeviceName(Operation):
         return self._reserve.mapping
 
     def failed(self, failure: Failure) -> None:
-        """The caller is told; nothing else knows of it."""
+        """The caller gets the error; nothing is recorded."""

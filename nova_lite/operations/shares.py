@@ -1,7 +1,7 @@
-"""allow_share and deny_share: a server that is off gets a share of Manila, or loses it.
+"""allow_share and deny_share: attach a Manila share to a server that is off, and detach it.
 
-The guest sees it with its next start. Resume rule: forward. What fails leaves the share mapping in
-error, from which the user can detach the share.
+The guest sees the change at its next start. Resume rule: forward. A failure sets the share mapping
+to error, from which the user can detach the share.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""shelve_instance: a server is powered off and its disk kept in the image service.
+"""shelve_instance: power a server off and upload its root disk as a snapshot.
 
-With [DEFAULT]shelved_offload_time = 0 it leaves its host at once, as shelve_offload_instance does
-it; else it stays, SHELVED, until it is unshelved, offloaded, or was shelved for that long.
+With [DEFAULT]shelved_offload_time = 0 it is offloaded from its host at once; otherwise it stays
+SHELVED until it is unshelved or offloaded, or that time is over.
 
-Resume rule: forward. A failure before the server is SHELVED takes the snapshot back and leaves the
-server off, on its host; one afterwards leaves it SHELVED, to be offloaded again.
+Resume rule: forward. A failure before the server is SHELVED deletes the snapshot and leaves the
+server off, on its host; a later one leaves it SHELVED, to be offloaded again.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Shelve(PowerOperation):
         super().failed(failure)
 
     def _drop(self, image: str) -> None:
-        """Delete the snapshot: at once when it is whole, else as soon as that is possible."""
+        """Delete the snapshot: at once if it is active, else its record as soon as possible."""
         discard_image(self.work, image)
         delete_image(self.work, image)
 

@@ -1,9 +1,8 @@
-"""shelve_offload_instance: a shelved server leaves its host; its snapshot is all that it needs.
+"""shelve_offload_instance: remove a shelved server from its host; its snapshot is kept.
 
-Resume rule: forward; each step leaves less of the server here, and doing it again is harmless. A
-step that cannot finish leaves the server SHELVED with a fault: it can be offloaded again. Servers
-that boot from a volume come here at once, without having been SHELVED. Volumes stay reserved for
-the server.
+Resume rule: forward; every step may be repeated. A step that fails leaves the server SHELVED with a
+fault: it can be offloaded again. Servers that boot from a volume are offloaded directly, without
+having been SHELVED. Volumes stay reserved for the server.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from nova_lite.steps.network.ports import UnplugInterfaces
 from nova_lite.steps.records.capacity import ReleaseResources
 from nova_lite.steps.records.server import ForgetConsoles
 from nova_lite.steps.records.shelving import DropAllocation, RecordOffloaded
-from nova_lite.steps.volume.moves import GiveVolumesBack
+from nova_lite.steps.volume.moves import ReserveVolumes
 
 
 class ShelveOffload(PowerOperation):
@@ -45,10 +44,10 @@ class ShelveOffload(PowerOperation):
 
 
 def leaving(work: Work) -> Plan:
-    """The stages after which nothing of a server that is off is left on this host."""
+    """The stages that remove a server that is off from this host."""
     return [
         (RemoveGuest(work), ForgetConsoles(work)),
-        (UnplugInterfaces(work), UnbindPorts(work), GiveVolumesBack(work)),
+        (UnplugInterfaces(work), UnbindPorts(work), ReserveVolumes(work)),
         # Up to here the server could be started again.
         (RemoveDisks(work), DropAllocation(work)),
         (RecordOffloaded(work),),

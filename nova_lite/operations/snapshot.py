@@ -1,8 +1,8 @@
-"""snapshot_instance and backup_instance: a server's root disk becomes an image.
+"""snapshot_instance and backup_instance: upload a copy of the root disk as an image.
 
-nova-api has made the image record, which waits for its bytes. Resume rule: forward; a copy that was
-cut off is begun anew, an upload goes on with the copy that is there. Roll back: the copy and the
-image record are removed, the task state is cleared, and the server is as before.
+nova-api has created the queued image record. Resume rule: forward; an interrupted copy is made
+again, an upload uses the copy that is there. Roll back: the copy and the image record are deleted
+and the task state is cleared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""unshelve_instance: a server without a host is made on this one, from its snapshot.
+"""unshelve_instance: build an offloaded server on this host, from its snapshot.
 
-Resume rule: forward, as a boot. Roll back: what was made here is taken back, and the server is
-SHELVED_OFFLOADED as before, with a fault; the snapshot is deleted only after the server runs. When
-its guest cannot be taken back the server stays here, in ERROR: no other host must get it.
+Resume rule: forward, as a boot. Roll back: every step is undone, and the server is
+SHELVED_OFFLOADED again, with a fault; the snapshot is deleted only after the server runs. If the
+guest cannot be removed the server stays on this host, in ERROR: no other host must get it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.capacity import ClaimResources
 from nova_lite.steps.records.server import NOWHERE, ReportActive
 from nova_lite.steps.records.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
-from nova_lite.steps.volume.moves import TakeVolumes
+from nova_lite.steps.volume.moves import AttachReservedVolumes
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Unshelve(Operation):
         stages: Plan = [
             (ClaimResources(work),),
             (TakeOffloaded(work),),
-            (FetchImages(work), BindPorts(work), TakeVolumes(work)),
+            (FetchImages(work), BindPorts(work), AttachReservedVolumes(work)),
             (MakeDisks(work), PlugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
@@ -84,7 +84,7 @@ class Unshelve(Operation):
         tools.usage_changed()
 
     def _give_up(self, failure: Failure) -> None:
-        """Make the server one without a host again."""
+        """Save the server as SHELVED_OFFLOADED without a host again."""
         work, tools = self.work, self.tools
         host, task = work.instance.get("host"), work.instance.get("task_state")
         taken = bool(work.notes.get("taken"))
@@ -110,7 +110,7 @@ class Unshelve(Operation):
             )
 
     def _guest_is_left(self) -> bool:
-        """Whether the roll back left a guest, or nobody can tell."""
+        """Whether the rollback left a guest, or the hypervisor cannot be asked."""
         try:
             self.tools.hypervisor.power_state(self.work.uuid)
         except DomainNotFound:
@@ -120,7 +120,7 @@ class Unshelve(Operation):
         return True
 
     def _forget(self) -> None:
-        """The server is being deleted: give back what is neither the record's nor a host's."""
+        """The server is being deleted: delete its allocations and its snapshot."""
         self.tools.placement.delete_allocations(self.work.uuid)
         if image := self._image():
             delete_image(self.work, image)

@@ -1,7 +1,8 @@
-"""volume_snapshot_create and volume_snapshot_delete: Cinder's snapshots of volumes that are files.
+"""volume_snapshot_create and volume_snapshot_delete: assisted snapshots of volumes that are files.
 
-Neither has an action event nor a fault, as in stock: Cinder hears how they end, by the status of
-the snapshot. Resume rule: forward; the chain of the guest's disk tells what is still to be done.
+Neither has an action event nor a fault, as in nova-compute: the result is reported to Cinder as the
+status of the snapshot. Resume rule: forward; the backing chain of the guest's disk shows what is
+still to be done.
 """
 
 from __future__ import annotations

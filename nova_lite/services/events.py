@@ -1,4 +1,4 @@
-"""External events that somebody waits for, such as Neutron's network-vif-plugged."""
+"""External events that an operation waits for, such as Neutron's network-vif-plugged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOLUME_REIMAGED = "volume-reimaged"
 
 
 class EventHub:
-    """Keeps events of the servers that announced interest, so that none is lost by coming early."""
+    """Keeps the events of watched servers, so that an event that comes early is not lost."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class EventHub:
         self._arrived: dict[str, dict[tuple[str, str | None], str]] = {}
 
     def watch(self, server_uuid: str) -> None:
-        """Keep what arrives for this server from now on; call it before what triggers events."""
+        """Keep events of this server from now on; call it before anything triggers events."""
         with self._changed:
             self._arrived.setdefault(server_uuid, {})
 

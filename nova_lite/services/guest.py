@@ -28,8 +28,8 @@ from nova_lite.wire.objects import WireObject
 
 
 def mappings(work: Work) -> list[WireObject]:
-    """The server's block device mapping as this operation has it, with what it has changed: of the
-    request at boot, of the records afterwards and after a restart."""
+    """The server's block device mappings with the changes of this operation: from the request at
+    boot, from the database afterwards and after a restart."""
     with work.reading:
         if work.mappings is None:
             asked = None if work.resumed else work.arguments.get("block_device_mapping")

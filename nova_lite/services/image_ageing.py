@@ -1,4 +1,4 @@
-"""Removal of cached images that nobody has used for long, and of what killed fetches left.
+"""Removal of cached images that are unused for long, and of leftovers of killed fetches.
 
 A cached file is in use when it backs a disk below ``instances_path``, whatever host that disk
 belongs to: where hosts share the directory, each sees the disks of all. A file in use gets a new
@@ -100,7 +100,7 @@ class ImageAgeing:
         return max(float(wanted), YOUNGEST_S)
 
     def _register(self) -> None:
-        """Tell stock hosts that share the directory that servers of this host are there, too."""
+        """Register this host for nova-compute hosts that share the directory."""
         path = self._instances / "compute_nodes"
         with self._images.locks.held("storage-registry-lock", REGISTRY_S):
             try:

@@ -1,4 +1,4 @@
-"""Making a server's ports and binding them to its host, so that it can be repeated."""
+"""Repeatable creation and binding of a server's ports."""
 
 from __future__ import annotations
 

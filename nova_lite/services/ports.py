@@ -1,4 +1,4 @@
-"""A server's ports in Neutron: made, bound to this host, looked up again, given back.
+"""A server's ports in Neutron: create, bind, refresh, unbind and delete them.
 
 Nothing here is remembered between calls: which ports a server has is read from Neutron, where every
 port carries the server's uuid as ``device_id`` from the moment it exists. So an allocation that was
@@ -60,7 +60,7 @@ class Ports:
         security_groups: Sequence[str],
         host: str,
     ) -> list[Vif]:
-        """Make or take the ports asked for and bind them to ``host``, in the order of the request.
+        """Create or adopt the requested ports and bind them to ``host``, in the request's order.
 
         May be repeated: ports that an earlier try made are found and kept, surplus ones removed. A
         try that fails leaves its ports for ``deallocate``.
@@ -93,7 +93,7 @@ class Ports:
         ]
 
     def deallocate(self, context: Any, server_uuid: str, preserved_ids: Iterable[str]) -> None:
-        """Delete the ports made for a server; let go of those that existed before it.
+        """Delete the ports created for a server; unbind those that existed before it.
 
         Ports that are gone, or that belong to somebody else by now, are left alone.
 
@@ -137,7 +137,7 @@ class Ports:
         return self.refresh(context, server.uuid, known)
 
     def unbind(self, context: Any, server_uuid: str, host: str) -> None:
-        """Take a server's ports off ``host``; they stay the server's, names and addresses too.
+        """Unbind a server's ports from ``host``; the server keeps them with their addresses.
 
         Ports that are bound elsewhere are left alone.
         """

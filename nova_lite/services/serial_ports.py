@@ -1,8 +1,7 @@
 """TCP ports for the serial consoles of guests.
 
-Nothing is recorded here: the guests' definitions are the record, so that no port is given twice or
-lost whatever kills the agent. Only what is chosen and not yet defined is kept in memory; after a
-kill it was never defined and is free again.
+The guests' definitions are the only record of ports in use, so that a killed agent neither
+allocates a port twice nor leaks one. Ports that are chosen and not yet defined are kept in memory.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class SerialPorts:
             return ports
 
     def forget(self, uuid: str) -> None:
-        """The server has no guest any more."""
+        """Free the ports of a server whose guest was removed."""
         with self._lock:
             self._chosen.pop(uuid, None)
 
@@ -128,7 +127,7 @@ def port_range(text: str) -> range:
 
 
 def listenable(host: str, port: int) -> bool:
-    """Whether the port is free; what else is wrong with the address, the hypervisor says better."""
+    """Whether the port is free; other errors of the address are left to the hypervisor."""
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM
     ):

@@ -1,4 +1,4 @@
-"""Everything steps and handlers work with, built once by ``composition.py``."""
+"""The collaborators of steps and handlers, built once by ``composition.py``."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from nova_lite.wire.objects import WireObject
 
 
 class Step(ABC):
-    """One idempotent brick.
+    """One idempotent part of an operation.
 
     ``done`` is asked only when the step may have begun before (the agent was killed in it, or an
     answer got lost): it looks at the world, not at our memory. ``do`` and ``undo`` may be repeated.
@@ -24,15 +24,15 @@ class Step(ABC):
         self.tools = work.tools
 
     def done(self) -> bool:
-        """Whether the world already is as ``do`` would make it."""
+        """Whether the state that ``do`` would reach is already there."""
         return False
 
     @abstractmethod
     def do(self) -> None:
-        """Make it so."""
+        """Carry the step out; may be repeated."""
 
-    def undo(self) -> None:  # noqa: B027  most steps have nothing to take back
-        """Take it back; nothing to take back is success."""
+    def undo(self) -> None:  # noqa: B027  most steps have nothing to undo
+        """Undo the step; having nothing to undo is success."""
 
 
 class MappingStep(Step):

@@ -1,4 +1,4 @@
-"""Steps of a rebuild that no other operation has."""
+"""Steps that only a rebuild has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nova_lite.wire.decode import utcnow
 
 
 class FetchNewImages(FetchImages):
-    """Fetch the images, and find out that they fit before anything of the server is given up."""
+    """Fetch the new images and check their size before anything of the server is deleted."""
 
     def do(self) -> None:
         server = self.work.server
@@ -24,7 +24,7 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Show how far the rebuild is."""
+    """Save the task state of the next stage of the rebuild."""
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
         super().__init__(work)
@@ -41,7 +41,7 @@ class MarkRebuilding(Step):
 
 
 class RemoveOldDisks(RemoveDisks):
-    """Remove the server's directory; from here on there is only forward."""
+    """Remove the server's directory: the point of no return of a rebuild."""
 
     def do(self) -> None:
         self.work.note(emptied=True)
@@ -49,7 +49,7 @@ class RemoveOldDisks(RemoveDisks):
 
 
 class ReplugInterfaces(Step):
-    """Make the host side of the ports anew: the new image may want another number of queues."""
+    """Unplug and plug the interfaces: the new image may want another number of queues."""
 
     name = "replug_interfaces"
 
@@ -59,7 +59,7 @@ class ReplugInterfaces(Step):
 
 
 class ReportRebuilt(Step):
-    """The server is as new: tell its user."""
+    """Save the vm_state after the rebuild and clear the task state."""
 
     name = "report_rebuilt"
 

@@ -1,4 +1,4 @@
-"""Steps that put a rescue system in the place of a server's guest, and the guest back."""
+"""Steps that replace a server's guest by a rescue system, and restore it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rescue_image(work: Work) -> Image:
 
 
 def fetch_images(work: Work) -> None:
-    """Have what the rescue system starts from in the cache."""
+    """Fetch image, kernel and ramdisk of the rescue system into the image cache."""
     images, image = work.tools.images, rescue_image(work)
     if origin(work, image) is None:
         images.fetch(work.context, image)
@@ -43,7 +43,7 @@ def fetch_images(work: Work) -> None:
 
 
 class FetchRescueImages(Step):
-    """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
+    """Choose the rescue image and fetch it into the cache, while the guest still runs."""
 
     name = "fetch_rescue_images"
 
@@ -71,7 +71,7 @@ class FetchRescueImages(Step):
 
 
 class PowerOffForRescue(PowerOff):
-    """Power the guest off; a rescue that fails lets it run again."""
+    """Power the guest off; the undo starts it again if it ran."""
 
     def do(self) -> None:
         if self.work.notes.get("ran") is None:
@@ -85,10 +85,10 @@ class PowerOffForRescue(PowerOff):
 
 
 class KeepGuest(Step):
-    """Keep the guest's own definition in its directory.
+    """Save the guest's own domain XML in its directory.
 
-    The guest of a server in ERROR may be anything, such as the rest of an earlier rescue; it is
-    defined anew from the server's records.
+    The guest of a server in ERROR may be left over from an earlier rescue; its definition
+    is then made from the server's records.
     """
 
     name = "keep_guest"
@@ -132,7 +132,7 @@ class MakeRescueDisks(Step):
 
 
 class DefineRescueGuest(Step):
-    """Define the rescue system in the place of the guest."""
+    """Define the rescue system instead of the guest."""
 
     name = "define_rescue_guest"
 
@@ -145,7 +145,7 @@ class DefineRescueGuest(Step):
 
 
 class MakeRescueConfigDrive(Step):
-    """The rescue system's own config drive: it tells the password that the user asked for."""
+    """Make the rescue system's own config drive, with the password that the user asked for."""
 
     name = "make_rescue_config_drive"
 
@@ -171,7 +171,7 @@ class StartRescueGuest(Step):
 
 
 class ReportRescued(Step):
-    """The rescue system runs: tell the server's user."""
+    """Save vm_state RESCUED and clear the task state."""
 
     name = "report_rescued"
 
@@ -202,7 +202,7 @@ class PutGuestBack(Step):
 
 
 class RemoveRescueFiles(Step):
-    """Remove what only the rescue needed."""
+    """Remove the files of the rescue system."""
 
     name = "remove_rescue_files"
 
@@ -245,7 +245,7 @@ def wanted_rescue_guest(work: Work) -> DomainSpec:
 
 
 def put_back(work: Work) -> None:
-    """Define the guest as it was kept; without that, as the server's records describe it."""
+    """Define the guest from its saved domain XML, or else from the server's records."""
     try:
         kept = _kept(work).read_text()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Steps that give a server its ports, wire them up on this host, and take them away."""
+"""Steps that allocate a server's ports, plug their interfaces on this host, and release them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
 
 
 class AllocatePorts(Step):
-    """Make or take the ports asked for, bind them here and record them."""
+    """Create or adopt the requested ports, bind them to this host and save them."""
 
     name = "allocate_ports"
 
@@ -53,7 +53,7 @@ class AllocatePorts(Step):
 
 
 class RefreshPorts(Step):
-    """Read the ports anew before the guest is defined again."""
+    """Refresh the network cache from Neutron before the guest is defined again."""
 
     name = "refresh_ports"
 
@@ -68,7 +68,7 @@ class RefreshPorts(Step):
 
 
 class PlugInterfaces(Step):
-    """Make the host side of the ports, and note which of them are not wired up yet."""
+    """Plug the interfaces, and note the ports that are not active yet."""
 
     name = "plug_interfaces"
 
@@ -83,7 +83,7 @@ class PlugInterfaces(Step):
 
 
 class UnplugInterfaces(Step):
-    """Remove the host side of the ports."""
+    """Unplug the interfaces."""
 
     name = "unplug_interfaces"
 
@@ -92,7 +92,7 @@ class UnplugInterfaces(Step):
 
 
 class WaitForPorts(Step):
-    """Wait until Neutron has wired up the ports, then let the guest run."""
+    """Wait for Neutron's network-vif-plugged events, then resume the guest."""
 
     name = "wait_for_ports"
 
@@ -105,7 +105,7 @@ class WaitForPorts(Step):
         tools.events.forget(work.uuid)
 
     def _wait(self, waiting: set[str]) -> set[str]:
-        """The ports that are not wired up after the configured time."""
+        """The ports that are not active after [DEFAULT]vif_plugging_timeout."""
         work, events = self.work, self.tools.events
         clock = self.tools.clock
         deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
@@ -122,7 +122,7 @@ class WaitForPorts(Step):
         raise AssertionError("the pauses have no end")
 
     def _failed(self, waiting: set[str]) -> bool:
-        """Whether Neutron said that one of the ports cannot be wired up."""
+        """Whether an event of one of the ports came with the status failed."""
         return any(
             self.tools.events.status(self.work.uuid, VIF_PLUGGED, port) == "failed"
             for port in waiting
@@ -140,7 +140,7 @@ class WaitForPorts(Step):
 
 
 class ReleasePorts(Step):
-    """Delete the ports made for the server, and let go of those that existed before it."""
+    """Delete the ports that were created for the server; unbind those that existed before it."""
 
     name = "release_ports"
 

@@ -1,4 +1,4 @@
-"""Steps that take and give back a share of this host."""
+"""Steps that claim resources of this host for a server, and release the claim."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nova_lite.steps.base import Step
 
 
 class ClaimResources(Step):
-    """Check the request and take its share: CPUs to pin, NUMA nodes and huge pages are fitted."""
+    """Check the request and claim its resources, with pinned CPUs, NUMA nodes and huge pages."""
 
     name = "claim_resources"
 
@@ -38,13 +38,13 @@ class ClaimResources(Step):
 
 
 def _limits(work: Work) -> Mapping[str, Any]:
-    """What the scheduler says that may be used here; a boot has it in a place of its own."""
+    """The scheduler's limits: an argument, or part of the filter_properties of a boot."""
     filter_properties = work.arguments.get("filter_properties") or {}
     return work.arguments.get("limits") or filter_properties.get("limits") or {}
 
 
 class ReleaseResources(Step):
-    """Give the share back."""
+    """Release the claim, and report the inventory soon."""
 
     name = "release_resources"
 

@@ -1,4 +1,4 @@
-"""Steps that write the server's state where users see it."""
+"""Steps that save the server's state in its Instance record."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ NOWHERE = {
 
 
 class TakeServer(Step):
-    """Make this host the server's host and say that its networks are being made.
+    """Save this host as the server's host, with task state networking or block_device_mapping.
 
-    One save for what is three or four in stock: accept, claim, networking and, of a server with
-    volumes, block device mapping. It is a compare-and-swap, so a server that was deleted or taken
-    elsewhere meanwhile is left alone.
+    One save for the three or four of nova-compute. It is a compare-and-swap
+    (``expected_task_state``): a server that was deleted, or built on another host, is not changed.
     """
 
     name = "take_server"
@@ -65,9 +64,9 @@ class TakeServer(Step):
 
 
 class RecordDisks(Step):
-    """Save the device names and buses that the plan gave to disks, and go on to spawning.
+    """Save device names and buses of the local disks, and task state spawning.
 
-    What is saved of a volume is saved when it is attached.
+    Those of a volume are saved when it is attached.
     """
 
     name = "record_disks"
@@ -94,7 +93,7 @@ class RecordDisks(Step):
 
 
 class ReportActive(Step):
-    """The server runs: tell its user."""
+    """Save vm_state ACTIVE and clear the task state."""
 
     name = "report_active"
 
@@ -129,10 +128,10 @@ class ReportActive(Step):
 
 
 class ReportPower(Step):
-    """End of a power verb: the given vm_state, no task, and what the hypervisor says.
+    """Save the given vm_state and the guest's power state, and clear the task state.
 
-    :param expected: task states in which the server may be, beside none
-    :param fields: what else changes
+    :param expected: task states that the server may be in; none is accepted as well
+    :param fields: further fields to save
     """
 
     name = "report_power"
@@ -160,7 +159,7 @@ class ReportPower(Step):
 
 
 class MarkRebooting(Step):
-    """Show that the reboot has begun: ``reboot_started`` or ``reboot_started_hard``."""
+    """Save task state ``reboot_started`` or ``reboot_started_hard``."""
 
     name = "mark_rebooting"
 
@@ -178,7 +177,7 @@ class MarkRebooting(Step):
 
 
 class RecordDeleted(Step):
-    """The server is gone: say so, and give back its share in Placement."""
+    """Save vm_state DELETED, and delete the server's allocations in Placement."""
 
     name = "record_deleted"
 
@@ -204,7 +203,7 @@ class RecordDeleted(Step):
 
 
 class ForgetConsoles(Step):
-    """Remove the console tokens: the guest they lead to is gone."""
+    """Delete the server's console tokens: its guest was removed."""
 
     name = "forget_consoles"
 
@@ -213,9 +212,9 @@ class ForgetConsoles(Step):
 
 
 class ForgetServer(Step):
-    """Remove the record itself; the last thing that is done.
+    """Destroy the Instance record, as the last step of a delete.
 
-    With it go those of its volumes and ports, and the tokens of its consoles.
+    nova-conductor destroys its block device mappings, interfaces and console tokens with it.
     """
 
     name = "forget_server"
@@ -230,7 +229,7 @@ class ForgetServer(Step):
 
 
 def here(work: Work) -> dict[str, Any]:
-    """The fields that make this host the server's host, with the share that it claimed."""
+    """The Instance fields that name this host, with the NUMA topology that was claimed."""
     tools, topology = work.tools, work.notes.get("numa_topology")
     fields: dict[str, Any] = {
         "host": tools.host,
@@ -242,13 +241,13 @@ def here(work: Work) -> dict[str, Any]:
 
 
 def tell_host(work: Work, vm_state: VmState) -> None:
-    """Count the server of this host by its new state, and have the host's use reported soon."""
+    """Update the server's state in the claims, and report the inventory soon."""
     work.tools.claims.note(work.uuid, vm_state=vm_state)
     work.tools.usage_changed()
 
 
 def unshelved(work: Work) -> dict[str, str]:
-    """The server's system metadata without what it says while the server is shelved."""
+    """The server's system_metadata without the keys of a shelved server."""
     shelved = (SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST)
     stored = dict(work.instance.get("system_metadata", {}))
     return {key: value for key, value in stored.items() if key not in shelved}

@@ -1,7 +1,7 @@
-"""Steps that give a server its volumes while it is built, and take them back when that fails.
+"""Steps that create, attach and complete the volumes of a server that is being built.
 
-A volume that is made here says in its metadata for which block device mapping it was made. A
-process that died between asking Cinder for it and recording it is followed by one that finds it.
+The metadata of a volume that is created here names its block device mapping, so that a resumed
+boot finds a volume that was created but not saved in the mapping yet.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from nova_lite.errors import (
     VolumeServiceUnavailable,
 )
 from nova_lite.services import guest
-from nova_lite.services.volumes import check_zone, disconnect, reach, volume_mappings
+from nova_lite.services.volumes import check_zone, connect_attachment, disconnect, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.delete import attachment_ids, release
+from nova_lite.steps.volume.delete import attachment_ids, delete_attachments
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ ENDS_BUILD = (
 
 
 class VolumeStep(Step):
-    """Something about all volumes of a server that is being built; what goes wrong ends the build.
+    """A step about all volumes of a server that is being built; a failure aborts the build.
 
-    Cinder is waited for, but not for ever: its user shall learn what the server waits for.
+    Cinder is waited for with a limit, so that the user gets a fault that names it.
     """
 
 
@@ -66,10 +66,10 @@ class VolumeStep(Step):
 
     @abstractmethod
     def prepare(self) -> None:
-        """What the step does."""
+        """What ``do`` does, with a limit on waiting for Cinder."""
 
     def take_back(self) -> None:  # noqa: B027  some have nothing to take back
-        """What undoes it."""
+        """What ``undo`` does, with a limit on waiting for Cinder."""
 
     def _carry_out(self, action: Callable[[], None]) -> None:
         try:
@@ -85,7 +85,7 @@ class VolumeStep(Step):
 
 
 class CreateVolumes(VolumeStep):
-    """Make the volumes that do not exist yet: from an image, from a snapshot, or empty."""
+    """Create the volumes that do not exist yet: from an image, from a snapshot, or empty."""
 
     name = "create_volumes"
 
@@ -105,13 +105,13 @@ class CreateVolumes(VolumeStep):
             self._wait_for(mapping["volume_id"])
 
     def take_back(self) -> None:
-        """Wait for what is still being made: Cinder deletes only what is finished."""
+        """Wait for volumes that are still being created: Cinder deletes only finished ones."""
         for mapping in self._ours():
             if mapping.get("volume_id"):
                 self._finished(mapping["volume_id"], self.tools.clock.sleep)
 
     def _ours(self) -> list[WireObject]:
-        """Volumes to make; one that is attached was made for an earlier try of this build."""
+        """Mappings whose volume is created here; attached ones are of an earlier attempt."""
         return [
             mapping
             for mapping in volume_mappings(self.work)
@@ -119,7 +119,7 @@ class CreateVolumes(VolumeStep):
         ]
 
     def _made_before(self, mapping: WireObject) -> dict[str, Any] | None:
-        """The volume that was asked for already, if it was and if Cinder has made it."""
+        """The volume that an earlier attempt created, if any."""
         asked = self.work.notes.get("asked_for_volumes", {})
         if mapping["uuid"] not in asked:
             self.work.note(asked_for_volumes={**asked, mapping["uuid"]: _ends(mapping)})
@@ -157,8 +157,10 @@ class CreateVolumes(VolumeStep):
             raise Interrupted
 
     def _finished(self, volume_id: str, pause: Callable[[float], None]) -> tuple[str, int, int]:
-        """The volume's status when Cinder has done with it, or after as long as nova.conf says; the
-        seconds that took, and how often it was asked."""
+        """Poll the volume until it is created or the configured time is over.
+
+        :returns: its status, the seconds that took, and the number of attempts
+        """
         began = self.tools.clock.monotonic()
         lengths = itertools.chain(LOOKS, itertools.repeat(self._interval))
         for attempts, length in enumerate(lengths, 1):
@@ -171,7 +173,7 @@ class CreateVolumes(VolumeStep):
 
 
 class AttachVolumes(VolumeStep):
-    """Bring all volumes to this host, and record how it reaches them."""
+    """Attach and connect all volumes, and save their connection_info."""
 
     name = "attach_volumes"
     exclusive = True
@@ -194,12 +196,14 @@ class AttachVolumes(VolumeStep):
         check_zone(work, volume)
         with tools.volumes.guard(volume):
             attachment = self._attachment(mapping, volume, device["device_name"])
-            reach(work, mapping, volume, attachment, attachment_id=attachment["id"], **device)
+            connect_attachment(
+                work, mapping, volume, attachment, attachment_id=attachment["id"], **device
+            )
 
     def _attachment(
         self, mapping: WireObject, volume: Mapping[str, Any], device_name: str
     ) -> dict[str, Any]:
-        """The attachment for this host: the one that was reserved, else a new one."""
+        """The attachment with this host's connector: the reserved one updated, or a new one."""
         work, cinder = self.work, self.tools.cinder
         connector = self.tools.connector.properties()
         reserved = mapping.get("attachment_id")
@@ -213,10 +217,10 @@ class AttachVolumes(VolumeStep):
         )
 
     def take_back(self) -> None:
-        """Let go of them; the conductor reserves them again for the next host.
+        """Disconnect them and delete their attachments; the conductor reserves them again.
 
-        All are disconnected first: what Cinder cannot be told, the API tells it when the server is
-        deleted, but then nobody comes to this host any more.
+        All are disconnected first: if Cinder does not answer, nova-api deletes the attachments with
+        the server, but nobody would disconnect this host any more.
         """
         work = self.work
         ours = [mapping for mapping in volume_mappings(work) if mapping.get("volume_id")]
@@ -228,7 +232,7 @@ class AttachVolumes(VolumeStep):
 
 
 class CompleteAttachments(VolumeStep):
-    """Tell Cinder that the guest has its volumes."""
+    """Complete the attachments: the volumes are in use."""
 
     name = "complete_attachments"
 
@@ -238,10 +242,10 @@ class CompleteAttachments(VolumeStep):
 
 
 def reserve_for_next_host(work: Work) -> None:
-    """Have volumes that were made, but not attached, be attached where the server goes next.
+    """Create attachments for volumes that have none, before the build is rescheduled.
 
-    The conductor reserves volumes again whose attachment is gone. What was never attached would be
-    attached in the ways of old by a stock agent.
+    The conductor reserves volumes again whose attachment was deleted. A volume without an
+    attachment_id would be attached through the pre-Queens API by nova-compute.
     """
     for mapping in volume_mappings(work):
         recorded = mapping.get("attachment_id") and "attachment_id" not in mapping.changes
@@ -255,19 +259,19 @@ def reserve_for_next_host(work: Work) -> None:
 
 
 def release_after_failure(work: Work) -> None:
-    """After a build that has failed for good: users get their volumes back, and those that end with
-    the server are deleted. What is left is deleted with the server."""
+    """Delete the attachments after a build that was aborted, and the volumes that have
+    delete_on_termination. What fails here is deleted together with the server."""
     for mapping in volume_mappings(work):
         try:
-            release(work, mapping)
+            delete_attachments(work, mapping)
         except NovaLiteError as error:
             LOG.warning("Volume %s of server %s is left as it is: %s",
                         mapping.get("volume_id"), work.uuid, error)  # fmt: skip
 
 
 def delete_unrecorded(work: Work) -> None:
-    """Delete the volumes that were made for a server which was deleted meanwhile, if no record
-    tells anybody of them."""
+    """Delete the volumes that were created for a server that was deleted meanwhile, where no block
+    device mapping has their ids."""
     asked = work.notes.get("asked_for_volumes")
     if not asked:
         return
@@ -283,7 +287,7 @@ def delete_unrecorded(work: Work) -> None:
 
 
 def _ends(mapping: WireObject) -> bool:
-    """Whether the volume ends with its server."""
+    """Whether the volume is deleted with its server."""
     return bool(mapping.get("delete_on_termination"))
 
 

@@ -1,12 +1,12 @@
-"""Steps that let a running guest's disk go on as another volume, which Cinder has made for it.
+"""Steps that copy a running guest's disk to another volume and switch the guest to it.
 
-Cinder migrates a volume in use that way: it makes a new volume, has its content copied here, and
-lets the old volume's record take over the new one's storage and attachment. So the id of the
-volume, which is the serial of the guest's disk, stays; the host knows the new storage by it as soon
-as it connects that.
+Cinder migrates a volume in use that way: it creates a new volume, this host copies the data, and
+the old volume's record gets the new one's storage and attachment. So the volume id, which is the
+serial of the guest's disk, stays the same; the host connects the new storage under that id.
 
-How the new volume is reached is asked of Cinder by every step: until the block device mapping holds
-it, it is kept nowhere else. Whether the disk has moved says the hypervisor.
+Each step reads the new volume's connection_info from its attachment in Cinder, as it is stored
+nowhere else until the block device mapping has it. The hypervisor reports which volume the disk
+uses.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def mapping_of(work: Work) -> WireObject:
     return found
 
 
-def told(what: str, tell: Callable[[], Any]) -> None:
-    """Tell Cinder; what it does not take is logged, for nothing can be taken back by then."""
+def tell_cinder(what: str, tell: Callable[[], Any]) -> None:
+    """Call Cinder past the point of no return: a refusal is only logged."""
     try:
         tell()
     except ControlPlaneUnavailable:
@@ -81,7 +81,7 @@ def told(what: str, tell: Callable[[], Any]) -> None:
 
 
 class ConnectNewVolume(Step):
-    """Bring the new volume within this host's reach."""
+    """Update the new volume's attachment with this host's connector, and connect it."""
 
     name = "connect_new_volume"
 
@@ -147,10 +147,10 @@ class CopyVolume(Step):
 
 
 class SwitchVolume(Step):
-    """Let the guest use the new volume, let go of the old one, and write that down.
+    """Switch the guest to the new volume, disconnect the old one, and save the connection_info.
 
-    From the moment the guest uses it there is no way back: whatever Cinder says, the mapping leads
-    to where the guest's data is.
+    The switch is the point of no return: whatever Cinder answers, the block device mapping must
+    describe the storage that the guest uses.
     """
 
     name = "switch_volume"
@@ -171,12 +171,12 @@ class SwitchVolume(Step):
             if mapping.get("attachment_id") != attachment_id(work):
                 self._disconnect(mapping)
                 self._record(mapping, connection)
-            told(
+            tell_cinder(
                 f"complete attachment {attachment_id(work)}",
                 lambda: tools.cinder.complete_attachment(work.context, attachment_id(work)),
             )
             if old_attachment := work.notes.get("old_attachment"):
-                told(
+                tell_cinder(
                     f"delete attachment {old_attachment}",
                     lambda: tools.cinder.delete_attachment(work.context, old_attachment),
                 )
@@ -187,11 +187,11 @@ class SwitchVolume(Step):
         except ControlPlaneUnavailable:
             raise
         except NovaLiteError as error:
-            LOG.error("Server %s has moved from volume %s, but this host cannot let go of it: %s",
+            LOG.error("Server %s has moved from volume %s, but this host cannot disconnect it: %s",
                       self.work.uuid, old_id(self.work), error)  # fmt: skip
 
     def _record(self, mapping: WireObject, connection: Connection) -> None:
-        """The new volume's storage is the old one's from now on."""
+        """Save the new storage in the mapping, under the old volume's id."""
         work, volume_id = self.work, old_id(self.work)
         kept = replace(
             connection,
@@ -214,12 +214,12 @@ class SwitchVolume(Step):
 
 
 class CompleteMigration(Step):
-    """Let Cinder give the old volume's record the new one's storage, and delete the old storage."""
+    """Have Cinder complete the migration (os-migrate_volume_completion)."""
 
     name = "complete_migration"
 
     def done(self) -> bool:
-        """Cinder may still be at it."""
+        """Whether the migration is completed; waits while Cinder is completing it."""
         work, clock = self.work, self.tools.clock
         deadline = clock.monotonic() + COMPLETION_PATIENCE
         while True:
@@ -227,7 +227,7 @@ class CompleteMigration(Step):
             if volume.get("migration_status") != "completing":
                 return bool(volume.get("migration_status") == "success")
             if clock.monotonic() > deadline:
-                LOG.error("Cinder does not come to an end with the migration of volume %s",
+                LOG.error("Cinder does not complete the migration of volume %s",
                           old_id(work))  # fmt: skip
                 return True
             clock.sleep(COMPLETION_POLL)
@@ -238,7 +238,7 @@ class CompleteMigration(Step):
 
 
 def destination(work: Work) -> tuple[Connection, DiskSpec]:
-    """How the new volume is reached, and the disk that it makes."""
+    """The connection of the new volume, and the guest's disk for it."""
     tools = work.tools
     attachment = tools.cinder.attachment(work.context, attachment_id(work))
     new = connection_info.from_cinder(attachment, old_id(work), False)
