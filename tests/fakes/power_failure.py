@@ -72,7 +72,10 @@ class DurableFiles:
     def _keep_directory(self, path: Path) -> None:
         entries = {}
         for entry in os.scandir(path):
-            found = entry.stat(follow_symlinks=False)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # another thread was faster
             if stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode):
                 entries[entry.name] = [found.st_ino, found.st_mode]
         self._write(os.stat(path).st_ino, lambda part: part.write_text(json.dumps(entries)))

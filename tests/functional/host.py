@@ -50,7 +50,9 @@ class Host:
         self._durable = DurableFiles(self.state, trial.directory / f"{name}.durable")
         self._boots = 1
         self._kept: Kept | None = None
-        (self.state / "instances").mkdir(parents=True)
+        # An agent has been here for a while: what it makes once is there and synced.
+        for made in (self.state / "instances", self.journal):
+            made.mkdir(parents=True)
         patience = 60 if trial.polite else 1
         (self.state / "nova.conf").write_text(
             CONF.format(name=name, state=self.state, uri=self.daemon.uri, patience=patience)

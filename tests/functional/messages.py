@@ -66,11 +66,11 @@ def shelve_arguments():
     return {"image_id": SHELF, "clean_shutdown": False, "accel_uuids": []}
 
 
-def unshelve_arguments():
+def unshelve_arguments(host="host1"):
     """An unshelve on this host."""
     image = {"id": SHELF, "disk_format": "raw", "size": MIB, "properties": {}}
     return {
-        "image": image, "filter_properties": {}, "node": "host1", "request_spec": None,
+        "image": image, "filter_properties": {}, "node": host, "request_spec": None,
         "accel_uuids": [],
     }  # fmt: skip
 
