@@ -78,6 +78,7 @@ class Parts(TypedDict, total=False):
 
     clock: Clock
     pace: Pace
+    boot_id: str
     observer: Observer
     hypervisor: Hypervisor
     transport: Any
@@ -112,14 +113,16 @@ class Composition:
         check(conf)
         # What is in the instance's dictionary comes before a cached_property of the class.
         self.__dict__.update(replaced)
-        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
+        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
+        self.journal.lock()
         self.claims = Claims()
         self._provider: Provider | None = None
 
     # --- what a test may replace ------------------------------------------------------------
     clock: Clock = SYSTEM
     pace: Pace = USUAL
+    boot_id: str | None = None  # the kernel's
     observer: Observer | None = None
 
     @cached_property
@@ -209,6 +212,7 @@ class Composition:
         sizes = {
             "builds": conf.max_concurrent_builds or UNLIMITED,
             "snapshots": conf.max_concurrent_snapshots or UNLIMITED,
+            "migrations": conf.max_concurrent_live_migrations or UNLIMITED,
             "short": SHORT_WORKERS,
         }
         return {name: Pool(name, size) for name, size in sizes.items()}

@@ -38,7 +38,8 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
+MESSAGE_WORKERS = 16  # messages looked at, and operations promised, at once
+HANDLER_WORKERS = 16  # calls answered at once that may hang, such as consoles
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
 STUCK_INTERVAL = 30.0  # seconds between two looks for workers that hang
 CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
@@ -65,6 +66,8 @@ class Agent:
         self._timers: list[Timer] = []
         self._engine: Engine | None = None
         self._parts: Composition | None = None
+        self._messages = Pool("messages", MESSAGE_WORKERS)
+        self._handlers = Pool("handlers", HANDLER_WORKERS)
 
     # --- start ------------------------------------------------------------------------------
     def start(self, stop: threading.Event) -> None:
@@ -144,11 +147,12 @@ class Agent:
         events = {name: verb.event for name, verb in endpoint.OPERATIONS.items() if verb.event}
         refusals = Refusals(tools, events)
         dispatcher = Dispatcher(
-            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
+            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor, self._handlers
         )
-        pool = Pool("messages", MESSAGE_WORKERS)
         for topic in TOPICS:
-            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, pool)
+            server = ComputeServer(
+                parts.transport, topic, self._conf.host, dispatcher, self._messages
+            )
             server.listen()
             self._servers.append(server)
 
@@ -166,7 +170,7 @@ class Agent:
         limit = float(conf.nova_lite.stuck_worker_timeout)
 
         def replace_stuck() -> None:
-            for pool in parts.pools.values():
+            for pool in (*parts.pools.values(), self._messages, self._handlers):
                 pool.replace_stuck(limit)
 
         self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))

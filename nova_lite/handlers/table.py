@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from nova_lite.engine.engine import Engine
+from nova_lite.errors import JournalError
 from nova_lite.handlers.console_log import ConsoleLog
 from nova_lite.handlers.consoles import Consoles
 from nova_lite.handlers.diagnostics import Diagnostics
@@ -14,6 +16,10 @@ from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.services.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
 
 
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
@@ -22,12 +28,7 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     events = ExternalEvents(
         tools.events,
         NetworkRefresh(tools, engine).ask,
-        lambda context, instance, volume_ids: engine.begin(
-            "extend_volumes",
-            context,
-            str(instance["uuid"]),
-            {"instance": instance, "volume_ids": volume_ids},
-        ),
+        lambda context, instance, volume_ids: _extend(engine, context, instance, volume_ids),
     )
     return {
         "get_console_output": ConsoleLog(tools).get_console_output,
@@ -44,3 +45,15 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
         "get_diagnostics": diagnostics.get_diagnostics,
         "get_instance_diagnostics": diagnostics.get_instance_diagnostics,
     }
+
+
+def _extend(
+    engine: Engine, context: RequestContext, instance: WireObject, volume_ids: list[str]
+) -> None:
+    """Begin to extend volumes, or tell the user that the journal cannot be written."""
+    uuid, arguments = str(instance["uuid"]), {"instance": instance, "volume_ids": volume_ids}
+    try:
+        engine.begin("extend_volumes", context, uuid, arguments)
+    except JournalError as error:
+        LOG.error("Refused to extend volumes of server %s: %s", uuid, error)
+        engine.refuse("extend_volumes", context, uuid, arguments, error)

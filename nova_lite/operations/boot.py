@@ -15,6 +15,7 @@ from nova_lite.errors import (
     ControlPlaneUnavailable,
     NovaLiteError,
     ServerBeingDeleted,
+    ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
@@ -25,7 +26,7 @@ from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.operations.restart import AfterRestart, Settlement
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
@@ -60,7 +61,6 @@ class Boot(Operation):
     notifies_mappings = True
     notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
-    undoes = True
     # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
     after_restart = dict.fromkeys(
@@ -96,9 +96,13 @@ class Boot(Operation):
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
+        if self.work.elsewhere:
+            raise UnexpectedTaskState(f"Server {self.work.uuid} is on another host by now")
 
     def plan(self) -> Plan:
         work = self.work
+        if work.rebooted and self.succeeded():
+            return []  # it is a server like any other whose host was off
         return [
             (ClaimResources(work),),
             (TakeServer(work),),
@@ -110,14 +114,24 @@ class Boot(Operation):
             (StartGuest(work),),
             (WaitForPorts(work), CompleteAttachments(work)),
             (ReportActive(work),),
+            NoWayBack("its record says that it is active here", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        """What users see as active is not taken from them, whatever went wrong here."""
+        try:
+            return ReportActive(self.work).done()
+        except ServerNotFound:
+            return False
 
     def failed(self, failure: Failure) -> None:
         self.tools.events.forget(self.work.uuid)
         try:
-            if failure.nova_name == UnexpectedTaskState.nova_name:
+            if failure.nova_name == UnexpectedTaskState.nova_name and not self._is_left_here():
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
+            elif failure.nova_name == UnexpectedTaskState.nova_name:
+                self._abort(failure)
             elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
@@ -136,6 +150,14 @@ class Boot(Operation):
             self._drop_allocation()
         self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         self.tools.usage_changed()
+
+    def _is_left_here(self) -> bool:
+        """Whether the record of a server that was not in the expected state leads to this host:
+        nobody else would say what became of it."""
+        self.work.reload()
+        instance = self.work.instance
+        deleting = instance.get("task_state") == TaskState.DELETING
+        return instance.get("host") == self.tools.host and not deleting
 
     def _retry(self) -> dict[str, object] | None:
         """The retry record of the request; without one the build must not be rescheduled."""

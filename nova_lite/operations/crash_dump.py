@@ -18,6 +18,7 @@ from nova_lite.steps.guest.domain import InjectNmi
 class TriggerCrashDump(Operation):
     event = "compute_trigger_crash_dump"
     notifies = "trigger_crash_dump"
+    last_resort = {}
 
     def plan(self) -> Plan:
         return [(InjectNmi(self.work),)]

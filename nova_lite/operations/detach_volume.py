@@ -7,6 +7,8 @@ again; steps that have succeeded are no obstacle to that.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
@@ -26,11 +28,16 @@ class DetachVolume(Operation):
     event = "compute_detach_volume"
     requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._volume_id = str(work.arguments["volume_id"])
         self._mapping: WireObject | None = None
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         work = self.work

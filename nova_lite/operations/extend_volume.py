@@ -6,6 +6,9 @@ until it is started again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -16,6 +19,11 @@ from nova_lite.steps.volume.extend import ExtendVolume
 class ExtendVolumes(Operation):
     event = "compute_extend_volume"
     requires = {"volume_ids": object}
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return ",".join(sorted(map(str, arguments["volume_ids"])))
 
     def plan(self) -> Plan:
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]

@@ -14,6 +14,7 @@ from nova_lite.steps.network.ports import RefreshPorts
 
 class InjectNetworkInfo(Operation):
     event = None
+    last_resort = {}
 
     def load(self) -> None:
         self.work.reload()

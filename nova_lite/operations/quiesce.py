@@ -10,21 +10,21 @@ from __future__ import annotations
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services.guest_agent import require_agent
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ThawGuest, require_caller
 
 
 class Quiesce(Operation):
     event = None
     answers = True
-    undoes = True
+    last_resort = {}
 
     def load(self) -> None:
         require_agent(self.work)
         require_caller(self.work)
 
     def plan(self) -> Plan:
-        return [(FreezeGuest(self.work),), (KeepFrozen(self.work),)]
+        return [(FreezeGuest(self.work),), (KeepFrozen(self.work),), COMPLETE]
 
     def failed(self, failure: Failure) -> None:
         """The caller gets the error; nothing is recorded."""
@@ -32,6 +32,7 @@ class Quiesce(Operation):
 
 class Unquiesce(Operation):
     event = None
+    last_resort = {}
 
     def plan(self) -> Plan:
         return [(ThawGuest(self.work),)]

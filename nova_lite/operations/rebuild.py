@@ -21,7 +21,7 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.notified import END, ERROR, EXISTS, START
@@ -29,14 +29,14 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
-from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks
+from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
 from nova_lite.steps.guest.rebuild import (
+    STAGES,
     FetchNewImages,
     MarkRebuilding,
-    RemoveOldDisks,
     ReplugInterfaces,
     ReportRebuilt,
 )
@@ -45,11 +45,7 @@ from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
 from nova_lite.wire.objects import WireObject
 
-STAGES = (
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
-)
+EMPTIED = NoWayBack("the server's disks are given up")
 
 
 class Rebuild(PowerOperation):
@@ -109,12 +105,15 @@ class Rebuild(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         rebuilding, mapping, spawning = STAGES
+        if work.rebooted and self._is_over():
+            return []  # its new disks are its user's already
         return [
             (FetchNewImages(work), RefreshPorts(work)),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),
             (MarkRebuilding(work, rebuilding, mapping),),
-            (RemoveOldDisks(work),),
+            *(() if self._reimages() else (EMPTIED,)),
+            (RemoveDisks(work),),
             (ConnectVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
@@ -123,6 +122,11 @@ class Rebuild(PowerOperation):
             () if self._stopped else (StartGuest(work, pause_for_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
+
+    def _is_over(self) -> bool:
+        instance = self.work.instance
+        rebuilt = instance.get("vm_state") in (VmState.ACTIVE, VmState.STOPPED)
+        return self.past_return and rebuilt and instance.get("task_state") is None
 
     def notifications(self, phase: str) -> list[str]:
         """The usage audit hears of the server before it uses another image."""
@@ -151,6 +155,7 @@ class Rebuild(PowerOperation):
         return [
             (RemoveGuest(work),),
             (ReserveRootVolume(work),),
+            EMPTIED,
             (ReimageRootVolume(work, str(work.arguments["image_ref"])),),
         ]
 
@@ -160,7 +165,7 @@ class Rebuild(PowerOperation):
         if self.work.arguments.get("recreate"):
             self._hand_back(failure)
             return
-        if not self.work.notes.get("emptied"):
+        if not self.past_return:
             self.work.instance.set(**self._image_before())
         super().failed(failure)
 

@@ -6,6 +6,9 @@ refresh`` before it creates a new attachment. Resume rule: forward.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
@@ -16,6 +19,11 @@ class RemoveVolumeConnection(Operation):
     event = None
     requires = {"volume_id": str}
     answers = True
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def plan(self) -> Plan:
         return [(RemoveConnection(self.work),)]

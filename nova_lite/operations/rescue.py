@@ -18,7 +18,7 @@ from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
@@ -40,7 +40,6 @@ class Rescue(PowerOperation):
     notifies = "rescue"
     milestone = StartRescueGuest  # from here on the server uses another image
     pool = "builds"
-    undoes = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -53,7 +52,11 @@ class Rescue(PowerOperation):
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),
             (ReportRescued(work),),
+            NoWayBack("its record says that it is rescued", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        return ReportRescued(self.work).done()
 
     def notifications(self, phase: str) -> list[str]:
         return [EXISTS] if phase == MILESTONE else super().notifications(phase)

@@ -7,13 +7,14 @@ the volume from being attached.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import AnswerLost
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.volume.attachments import ReserveDevice
 
 
@@ -28,11 +29,15 @@ class ReserveBlockDeviceName(Operation):
         "multiattach": object,
     }
     answers = True
-    undoes = True
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._reserve = ReserveDevice(work)
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         if self.work.resumed:
@@ -42,7 +47,7 @@ class ReserveBlockDeviceName(Operation):
             )
 
     def plan(self) -> Plan:
-        return [(self._reserve,)]
+        return [(self._reserve,), COMPLETE]
 
     def answer(self) -> Any:
         return self._reserve.mapping

@@ -18,6 +18,7 @@ class SetAdminPassword(PowerOperation):
     requires = {"new_pass": str}
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    last_resort = {"task_state": None}
     called_with_task_state = True
     secrets = ("new_pass",)
     after_restart = {TaskState.UPDATING_PASSWORD: AfterRestart(Settlement.CLEAR)}

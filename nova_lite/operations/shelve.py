@@ -15,8 +15,8 @@ from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
 from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
-from nova_lite.operations.shelve_offload import leaving
-from nova_lite.steps.base import Plan
+from nova_lite.operations.shelve_offload import has_left, leaving
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import SHELVE, UploadImage, discard_image
 from nova_lite.steps.guest.domain import PowerOff
@@ -28,7 +28,6 @@ class Shelve(PowerOperation):
     event = "compute_shelve_instance"
     requires = {"image_id": str}
     pool = "snapshots"
-    undoes = True
     notifies = "shelve"
     notifies_mappings = True
     milestone = RecordShelved  # the server may go on to leave its host
@@ -52,11 +51,15 @@ class Shelve(PowerOperation):
     def plan(self) -> Plan:
         work, image = self.work, str(self.work.arguments["image_id"])
         offload = bool(work.notes["offload"])
+        if work.resumed and offload and has_left(work):
+            return leaving(work)
+        record = RecordShelved(work, image, offload=offload)
         return [
             (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (extract_disk(work, image, SHELVE),),
             (UploadImage(work, image, SHELVE),),
-            (RecordShelved(work, image, offload=offload),),
+            (record,),
+            NoWayBack("its record says that it is shelved", record.done),
             *(leaving(work) if offload else ()),
         ]
 

@@ -39,12 +39,27 @@ class ShelveOffload(PowerOperation):
         remember_ports(work)
 
     def plan(self) -> Plan:
+        if self.work.resumed and has_left(self.work):
+            return leaving(self.work)
         gracefully = bool(self.work.arguments.get("clean_shutdown", True))
         return [(PowerOff(self.work, gracefully=gracefully),), *leaving(self.work)]
 
 
+def has_left(work: Work) -> bool:
+    """Whether the record leads to another host, or to none: its ports, volumes and allocation may
+    be those of another host by now."""
+    return bool(work.instance.get("host") != work.tools.host)
+
+
 def leaving(work: Work) -> Plan:
     """The stages that remove a server that is off from this host."""
+    if work.resumed and has_left(work):
+        return [
+            (RemoveGuest(work),),
+            (UnplugInterfaces(work),),
+            (RemoveDisks(work),),
+            (ReleaseResources(work),),
+        ]
     return [
         (RemoveGuest(work), ForgetConsoles(work)),
         (UnplugInterfaces(work), UnbindPorts(work), ReserveVolumes(work)),

@@ -9,17 +9,22 @@ which deletes the new volume. Afterwards only forward.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.volume.swap import (
     CompleteMigration,
     ConnectNewVolume,
     CopyVolume,
-    SwitchVolume,
+    RecordNewVolume,
+    SwitchDisk,
     attachment_id,
+    has_moved,
     new_id,
     old_id,
     tell_cinder,
@@ -30,16 +35,22 @@ class SwapVolume(Operation):
     event = "compute_swap_volume"
     requires = {"old_volume_id": object, "new_volume_id": object, "new_attachment_id": object}
     pool = "snapshots"  # what copies disks
-    undoes = True
     notifies = "volume_swap"
     notifies_error = True
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["old_volume_id"])
 
     def plan(self) -> Plan:
         work = self.work
         return [
             (ConnectNewVolume(work),),
             (CopyVolume(work),),
-            (SwitchVolume(work),),
+            (SwitchDisk(work),),
+            NoWayBack("the guest uses the new volume", lambda: has_moved(work)),
+            (RecordNewVolume(work),),
             (CompleteMigration(work),),
         ]
 
@@ -49,7 +60,7 @@ class SwapVolume(Operation):
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder
-        if work.notes.get("moved"):
+        if self.past_return:
             self._complete()
         else:
             tell_cinder(
@@ -72,6 +83,6 @@ class SwapVolume(Operation):
     def _complete(self) -> None:
         """Make all records describe the new storage, although the server is being deleted or Cinder
         has refused: the guest uses it."""
-        switch, complete = SwitchVolume(self.work), CompleteMigration(self.work)
-        tell_cinder("go on with the other volume", switch.do)
+        record, complete = RecordNewVolume(self.work), CompleteMigration(self.work)
+        tell_cinder("go on with the other volume", record.do)
         tell_cinder("complete the migration", lambda: None if complete.done() else complete.do())

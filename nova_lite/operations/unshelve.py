@@ -20,7 +20,7 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
@@ -38,7 +38,6 @@ class Unshelve(Operation):
     event = "compute_unshelve_instance"
     requires = {"filter_properties": dict}
     pool = "builds"
-    undoes = True
     notifies = "unshelve"
     notifies_mappings = True
 
@@ -55,8 +54,11 @@ class Unshelve(Operation):
         work.instance.set(availability_zone=zone)
 
     def plan(self) -> Plan:
-        work = self.work
-        stages: Plan = [
+        work, image = self.work, self._image()
+        clean_up: Plan = [(DeleteShelvedImage(work, image),)] if image else []
+        if work.rebooted and self.succeeded():
+            return clean_up  # it is a server like any other whose host was off
+        return [
             (ClaimResources(work),),
             (TakeOffloaded(work),),
             (FetchImages(work), BindPorts(work), AttachReservedVolumes(work)),
@@ -66,9 +68,16 @@ class Unshelve(Operation):
             (StartGuest(work),),
             (WaitForPorts(work),),
             (ReportActive(work),),
+            NoWayBack("its record says that it is active here", self.succeeded),
+            *clean_up,
         ]
-        image = self._image()
-        return [*stages, (DeleteShelvedImage(work, image),)] if image else stages
+
+    def succeeded(self) -> bool:
+        """What users see as active is not taken from them, whatever went wrong here."""
+        try:
+            return ReportActive(self.work).done()
+        except ServerNotFound:
+            return False
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools

@@ -7,9 +7,12 @@ still to be done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
@@ -24,7 +27,7 @@ class VolumeSnapshotCreate(Operation):
     event = None
     requires = {"volume_id": str, "create_info": dict}
     pool = "snapshots"
-    undoes = True
+    last_resort = {}
 
     def load(self) -> None:
         if self.work.resumed or "system_metadata" not in self.work.instance:
@@ -32,7 +35,12 @@ class VolumeSnapshotCreate(Operation):
 
     def plan(self) -> Plan:
         work = self.work
-        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),)]
+        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),), COMPLETE]
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        info = arguments["create_info"]
+        return str(info.get("snapshot_id") or arguments["volume_id"])
 
     def failed(self, failure: Failure) -> None:
         snapshot_id = self.work.arguments["create_info"].get("snapshot_id")
@@ -44,6 +52,11 @@ class VolumeSnapshotDelete(Operation):
     event = None
     requires = {"volume_id": str, "snapshot_id": object, "delete_info": dict}
     pool = "snapshots"
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["snapshot_id"])
 
     def plan(self) -> Plan:
         work = self.work

@@ -55,6 +55,14 @@ def attachment_of(mapping: WireObject) -> str:
     return str(attachment_id)
 
 
+def is_attached(work: Work, mapping: WireObject) -> bool:
+    """Whether Cinder has the volume attached in the way that the mapping keeps."""
+    if not mapping.get("attachment_id") or not mapping.get("connection_info"):
+        return False
+    attachment = work.tools.cinder.attachment(work.context, str(mapping["attachment_id"]))
+    return bool(attachment.get("status") == "attached")
+
+
 def attach(work: Work, mapping: WireObject) -> None:
     """Attach a reserved volume: update its Cinder attachment with this host's connector, connect it
     and save the connection_info. The caller completes the attachment afterwards."""

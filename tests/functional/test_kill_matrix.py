@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
 
 AT_ONCE = 2  # hosts whose agents are disturbed in parallel
 LOST = "answers are lost"
+POWER = "power failure at "
 SHARE = 4  # of the effects, every so many is the place of a kill, unless all are
 # What is killed in every run; the others take turns (tests/rotation.py).
 CORE = {
@@ -39,8 +40,15 @@ def disturb(trial, scenario, how):
     if how == LOST:
         assert trial.run(message, lose_replies=True, **scenario.how)
         return None
-    survived = trial.run(message, kill=how, **scenario.how)
-    trial.run(**scenario.how)
+    if how.startswith(POWER):
+        survived = trial.run(
+            message, kill=how.removeprefix(POWER), durable=True, **scenario.how
+        )
+        trial.host.lose_power()
+        trial.run(joins=True, **scenario.how)
+    else:
+        survived = trial.run(message, kill=how, **scenario.how)
+        trial.run(**scenario.how)
     return "the victim did not pass it" if survived else None
 
 

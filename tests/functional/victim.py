@@ -225,6 +225,7 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
     parts = {
         **stand_ins(state, cloud, conf.host),
         "observer": boundaries.passed,
+        "boot_id": order.boot_id,
         "conductor": WatchedConductor(
             cloud / "conductor.json", ledger, boundaries, order.lose_replies
         ),

@@ -24,7 +24,7 @@ def extract_disk(work: Work, image_id: str, states: States) -> ExtractDisk:
     """The step that takes a copy of the root disk, for the kind of disks that this host has."""
     if isinstance(work.tools.disks, SnapshotBackend):
         return SnapshotDisk(work, image_id, states)
-    return ExtractDisk(work, states)
+    return ExtractDisk(work, image_id, states)
 
 
 class SnapshotDisk(ExtractDisk):
@@ -34,8 +34,7 @@ class SnapshotDisk(ExtractDisk):
     """
 
     def __init__(self, work: Work, image_id: str, states: States) -> None:
-        super().__init__(work, states)
-        self._image_id = image_id
+        super().__init__(work, image_id, states)
         self._label = image_id.replace("-", "")
         self._disks = cast(SnapshotBackend, work.tools.disks)
         self._where = directory(work)

@@ -1,7 +1,7 @@
 """Steps that turn a server's root disk into an image: copy it beside the guest, send it to Glance.
 
 The copy is one flat file below [libvirt]snapshots_directory, named after the server. An operation
-with these steps sets ``undoes``, and calls :func:`discard_image` in ``failed``.
+with these steps can be taken back, and calls :func:`discard_image` in ``failed``.
 """
 
 from __future__ import annotations
@@ -80,11 +80,18 @@ class ExtractDisk(Step):
 
     name = "extract_disk"
 
-    def __init__(self, work: Work, states: States) -> None:
+    def __init__(self, work: Work, image_id: str, states: States) -> None:
         super().__init__(work)
+        self._image_id = image_id
         self._states = states
         self._disk = directory(work) / ROOT
         self._began, self._shown, self._quiesce = 0.0, False, quiesce.NO
+
+    def done(self) -> bool:
+        """After a power failure: whether the image is complete, so that no copy is needed."""
+        if not self.work.rebooted:
+            return False
+        return self.tools.image_store.status(self.work.context, self._image_id) == "active"
 
     def do(self) -> None:
         self._quiesce = quiesce.wanted(self.work)

@@ -7,9 +7,15 @@ from nova_lite.services import guest, interfaces
 from nova_lite.services.disk_files import GIB, root_disk
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.disk.files import FetchImages, RemoveDisks
+from nova_lite.steps.disk.files import FetchImages
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
+
+STAGES = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
 
 
 class FetchNewImages(FetchImages):
@@ -31,6 +37,12 @@ class MarkRebuilding(Step):
         self.name = f"mark_{task_state}"
         self._before, self._task_state = before, task_state
 
+    def done(self) -> bool:
+        """Whether it is this far, or further."""
+        self.work.reload()
+        later = STAGES[STAGES.index(self._task_state) :]
+        return self.work.instance.get("task_state") in later
+
     def do(self) -> None:
         self.tools.instances.save(
             self.work.context,
@@ -38,14 +50,6 @@ class MarkRebuilding(Step):
             expected_task_state=[self._before, self._task_state],
             task_state=self._task_state,
         )
-
-
-class RemoveOldDisks(RemoveDisks):
-    """Remove the server's directory: the point of no return of a rebuild."""
-
-    def do(self) -> None:
-        self.work.note(emptied=True)
-        super().do()
 
 
 class ReplugInterfaces(Step):

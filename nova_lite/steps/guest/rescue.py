@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.errors import NotRescuable
+from nova_lite.errors import DomainNotFound, NotRescuable
 from nova_lite.guest import rescue
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.server import Image
@@ -16,7 +16,7 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import disk_files, guest, interfaces
 from nova_lite.services.image_origin import origin
 from nova_lite.services.power_state import is_on
-from nova_lite.services.work import Work
+from nova_lite.services.work import Signal, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import PowerOff
 from nova_lite.steps.records.server import tell_host
@@ -80,7 +80,7 @@ class PowerOffForRescue(PowerOff):
 
     def undo(self) -> None:
         # A server that is being deleted meanwhile need not boot once more.
-        if self.work.notes.get("ran") and not self.work.cancelled.is_set():
+        if self.work.notes.get("ran") and Signal.DELETE not in self.work.signals:
             self.tools.hypervisor.start(self.work.uuid)
 
 
@@ -92,6 +92,10 @@ class KeepGuest(Step):
     """
 
     name = "keep_guest"
+
+    def done(self) -> bool:
+        """After a power failure the rescue system may be what is defined: it is not to be kept."""
+        return self.work.rebooted and _kept(self.work).exists() and is_rescue_system(self.work)
 
     def do(self) -> None:
         work, hypervisor = self.work, self.tools.hypervisor
@@ -141,7 +145,8 @@ class DefineRescueGuest(Step):
         self.tools.hypervisor.define(wanted_rescue_guest(self.work))
 
     def undo(self) -> None:
-        put_back(self.work)
+        if is_rescue_system(self.work):
+            put_back(self.work)
 
 
 class MakeRescueConfigDrive(Step):
@@ -197,6 +202,12 @@ class PutGuestBack(Step):
 
     name = "put_guest_back"
 
+    def done(self) -> bool:
+        """After a power failure what it is put back from may be gone, for it was."""
+        if not self.work.rebooted or _kept(self.work).exists():
+            return False
+        return self.tools.hypervisor.defined(self.work.uuid) and not is_rescue_system(self.work)
+
     def do(self) -> None:
         put_back(self.work)
 
@@ -242,6 +253,15 @@ def wanted_rescue_guest(work: Work) -> DomainSpec:
             config_drive=guest.has_config_drive(work),
         )
     return rescue.booted_from_rescue(guest.plan_guest(work, server, plan), first=keeps)
+
+
+def is_rescue_system(work: Work) -> bool:
+    """Whether the guest that is defined is the rescue system."""
+    try:
+        disks = work.tools.hypervisor.disks(work.uuid)
+    except DomainNotFound:
+        return False
+    return any(str(disk.source).endswith(rescue.DISK) for disk in disks)
 
 
 def put_back(work: Work) -> None:

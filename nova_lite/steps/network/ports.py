@@ -42,6 +42,10 @@ class AllocatePorts(Step):
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
+        if work.elsewhere:
+            LOG.warning("The ports of server %s are those of host %s by now; they stay",
+                        work.uuid, work.instance["host"])  # fmt: skip
+            return
         asked_for = [
             request.port_id
             for request in requested_ports(work)

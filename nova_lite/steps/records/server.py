@@ -20,6 +20,8 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire.decode import utcnow
 
+# Task states of a server that its host builds.
+TAKEN = (TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING)
 # The host of a server that has none.
 NOWHERE = {
     "host": None,
@@ -44,7 +46,8 @@ class TakeServer(Step):
         instance = self.work.instance
         return bool(
             instance.get("host") == self.tools.host
-            and instance.get("task_state") == self._task_state()
+            and instance.get("vm_state") == VmState.BUILDING
+            and instance.get("task_state") in TAKEN
         )
 
     def do(self) -> None:
@@ -82,14 +85,12 @@ class RecordDisks(Step):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[
-                TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING
-            ],
+            expected_task_state=TAKEN,
             task_state=TaskState.SPAWNING,
             root_device_name=plan.root_device_name,
             default_ephemeral_device=plan.default_ephemeral_device,
             default_swap_device=plan.default_swap_device,
-        )  # fmt: skip
+        )
 
 
 class ReportActive(Step):
@@ -99,7 +100,8 @@ class ReportActive(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        active = bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+        instance, here = self.work.instance, self.tools.host
+        active = instance.get("vm_state") == VmState.ACTIVE and instance.get("host") == here
         if active:
             self._tell_host()
         return active

@@ -125,23 +125,20 @@ class ConnectVolume(MappingStep):
     """Connect the volume to this host, and save its connection_info in the mapping.
 
     The undo detaches the disk from the guest first: no other host may get a volume that a guest
-    still writes to. Where that fails, the note ``kept`` is set.
+    still writes to.
     """
 
     name = "connect_volume"
 
     def do(self) -> None:
-        volumes.attach(self.work, self._mapping)
+        if self.work.resumed and volumes.is_attached(self.work, self._mapping):
+            volumes.connect(self.work, self._mapping)
+        else:
+            volumes.attach(self.work, self._mapping)
 
     def undo(self) -> None:
-        self.work.note(kept=True)  # for as long as this does not succeed
-        work, tools, mapping = self.work, self.tools, self._mapping
-        volume_id = str(mapping["volume_id"])
-        tools.hypervisor.detach_disk(work.uuid, volume_id)
-        if work.resumed:  # the request knows nothing of what was kept since
-            mapping = tools.block_devices.by_volume(work.context, work.uuid, volume_id) or mapping
-        detach(work, mapping)
-        work.note(kept=False)
+        self.tools.hypervisor.detach_disk(self.work.uuid, str(self._mapping["volume_id"]))
+        detach(self.work, self._mapping)
 
 
 class PlugDisk(MappingStep):

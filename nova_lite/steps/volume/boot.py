@@ -24,7 +24,14 @@ from nova_lite.errors import (
     VolumeServiceUnavailable,
 )
 from nova_lite.services import guest
-from nova_lite.services.volumes import check_zone, connect_attachment, disconnect, volume_mappings
+from nova_lite.services.volumes import (
+    check_zone,
+    connect,
+    connect_attachment,
+    disconnect,
+    is_attached,
+    volume_mappings,
+)
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.volume.delete import attachment_ids, delete_attachments
@@ -102,7 +109,7 @@ class CreateVolumes(VolumeStep):
                 volume = self._made_before(mapping) or self._make(mapping)
                 self.tools.block_devices.save(self.work.context, mapping, volume_id=volume["id"])
         for mapping in ours:
-            self._wait_for(mapping["volume_id"])
+            self._wait_for(mapping)
 
     def take_back(self) -> None:
         """Wait for volumes that are still being created: Cinder deletes only finished ones."""
@@ -147,9 +154,11 @@ class CreateVolumes(VolumeStep):
             metadata={MADE_FOR: mapping["uuid"]},
         )
 
-    def _wait_for(self, volume_id: str) -> None:
+    def _wait_for(self, mapping: WireObject) -> None:
+        volume_id = str(mapping["volume_id"])
         status, seconds, attempts = self._finished(volume_id, self._pause)
-        if status != "available":
+        # A build that was cut off may have attached it without having recorded that.
+        if status != "available" and not attachment_ids(self.work, mapping):
             raise VolumeNotCreated(volume_id, seconds, attempts, status)
 
     def _pause(self, seconds: float) -> None:
@@ -186,9 +195,13 @@ class AttachVolumes(VolumeStep):
         records = guest.disk_plan(self.work).bdm_updates
         for mapping in volume_mappings(self.work):
             uuid = str(mapping["uuid"])
-            if uuid not in self._recorded:
+            if uuid in self._recorded:
+                continue
+            if self.work.resumed and is_attached(self.work, mapping):
+                connect(self.work, mapping)
+            else:
                 self._attach(mapping, records[uuid])
-                self._recorded.add(uuid)
+            self._recorded.add(uuid)
 
     def _attach(self, mapping: WireObject, device: Mapping[str, str]) -> None:
         work, tools = self.work, self.tools
@@ -226,6 +239,8 @@ class AttachVolumes(VolumeStep):
         ours = [mapping for mapping in volume_mappings(work) if mapping.get("volume_id")]
         for mapping in ours:
             disconnect(work, mapping)
+        if work.elsewhere:
+            return  # the attachments are those of the server's host by now
         for mapping in ours:
             for attachment_id in attachment_ids(work, mapping):
                 self.tools.cinder.delete_attachment(work.context, attachment_id)

@@ -64,6 +64,8 @@ class AttachReservedVolumes(Step):
         if self.tools.hypervisor.defined(work.uuid):
             raise HypervisorError(f"the guest of server {work.uuid} is left; it keeps its volumes")
         detach_one = detach if _ends(work) else reserve
+        if work.elsewhere:
+            return  # they are attached to the server's host by now
         for mapping in volume_mappings(work):
             if mapping.get("attachment_id"):
                 detach_one(work, mapping)
@@ -119,7 +121,7 @@ class ReserveRootVolume(Step):
 
 
 class ReimageRootVolume(Step):
-    """Have Cinder reimage the root volume: the point of no return of such a rebuild.
+    """Have Cinder reimage the root volume.
 
     The end is reported by the event volume-reimaged, or by the volume's status: an agent that was
     killed meanwhile has missed the event, and a failure sends none.
@@ -135,7 +137,6 @@ class ReimageRootVolume(Step):
         work, tools = self.work, self.tools
         volume_id = str(root_volume(work)["volume_id"])
         patience = self._patience()
-        work.note(emptied=True)
         tools.events.watch(work.uuid)
         try:
             if self._status(volume_id) != "downloading":

@@ -85,6 +85,9 @@ class ConnectNewVolume(Step):
 
     name = "connect_new_volume"
 
+    def done(self) -> bool:
+        return has_moved(self.work)
+
     def do(self) -> None:
         work, tools = self.work, self.tools
         old = tools.cinder.volume(work.context, old_id(work))
@@ -113,11 +116,8 @@ class ConnectNewVolume(Step):
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
-        attachment = tools.cinder.attachment(work.context, attachment_id(work))
-        if not (attachment.get("connection_info") or {}).get("driver_volume_type"):
-            return
-        if has_moved(work):
-            work.note(moved=True)
+        attachment = _attachment(work)
+        if attachment is None:
             return
         connection = connection_info.from_cinder(attachment, old_id(work), False)
         tools.volumes.of(connection).disconnect(connection, work.uuid)
@@ -146,24 +146,34 @@ class CopyVolume(Step):
         self.tools.hypervisor.drop_move(self.work.uuid, old_id(self.work))
 
 
-class SwitchVolume(Step):
-    """Switch the guest to the new volume, disconnect the old one, and save the connection_info.
+class SwitchDisk(Step):
+    """Switch the guest to the new volume: the point of no return."""
 
-    The switch is the point of no return: whatever Cinder answers, the block device mapping must
-    describe the storage that the guest uses.
+    name = "switch_disk"
+
+    def done(self) -> bool:
+        return has_moved(self.work)
+
+    def do(self) -> None:
+        work = self.work
+        _, disk = destination(work)
+        try:
+            self.tools.hypervisor.finish_move(work.uuid, old_id(work), disk)
+        except HypervisorError as error:
+            raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
+
+
+class RecordNewVolume(Step):
+    """Disconnect the old volume, and save the connection_info of the new one.
+
+    Whatever Cinder answers, the block device mapping must describe the storage that the guest uses.
     """
 
-    name = "switch_volume"
+    name = "record_new_volume"
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        connection, disk = destination(work)
-        if not has_moved(work, disk):
-            try:
-                tools.hypervisor.finish_move(work.uuid, old_id(work), disk)
-            except HypervisorError as error:
-                raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
-        work.note(moved=True)
+        connection, _ = destination(work)
         mapping = mapping_of(work)
         if mapping.get("attachment_id") != attachment_id(work):
             work.note(old_attachment=mapping.get("attachment_id"))
@@ -250,11 +260,19 @@ def destination(work: Work) -> tuple[Connection, DiskSpec]:
     return connection, volume_spec(planned, volume, tools.policy)
 
 
-def has_moved(work: Work, disk: DiskSpec | None = None) -> bool:
+def _attachment(work: Work) -> dict[str, Any] | None:
+    """The new volume's attachment; None as long as it does not tell how this host reaches it."""
+    found = work.tools.cinder.attachment(work.context, attachment_id(work))
+    return found if (found.get("connection_info") or {}).get("driver_volume_type") else None
+
+
+def has_moved(work: Work) -> bool:
     """Whether the guest uses the new volume: now or, when it is off, at its next start."""
-    if work.notes.get("moved"):
+    if work.past_return:
         return True
-    wanted = disk or destination(work)[1]
+    if _attachment(work) is None:
+        return False
+    wanted = destination(work)[1]
     try:
         found = [d for d in work.tools.hypervisor.disks(work.uuid) if d.serial == old_id(work)]
     except DomainNotFound:

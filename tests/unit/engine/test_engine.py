@@ -19,7 +19,7 @@ from nova_lite.errors import (
 )
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Interrupted, Work
-from nova_lite.steps.base import Step
+from nova_lite.steps.base import COMPLETE, Step
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.clock import QUICK
@@ -41,6 +41,7 @@ class World:
         self.error = ImageNotFound("Image 42 is gone")
         self.reported = None
         self.undoes = True
+        self.notes = False
 
 
 def make_operation(world):
@@ -57,6 +58,8 @@ def make_operation(world):
             if world.fail_at == self.name:
                 raise world.error
             world.exists.add(self.name)
+            if world.notes:
+                self.work.note(made=self.name)
 
         def undo(self):
             world.log.append(f"undo {self.name}")
@@ -64,13 +67,13 @@ def make_operation(world):
 
     class Operate(Operation):
         event = "compute_operate"
-        undoes = world.undoes
 
         def plan(self):
             def step(name):
                 return Make(self.work, name)
 
-            return [(step("first"),), (step("left"), step("right")), (step("last"),)]
+            plan = [(step("first"),), (step("left"), step("right")), (step("last"),)]
+            return [*plan, COMPLETE] if world.undoes else plan
 
         def failed(self, failure):
             world.reported = failure
@@ -317,7 +320,7 @@ def full_disk(monkeypatch, after):
         if len(written) > after:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("nova_lite.engine.journal.os.fsync", fsync)
+    monkeypatch.setattr("nova_lite.engine.entry.os.fsync", fsync)
 
 
 def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
@@ -330,7 +333,7 @@ def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
 
     with pytest.raises(JournalError) as caught:
         engine.accept("operate", context, "s1", arguments)
-    assert engine.refuse("operate", context, "s1", arguments, caught.value)
+    assert engine.refuse("operate", context, "s1", arguments, caught.value).result(10)
 
     assert world.log == []
     assert "No space left on device" in world.reported.message
@@ -348,18 +351,19 @@ def test_a_refusal_while_the_agent_stops_is_left_to_the_next_one(tmp_path):
 
     assert not engine.refuse(
         "operate", RequestContext({"request_id": "r"}), "s1", arguments, JournalError("full")
-    )
+    ).result(10)
     assert world.reported is None
 
 
-@pytest.mark.parametrize("after", [2, 3])
-def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, after):
+@pytest.mark.parametrize("at", ["note", "mark"])
+def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, at):
     """The operation fails, is taken back and told, though not a line of it can be written."""
     world = World()
     engine = make_engine(tmp_path, world)
-    full_disk(monkeypatch, after)
+    full_disk(monkeypatch, 2)
     entry = request(engine)
-    if after == 3:
+    world.notes = at == "note"
+    if at == "mark":
         monkeypatch.setattr(entry, "mark", no_space(entry))
 
     engine.start(entry)
@@ -451,7 +455,7 @@ def test_a_waiting_step_is_interrupted_by_an_urgent_operation(tmp_path):
                     assert work.cancelled.wait(10)
                     raise Interrupted
 
-            return [*super().plan(), (Wait(work),)]
+            return [*super().plan()[:-1], (Wait(work),), COMPLETE]
 
     engine._verbs["operate"] = Waits
     engine.start(request(engine))

@@ -42,7 +42,7 @@ def test_a_network_service_that_comes_back_is_waited_for():
 
     clock = ManualClock(0.0)
 
-    patience.persist(attempt, threading.Event(), clock)
+    patience.persist(attempt, threading.Event(), clock=clock)
 
     assert (len(tries), clock.slept) == (4, [1.0, 2.0, 4.0])
 
@@ -53,7 +53,7 @@ def test_patience_has_an_end_where_another_host_may_do_better():
     attempt, _tries = failing(10**6, NetworkUnavailable("away"))
 
     with pytest.raises(NetworkUnavailable):
-        patience.persist(attempt, threading.Event(), clock)
+        patience.persist(attempt, threading.Event(), clock=clock)
 
     assert 60 < clock.now < 120
 
@@ -64,8 +64,8 @@ def test_without_the_control_plane_there_is_nobody_to_tell():
 
     drain = threading.Event()
 
-    with pytest.raises(patience.Draining):
-        patience.persist(attempt, drain, StopsAfter(drain, 86400))
+    with pytest.raises(patience.WaitEnded):
+        patience.persist(attempt, drain, clock=StopsAfter(drain, 86400))
 
 
 def test_other_errors_are_not_tried_again():
@@ -73,6 +73,6 @@ def test_other_errors_are_not_tried_again():
     attempt, tries = failing(1, DiskError("broken"))
 
     with pytest.raises(DiskError):
-        patience.persist(attempt, threading.Event(), ManualClock())
+        patience.persist(attempt, threading.Event(), clock=ManualClock())
 
     assert len(tries) == 1

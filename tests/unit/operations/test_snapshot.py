@@ -30,6 +30,7 @@ from nova_lite.model.states import PowerState
 from nova_lite.operations.snapshot import Backup, Snapshot
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import stages
 from nova_lite.steps.disk import snapshot
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -119,7 +120,7 @@ class Lab:
 
     def run(self, work: Work, kind: type[Snapshot] = Snapshot) -> Snapshot:
         operation = kind(work)
-        for stage in operation.plan():
+        for stage in stages(operation.plan()):
             for step in stage:
                 step.do()
         return operation

@@ -17,6 +17,7 @@ from nova_lite.errors import (
 )
 from nova_lite.operations.quiesce import Quiesce
 from nova_lite.services.work import Work
+from nova_lite.steps.base import stages
 from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ReportPassword, SetPassword
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -139,6 +140,6 @@ def test_a_caller_in_time_has_his_guest_frozen(hypervisor):
     """All steps of the plan, one after the other."""
     operation = Quiesce(make_work(hypervisor))
     operation.load()
-    for (step,) in operation.plan():
+    for (step,) in stages(operation.plan()):
         step.do()
     assert hypervisor.frozen == {operation.work.uuid}

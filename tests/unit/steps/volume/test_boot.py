@@ -13,7 +13,7 @@ from nova_lite import errors
 from nova_lite.clock import Pace
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
-from nova_lite.services.work import Work
+from nova_lite.services.work import Signals, Work
 from nova_lite.steps.volume import boot as boot_volumes
 from nova_lite.steps.volume.boot import AttachVolumes, CreateVolumes
 from nova_lite.steps.volume.delete import ReleaseVolumes
@@ -64,7 +64,7 @@ def make_work(tmp_path, ledger):
         instance = WireObject.new("Instance", "2.8", uuid=SERVER)
         return Work(
             RequestContext({"request_id": "req-1"}), tools, instance, {}, kept,
-            lambda **values: kept.update(values), threading.Event(),
+            lambda **values: kept.update(values), Signals(),
         )  # fmt: skip
 
     return make

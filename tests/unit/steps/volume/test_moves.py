@@ -12,7 +12,7 @@ from nova_lite.clock import SYSTEM, Pace
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED, EventHub
-from nova_lite.services.work import Work
+from nova_lite.services.work import Signals, Work
 from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import (
     AttachReservedVolumes,
@@ -82,7 +82,7 @@ class Lab:
         )
         return Work(
             RequestContext({"request_id": "req-1"}), tools, self._instance(), {}, {},
-            lambda **values: None, threading.Event(),
+            lambda **values: None, Signals(),
         )  # fmt: skip
 
     def _instance(self):
