@@ -58,7 +58,6 @@ def test_what_the_product_calls_durable_is(disk):
         part.write_text("all of it")
     journal = Journal(root / "journal")
     journal.prepare()
-    durable.sync(root)  # an agent does not start and die in one breath
     entry = journal.open(INTENT)
     entry.note(port="p1")
     entry.mark("begin", "first")
@@ -67,6 +66,15 @@ def test_what_the_product_calls_durable_is(disk):
     assert (root / "whole").read_text() == "all of it"
     (left,) = Journal(root / "journal").entries()
     assert (left.intent, left.notes, left.begun) == (INTENT, {"port": "p1"}, set())
+
+
+def test_a_directory_that_is_made_is_there_with_what_is_above_it(disk):
+    """Without that, whole files in it would be lost."""
+    root, cut = disk
+    durable.make_directory(root / "a" / "b")
+    cut()
+
+    assert (root / "a" / "b").is_dir()
 
 
 def test_an_entry_that_was_removed_is_back(disk):
