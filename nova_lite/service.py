@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any, Unpack
 
 from nova_lite.cmd import notify
@@ -20,6 +22,7 @@ from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
     HypervisorUnavailable,
+    ServerNotFound,
 )
 from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
@@ -34,6 +37,7 @@ from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.dispatch import Dispatcher
 from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
 from nova_lite.services.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -88,6 +92,7 @@ class Agent:
     def _start(self) -> None:
         began = time.monotonic()
         parts = self._parts = Composition(self._conf, **self._replaced)
+        parts.journal.lock()
         parts.prepare()
         warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))
@@ -242,6 +247,15 @@ def go_on(tools: Toolbox, engine: Engine, instances: list[WireObject]) -> None:
     resumed = engine.resume()
     survey = Survey(tools.conf, tools.instances, tools.block_devices, tools.actions, engine)
     survey.run(instances, tools.hypervisor.domains(), resumed)
+
+    def restart(uuid: str) -> None:
+        """Their guests may be off, too; what was resumed does not always start them."""
+        with contextlib.suppress(ServerNotFound):
+            instance = tools.instances.get(RequestContext.admin(), uuid)
+            survey.restart(instance, tools.hypervisor.domains())
+
+    for uuid in resumed:
+        engine.after(uuid, f"look at the guest of server {uuid}", partial(restart, uuid))
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

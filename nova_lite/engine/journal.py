@@ -53,12 +53,15 @@ class Journal:
         self._locked: IO[str] | None = None
 
     def prepare(self) -> None:
-        """Create the directory, readable by the agent alone.
+        """Create the directory, readable by the agent alone; on return it is on disk.
 
         :raises JournalError: it cannot be created, or not be written to
         """
+        missing = [p for p in (self.directory, *self.directory.parents) if not p.exists()]
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for made in missing:
+                sync_directory(made.parent)
         except OSError as error:
             raise JournalError(
                 f"cannot create the journal directory {self.directory}: {error.strerror}; check "

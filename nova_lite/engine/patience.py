@@ -42,9 +42,9 @@ def patience_for(error: BaseException) -> float:
 def persist(
     attempt: Callable[[], None],
     stop: threading.Event,
-    retried: Retried = lambda error, waited: None,
     clock: Clock = SYSTEM,
     pace: Pace = USUAL,
+    retried: Retried = lambda error, waited: None,
 ) -> None:
     """Run ``attempt``, again and again while a dependency is away; it must be safe to repeat.
 

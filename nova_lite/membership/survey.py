@@ -113,6 +113,14 @@ class Survey:
             except NovaLiteError as error:
                 LOG.error("Could not settle server %s at start: %s", uuid, error)
 
+    def restart(self, instance: WireObject, domains: list[DomainInfo]) -> None:
+        """Start a server's guest again if it lost its power and nothing else is to be done."""
+        uuid = str(instance["uuid"])
+        state = next((domain.power_state for domain in domains if domain.uuid == uuid), None)
+        idle = instance.get("host") == self._conf.host and instance.get("task_state") is None
+        if idle and instance.get("vm_state") != VmState.ERROR:
+            self._power_back(RequestContext.admin(), instance, state)
+
     def _settle(
         self, context: RequestContext, instance: WireObject, state: PowerState | None
     ) -> None:
@@ -145,6 +153,11 @@ class Survey:
             LOG.info("Clearing task state %s of server %s", instance["task_state"],
                      instance["uuid"])  # fmt: skip
             self._instances.save(context, instance, task_state=None)
+        self._power_back(context, instance, state)
+
+    def _power_back(
+        self, context: RequestContext, instance: WireObject, state: PowerState | None
+    ) -> None:
         if self._lost_its_power(instance, state):
             self._redo(
                 context, "reboot_instance", instance, reboot_type="HARD", block_device_info=None
