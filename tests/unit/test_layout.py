@@ -50,7 +50,9 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
     "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
-    "engine": {"operations", "steps", "services", "model", "wire", "conductor", "notifications"},
+    "engine": {
+        "operations", "steps", "services", "model", "wire", "conductor", "notifications", BASES,
+    },
     "handlers": {
         "engine", "services", "inventory", "model", "wire", "conductor", "notifications",
     },
