@@ -23,6 +23,7 @@ from nova_lite.engine.patience import WaitEnded, persist
 from nova_lite.errors import NovaLiteError, OperationAborted, ServerBeingDeleted, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import RunNotes
 from nova_lite.services.work import Interrupted, Signal
 from nova_lite.steps.base import NoWayBack, Stage, Step, undoable
 from nova_lite.wire.context import RequestContext
@@ -306,7 +307,7 @@ class Run:
     # --- around -----------------------------------------------------------------------------
     def _start_event(self) -> None:
         event, entry = self._operation.event, self._entry
-        if event is not None and not entry.notes.get("event"):
+        if event is not None and not RunNotes.of(entry.notes).event:
             self._persist(
                 lambda: self._around.start_event(self._work.context, entry.server_uuid, event)
             )

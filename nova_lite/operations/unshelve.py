@@ -20,6 +20,7 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import BuildNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -96,7 +97,7 @@ class Unshelve(Operation):
         """Save the server as SHELVED_OFFLOADED without a host again."""
         work, tools = self.work, self.tools
         host, task = work.instance.get("host"), work.instance.get("task_state")
-        taken = bool(work.notes.get("taken"))
+        taken = BuildNotes.of(work.notes).taken
         if task == TaskState.DELETING:
             self._forget()
         elif host not in (None, tools.host) or (host is None and taken):
