@@ -13,6 +13,7 @@ from nova_lite.assembly import Parts
 from nova_lite.cmd import notify
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.engine import Engine, Observer
+from nova_lite.engine.late import Late
 from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.errors import (
     ControlPlaneUnavailable,
@@ -156,6 +157,8 @@ class Agent:
 
         self._timers.append(Timer("stuck workers", replace_stuck, 30.0))
 
+        self._late = Late(tools.ownership)
+
         def make_work(
             context: RequestContext, arguments: Mapping[str, Any], entry: Any
         ) -> Work:
@@ -170,6 +173,7 @@ class Agent:
             start_event=tools.actions.start,
             observer=self._observer,
             announcements=Announcements(tools.notifier),
+            late=self._late,
         )
 
     def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
@@ -180,6 +184,7 @@ class Agent:
             routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
         )
         pool = Pool("messages", MESSAGE_WORKERS)
+        self._late.listening()
         for topic in TOPICS:
             server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, pool)
             server.listen()

@@ -20,6 +20,7 @@ from typing import Any
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.finished import Finished
 from nova_lite.engine.journal import Entry, Journal, Unwritten
+from nova_lite.engine.late import Late
 from nova_lite.engine.patience import Draining, persist
 from nova_lite.engine.queues import ServerQueues
 from nova_lite.errors import AnswerLost, NovaLiteError, ServerBeingDeleted, Verdict
@@ -43,7 +44,7 @@ class Engine:
 
     ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share,
     ``observer`` is told of every boundary by name (tests kill the process there), ``announcements``
-    of what others may want to hear.
+    of what others may want to hear, ``late`` of what may be another host's by now.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Engine:
         start_event: Callable[[RequestContext, str, str], None],
         observer: Observer | None = None,
         announcements: Announcements | None = None,
+        late: Late | None = None,
     ) -> None:
         self._journal = journal
         self._queues = queues
@@ -64,7 +66,7 @@ class Engine:
         self._start_event = start_event
         self._finish_event = finish_event
         self._observe = observer or (lambda boundary: None)
-        self._announcements = announcements or Announcements(Notifier())
+        self._announcements, self._late = announcements or Announcements(Notifier()), late
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str, str], Entry] = {}
         self._finished = Finished(journal.directory / "finished")
@@ -215,8 +217,12 @@ class Engine:
         operation = verb(work)
         self._running[entry.server_uuid] = work
         try:
+            if self._ended_late(operation, entry):
+                return
             if entry.failure is None:
                 self._forward(operation, entry)
+                if entry.failure and self._ended_late(operation, entry):
+                    return
             if entry.failure is not None:
                 self._start_event_once(work, entry, verb)
                 self._roll_back(operation, entry)
@@ -227,6 +233,14 @@ class Engine:
                      entry.method, entry.server_uuid)  # fmt: skip
         finally:
             self._running.pop(entry.server_uuid, None)
+
+    def _ended_late(self, operation: Operation, entry: Entry) -> bool:
+        """End an operation whose server is not this host's any more."""
+        refusal = self._late and self._late.refusal(operation, entry, self._drain)
+        if refusal:
+            entry.answer.set_exception(refusal)
+            self._close(entry)
+        return bool(refusal)
 
     def _start_event_once(self, work: Work, entry: Entry, verb: type[Operation]) -> None:
         event = verb.event

@@ -13,22 +13,16 @@ from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import NetworkRefresh
+from nova_lite.services.ownership import Place
 from nova_lite.services.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
 
 
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
-    events = ExternalEvents(
-        tools.events,
-        NetworkRefresh(tools, engine).ask,
-        lambda context, instance, volume_ids: engine.begin(
-            "extend_volumes",
-            context,
-            str(instance["uuid"]),
-            {"instance": instance, "volume_ids": volume_ids},
-        ),
-    )
+    events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask, _extend(tools, engine))
     return {
         "get_console_output": ConsoleLog(tools).get_console_output,
         "get_vnc_console": consoles.get_vnc_console,
@@ -44,3 +38,16 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
         "get_diagnostics": diagnostics.get_diagnostics,
         "get_instance_diagnostics": diagnostics.get_instance_diagnostics,
     }
+
+
+def _extend(
+    tools: Toolbox, engine: Engine
+) -> Callable[[RequestContext, WireObject, list[str]], None]:
+    """Begins to extend volumes of servers that are here; both hosts of a move hear of it."""
+
+    def extend(context: RequestContext, instance: WireObject, volume_ids: list[str]) -> None:
+        if tools.ownership.place(instance) is Place.HERE:
+            arguments = {"instance": instance, "volume_ids": volume_ids}
+            engine.begin("extend_volumes", context, str(instance["uuid"]), arguments)
+
+    return extend

@@ -11,6 +11,7 @@ from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import ServerNotFound
+from nova_lite.services.ownership import Place, place
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -69,8 +70,8 @@ class Strays:
             instance = self._instances.get(context, uuid, ("flavor", "info_cache"))
         except ServerNotFound:
             return None
-        here = instance.get("host") in (self._host, None)
-        return instance if instance.get("deleted") and here else None
+        elsewhere = place(instance, self._host) is Place.ELSEWHERE
+        return instance if instance.get("deleted") and not elsewhere else None
 
     def _reap(self, context: RequestContext, instance: WireObject) -> None:
         """Delete what is left, as if the delete had arrived here."""

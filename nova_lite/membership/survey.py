@@ -18,6 +18,7 @@ from nova_lite.errors import NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.host import DomainInfo
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.services.ownership import Place, place
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
@@ -106,7 +107,7 @@ class Survey:
         states = {domain.uuid: domain.power_state for domain in domains}
         for instance in instances:
             uuid = str(instance["uuid"])
-            if instance.get("host") != self._conf.host or uuid in resumed:
+            if place(instance, self._conf.host) is not Place.HERE or uuid in resumed:
                 continue
             try:
                 self._settle(RequestContext.admin(), instance, states.get(uuid))

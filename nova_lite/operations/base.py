@@ -6,8 +6,14 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from nova_lite.failures import Failure
+from nova_lite.services.ownership import Place
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
+
+HERE = frozenset({Place.HERE})
+# Of operations that bring a server to this host, or begin while it has none.
+HERE_OR_NOWHERE = frozenset({Place.HERE, Place.ARRIVING})
+ANYWHERE = frozenset(Place)
 
 
 class Operation(ABC):
@@ -22,6 +28,8 @@ class Operation(ABC):
     and ``instance.<action>.start``; None where the operation sends its own or none.
     ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
     never go to disk: whoever resumes the operation does not have them.
+    ``places``: where its server must be for it to have an effect, when it comes late; see
+    ``services.ownership``.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
@@ -32,6 +40,7 @@ class Operation(ABC):
     notifies: ClassVar[str | None] = None
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
+    places: frozenset[Place] = HERE
 
     def __init__(self, work: Work) -> None:
         self.work = work

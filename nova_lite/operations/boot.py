@@ -19,7 +19,8 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
+from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -46,6 +47,7 @@ HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
+    places = HERE_OR_NOWHERE
     requires = (
         "image",
         "request_spec",
@@ -142,7 +144,7 @@ class Boot(Operation):
             instance = self.work.instance
             if (
                 instance.get("task_state") != TaskState.SCHEDULING
-                or instance.get("host")
+                or place(instance, self.tools.host) is not Place.ARRIVING
                 or instance.get("availability_zone")
             ):
                 return True

@@ -12,7 +12,7 @@ import logging
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import VmState
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.services import guest
 from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 class Delete(Operation):
     event = "compute_terminate_instance"
+    # A server that moved on keeps its records, and what the other host has.
+    places = HERE_OR_NOWHERE
     requires = ("bdms",)
     notifies = "delete"
     urgent = True

@@ -11,6 +11,7 @@ import logging
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
+from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.devices import UntagDevice
@@ -46,7 +47,7 @@ class DetachVolume(Operation):
         work, mapping = self.work, self._mapping
         if mapping is None:
             return []  # forgetting it was the last step
-        here = work.instance.get("host") == self.tools.host
+        here = is_here(work)
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
         if here and self.tools.conf.volume_usage_poll_interval > 0:
             unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]

@@ -21,6 +21,7 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.base import ANYWHERE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.services import guest
 from nova_lite.services.work import Work
@@ -68,6 +69,8 @@ class Rebuild(PowerOperation):
         super().__init__(work)
         # As the API sent it; the records change while this goes on.
         self._stopped = work.instance.get("vm_state") == VmState.STOPPED
+        if work.arguments.get("recreate"):
+            self.places = ANYWHERE  # another host's server: what is here of it is to be given back
         self._trusted_certs = bool(work.instance.get("trusted_certs"))
 
     def load(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from nova_lite.failures import Failure
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services import volumes
 from nova_lite.steps.base import Plan, Step
 from nova_lite.steps.volume import attachments
@@ -36,6 +36,7 @@ class RemoveVolumeConnection(Operation):
     event = None
     requires: ClassVar[tuple[str, ...]] = ("volume_id",)
     answers = True
+    places = ANYWHERE
 
     def plan(self) -> Plan:
         return [(RemoveConnection(self.work),)]

@@ -9,7 +9,9 @@ the server.
 from __future__ import annotations
 
 from nova_lite.errors import UnexpectedTaskState
+from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.power import PowerOperation
+from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
@@ -24,12 +26,13 @@ from nova_lite.steps.volume.moves import GiveVolumesBack
 
 class ShelveOffload(PowerOperation):
     event = "compute_shelve_offload_instance"
+    places = HERE_OR_NOWHERE  # it ends without a host
     notifies = "shelve_offload"
 
     def load(self) -> None:
         super().load()
         work = self.work
-        if not work.resumed and work.instance.get("host") != self.tools.host:
+        if not (work.resumed or is_here(work)):
             raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now, or on none")
         remember_ports(work)
 

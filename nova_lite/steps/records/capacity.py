@@ -8,6 +8,7 @@ from typing import Any
 from nova_lite.inventory.claims import Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
+from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
@@ -25,7 +26,7 @@ class ClaimResources(Step):
             Sizes.of(server.flavor, volume_backed=server.image.id is None),
             instance.get("numa_topology"),
             limits=_limits(self.work).get("numa_topology"),
-            placed=instance.get("host") == self.tools.host,
+            placed=is_here(self.work),
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
         )

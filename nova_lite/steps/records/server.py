@@ -14,6 +14,7 @@ from nova_lite.model.states import (
     VmState,
 )
 from nova_lite.services import guest
+from nova_lite.services.ownership import is_here
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Work
@@ -44,7 +45,7 @@ class TakeServer(Step):
         self.work.reload()
         instance = self.work.instance
         return bool(
-            instance.get("host") == self.tools.host
+            is_here(self.work)
             and instance.get("task_state") == self._task_state()
         )
 

@@ -17,6 +17,7 @@ from nova_lite.model.states import (
     TaskState,
     VmState,
 )
+from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.records.server import NOWHERE, here, tell_host
@@ -65,7 +66,7 @@ class RecordOffloaded(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        return bool(self.work.instance.get("host") != self.tools.host)
+        return not is_here(self.work)
 
     def do(self) -> None:
         self.tools.instances.save(
@@ -98,7 +99,7 @@ class TakeOffloaded(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        taken = bool(self.work.instance.get("host") == self.tools.host)
+        taken = is_here(self.work)
         if taken:
             self.work.note(taken=True)
         return taken
