@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
 from nova_lite.failures import Failure
 from nova_lite.services.ownership import Place
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
+
+LOG = logging.getLogger(__name__)
 
 HERE = frozenset({Place.HERE})
 # Of operations that bring a server to this host, or begin while it has none.
@@ -45,6 +49,8 @@ class Operation(ABC):
     def __init__(self, work: Work) -> None:
         self.work = work
         self.tools = work.tools
+        # As the API has set it; the record changes while this goes on.
+        self._asked_in = work.instance.get("task_state")
 
     def load(self) -> None:  # noqa: B027  the request carries enough for some verbs
         """Fetch what the request lacks, before the plan is made."""
@@ -56,6 +62,24 @@ class Operation(ABC):
     def answer(self) -> Any:
         """What the caller gets after the plan was carried out: JSON-able, or a WireObject."""
         return None
+
+    def save_failed(self, **fields: Any) -> None:
+        """Save what a failure leaves of the server, if nobody has begun anything else with it.
+
+        The database compares the task state: a server that was evacuated, deleted or asked for
+        something else meanwhile keeps what others have written. Repeating it is harmless.
+        """
+        work = self.work
+        conditions: dict[str, Any] = {}
+        if "task_state" in work.instance:
+            expected = {self._asked_in, work.instance.get("task_state")}
+            if self._asked_in is not None:
+                expected.discard(None)  # a save of ours that failed may have set it
+            conditions["expected_task_state"] = sorted(expected, key=str)
+        try:
+            self.tools.instances.save(work.context, work.instance, **conditions, **fields)
+        except (UnexpectedTaskState, ServerBeingDeleted, ServerNotFound) as error:
+            LOG.info("Server %s is about something else by now: %s", work.uuid, error)
 
     @abstractmethod
     def failed(self, failure: Failure) -> None:

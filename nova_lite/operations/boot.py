@@ -43,6 +43,11 @@ LOG = logging.getLogger(__name__)
 # Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
 # it (we were killed in between, or the broker's confirmation got lost), and between two looks.
 HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
+# Task states of a server that is being built, and was not asked to be deleted.
+BUILD_TASKS = (
+    None, TaskState.SCHEDULING, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
+    TaskState.SPAWNING,
+)  # fmt: skip
 
 
 class Boot(Operation):
@@ -156,13 +161,10 @@ class Boot(Operation):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[
-                TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
-                TaskState.SPAWNING,
-            ],
+            expected_task_state=BUILD_TASKS,
             task_state=TaskState.SCHEDULING,
             **NOWHERE,
-        )  # fmt: skip
+        )
         self._drop_allocation()
 
     def _cast(self, failure: Failure) -> None:
@@ -188,6 +190,7 @@ class Boot(Operation):
         tools.instances.save(
             work.context,
             work.instance,
+            expected_task_state=BUILD_TASKS,
             vm_state=VmState.ERROR,
             task_state=None,
             **NOWHERE,

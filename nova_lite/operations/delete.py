@@ -79,9 +79,7 @@ class Delete(Operation):
             return
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)
-        tools.instances.save(
-            work.context, work.instance, vm_state=VmState.ERROR, task_state=None
-        )
+        self.save_failed(vm_state=VmState.ERROR, task_state=None)
 
 
 def _complete(mapping: WireObject) -> bool:

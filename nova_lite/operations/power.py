@@ -43,7 +43,7 @@ class PowerOperation(Operation):
         vm_state = self.vm_state_after_failure(power)
         if vm_state is not None:
             fields["vm_state"] = vm_state
-        tools.instances.save(work.context, work.instance, **fields)
+        self.save_failed(**fields)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """What the server is then, by what the hypervisor says of its guest; None: as before."""

@@ -164,4 +164,4 @@ class Rebuild(PowerOperation):
         if isinstance(migration, WireObject):
             tools.migrations.save(work.context, migration, status="failed")
         tools.placement.drop_provider(work.uuid, tools.node_uuid)
-        tools.instances.save(work.context, work.instance, task_state=None)
+        self.save_failed(task_state=None)

@@ -50,6 +50,7 @@ class FakeConductor:
         self._file = Ledger(path)
         self.away = path.with_suffix(".away")
         self.ledger = ledger
+        self.lose_answer = False  # of the call that is being carried out
 
     # --- the database -----------------------------------------------------------------------
     @contextmanager
@@ -118,9 +119,12 @@ class FakeConductor:
         with self.asked() as tables:
             tables["calls"].append(f"{obj.name}.{method}")
             handler = getattr(self, f"object_{obj.name}_{method}".lower(), None)
-            if handler is not None:
-                return handler(tables, context, obj, **kwargs)
-            return getattr(self, f"object_{method}")(tables, context, obj, **kwargs)
+            handler = handler or getattr(self, f"object_{method}")
+            answer = handler(tables, context, obj, **kwargs)
+        if self.lose_answer:
+            self.lose_answer = False
+            raise ControlPlaneUnavailable("nova-conductor did not answer in time")
+        return answer
 
     def create(self, context, name, /, **fields):
         obj = WireObject.new(name, VERSIONS[name], **fields)

@@ -132,7 +132,8 @@ class ReportActive(Step):
 class ReportPower(Step):
     """End of a power verb: the given vm_state, no task, and what the hypervisor says.
 
-    :param expected: task states in which the server may be, beside none
+    :param expected: task states in which the server may be; in another one, or in none, somebody
+        has done something else with it
     :param fields: what else changes
     """
 
@@ -146,11 +147,21 @@ class ReportPower(Step):
         self._expected = expected
         self._fields = fields
 
+    def done(self) -> bool:
+        self.work.reload()
+        instance = self.work.instance
+        reported = bool(
+            instance.get("task_state") is None and instance.get("vm_state") == self._vm_state
+        )
+        if reported:
+            tell_host(self.work, self._vm_state)
+        return reported
+
     def do(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._expected, None],
+            expected_task_state=self._expected,
             vm_state=self._vm_state,
             task_state=None,
             # Without a guest there is no power; a start defines it anew.
@@ -173,7 +184,7 @@ class MarkRebooting(Step):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._states, None],
+            expected_task_state=self._states,
             task_state=self._states[-1],
         )
 
