@@ -15,14 +15,20 @@ class Failure:
 
     ``message`` may be read by the user: the table's own text, or only the type of a surprise, whose
     text could hold anything. ``trace`` is file and line of each frame, without values.
+
+    :raises ValueError: there is no such verdict
     """
 
     nova_name: str
     message: str
     code: int
-    verdict: str
+    verdict: Verdict
     expected: bool
     trace: str
+
+    def __post_init__(self) -> None:
+        # The journal keeps the word.
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
@@ -33,7 +39,7 @@ class Failure:
                 error.nova_name,
                 error.message,
                 error.code,
-                error.verdict.value,
+                error.verdict,
                 error.expected,
                 trace,
             )
@@ -43,10 +49,11 @@ class Failure:
             # A disk of this host: full, read-only, not permitted.
             expected = True
             message = f"{error.strerror}: {error.filename}; check that path on the compute host"
-        return cls("NovaException", message, 500, Verdict.RESCHEDULE.value, expected, trace)
+        return cls("NovaException", message, 500, Verdict.RESCHEDULE, expected, trace)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """In words and numbers, for the journal."""
+        return {**asdict(self), "verdict": self.verdict.value}
 
 
 class OperationFailed(NovaLiteError):
@@ -55,4 +62,4 @@ class OperationFailed(NovaLiteError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.nova_name, self.code = failure.nova_name, failure.code
-        self.verdict, self.expected = Verdict(failure.verdict), failure.expected
+        self.verdict, self.expected = failure.verdict, failure.expected

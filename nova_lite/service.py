@@ -1,4 +1,7 @@
-"""The composition root: every long-lived object is built here and nowhere else."""
+"""The agent as a process: it joins the control plane, runs, drains and stops.
+
+``assembly.py`` builds clients, drivers and the toolbox; engine, servers and timers are built here.
+"""
 
 from __future__ import annotations
 

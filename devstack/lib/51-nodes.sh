@@ -106,16 +106,26 @@ node_is_gone() { ! alive "node-$1"; }
 node_down() {
   local name
   # The agents may say goodbye to the control plane; the switch stays until they have.
-  for name in agent ovn-agent ovn-controller libvirtd; do
+  for name in agent ovn-agent libvirtd; do
     stop "$1-$name" 3 &
   done
+  stop_monitored "$1-ovn-controller" 3 &
   wait
-  for name in vswitchd ovsdb; do
-    stop "$1-$name" 3
-  done
+  stop_monitored "$1-vswitchd" 3
+  stop "$1-ovsdb" 3
   if alive "node-$1"; then node_kill "$1"; fi
   stop "proxy-$1" 0
   if namespace_exists "$1"; then ip netns del "$1"; fi
+}
+
+# stop_monitored NAME [SECONDS]: for a daemon with --monitor. The monitor ends with its child, but
+# it does not end the child.
+stop_monitored() {
+  local monitor child
+  if monitor=$(pid_of "$1") && child=$(first_child "$monitor") && [[ -n $child ]]; then
+    record_pid "$1" "$child"
+  fi
+  stop "$@"
 }
 
 node_forget() {
@@ -174,6 +184,8 @@ write_hosts_files() {
 
 # --- services of a host ------------------------------------------------------------------
 
+# OVS 3.1 was seen to die of an assertion in its userspace conntrack, hence the monitor. A switch
+# that was started again has all its bridges and ports, and guests keep their network.
 node_switch() {
   local node=$1
   alive "$node-vswitchd" && return 0
@@ -184,7 +196,7 @@ node_switch() {
     --pidfile=/run/openvswitch/ovsdb-server.pid --log-file="$LOG/$node-ovsdb.log"
   wait_until 10 "ovsdb of $node" in_node "$node" test -S /run/openvswitch/db.sock
   configure_switch "$node"
-  spawn_in_node "$node" vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock \
+  spawn_in_node "$node" vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock --monitor \
     --pidfile=/run/openvswitch/ovs-vswitchd.pid --log-file="$LOG/$node-vswitchd.log"
   build_bridges "$node"
 }

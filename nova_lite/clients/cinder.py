@@ -23,7 +23,6 @@ GROUP = "cinder"
 ATTACHMENTS = "3.44"
 SHARED_TARGETS = ("3.69", "3.48")  # both know them; the first one also where it always matters
 REIMAGE = "3.68"
-EXTEND_COMPLETION = "3.71"
 
 # An attachment is made and taken away by the storage itself, which may be short of breath.
 PATIENTLY: dict[str, Any] = {"retriable_status_codes": [500, 503, 504], "status_code_retries": 4}
@@ -141,18 +140,6 @@ class Cinder:
             {"new_volume": new_volume_id, "error": error},
         )
         return str(answer["save_volume_id"])
-
-    def complete_extend(
-        self, context: RequestContext, volume_id: str, *, error: bool = False
-    ) -> None:
-        """The host has made the volume larger, or (``error``) could not."""
-        self._act(
-            context,
-            f"volumes/{volume_id}",
-            "os-extend_volume_completion",
-            {"error": error},
-            EXTEND_COMPLETION,
-        )
 
     def reimage_volume(
         self, context: RequestContext, volume_id: str, image_id: str, reimage_reserved: bool = False

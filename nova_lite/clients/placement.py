@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nova_lite import errors
+from nova_lite.clients.rest import answering
 
 LOG = logging.getLogger(__name__)
 
@@ -208,11 +209,6 @@ class Placement:
                 consumer_generation=held["consumer_generation"],
             )
 
-    def provider_allocations(self, uuid: str) -> dict[str, dict[str, int]]:
-        """Consumer uuid -> resources held from this provider; raises ProviderNotFound."""
-        answer = self._call("GET", f"/resource_providers/{uuid}/allocations", ALLOCATIONS)
-        return {consumer: dict(row["resources"]) for consumer, row in answer["allocations"].items()}
-
     # --- transport ----------------------------------------------------------------------------
     def _call(
         self, method: str, url: str, microversion: str, body: Any = None, missing_ok: bool = False
@@ -221,32 +217,20 @@ class Placement:
         arguments: dict[str, Any] = {"raise_exc": False, "microversion": microversion}
         if body is not None:
             arguments["json"] = body
-        answer = self._send(url, method, arguments)
+        call = f"{method} {url.partition('?')[0]}"
+        with answering(
+            "Placement",
+            call,
+            errors.ControlPlaneUnavailable,
+            group="placement",
+            misconfigured=errors.PlacementError,
+        ):
+            answer = self._api.request(url, method, **arguments)
         if answer.status_code < 300:
             return answer.json() if answer.content else {}
         if answer.status_code == 404 and missing_ok:
             return None
-        raise _failure(f"{method} {url.partition('?')[0]}", answer)
-
-    def _send(self, url: str, method: str, arguments: Mapping[str, Any]) -> Any:
-        from keystoneauth1 import exceptions
-
-        try:
-            return self._api.request(url, method, **arguments)
-        except errors.NovaLiteError:  # raised by the credentials: says already what is wrong
-            raise
-        except exceptions.EndpointNotFound as exc:
-            raise errors.PlacementError(
-                "the service catalog has no endpoint for Placement: check region_name and "
-                f"valid_interfaces of [placement], or set endpoint_override ({exc})"
-            ) from exc
-        except (exceptions.Unauthorized, exceptions.AuthorizationFailure) as exc:
-            raise errors.CredentialsInvalid(
-                f"Keystone refuses the credentials of [placement]: check username and password "
-                f"({exc})"
-            ) from exc
-        except exceptions.ClientException as exc:
-            raise errors.ControlPlaneUnavailable(f"Placement does not answer: {exc}") from exc
+        raise _failure(call, answer)
 
 
 def _failure(call: str, answer: Any) -> errors.NovaLiteError:

@@ -341,7 +341,7 @@ class Engine:
         left = [step for step in begun if not self._undo_step(step, entry)]
         if failure.verdict == Verdict.RESCHEDULE.value and any(step.exclusive for step in left):
             # Two hosts must not run the same server: it ends here, in ERROR.
-            failure = replace(failure, verdict=Verdict.ABORT.value)
+            failure = replace(failure, verdict=Verdict.ABORT)
             entry.fail(failure)
         self._persist(lambda: operation.failed(failure))
         self._announcements.failed(operation, entry, failure)

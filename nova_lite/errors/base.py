@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Verdict(enum.Enum):
+class Verdict(enum.StrEnum):
     """What a boot that met the error does."""
 
     RESCHEDULE = "reschedule"  # this host's fault: try the next one

@@ -1,4 +1,4 @@
-"""external_instance_event: what Neutron (and later Cinder) tell of a server."""
+"""external_instance_event: events of Neutron, Cinder and Cyborg about servers of this host."""
 
 from __future__ import annotations
 

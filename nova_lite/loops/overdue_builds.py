@@ -44,7 +44,7 @@ class OverdueBuilds:
         uuid = str(instance["uuid"])
         message = f"The server was not built within {self._timeout} s (instance_build_timeout)"
         LOG.warning("Server %s: %s", uuid, message)
-        failure = Failure("BuildAbortException", message, 500, Verdict.ABORT.value, True, "")
+        failure = Failure("BuildAbortException", message, 500, Verdict.ABORT, True, "")
         fields = {} if self._own.busy(uuid) else {"task_state": None}
         try:
             self._instances.save(

@@ -183,7 +183,7 @@ class Survey:
             "BuildAbortException",
             "The compute agent was stopped while it built this server; delete it and try again",
             500,
-            Verdict.ABORT.value,
+            Verdict.ABORT,
             True,
             "",
         )

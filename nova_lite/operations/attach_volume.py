@@ -11,20 +11,23 @@ import logging
 
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
 
 class AttachVolume(Operation):
     event = "compute_attach_volume"
-    requires = ("bdm",)
+    requires = {"bdm": WireObject}
     notifies = "volume_attach"
+    notifies_error = True
     undoes = True
 
     def __init__(self, work: Work) -> None:
@@ -54,6 +57,10 @@ class AttachVolume(Operation):
             (CompleteAttachment(work, mapping),),
         ]
 
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
+
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping
         if work.notes.get("kept"):
@@ -65,7 +72,7 @@ class AttachVolume(Operation):
             if mapping.get("attachment_id"):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState
+from nova_lite.operations.notified import Notified
+from nova_lite.operations.restart import AfterRestart
 from nova_lite.services.ownership import Place
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
+from nova_lite.wire.decode import Kind
 
 LOG = logging.getLogger(__name__)
 
@@ -20,28 +25,32 @@ HERE_OR_NOWHERE = frozenset({Place.HERE, Place.ARRIVING})
 ANYWHERE = frozenset(Place)
 
 
-class Operation(ABC):
+class Operation(Notified, ABC):
     """One verb on one server.
 
-    ``requires`` are the arguments, beside ``instance``, without which it cannot begin. ``event`` is
-    the name under which ``openstack server event show`` tells of it (None: it tells nothing, as in
-    stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt what runs on
-    the server now, and ``undoes`` says that a failure takes the steps back: true only where they
-    made something new.
-    ``notifies`` is the action in the notifications about it, ``compute.instance.<action>.start``
-    and ``instance.<action>.start``; None where the operation sends its own or none.
+    ``requires`` are the arguments, beside ``instance``, without which it cannot begin, each with
+    its kind: ``str``, or ``WireObject | None`` where null is allowed, or ``object`` for anything.
+    ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
+    nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
+    what runs on the server now, and ``undoes`` says that a failure takes the steps back: true only
+    where they made something new.
     ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
     never go to disk: whoever resumes the operation does not have them.
     ``places``: where its server must be for it to have an effect, when it comes late; see
     ``services.ownership``.
+    ``called_with_task_state``: the API sets a task state before it calls, and does not clear it
+    when the call is refused. ``after_restart`` says for each task state that this verb settles what
+    is done with a server that is found in it at start-up and has no journal
+    (``membership/survey.py``).
     """
 
-    requires: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[Mapping[str, Kind]] = {}
+    called_with_task_state: ClassVar[bool] = False
+    after_restart: ClassVar[Mapping[TaskState, AfterRestart]] = {}
     event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
     undoes: ClassVar[bool] = False
-    notifies: ClassVar[str | None] = None
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
@@ -19,7 +21,11 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
+from nova_lite.notifications import versioned
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
+from nova_lite.operations.notified import END, ERROR, START
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
@@ -36,7 +42,7 @@ from nova_lite.steps.volume.boot import (
     release_after_failure,
     reserve_for_next_host,
 )
-from nova_lite.wire.objects import unwrap
+from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
@@ -53,26 +59,49 @@ BUILD_TASKS = (
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
     places = HERE_OR_NOWHERE
-    requires = (
-        "image",
-        "request_spec",
-        "filter_properties",
-        "requested_networks",
-        "security_groups",
-        "block_device_mapping",
-        "host_list",
-    )
+    requires = {
+        "image": dict,
+        "request_spec": object,
+        "filter_properties": dict,
+        "requested_networks": WireObject | None,
+        "security_groups": object,
+        "block_device_mapping": WireObject,
+        "host_list": object,
+    }
     notifies = "create"
+    notifies_mappings = True
+    notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
     undoes = True
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("block_device_mapping",)
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SCHEDULING,
+            TaskState.BLOCK_DEVICE_MAPPING,
+            TaskState.NETWORKING,
+            TaskState.SPAWNING,
+        ),
+        AfterRestart(Settlement.FAIL),
+    )
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.
         self.tools.events.watch(self.work.uuid)
         if self.work.resumed:
             self._still_wanted()
+
+    def notifications(self, phase: str) -> list[str]:
+        """A failed boot is ``create.error`` alone, as in stock."""
+        return ["create.error"] if phase == ERROR else super().notifications(phase)
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        more: Mapping[str, Any] = {}
+        if phase == START:
+            more = {"image_name": (self.work.arguments.get("image") or {}).get("name")}
+        elif phase == END:
+            more = {"message": "Success"}
+        return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
         """While the agent was dead the API may have deleted the server, or begun to."""
@@ -101,10 +130,10 @@ class Boot(Operation):
             if failure.nova_name == UnexpectedTaskState.nova_name:
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
-            elif failure.verdict == Verdict.GONE.value:
+            elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
-            elif failure.verdict == Verdict.RESCHEDULE.value and self._retry() is not None:
+            elif failure.verdict == Verdict.RESCHEDULE and self._retry() is not None:
                 self._reschedule(failure)
             else:
                 self._abort(failure)
@@ -117,7 +146,7 @@ class Boot(Operation):
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             delete_unrecorded(self.work)
             self._drop_allocation()
-        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         self.tools.usage_changed()
 
     def _retry(self) -> dict[str, object] | None:

@@ -23,5 +23,5 @@ class TriggerCrashDump(Operation):
         return [(InjectNmi(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)

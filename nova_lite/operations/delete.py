@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import replace
 
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.states import VmState
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.notifications.subject import Subject
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
+from nova_lite.operations.notified import MILESTONE, START
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.interfaces import adopt_taps
 from nova_lite.steps.base import Plan
@@ -32,11 +36,16 @@ class Delete(Operation):
     event = "compute_terminate_instance"
     # A server that moved on keeps its records, and what the other host has.
     places = HERE_OR_NOWHERE
-    requires = ("bdms",)
+    requires = {"bdms": object}
     notifies = "delete"
+    notifies_mappings = True
+    milestone = RemoveDisks  # the guest's shutdown is over
     urgent = True
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
+    after_restart = {
+        TaskState.DELETING: AfterRestart(Settlement.REDO, with_mappings=True, in_error=True)
+    }
 
     def load(self) -> None:
         self.tools.events.forget(self.work.uuid)
@@ -74,8 +83,18 @@ class Delete(Operation):
             (ForgetServer(work),),
         ]
 
+    def notifications(self, phase: str) -> list[str]:
+        """Every delete shuts the guest down, and says so."""
+        if phase == START:
+            return ["delete.start", "shutdown.start"]
+        return ["shutdown.end"] if phase == MILESTONE else super().notifications(phase)
+
+    def notification_subject(self, phase: str, subject: Subject) -> Subject:
+        """Its ports are gone with the guest."""
+        return subject if phase == START else replace(subject, vifs=())
+
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)

@@ -10,6 +10,7 @@ import logging
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
@@ -24,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 class DetachVolume(Operation):
     event = "compute_detach_volume"
-    requires = ("volume_id", "attachment_id")
+    requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
 
     def __init__(self, work: Work) -> None:
@@ -58,6 +59,10 @@ class DetachVolume(Operation):
             *untag,
             (ForgetMapping(work, mapping),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volume = {"volume_id": self._volume_id}
+        return Detail("InstanceActionVolume", volume, volume)
 
     def failed(self, failure: Failure) -> None:
         tools, work = self.tools, self.work

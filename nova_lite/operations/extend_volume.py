@@ -6,8 +6,6 @@ guest with the size that it had, until it is started again.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
@@ -17,13 +15,13 @@ from nova_lite.steps.volume.extend import ExtendVolume
 
 class ExtendVolumes(Operation):
     event = "compute_extend_volume"
-    requires: ClassVar[tuple[str, ...]] = ("volume_ids",)
+    requires = {"volume_ids": object}
 
     def plan(self) -> Plan:
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)
 
     @property

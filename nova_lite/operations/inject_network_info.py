@@ -22,5 +22,5 @@ class InjectNetworkInfo(Operation):
         return [(RefreshPorts(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)

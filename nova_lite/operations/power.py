@@ -29,7 +29,7 @@ class PowerOperation(Operation):
 
     def failed(self, failure: Failure) -> None:
         tools, work = self.tools, self.work
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools.actions.fault(work.context, work.uuid, failure)
         power: PowerState | None = None

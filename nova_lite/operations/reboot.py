@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.notified import ERROR
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
@@ -20,11 +22,28 @@ HARD_STATES = (
     TaskState.REBOOT_STARTED_HARD,
 )
 
+# Arguments of a reboot that this host asks of itself.
+SOFT = {"reboot_type": "SOFT", "block_device_info": None}
+HARD = {"reboot_type": "HARD", "block_device_info": None}
+
 
 class Reboot(PowerOperation):
     event = "compute_reboot_instance"
-    requires = ("reboot_type",)
+    requires = {"reboot_type": str}
     notifies = "reboot"
+    notifies_mappings = True
+    after_restart = {
+        TaskState.REBOOTING: AfterRestart(Settlement.REDO, SOFT, unless_running=True),
+        TaskState.REBOOT_PENDING: AfterRestart(Settlement.REDO, SOFT),
+        TaskState.REBOOT_STARTED: AfterRestart(Settlement.REDO, SOFT, unless_running=True),
+        TaskState.REBOOTING_HARD: AfterRestart(
+            Settlement.REDO, HARD, unless_running=True, in_error=True
+        ),
+        TaskState.REBOOT_PENDING_HARD: AfterRestart(Settlement.REDO, HARD, in_error=True),
+        TaskState.REBOOT_STARTED_HARD: AfterRestart(
+            Settlement.REDO, HARD, unless_running=True, in_error=True
+        ),
+    }
 
     def plan(self) -> Plan:
         work = self.work
@@ -47,6 +66,12 @@ class Reboot(PowerOperation):
                 ),
             ),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """A failure that the server survives is an error of the reboot, which ends with it."""
+        if phase == ERROR and self.work.instance.get("vm_state") != VmState.ERROR:
+            return ["reboot.error", "reboot.end"]
+        return super().notifications(phase)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """A guest that still runs keeps its state; one that is off by now is in ERROR."""

@@ -11,6 +11,7 @@ was stopped ends stopped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
@@ -21,8 +22,12 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.notifications import legacy, versioned
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import ANYWHERE
+from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -50,20 +55,24 @@ STAGES = (
 
 class Rebuild(PowerOperation):
     event = "compute_rebuild_instance"
-    requires = (
-        "new_pass",
-        "injected_files",
-        "image_ref",
-        "orig_image_ref",
-        "orig_sys_metadata",
-        "bdms",
-        "recreate",
-        "preserve_ephemeral",
-    )
+    requires = {
+        "new_pass": str,
+        "injected_files": object,
+        "image_ref": object,
+        "orig_image_ref": object,
+        "orig_sys_metadata": object,
+        "bdms": object,
+        "recreate": object,
+        "preserve_ephemeral": object,
+    }
     notifies = "rebuild"
+    notifies_error = True
+    notifies_mappings = True
+    notifies_fields = ("trusted_certs",)
     pool = "builds"
     # The way to its volumes may hold secrets; the records have it.
     secrets = ("bdms",)
+    after_restart = dict.fromkeys(STAGES, AfterRestart(Settlement.FAIL, in_error=True))
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -118,6 +127,24 @@ class Rebuild(PowerOperation):
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
 
+    def notifications(self, phase: str) -> list[str]:
+        """The usage audit hears of the server before it uses another image."""
+        told = super().notifications(phase)
+        return [EXISTS, *told] if phase == START else told
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        certificates = {"trusted_image_certificates": versioned.certificates(subject.instance)}
+        more = {} if phase == ERROR else {"image_name": self.image_name("image_ref", subject)}
+        return Detail("InstanceActionRebuild", certificates, more, addresses=phase == END)
+
+    def audit_fields(self) -> Mapping[str, Any]:
+        """The image until now: nova-api has put the new one into the records already."""
+        arguments = self.work.arguments
+        return {
+            "image_ref_url": arguments.get("orig_image_ref"),
+            "image_meta": legacy.image_meta(arguments.get("orig_sys_metadata") or {}),
+        }
+
     def _reimages(self) -> bool:
         # The API asks for it also where there is no volume to write to.
         return bool(self.work.arguments.get("reimage_boot_volume")) and boots_from_volume(self.work)
@@ -131,7 +158,7 @@ class Rebuild(PowerOperation):
         ]
 
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         if self.work.arguments.get("recreate"):
             self._hand_back(failure)

@@ -19,7 +19,14 @@ from nova_lite.steps.volume.attachments import ReserveDevice
 
 class ReserveBlockDeviceName(Operation):
     event = None
-    requires = ("device", "volume_id", "disk_bus", "device_type", "tag", "multiattach")
+    requires = {
+        "device": object,
+        "volume_id": str,
+        "disk_bus": object,
+        "device_type": object,
+        "tag": object,
+        "multiattach": object,
+    }
     answers = True
     undoes = True
 

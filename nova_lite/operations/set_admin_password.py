@@ -6,17 +6,21 @@ failed, with a clear task state; afterwards it goes forward.
 
 from __future__ import annotations
 
+from nova_lite.model.states import TaskState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.agent import ReportPassword, SetPassword
 
 
 class SetAdminPassword(PowerOperation):
     event = "compute_set_admin_password"
-    requires = ("new_pass",)
+    requires = {"new_pass": str}
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    called_with_task_state = True
     secrets = ("new_pass",)
+    after_restart = {TaskState.UPDATING_PASSWORD: AfterRestart(Settlement.CLEAR)}
 
     def plan(self) -> Plan:
         return [(SetPassword(self.work),), (ReportPassword(self.work),)]

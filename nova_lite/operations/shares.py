@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services import shares
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.shares import ForgetShare, GrantAccess, RecordShare, ReleaseShare
+from nova_lite.wire.objects import WireObject
 
 
 class _OfShare(Operation):
-    requires = ("share_mapping",)
+    notifies_error = True
+    requires = {"share_mapping": WireObject}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["share_mapping"]
 
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail("InstanceActionShare", {"share_id": self._mapping["share_id"]})
+
     def failed(self, failure: Failure) -> None:
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         tools, work = self.tools, self.work
         tools.share_mappings.save(work.context, self._mapping, shares.ERROR)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
-from nova_lite.model.states import POWERED_OFF, PowerState, VmState
+from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
 from nova_lite.operations.base import HERE_OR_NOWHERE
+from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.shelve_offload import leaving
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
@@ -26,11 +28,21 @@ from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelve
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
     places = HERE_OR_NOWHERE  # it ends without a host
-    requires = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
     undoes = True
     notifies = "shelve"
+    notifies_mappings = True
+    milestone = RecordShelved  # the server may go on to leave its host
     needs = ("flavor", "info_cache", "system_metadata")
+    after_restart = dict.fromkeys(
+        (
+            TaskState.SHELVING,
+            TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
+            TaskState.SHELVING_IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
 
     def load(self) -> None:
         super().load()
@@ -49,6 +61,15 @@ class Shelve(PowerOperation):
             (RecordShelved(work, image, offload=offload),),
             *(leaving(work) if offload else ()),
         ]
+
+    def notifications(self, phase: str) -> list[str]:
+        """The usage audit hears first; leaving the host at once is an action of its own."""
+        offload = bool(self.work.notes.get("offload"))
+        if phase == START:
+            return [EXISTS, "shelve.start"]
+        if phase == MILESTONE:
+            return ["shelve.end", "shelve_offload.start"] if offload else []
+        return ["shelve_offload.end"] if phase == END and offload else super().notifications(phase)
 
     def failed(self, failure: Failure) -> None:
         work, image = self.work, str(self.work.arguments["image_id"])

@@ -9,8 +9,10 @@ the server.
 from __future__ import annotations
 
 from nova_lite.errors import UnexpectedTaskState
+from nova_lite.model.states import TaskState
 from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -28,6 +30,10 @@ class ShelveOffload(PowerOperation):
     event = "compute_shelve_offload_instance"
     places = HERE_OR_NOWHERE  # it ends without a host
     notifies = "shelve_offload"
+    notifies_mappings = True
+    after_restart = {
+        TaskState.SHELVING_OFFLOADING: AfterRestart(Settlement.REDO, {"clean_shutdown": False})
+    }
 
     def load(self) -> None:
         super().load()

@@ -8,7 +8,7 @@ image record are removed, the task state is cleared, and the server is as before
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from nova_lite.errors import (
     ImageNotFound,
@@ -18,7 +18,10 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import (
@@ -36,10 +39,19 @@ LOG = logging.getLogger(__name__)
 
 class Snapshot(Operation):
     event = "compute_snapshot_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id",)
+    requires = {"image_id": str}
     pool = "snapshots"
     undoes = True
     notifies = "snapshot"
+    after_restart = dict.fromkeys(
+        (
+            TaskState.IMAGE_SNAPSHOT_PENDING,
+            TaskState.IMAGE_SNAPSHOT,
+            TaskState.IMAGE_PENDING_UPLOAD,
+            TaskState.IMAGE_UPLOADING,
+        ),
+        AfterRestart(Settlement.CLEAR),
+    )
     states: States = SNAPSHOT
 
     def load(self) -> None:
@@ -54,10 +66,13 @@ class Snapshot(Operation):
             (EndSnapshot(work, states),),
         ]
 
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail("InstanceActionSnapshot", {"snapshot_image_id": self._image_id})
+
     def failed(self, failure: Failure) -> None:
         tools, work, states = self.tools, self.work, self.states
         discard_image(work, self._image_id)
-        if failure.verdict == Verdict.GONE.value:
+        if failure.verdict == Verdict.GONE:
             return
         if failure.nova_name != ImageNotFound.nova_name:
             tools.actions.fault(work.context, work.uuid, failure)
@@ -76,7 +91,8 @@ class Snapshot(Operation):
 
 class Backup(Snapshot):
     event = "compute_backup_instance"
-    requires: ClassVar[tuple[str, ...]] = ("image_id", "backup_type", "rotation")
+    requires = {"image_id": str, "backup_type": str, "rotation": int}
+    after_restart = {TaskState.IMAGE_BACKUP: AfterRestart(Settlement.CLEAR)}
     states = BACKUP
 
     def plan(self) -> Plan:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.start import Start
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import PowerOff
@@ -18,6 +19,7 @@ class SoftDelete(PowerOperation):
     event = "compute_soft_delete_instance"
     notifies = "soft_delete"
     needs = ("system_metadata",)
+    after_restart = {TaskState.SOFT_DELETING: AfterRestart(Settlement.REDO)}
 
     def plan(self) -> Plan:
         return [
@@ -33,3 +35,4 @@ class Restore(Start):
     event = "compute_restore_instance"
     notifies = "restore"
     task_state = TaskState.RESTORING
+    after_restart = {TaskState.RESTORING: AfterRestart(Settlement.REDO)}

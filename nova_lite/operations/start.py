@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from nova_lite.model.states import SHELVED_IMAGE, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
@@ -29,6 +30,7 @@ class Start(PowerOperation):
     event = "compute_start_instance"
     notifies = "power_on"
     task_state: ClassVar[TaskState] = TaskState.POWERING_ON
+    after_restart = {TaskState.POWERING_ON: AfterRestart(Settlement.REDO)}
 
     def load(self) -> None:
         super().load()

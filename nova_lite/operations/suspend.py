@@ -11,6 +11,7 @@ from __future__ import annotations
 from nova_lite.errors import NovaLiteError
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.power import PowerOperation, RunningGuestOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import RestoreGuest, SaveGuest
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
@@ -23,6 +24,7 @@ OLD_VM_STATE = "old_vm_state"
 class Suspend(RunningGuestOperation):
     event = "compute_suspend_instance"
     notifies = "suspend"
+    after_restart = {TaskState.SUSPENDING: AfterRestart(Settlement.REDO)}
 
     def plan(self) -> Plan:
         work = self.work
@@ -38,6 +40,8 @@ class Suspend(RunningGuestOperation):
 class Resume(PowerOperation):
     event = "compute_resume_instance"
     notifies = "resume"
+    notifies_mappings = True
+    after_restart = {TaskState.RESUMING: AfterRestart(Settlement.REDO)}
 
     def plan(self) -> Plan:
         work = self.work

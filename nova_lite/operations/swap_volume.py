@@ -9,10 +9,9 @@ Cinder told, which removes the new volume. Afterwards there is only forward.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.volume.swap import (
@@ -29,10 +28,11 @@ from nova_lite.steps.volume.swap import (
 
 class SwapVolume(Operation):
     event = "compute_swap_volume"
-    requires: ClassVar[tuple[str, ...]] = ("old_volume_id", "new_volume_id", "new_attachment_id")
+    requires = {"old_volume_id": object, "new_volume_id": object, "new_attachment_id": object}
     pool = "snapshots"  # what copies disks
     undoes = True
     notifies = "volume_swap"
+    notifies_error = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -42,6 +42,10 @@ class SwapVolume(Operation):
             (SwitchVolume(work),),
             (CompleteMigration(work),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        volumes = {"old_volume_id": old_id(self.work), "new_volume_id": new_id(self.work)}
+        return Detail("InstanceActionVolumeSwap", volumes)
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder
@@ -60,7 +64,7 @@ class SwapVolume(Operation):
                         work.context, old_id(work), new_id(work), error=True
                     ),
                 )
-        if failure.verdict != Verdict.GONE.value:
+        if failure.verdict != Verdict.GONE:
             self.tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:

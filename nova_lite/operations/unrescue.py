@@ -8,7 +8,9 @@ its records are fetched to plug it again.
 from __future__ import annotations
 
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.power import PowerOperation
+from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import PowerOff, StartGuest
@@ -22,6 +24,13 @@ from nova_lite.steps.volume.connections import ConnectVolumes
 class Unrescue(PowerOperation):
     event = "compute_unrescue_instance"
     notifies = "unrescue"
+    # What a rescue was asked for is not known any more: the server boots from its own disks.
+    after_restart = {
+        TaskState.RESCUING: AfterRestart(
+            Settlement.REDO, task_state=TaskState.UNRESCUING, in_error=True
+        ),
+        TaskState.UNRESCUING: AfterRestart(Settlement.REDO, in_error=True),
+    }
 
     def load(self) -> None:
         self._ran = is_running(self.tools.hypervisor, self.work.uuid)
@@ -38,6 +47,9 @@ class Unrescue(PowerOperation):
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail(addresses=True)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState:
         return VmState.ERROR

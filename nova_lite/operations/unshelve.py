@@ -38,10 +38,11 @@ LOG = logging.getLogger(__name__)
 class Unshelve(Operation):
     event = "compute_unshelve_instance"
     places = HERE_OR_NOWHERE
-    requires = ("filter_properties",)
+    requires = {"filter_properties": dict}
     pool = "builds"
     undoes = True
     notifies = "unshelve"
+    notifies_mappings = True
 
     def load(self) -> None:
         work = self.work
@@ -81,7 +82,7 @@ class Unshelve(Operation):
             self._forget()
         except (UnexpectedTaskState, ServerBeingDeleted) as error:
             LOG.warning("Server %s is somebody else's by now: %s", work.uuid, error)
-        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE.value)
+        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         tools.usage_changed()
 
     def _give_up(self, failure: Failure) -> None:

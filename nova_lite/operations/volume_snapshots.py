@@ -6,15 +6,14 @@ the snapshot. Resume rule: forward; the chain of the guest's disk tells what is 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.base import Plan
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
     RefreshConnection,
+    ReportMerged,
     TakeOverlay,
     report,
 )
@@ -22,7 +21,7 @@ from nova_lite.steps.volume.snapshots import (
 
 class VolumeSnapshotCreate(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "create_info")
+    requires = {"volume_id": str, "create_info": dict}
     pool = "snapshots"
     undoes = True
 
@@ -40,18 +39,9 @@ class VolumeSnapshotCreate(Operation):
             report(self.work, str(snapshot_id), "error")
 
 
-class ReportMerged(Step):
-    """The rest of the deletion is Cinder's."""
-
-    name = "report_merged"
-
-    def do(self) -> None:
-        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
-
-
 class VolumeSnapshotDelete(Operation):
     event = None
-    requires: ClassVar[tuple[str, ...]] = ("volume_id", "snapshot_id", "delete_info")
+    requires = {"volume_id": str, "snapshot_id": object, "delete_info": dict}
     pool = "snapshots"
 
     def plan(self) -> Plan:

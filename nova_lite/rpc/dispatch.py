@@ -7,19 +7,14 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import (
-    AttachInterfaceUnsupported,
-    JournalError,
-    MalformedMessage,
-    NovaLiteError,
-)
+from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.decode import is_uuid, required
+from nova_lite.wire.decode import Kind, is_uuid, required
 from nova_lite.wire.objects import WireObject, wrap
 from nova_lite.wire.versions import VERSIONS
 
@@ -29,55 +24,28 @@ VERSION = (6, 5)  # of the compute RPC API; messages of any 6.x minor are taken
 BASE_NAMESPACE = "baseapi"
 
 
+class Unsupported(NotImplementedError):
+    """The API answers 501 for it."""
+
+
 @dataclass(frozen=True)
 class Route:
     """What to do with one method of the compute RPC API.
 
     Exactly one of ``operation`` (journalled; name of the verb in the engine) and ``handler`` (at
     once; called with the context and the arguments, its result is the reply) is set, or neither:
-    the method is known but not there yet. ``arguments`` are the ones that must be there;
-    ``answers``: the caller waits for the operation.
+    the method is known but not supported yet, and callers get the error ``unsupported``.
+    ``arguments`` are the ones that must be there, by name, with their kind;
+    ``answers``: the caller waits for the operation. ``task_state``: the API has set a task state,
+    which a refused message must clear even where the caller gets the error itself.
     """
 
-    arguments: tuple[str, ...] = ()
+    arguments: Mapping[str, Kind] = field(default_factory=dict)
     operation: str | None = None
     handler: Callable[..., Any] | None = None
     answers: bool = False
-
-
-# What arguments must be, where a wrong kind would show only in the middle of the work.
-KINDS: Mapping[str, type[Any]] = {
-    "instance": WireObject,
-    "image": dict,
-    "filter_properties": dict,
-    "requested_networks": WireObject,
-    "block_device_mapping": WireObject,
-    "bdm": WireObject,
-    "share_mapping": WireObject,
-    "volume_id": str,
-    "reboot_type": str,
-    "new_pass": str,
-    "create_info": dict,
-    "delete_info": dict,
-    "image_id": str,
-    "backup_type": str,
-    "rotation": int,
-}
-
-# Arguments of which null says that nothing was asked for; they must be there all the same.
-NULLABLE = frozenset({"requested_networks"})
-
-
-# Calls before which the API sets a task state and leaves it to the compute host to clear.
-CALLS_WITH_TASK_STATE = frozenset({"set_admin_password"})
-
-
-class Unsupported(NotImplementedError):
-    """The API answers 501 for it."""
-
-
-# Calls for which the API knows a better answer than 501.
-REFUSED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
+    task_state: bool = False
+    unsupported: type[Exception] = Unsupported
 
 
 class NotNow(Exception):
@@ -164,7 +132,7 @@ class Dispatcher:
                 "nova_lite"
             )
         if route.operation is None and route.handler is None:
-            raise REFUSED_AS.get(method, Unsupported)(f"nova_lite does not support {method} yet")
+            raise route.unsupported(f"nova_lite does not support {method} yet")
         return route
 
     @staticmethod
@@ -185,9 +153,8 @@ class Dispatcher:
         decoded: dict[str, Any] = wrap(arguments)
         if decoded.get("instance") is not None:
             required(decoded, "instance", WireObject)
-        for name in route.arguments:
-            nothing = name in NULLABLE and decoded.get(name, name) is None
-            value = required(decoded, name, None if nothing else KINDS.get(name))
+        for name, kind in route.arguments.items():
+            value = required(decoded, name, kind)
             if isinstance(value, WireObject):
                 _check_major(name, value)
         if route.operation is not None and not is_uuid(decoded["instance"].get("uuid")):
@@ -246,7 +213,8 @@ class Dispatcher:
 
     def _tell(self, message: Any, context: RequestContext, method: str, error: Exception) -> None:
         """A refused request must not leave its server in a task state for ever."""
-        if is_call(message) and method not in CALLS_WITH_TASK_STATE:
+        route = self._routes.get(method)
+        if is_call(message) and not (route is not None and route.task_state):
             return  # the caller gets the error itself
         try:
             arguments = message.message.get("args")
@@ -254,7 +222,9 @@ class Dispatcher:
             if isinstance(instance, WireObject) and is_uuid(instance.get("uuid")):
                 failure = Failure.of(error)
                 if isinstance(error, Unsupported):
-                    failure = Failure("NotImplementedError", str(error), 501, "abort", True, "")
+                    failure = Failure(
+                        "NotImplementedError", str(error), 501, Verdict.ABORT, True, ""
+                    )
                 self._report(context, instance, method, failure)
         except MalformedMessage:
             return  # not even the server can be told from it

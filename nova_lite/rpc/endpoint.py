@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nova_lite.errors import AttachInterfaceUnsupported
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
@@ -38,7 +39,8 @@ from nova_lite.operations.swap_volume import SwapVolume
 from nova_lite.operations.unrescue import Unrescue
 from nova_lite.operations.unshelve import Unshelve
 from nova_lite.operations.volume_snapshots import VolumeSnapshotCreate, VolumeSnapshotDelete
-from nova_lite.rpc.dispatch import Route
+from nova_lite.rpc.dispatch import Route, Unsupported
+from nova_lite.wire.objects import WireObject
 
 OPERATIONS: Mapping[str, type[Operation]] = {
     "build_and_run_instance": Boot,
@@ -110,13 +112,22 @@ NOT_YET = (
     "rollback_live_migration_at_destination",
 )
 
+# Methods of NOT_YET for which the API has a better answer than 501.
+UNSUPPORTED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
+
 
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
-    table = {method: Route() for method in NOT_YET}
+    table = {
+        method: Route(unsupported=UNSUPPORTED_AS.get(method, Unsupported)) for method in NOT_YET
+    }
     for method, verb in OPERATIONS.items():
-        arguments = ("instance", *verb.requires)
-        table[method] = Route(arguments, operation=method, answers=verb.answers)
+        table[method] = Route(
+            {"instance": WireObject, **verb.requires},
+            operation=method,
+            answers=verb.answers,
+            task_state=verb.called_with_task_state,
+        )
     for method, handler in handlers.items():
         table[method] = Route(handler=handler)
     return table

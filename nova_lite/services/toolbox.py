@@ -1,4 +1,4 @@
-"""Everything steps and handlers work with, built once by ``service.py``."""
+"""Everything steps and handlers work with, built once by ``assembly.py``."""
 
 from __future__ import annotations
 

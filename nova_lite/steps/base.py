@@ -13,12 +13,10 @@ class Step(ABC):
 
     ``done`` is asked only when the step may have begun before (the agent was killed in it, or an
     answer got lost): it looks at the world, not at our memory. ``do`` and ``undo`` may be repeated.
-    ``deadline`` is the number of seconds after which a step that has not returned is reported as
-    stuck. ``exclusive``: as long as this is not taken back, no other host may have the server.
+    ``exclusive``: as long as this is not taken back, no other host may have the server.
     """
 
     name: str
-    deadline: float = 120.0
     exclusive: bool = False
 
     def __init__(self, work: Work) -> None:

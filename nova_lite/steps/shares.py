@@ -30,14 +30,11 @@ from nova_lite.steps.base import MappingStep, Step
 
 LOG = logging.getLogger(__name__)
 
-STORAGE_S = 600.0  # a step that waits for storage is reported as stuck after this
-
 
 class GrantAccess(MappingStep):
     """Have Manila let this host at a share."""
 
     name = "grant_access"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         share = share_of(self.work, self._mapping)
@@ -50,7 +47,6 @@ class ReleaseShare(MappingStep):
     """Take a share that the server is to lose from this host."""
 
     name = "release_share"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         release(self.work, self._mapping)
@@ -78,7 +74,6 @@ class MountShares(Step):
     """Have all shares of the server mounted before its guest starts."""
 
     name = "mount_shares"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         work = self.work
@@ -92,7 +87,6 @@ class UnmountShares(Step):
     """Unmount all shares of a server whose guest is off."""
 
     name = "unmount_shares"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         work = self.work
@@ -110,7 +104,6 @@ class ReleaseShares(Step):
     """Let go of all shares of a server that is deleted; what cannot be let go of is logged."""
 
     name = "release_shares"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         work = self.work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -46,7 +46,7 @@ class RequestContext:
 
     def elevated(self, *, read_deleted: bool = False) -> RequestContext:
         """The same request with administrator rights, optionally seeing deleted rows."""
-        roles = list(self.fields.get("roles") or ())
+        roles = list(self.roles)
         if "admin" not in roles:
             roles.append("admin")
         changed = {**self.fields, "is_admin": True, "roles": roles}
@@ -54,14 +54,58 @@ class RequestContext:
             changed["read_deleted"] = "yes"
         return RequestContext(changed)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self.fields.get(name)
-
     @property
     def request_id(self) -> str:
         return str(self.fields.get("request_id") or "")
+
+    @property
+    def global_request_id(self) -> str | None:
+        """The id that another service gave the request, to be sent on to REST services."""
+        return self.fields.get("global_request_id")
+
+    @property
+    def user_id(self) -> str | None:
+        return self.fields.get("user_id")
+
+    @property
+    def user_name(self) -> str | None:
+        return self.fields.get("user_name")
+
+    @property
+    def project_id(self) -> str | None:
+        return self.fields.get("project_id")
+
+    @property
+    def project_name(self) -> str | None:
+        return self.fields.get("project_name")
+
+    @property
+    def roles(self) -> Sequence[str]:
+        return self.fields.get("roles") or ()
+
+    @property
+    def is_admin(self) -> bool:
+        return bool(self.fields.get("is_admin"))
+
+    @property
+    def auth_token(self) -> str | None:
+        """The user's Keystone token: never to be logged or put into an error's text."""
+        return self.fields.get("auth_token")
+
+    @property
+    def service_catalog(self) -> Sequence[dict[str, Any]]:
+        """The catalog of the token, in the form of Keystone v2."""
+        return self.fields.get("service_catalog") or ()
+
+    @property
+    def timestamp(self) -> str | None:
+        """When the API got the request, in ISO format, UTC without a zone."""
+        return self.fields.get("timestamp")
+
+    @property
+    def read_deleted(self) -> str:
+        """Whether deleted rows are seen: ``no``, ``yes`` or ``only``."""
+        return str(self.fields.get("read_deleted") or "no")
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.request_id} project={self.fields.get('project_id')}>"

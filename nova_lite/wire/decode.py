@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import UnionType
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,9 @@ from nova_lite.model.server import BlockDevice, Flavor, Image, Server
 from nova_lite.wire import connection_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+
+# What an argument of a message must be: a class, or several as in ``WireObject | None``.
+Kind = type[Any] | UnionType
 
 IMAGE_KEY = "image_"
 # Keys that the API stores beside the image properties under the same prefix.
@@ -179,16 +183,16 @@ def block_devices(mappings: Iterable[WireObject]) -> tuple[BlockDevice, ...]:
     )
 
 
-def required(arguments: Mapping[str, Any], name: str, kind: type[Any] | None = None) -> Any:
+def required(arguments: Mapping[str, Any], name: str, kind: Kind = object) -> Any:
     """An argument of an RPC message.
 
+    :param kind: what it must be, such as ``str`` or ``WireObject | None``; ``object`` is anything
     :raises MalformedMessage: it is missing or of another kind
     """
     if name not in arguments:
         raise MalformedMessage(f"the message lacks its argument {name!r}")
     value = arguments[name]
-    if kind is not None and not isinstance(value, kind):
-        raise MalformedMessage(
-            f"argument {name!r} is a {type(value).__name__}, not a {kind.__name__}"
-        )
+    if not isinstance(value, kind):
+        wanted = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise MalformedMessage(f"argument {name!r} is a {type(value).__name__}, not a {wanted}")
     return value

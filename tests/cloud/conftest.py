@@ -1,6 +1,7 @@
 """Tests against the real all-in-one cloud.
 
     python -m pytest tests/cloud [--agent-node node1] [--agent nova-lite|nova-compute] [--full]
+    python -m pytest tests/cloud -n 2 --dist loadfile -m "not alone"
 
 The cloud is ``devstack/cloud up``; NOVA_LITE_CLOUD says where it is. The same tests hold for stock
 nova-compute: whatever it does, users may expect of nova_lite.
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.cloud.support import lanes
 from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
@@ -21,58 +23,59 @@ from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.ledger import Ledger
 from tests.cloud.support.trials import Chooser
 
+pytest_plugins = ["tests.rotation"]
+
 SHOWN_TRACEBACKS = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cloud")
-    group.addoption("--agent-node", default="node1", help="host whose agent is under test")
+    group.addoption("--agent-node", help="host whose agent is under test, if not the lane's")
     group.addoption("--agent", choices=(LITE, STOCK), help="run this agent there first")
-    group.addoption("--full", action="store_true", help="slow tests too; kill at every boundary")
-    group.addoption("--kill-seed", type=int, default=2026, help="seed of the sample of boundaries")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lite_only: about nova_lite itself; not run on stock")
     config.addinivalue_line("markers", "browser: needs Chromium; slower")
+    config.addinivalue_line("markers", "alone: not beside others (see support/lanes.py)")
+
+
+def agent_node(config: pytest.Config) -> str:
+    """The host under test."""
+    return str(config.getoption("--agent-node") or next(iter(lanes.hosts()), "node1"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is slow runs with --full; what is about nova_lite's own inside is not asked of stock."""
-    kind = config.getoption("--agent") or DevCloud().agent_kind(config.getoption("--agent-node"))
-    left_out = {"slow"} if not config.getoption("--full") else set()
-    if kind != LITE:
-        left_out.add("lite_only")
-    dropped = [
-        item for item in items if any(item.get_closest_marker(name) for name in left_out)
-    ]
-    if dropped:
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if item not in dropped]
+    """What is about nova_lite's own inside is not asked of stock."""
+    kind = config.getoption("--agent") or DevCloud().agent_kind(agent_node(config))
+    if kind == LITE:
+        return
+    dropped = [item for item in items if item.get_closest_marker("lite_only")]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]
 
 
 TRACEBACK = "Traceback (most recent call last)"
-LOG_START = pytest.StashKey[int]()
+LOG_STARTS = pytest.StashKey[dict[Path, int]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    log = DevCloud().agent_log(session.config.getoption("--agent-node"))
-    session.config.stash[LOG_START] = log.stat().st_size if log.exists() else 0
+    cloud = DevCloud()
+    logs = [log for node in cloud.nodes() if (log := cloud.agent_log(node)).exists()]
+    session.config.stash[LOG_STARTS] = {log: log.stat().st_size for log in logs}
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show tracebacks of the agent's log: each is an error that nobody thought of."""
-    log = DevCloud().agent_log(config.getoption("--agent-node"))
-    if not log.exists():
-        return
-    with log.open(errors="replace") as file:
-        file.seek(config.stash[LOG_START])
-        lines = file.readlines()
-    found = [number for number, line in enumerate(lines) if TRACEBACK in line]
-    if found:
-        terminalreporter.section(f"{len(found)} tracebacks in {log}")
-        for number in found[:SHOWN_TRACEBACKS]:
-            terminalreporter.write_line(lines[max(0, number - 1)].strip()[:300])
+    """Show tracebacks of the agents' logs: each is an error that nobody thought of."""
+    for log, start in config.stash[LOG_STARTS].items():
+        with log.open(errors="replace") as file:
+            file.seek(start)
+            lines = file.readlines()
+        found = [number for number, line in enumerate(lines) if TRACEBACK in line]
+        if found:
+            terminalreporter.section(f"{len(found)} tracebacks in {log}")
+            for number in found[:SHOWN_TRACEBACKS]:
+                terminalreporter.write_line(lines[max(0, number - 1)].strip()[:300])
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +83,7 @@ def cloud(request: pytest.FixtureRequest) -> DevCloud:
     cloud = DevCloud()
     cloud.require_up()
     wanted = request.config.getoption("--agent")
-    node = request.config.getoption("--agent-node")
+    node = agent_node(request.config)
     if wanted and cloud.agent_kind(node) != wanted:
         cloud.switch_agent(node, wanted)
     cloud.agent(node)
@@ -90,7 +93,7 @@ def cloud(request: pytest.FixtureRequest) -> DevCloud:
 @pytest.fixture(scope="session")
 def node(request: pytest.FixtureRequest, cloud: DevCloud) -> str:
     """The host under test."""
-    return str(request.config.getoption("--agent-node"))
+    return agent_node(request.config)
 
 
 @pytest.fixture(scope="session")

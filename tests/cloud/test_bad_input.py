@@ -91,6 +91,7 @@ CALLS: dict[str, tuple[str, Any, dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("topic", ["compute", "compute-alt"])
 @pytest.mark.parametrize("case", CALLS)
 def test_a_wrong_call(amqp, case, topic):
@@ -147,6 +148,7 @@ GARBAGE: dict[str, tuple[Any, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", GARBAGE)
 def test_garbage(amqp, node, case):
     """Taken from the queue, thrown away, and the next message is served."""
@@ -207,6 +209,7 @@ CASTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", CASTS)
 def test_a_wrong_cast_on_a_server(api, amqp, server, instance, case):
     """The user finds out: the action ends with Error, the task state is clear, a fault says why."""
@@ -261,6 +264,7 @@ def test_an_instance_of_a_future_minor_version(api, amqp, server, instance):
     assert "colour" not in fetch(amqp, uuid_)["nova_object.data"]
 
 
+@pytest.mark.core
 def test_the_same_message_twice(api, amqp, server, instance):
     """A broker that failed over delivers again: one effect."""
     uuid_ = server["id"]
@@ -292,6 +296,7 @@ def test_passwords_in_a_message_stay_there(amqp, instance):
 # --- others' queues ------------------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_a_build_without_what_it_needs(api, amqp, node, garbage):
     """A boot that cannot begin ends as one that failed: ERROR with a fault, not BUILD for ever."""
     requested = api.boot(node, networks="none")["id"]

@@ -20,6 +20,7 @@ def test_every_disk_of_the_flavor_reaches_the_guest(api, boot, disk_flavor):
         assert line in console
 
 
+@pytest.mark.core
 def test_config_drive_key_and_user_data(api, boot):
     """The guest reads its name, its key and its user data from the config drive."""
     script = "#!/bin/sh\necho hello from $(hostname)\n"
@@ -34,6 +35,7 @@ def test_config_drive_key_and_user_data(api, boot):
     assert api.server(server["id"])["config_drive"] == "True"
 
 
+@pytest.mark.core
 def test_metadata_service_knows_the_guest(api, server):
     """Without a config drive the guest gets name and key over HTTP, which needs its port bound."""
     console = api.console(server["id"])
@@ -43,6 +45,7 @@ def test_metadata_service_knows_the_guest(api, server):
     assert "TINY: keys 1" in console
 
 
+@pytest.mark.core
 def test_a_given_port_is_used_and_kept(api, boot, garbage):
     """A server gets the address of a port made before it, and leaves the port when it goes."""
     port = api.create_port()
@@ -87,6 +90,7 @@ def test_two_interfaces_in_the_order_of_the_request(api, boot, garbage):
     assert f"TINY: nic eth0 {ports[0]['mac_address']}" in console
 
 
+@pytest.mark.alone  # an ordinary user cannot choose a host
 def test_network_auto(demo, node, garbage):
     """networks=auto takes the only network of the project, for an ordinary user."""
     server = demo.request_boot(None, networks="auto")
@@ -106,6 +110,7 @@ def test_many_disks_and_ports_at_once_by_name(api, boot, node):
     assert server["OS-EXT-SRV-ATTR:root_device_name"] == "/dev/vda"
 
 
+@pytest.mark.core
 def test_the_story_of_a_boot(api, server, node):
     """The action 'create' has one event of the host, with success and both times."""
     api.wait_event(server["id"], "create", "compute__do_build_and_run_instance")
@@ -125,6 +130,7 @@ def test_the_story_on_the_command_line(api, server):
     assert any(event["event"] == "compute__do_build_and_run_instance" for event in events)
 
 
+@pytest.mark.core
 def test_boot_and_delete_on_the_command_line(api, node, garbage):
     """The unmodified client boots a server and deletes it."""
     name = "nlt-command-line"
@@ -138,6 +144,7 @@ def test_boot_and_delete_on_the_command_line(api, node, garbage):
         api.cli("server", "show", name)
 
 
+@pytest.mark.core
 def test_the_port_comes_up_by_its_event(api: Api, server, cloud, node):
     """The boot waits for network-vif-plugged and gets it: no waiting until the timeout.
 
@@ -150,6 +157,7 @@ def test_the_port_comes_up_by_its_event(api: Api, server, cloud, node):
     assert cloud.setting(node, "vif_plugging_is_fatal", "true") == "true"
 
 
+@pytest.mark.core
 def test_resources_are_allocated_on_the_host(api, server, cloud, node):
     """Placement holds the flavor's resources for the server, on this host's provider."""
     wait_for("allocation", lambda: api.allocations(server["id"]), 10)

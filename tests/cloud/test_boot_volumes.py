@@ -77,6 +77,7 @@ def exists(volumes, volume_id):
     return any(row["id"] == volume_id for row in rows)
 
 
+@pytest.mark.core
 @pytest.mark.timeout(900)
 def test_disks_of_every_kind(api, cloud, node, volumes, request_server, disk_flavor, garbage):
     """The guest boots from the second disk asked for and has all others under their names; what is

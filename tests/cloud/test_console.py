@@ -15,6 +15,7 @@ def vnc_url(api, server):
     return console["url"]
 
 
+@pytest.mark.core
 def test_console_log(api, server):
     """The whole log, and its end by a number of lines."""
     assert "TINY: booted" in api.cli("console", "log", "show", server["id"])
@@ -24,6 +25,7 @@ def test_console_log(api, server):
     assert last.strip().splitlines()[0] in whole
 
 
+@pytest.mark.core
 def test_vnc_through_the_proxy(api, server):
     """The URL of ``openstack console url show`` leads through the stock proxy to the guest."""
     shown = api.cli("console", "url", "show", "--novnc", server["id"], parse=True)
@@ -57,7 +59,6 @@ def test_a_console_that_is_not_offered(api, server, console):
     assert "HTTP 500" not in str(refused.value)
 
 
-@pytest.mark.slow
 def test_console_of_a_stopped_server(api, boot):
     """A stopped server has no screen: a refusal, or a URL that leads nowhere; no internal error."""
     server = boot()["id"]

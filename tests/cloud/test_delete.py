@@ -20,6 +20,7 @@ def things_of(cloud, api, node, server, ports):
     }  # fmt: skip
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 def test_delete_leaves_nothing(cloud, api, node, boot, stopped):
     """All that a server consists of is there before its deletion and gone after it."""
@@ -39,6 +40,7 @@ def test_delete_leaves_nothing(cloud, api, node, boot, stopped):
     )
 
 
+@pytest.mark.core
 def test_delete_while_it_boots(cloud, api, node, garbage):
     """A server deleted in the middle of its boot goes away without ERROR."""
     server = api.request_boot(node)["id"]

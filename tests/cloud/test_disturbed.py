@@ -40,6 +40,7 @@ def test_libvirtd_dies_during_boots(api, cloud, node, booting):
     api.wait_status(booting[0], "SHUTOFF")
 
 
+@pytest.mark.core
 def test_the_control_plane_is_cut_off_during_boots(api, cloud, node, booting):
     """Broker, Neutron, Glance and Placement at once: every server is built, and the host is up."""
     cloud.process(f"proxy-{node}").kill()

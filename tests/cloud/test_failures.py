@@ -38,6 +38,7 @@ def failed_boot(api, node, garbage, image):
     return found
 
 
+@pytest.mark.core
 def test_an_image_larger_than_the_disk(api, node, garbage, upload, tmp_path):
     """The fault names the two sizes or says that the disk is too small."""
     image = upload(make(tmp_path / "big.qcow2", ["3G"], "-f", "qcow2"), "qcow2")
@@ -129,6 +130,8 @@ def preferred(cloud, api, node, boot, garbage):
     return hints
 
 
+@pytest.mark.core
+@pytest.mark.alone  # another host is chosen among all
 def test_a_broken_host_hands_on(cloud, api, node, garbage, preferred, read_only):
     """A host whose disk fails gives the server to the next one, where it becomes ACTIVE."""
     requested = api.request_boot(None, hints=preferred)["id"]

@@ -58,6 +58,7 @@ def instance_of(amqp, server_id):
     )
 
 
+@pytest.mark.core
 def test_a_password_is_set(api, agent_server, cloud, node, key):
     """root's password in the guest is the new one, and only the key's owner can read it."""
     uuid, log = agent_server["id"], cloud.agent_log(node)

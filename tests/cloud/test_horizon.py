@@ -9,7 +9,7 @@ from tests.cloud.support.browser import wait_for_screen
 from tests.cloud.support.devcloud import wait_for
 from tests.cloud.support.horizon import Horizon
 
-pytestmark = [pytest.mark.cloud, pytest.mark.browser]
+pytestmark = [pytest.mark.cloud, pytest.mark.browser, pytest.mark.alone]
 
 TRAIT = "CUSTOM_NLT_HORIZON"
 

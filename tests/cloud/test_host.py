@@ -17,6 +17,7 @@ def compute_service(api, node):
     return found
 
 
+@pytest.mark.core
 def test_the_service_is_up(api, node):
     """``openstack compute service list`` shows the host up and enabled."""
     listed = api.cli("compute", "service", "list", "--host", node, parse=True)
@@ -61,6 +62,7 @@ def test_the_hypervisor_and_its_uptime(api, cloud, node):
     assert shown["host_ip"] == cloud.setting(node, "my_ip", "")
 
 
+@pytest.mark.core
 def test_the_inventory_of_the_host(api, cloud, node):
     """Placement holds CPUs, memory and disk, with the configured ratios and reservations."""
     path = f"/resource_providers/{cloud.provider(node)}/inventories"
@@ -80,6 +82,7 @@ def test_the_traits_of_the_host(api, cloud, node):
     assert any(trait.startswith("HW_CPU_X86_") for trait in found)
 
 
+@pytest.mark.core
 def test_a_restart_leaves_servers_alone(api, cloud, node, server):
     """Restarting the agent neither touches the guest nor the state of its server."""
     before = cloud.on(node, "virsh", "domid", server["id"])

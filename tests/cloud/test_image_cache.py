@@ -55,6 +55,7 @@ def precache(api, aggregate, *images):
     assert response.status_code == 202, response.text
 
 
+@pytest.mark.core
 def test_images_are_cached_for_an_aggregate(api, cloud, node, aggregate, picture):
     """Fetched once; a second request only marks it as used."""
     path = cached(cloud, node, picture)
@@ -70,9 +71,12 @@ def test_images_are_cached_for_an_aggregate(api, cloud, node, aggregate, picture
     assert path.stat().st_ino == before
 
 
-@pytest.mark.slow
-def test_unused_images_are_removed_and_used_ones_stay(api, cloud, node, picture, server, boot):
+def test_unused_images_are_removed_and_used_ones_stay(
+    api, cloud, node, aggregate, picture, server, boot
+):
     """Boots go on while the cache is cleaned; what it takes is reserved in Placement."""
+    precache(api, aggregate, picture)
+    wait_for("the picture", cached(cloud, node, picture).exists, 60)
     used = cached(cloud, node, api.image_id("tiny-fast"))
     partial = used.with_name(f"{'f' * 40}.download.part")
     partial.write_bytes(b"cut off")

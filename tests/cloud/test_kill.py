@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests import rotation
 from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.trials import Trial
 
@@ -25,6 +26,7 @@ def running_guest(cloud, api, node, server):
     wait_for("port ACTIVE", lambda: [p["status"] for p in api.ports(server)] == ["ACTIVE"], 20)
 
 
+@pytest.mark.core
 @pytest.mark.timeout(1500)
 def test_killed_while_booting(cloud, api, node, agent, choose, ledger, garbage):
     """Wherever a boot is cut off, it goes on after the restart and ends ACTIVE."""
@@ -83,6 +85,7 @@ def test_killed_while_taking_a_boot_back(api, node, agent, choose, ledger, garba
     trial.verdict()
 
 
+@pytest.mark.core
 @pytest.mark.timeout(900)
 def test_killed_while_deleting(api, node, agent, choose, ledger, garbage):
     """Wherever a deletion is cut off, the server is gone after the restart."""
@@ -159,10 +162,11 @@ def own_agent(cloud, node, agent):
     agent.take_over()
 
 
+@pytest.mark.core
 @pytest.mark.timeout(600)
 def test_eight_boots_survive_three_kills(cloud, api, node, request, own_agent, garbage):
     """Killed in the middle of eight parallel boots, again and again: no server in ERROR."""
-    moments = random.Random(request.config.getoption("--kill-seed"))
+    moments = random.Random(rotation.seed(request.config))
     name = "nlt-eight"
     api.request_boot(node, name=name, min_count=8, max_count=8)
 

@@ -28,6 +28,7 @@ def refused(api, uuid, action, arguments=None):
     return api.call("POST", f"/servers/{uuid}/action", {action: arguments}, ok=False).status_code
 
 
+@pytest.mark.core
 def test_pause_and_unpause(api, server, cloud, node):
     """The guest stands still and goes on as the same process."""
     uuid = server["id"]
@@ -47,6 +48,7 @@ def test_pause_and_unpause(api, server, cloud, node):
     assert refused(api, uuid, "unpause") == 409
 
 
+@pytest.mark.core
 def test_suspend_and_resume(api, server, cloud, node):
     """The guest's memory survives: it goes on where it was, without booting."""
     uuid = server["id"]

@@ -12,6 +12,7 @@ def addresses(api, server):
     return {address["addr"] for group in found.values() for address in group}
 
 
+@pytest.mark.core
 def test_a_changed_port_shows_in_the_server(api, server):
     """An address added to a port behind Nova's back shows in ``server show``, and goes again."""
     (port,) = api.ports(server["id"])

@@ -30,6 +30,7 @@ LIFE = [
 ]  # fmt: skip
 
 
+@pytest.mark.core
 def test_the_life_of_a_server(api, cloud, node, garbage, ledger):
     """Each action starts and ends, in both forms, with the server as it is then; a failed one is
     told as an error; the user's token is not told."""

@@ -12,6 +12,7 @@ def console_file(cloud, node, server):
     )
 
 
+@pytest.mark.core
 def test_stop_and_start(api, server, node, cloud):
     """The guest shuts down by itself, the server is SHUTOFF; start brings both back."""
     uuid = server["id"]
@@ -30,6 +31,7 @@ def test_stop_and_start(api, server, node, cloud):
     assert uuid in cloud.on(node, "virsh", "list", "--uuid")
 
 
+@pytest.mark.core
 def test_soft_reboot(api, server, cloud, node):
     """The guest is asked to shut down, and boots again."""
     uuid = server["id"]
@@ -42,6 +44,7 @@ def test_soft_reboot(api, server, cloud, node):
     api.wait_console(uuid, "instance known")
 
 
+@pytest.mark.core
 def test_hard_reboot(api, server, node, cloud):
     """The guest is a new process afterwards, with the same disk and interface."""
     uuid = server["id"]

@@ -65,7 +65,6 @@ def own_image(api, cloud, garbage):
     return image
 
 
-@pytest.mark.slow
 def test_a_backing_file_that_is_gone(api, boot, cloud, node, own_image):
     """It is fetched again by the next start; without the image the start fails, and says so."""
     uuid = boot(image=own_image)["id"]
@@ -113,6 +112,7 @@ def test_what_qemu_does_is_noticed(api, boot, cloud, node):
     assert api.wait_status(uuid, "SHUTOFF")["OS-EXT-STS:power_state"] == 4
 
 
+@pytest.mark.alone  # an ordinary user cannot choose a host
 def test_a_locked_server_is_its_owners_no_more(api, demo, garbage, node):
     """Users get 409 on what an administrator has locked; the administrator does as he likes."""
     uuid = demo.request_boot(networks="none")["id"]

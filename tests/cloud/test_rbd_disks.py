@@ -45,6 +45,7 @@ def server(api, node, on_ceph, module_garbage):
     return server
 
 
+@pytest.mark.core
 def test_an_image_in_ceph_becomes_a_disk_as_a_clone(api, cloud, node, server):
     """Nothing is copied: the disk has the image as its parent, and the flavor's size."""
     assert images(cloud, server) == {f"{server}_disk", f"{server}_disk.config"}
@@ -78,7 +79,6 @@ def test_a_snapshot_is_made_in_ceph(api, cloud, server, garbage):
     assert rbd(cloud, "snap", "ls", "--all", f"vms/{server}_disk").strip() == ""
 
 
-@pytest.mark.slow
 def test_rescue_and_unrescue(api, cloud, server):
     """The rescue disk is an image beside the others, and gone afterwards."""
     before = images(cloud, server)
@@ -111,7 +111,6 @@ def test_shelve_and_unshelve(api, cloud, node, server):
     wait_for("end of the snapshot", lambda: set(rbd(cloud, "ls", "images").split()) <= kept, 30)
 
 
-@pytest.mark.slow
 def test_a_rebuild_copies_an_image_from_elsewhere(api, cloud, server):
     """An image that is not in Ceph, or not raw, is fetched and put there."""
     api.act(server, "rebuild", {"imageRef": api.image_id("tiny-fast")})
@@ -150,6 +149,7 @@ def test_the_room_is_that_of_the_cluster(api, cloud, node):
     assert api.placement_get(path)["inventories"]["DISK_GB"]["total"] == total // GIB
 
 
+@pytest.mark.core
 def test_delete_leaves_nothing(api, cloud, server):
     """Neither a disk nor what it was made as."""
     assert images(cloud, server)

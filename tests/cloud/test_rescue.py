@@ -40,6 +40,7 @@ def disks(console):
     return {words[2]: int(words[3]) for words in lines}
 
 
+@pytest.mark.core
 def test_rescue_and_unrescue(api, rescued, cloud, node):
     """A copy of the server's own image boots with a password of its own; then all is as before."""
     before = files(cloud, node, rescued)
@@ -81,7 +82,6 @@ def test_an_image_that_wants_the_disks_to_keep_their_names(api, rescued, cloud, 
     assert "disk.rescue" not in cloud.on(node, "virsh", "dumpxml", rescued)
 
 
-@pytest.mark.slow
 def test_a_stopped_server_is_rescued_and_deleted(api, boot, cloud, node):
     """Nothing of a rescued server is left when it is deleted."""
     server = boot()["id"]

@@ -14,7 +14,7 @@ from tests.cloud.support.guest import Guest
 from tests.cloud.support.manila import Manila, running
 
 # Stock cannot share the pages that the flavor here asks for.
-pytestmark = [pytest.mark.lite_only, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lite_only, pytest.mark.timeout(900)]
 
 VERSION = "2.97"
 

@@ -55,6 +55,7 @@ def wait_no_image(api, server):
     wait_for("end of the shelved image", lambda: not shelf(api, server), 30)
 
 
+@pytest.mark.core
 def test_shelve_and_unshelve(api, boot, cloud, node):
     """The server leaves its host with all it has, and comes back with its disk and address."""
     server = boot()
@@ -75,6 +76,7 @@ def test_shelve_and_unshelve(api, boot, cloud, node):
     api.wait_console(server["id"], "instance known")
 
 
+@pytest.mark.core
 def test_unshelve_on_another_host(api, boot, cloud, node):
     """Whatever agent runs there: the disk and the port come from one host to the other."""
     other = cloud.other_node(node)
@@ -119,7 +121,6 @@ def test_deleted_while_offloaded(api, boot):
     wait_no_image(api, server)
 
 
-@pytest.mark.slow
 def test_the_command_line(api, boot, node):
     """``openstack server shelve --offload --wait`` and ``unshelve --wait``."""
     server = hold(api, boot())

@@ -53,6 +53,7 @@ def nothing_is_left(cloud, node, server_id):
         assert "<mirror" not in cloud.on(node, "virsh", "dumpxml", server_id)
 
 
+@pytest.mark.core
 def test_a_snapshot_of_a_running_server_boots(api, server, boot, garbage, cloud, node):
     """The guest never stops, the image says where it comes from, and a server starts from it."""
     uuid = server["id"]

@@ -107,6 +107,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_wrong_value_ends_it_at_once(new_agent, api, case):
     """Exit code 1, one line that names option and remedy, and no record of the host."""
@@ -147,6 +148,7 @@ def test_a_read_only_state_path(new_agent):
 # --- what may come later -----------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_a_broker_that_comes_later(agent, broker, api):
     """Named with its address, waited for, and the host joins by itself."""
     agent.configure_more(DEFAULT=through(agent, broker))
@@ -286,6 +288,7 @@ def test_a_renamed_host(agent, api):
     assert services(api, "badnode2") == []
 
 
+@pytest.mark.core
 def test_a_lost_compute_id(agent, api):
     """Not made anew: the books of the host's servers hang on it; the right uuid is told."""
     agent.start()

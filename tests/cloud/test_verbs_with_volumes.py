@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cloud.support.api import NAME_PREFIX
 from tests.cloud.support.devcloud import wait_for
 from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import free, used_by, volume_ledgers
@@ -78,6 +77,7 @@ def upload(api, cloud, garbage, **properties):
     return image
 
 
+@pytest.mark.core
 @pytest.mark.timeout(900)
 def test_power(backed):
     """Off, on, rebooted, paused, on the host's disk: Ceph is asked for nothing by a guest that is
@@ -143,7 +143,8 @@ def test_shelve(backed, api, cloud, node, volumes):
         assert found == replace(
             used_by(backed.id, running=False), status="reserved", defined=()
         )
-    assert api.rest(api.image, "GET", f"/images?name={NAME_PREFIX}-shelved")["images"] == []
+    name = f"{api.server(backed.id)['name']}-shelved"
+    assert api.rest(api.image, "GET", f"/images?name={name}")["images"] == []
     volumes.detach(backed.id, backed.data)
     assert volume_ledgers(cloud, api, node, backed.data) == free()
     body = {"volumeAttachment": {"volumeId": backed.data}}
@@ -153,7 +154,6 @@ def test_shelve(backed, api, cloud, node, volumes):
     backed.assert_has_its_data()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_host_loses_power(backed, api, cloud, node):
     """Its server is off afterwards, and starts with both volumes."""
@@ -167,7 +167,6 @@ def test_the_host_loses_power(backed, api, cloud, node):
     backed.assert_has_its_data()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_local_root_disk_and_a_volume(api, cloud, node, volumes, garbage):
     """A rebuild and a shelved server of the other kind: the volume keeps its name and its data."""

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tests import rotation
 from tests.cloud.support.devcloud import CloudError, wait_for
 from tests.cloud.support.guest import boot_with_agent, in_guest
 from tests.cloud.support.volumes import Snapshots, Volumes, mapping_texts
@@ -17,9 +18,9 @@ pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 MOVED_S = 120
 POOLS = {"ceph": "volumes/", "ceph2": "volumes2/"}
 GIB = 1024**3
-# Seconds between the beginning of a move and the death of the agent; None: --kill-seed decides.
+# Seconds between the beginning of a move and the death of the agent; None: --seed decides.
 LONGEST = 2.0
-KILLS = [None, *(pytest.param(moment, marks=pytest.mark.slow) for moment in (0.0, 0.5, 1.5))]
+KILLS = (pytest.param(None, marks=pytest.mark.core), 0.0, 0.5, 1.5)
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +146,7 @@ def sectors(run, disk):
 
 
 @pytest.mark.parametrize(
-    "killed",
-    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.lite_only)],
+    "killed", [False, pytest.param(True, marks=[pytest.mark.lite_only, pytest.mark.core])]
 )
 def test_a_guest_sees_at_once_that_its_volume_has_grown(
     api, cloud, node, server_id, volume_id, volumes, run, disk, kill_during, killed
@@ -196,7 +196,6 @@ def test_a_disk_is_never_made_smaller(
     assert volumes.get(volume_id)["status"] == "in-use"
 
 
-@pytest.mark.slow
 def test_a_volume_moves_to_other_storage_under_the_guests_writes(
     api, cloud, node, server_id, volume_id, volumes, run, disk, writing
 ):
@@ -218,7 +217,7 @@ def test_a_move_survives_the_death_of_the_agent(
 ):  # fmt: skip
     """kill -9 while QEMU copies, and around it."""
     if seconds is None:
-        seconds = random.Random(request.config.getoption("--kill-seed")).uniform(0, LONGEST)
+        seconds = random.Random(rotation.seed(request.config)).uniform(0, LONGEST)
     kind = {"ceph": "ceph2", "ceph2": "ceph"}[volumes.get(volume_id)["volume_type"]]
     retype(volumes, volume_id, kind)
     kill_during("swap_volume", lambda: volumes.get(volume_id)["volume_type"] == kind, seconds)
@@ -244,7 +243,6 @@ def test_only_cinder_may_ask_for_a_swap(
     agreed(api, cloud, node, volumes, server_id, volume_id, kind)
 
 
-@pytest.mark.slow
 @pytest.mark.lite_only
 def test_use_of_volumes_is_reported(cloud, node, server_id, volume_id, run, disk):
     """With volume_usage_poll_interval, what the guest wrote is in the cloud's records."""
@@ -340,7 +338,6 @@ def answers(run):
         return False
 
 
-@pytest.mark.slow
 def test_an_attachment_is_made_anew_for_a_stopped_server(
     api, cloud, node, server_id, volume_id, volumes, tmp_path
 ):

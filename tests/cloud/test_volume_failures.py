@@ -121,7 +121,6 @@ def test_ceph_is_out_of_reach_while_a_guest_writes(
     assert volumes.get(volume_id)["status"] == "in-use"
 
 
-@pytest.mark.slow
 @pytest.mark.lite_only
 def test_a_kind_of_volume_that_this_host_does_not_know(
     cloud, api, node, server_id, volumes, volume_id

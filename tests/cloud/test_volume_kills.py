@@ -125,6 +125,7 @@ def passed(world, server):
     return there, world.agent.passed("detach_volume:closed")
 
 
+@pytest.mark.core
 @pytest.mark.timeout(2400)
 def test_killed_while_attaching_and_detaching(world, server, passed, choose):
     """A promised volume comes and one that is given back goes, wherever that is cut off; what was

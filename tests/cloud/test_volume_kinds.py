@@ -91,6 +91,7 @@ def assert_key_unknown(cloud, node, server_id):
         assert key not in cloud.on(node, "virsh", "dumpxml", server_id, *options)
 
 
+@pytest.mark.core
 def test_an_encrypted_volume_is_open_in_the_guest_only(
     api, cloud, node, servers, volumes, run, tmp_path
 ):
@@ -117,7 +118,6 @@ def test_an_encrypted_volume_is_open_in_the_guest_only(
     assert volume_id not in secrets(cloud, node)
 
 
-@pytest.mark.slow
 def test_a_server_boots_from_an_encrypted_volume(api, cloud, node, garbage):
     """Again and again; with its end the host forgets the secret."""
     volume_id = Volumes(api, garbage.later).create("encrypted", imageRef=api.image_id("tiny-agent"))

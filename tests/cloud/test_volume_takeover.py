@@ -9,7 +9,7 @@ from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import free, used_by, volume_ledgers
 from tests.cloud.support.volumes import Volumes
 
-pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.slow]
+pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 
 @pytest.fixture

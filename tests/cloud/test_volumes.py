@@ -72,6 +72,7 @@ def settle(ledgers, volume, wanted):
              lambda: ledgers(volume) == wanted, 60)  # fmt: skip
 
 
+@pytest.mark.core
 def test_a_running_guest_gets_a_disk_and_gives_it_back(
     api, server, marked, volumes, ledgers, guest
 ):
@@ -107,6 +108,7 @@ def test_a_paused_guest_gets_a_disk(api, server, marked, volumes, ledgers, guest
     settle(ledgers, volume, free())
 
 
+@pytest.mark.core
 def test_a_server_that_is_off_gets_a_disk_and_starts_with_it(
     api, server, marked, volumes, ledgers, guest
 ):

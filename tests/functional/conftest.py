@@ -10,9 +10,7 @@ import pytest
 from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
 from tests.functional.kill_host import Lab, usable
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="kill at every boundary, not a sample")
+pytest_plugins = ["tests.rotation"]
 
 
 @pytest.fixture(scope="session")

@@ -264,11 +264,10 @@ class Host:
             file.write(f"[key_manager]\nfixed_key = {VOLUME_KEY}\n")
         path = self.state / "volumes" / VOLUME
         path.parent.mkdir(exist_ok=True)
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "luks", "--object", f"secret,id=k,data={VOLUME_KEY}",
-             "-o", "key-secret=k,iter-time=10", path, "1M"],
-            check=True,
-        )  # fmt: skip
+        create = ["qemu-img", "create", "-q", "-f", "luks", "-o", "key-secret=k,iter-time=10",
+                  "--object", f"secret,id=k,data={VOLUME_KEY}", path, "1M"]  # fmt: skip
+        # QEMU 7.2 measures its own speed first, and now and then fails at it on a busy machine.
+        assert any(subprocess.run(create).returncode == 0 for _ in range(5))
 
     def secrets(self):
         """The secrets by which libvirt can open the encrypted volume."""

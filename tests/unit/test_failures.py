@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from nova_lite.errors import ImageNotFound, Verdict
@@ -19,7 +21,7 @@ def test_an_error_of_the_table_keeps_its_row():
     failure = failure_of(ImageNotFound("Image 42 could not be found."))
 
     assert (failure.nova_name, failure.code) == ("ImageNotFound", 404)
-    assert (failure.verdict, failure.expected) == (Verdict.ABORT.value, True)
+    assert (failure.verdict, failure.expected) == (Verdict.ABORT, True)
     assert failure.message == "Image 42 could not be found."
 
 
@@ -37,11 +39,15 @@ def test_a_broken_disk_is_named():
     failure = failure_of(OSError(30, "Read-only file system", "/var/lib/nova/instances/u"))
 
     assert failure.message.startswith("Read-only file system: /var/lib/nova/instances/u; check")
-    assert (failure.verdict, failure.expected) == (Verdict.RESCHEDULE.value, True)
+    assert (failure.verdict, failure.expected) == (Verdict.RESCHEDULE, True)
 
 
 def test_what_was_kept_comes_back():
     """The journal holds it as JSON."""
     failure = failure_of(ImageNotFound("gone"))
 
-    assert Failure(**failure.as_dict()) == failure
+    kept = json.loads(json.dumps(failure.as_dict()))
+    back = Failure(**kept)
+
+    assert (kept["verdict"], back) == ("abort", failure)
+    assert back.verdict is Verdict.ABORT

@@ -46,11 +46,14 @@ ROOMS: dict[str, set[str] | None] = {
         "notifications",
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
-    "operations": {"steps", "services", "model", "wire", "conductor"},
+    "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
     "engine": {"operations", "steps", "services", "model", "wire", "conductor", "notifications"},
-    "handlers": {"engine", "services", "model", "wire", "conductor", "notifications"},
+    "handlers": {
+        "engine", "services", "inventory", "model", "wire", "conductor", "notifications",
+    },
     "membership": {
-        "engine", "services", "conductor", "model", "wire", "inventory", "guest", BASES,
+        "engine", "operations", "services", "conductor", "model", "wire", "inventory", "guest",
+        BASES,
     },
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,

@@ -15,7 +15,6 @@ class RestoreBacking(Step):
     """Fetch the image anew if the cached file that the root disk needs is gone."""
 
     name = "restore_backing"
-    deadline = 3600.0
 
     def do(self) -> None:
         work, images, server = self.work, self.tools.images, self.work.server

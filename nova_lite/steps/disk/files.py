@@ -26,7 +26,6 @@ class FetchImages(Step):
     """Bring the image, and kernel and ramdisk where there are any, into the cache."""
 
     name = "fetch_images"
-    deadline = 3600.0
 
     def do(self) -> None:
         fetch_images(self.work)
@@ -36,7 +35,6 @@ class MakeDisks(Step):
     """Make root, ephemeral and swap disks; root starts from the cached image."""
 
     name = "make_disks"
-    deadline = 1800.0
 
     def do(self) -> None:
         server, images = self.work.server, self.tools.images
@@ -84,7 +82,6 @@ class RemoveDisks(Step):
     """Remove the server's disks and its directory."""
 
     name = "remove_disks"
-    deadline = 600.0
 
     def do(self) -> None:
         remove_files(self.work)

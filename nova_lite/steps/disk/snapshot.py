@@ -82,7 +82,6 @@ class ExtractDisk(Step):
     """
 
     name = "extract_disk"
-    deadline = 6 * 3600.0
 
     def __init__(self, work: Work, states: States) -> None:
         super().__init__(work)
@@ -221,7 +220,6 @@ class UploadImage(Step):
     """Send the copy to the image service and remove it here."""
 
     name = "upload_image"
-    deadline = 6 * 3600.0
 
     def __init__(self, work: Work, image_id: str, states: States) -> None:
         super().__init__(work)

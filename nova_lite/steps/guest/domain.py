@@ -20,8 +20,6 @@ LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
 ASK_AGAIN = 10.0  # seconds after which a guest that ignored the power button is asked again
-# Seconds for a guest's memory to go to the host's disk, or to come from there.
-MEMORY_DEADLINE = 3600.0
 
 
 class DefineGuest(Step):
@@ -83,7 +81,6 @@ class SaveGuest(Step):
     """Write its memory to the disk of the host and end it."""
 
     name = "save_guest"
-    deadline = MEMORY_DEADLINE
 
     def do(self) -> None:
         self.tools.hypervisor.save(self.work.uuid)
@@ -93,7 +90,6 @@ class RestoreGuest(Step):
     """Let it go on from its saved memory; one that was undefined meanwhile has none, and boots."""
 
     name = "restore_guest"
-    deadline = MEMORY_DEADLINE
 
     def do(self) -> None:
         hypervisor, uuid = self.tools.hypervisor, self.work.uuid
@@ -129,7 +125,6 @@ class PowerOff(Step):
     def __init__(self, work: Work, *, gracefully: bool) -> None:
         super().__init__(work)
         self._gracefully = gracefully
-        self.deadline = self._patience() + 60
 
     def do(self) -> None:
         hypervisor, uuid = self.tools.hypervisor, self.work.uuid

@@ -45,8 +45,7 @@ def fetch_images(work: Work) -> None:
 class FetchRescueImages(Step):
     """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
 
-    name = "fetch_images"
-    deadline = 3600.0
+    name = "fetch_rescue_images"
 
     def do(self) -> None:
         work, images = self.work, self.tools.images
@@ -113,8 +112,7 @@ class KeepGuest(Step):
 class MakeRescueDisks(Step):
     """Make the rescue system's disk, kernel and ramdisk from the cached images."""
 
-    name = "make_disks"
-    deadline = 1800.0
+    name = "make_rescue_disks"
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -136,7 +134,7 @@ class MakeRescueDisks(Step):
 class DefineRescueGuest(Step):
     """Define the rescue system in the place of the guest."""
 
-    name = "define_guest"
+    name = "define_rescue_guest"
 
     def do(self) -> None:
         interfaces.plug(self.work)
@@ -149,7 +147,7 @@ class DefineRescueGuest(Step):
 class MakeRescueConfigDrive(Step):
     """The rescue system's own config drive: it tells the password that the user asked for."""
 
-    name = "make_config_drive"
+    name = "make_rescue_config_drive"
 
     def done(self) -> bool:
         return self.tools.disks.exists(disk_files.directory(self.work), rescue.CONFIG_DRIVE)
@@ -163,7 +161,7 @@ class MakeRescueConfigDrive(Step):
 class StartRescueGuest(Step):
     """Start the rescue system."""
 
-    name = "start_guest"
+    name = "start_rescue_guest"
 
     def do(self) -> None:
         self.tools.hypervisor.start(self.work.uuid)
@@ -197,7 +195,7 @@ class ReportRescued(Step):
 class PutGuestBack(Step):
     """Define the guest as it was before the rescue."""
 
-    name = "define_guest"
+    name = "put_guest_back"
 
     def do(self) -> None:
         put_back(self.work)

@@ -12,7 +12,6 @@ class BindPorts(Step):
     """Bind the ports to this host and record how they are wired up here."""
 
     name = "bind_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -28,7 +27,6 @@ class UnbindPorts(Step):
     """Take the ports off this host."""
 
     name = "unbind_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         unbind(self.work)

@@ -10,7 +10,7 @@ from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.interfaces import plug, requested_ports, unplug
-from nova_lite.services.work import Interrupted, Work
+from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
 
@@ -25,7 +25,6 @@ class AllocatePorts(Step):
     """Make or take the ports asked for, bind them here and record them."""
 
     name = "allocate_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -98,10 +97,6 @@ class WaitForPorts(Step):
 
     name = "wait_for_ports"
 
-    def __init__(self, work: Work) -> None:
-        super().__init__(work)
-        self.deadline = float(self.tools.conf.vif_plugging_timeout) + 60
-
     def do(self) -> None:
         work, tools = self.work, self.tools
         waiting = set(work.notes.get("await_ports") or ())
@@ -148,7 +143,6 @@ class ReleasePorts(Step):
     """Delete the ports made for the server, and let go of those that existed before it."""
 
     name = "release_ports"
-    deadline = 300.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools

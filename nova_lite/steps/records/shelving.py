@@ -121,7 +121,6 @@ class DeleteShelvedImage(Step):
     """The server runs: the snapshot is not needed any more."""
 
     name = "delete_shelved_image"
-    deadline = 300.0
 
     def __init__(self, work: Work, image_id: str) -> None:
         super().__init__(work)

@@ -36,8 +36,6 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-STORAGE_S = 600.0  # a step that waits for storage is reported as stuck after this
-
 
 class ReserveDevice(Step):
     """Make the block device mapping of a volume to come, under a name that nothing has."""
@@ -131,7 +129,6 @@ class ConnectVolume(MappingStep):
     """
 
     name = "connect_volume"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         volumes.attach(self.work, self._mapping)
@@ -177,7 +174,6 @@ class UnplugDisk(MappingStep):
     """Take the disk from the guest, now and for its later starts."""
 
     name = "unplug_disk"
-    deadline = STORAGE_S
 
     def do(self) -> None:
         self.tools.hypervisor.detach_disk(self.work.uuid, str(self._mapping["volume_id"]))
@@ -190,7 +186,6 @@ class ReleaseVolume(Step):
     """
 
     name = "release_volume"
-    deadline = STORAGE_S
 
     def __init__(self, work: Work, mapping: WireObject, *, here: bool) -> None:
         super().__init__(work)

@@ -56,7 +56,6 @@ class VolumeStep(Step):
     Cinder is waited for, but not for ever: its user shall learn what the server waits for.
     """
 
-    deadline = 600.0
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -98,7 +97,6 @@ class CreateVolumes(VolumeStep):
         conf = self.tools.conf
         self._interval = float(conf.block_device_allocate_retries_interval)
         self._limit = self._interval * conf.block_device_allocate_retries
-        self.deadline = self._limit + 120
 
     def prepare(self) -> None:
         ours = self._ours()

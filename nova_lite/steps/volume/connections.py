@@ -7,21 +7,16 @@ the server: it is being attached, or was given back by the host that the server 
 
 from __future__ import annotations
 
-from nova_lite.services.volumes import (
-    bring,
-    disconnect,
-    take,
-    volume_mappings,
-)
+from nova_lite.services.volumes import bring, disconnect, take, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
+from nova_lite.steps.volume.attachments import release
 
 
 class ConnectVolumes(Step):
     """Have all volumes of the server within reach before its guest is started."""
 
     name = "connect_volumes"
-    deadline = 600.0
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -37,12 +32,17 @@ class ConnectVolumes(Step):
             connect_one(self.work, mapping)
 
 
-class DisconnectVolumes(Step):
-    """Let go of all volumes of a server whose guest is off."""
+class RemoveConnection(Step):
+    """Disconnect the volume, and delete its attachment where that is asked for."""
 
-    name = "disconnect_volumes"
-    deadline = 600.0
+    name = "remove_connection"
 
     def do(self) -> None:
-        for mapping in volume_mappings(self.work):
-            disconnect(self.work, mapping)
+        work, volume_id = self.work, str(self.work.arguments["volume_id"])
+        mapping = self.tools.block_devices.by_volume(work.context, work.uuid, volume_id)
+        if mapping is None:
+            return
+        if work.arguments.get("delete_attachment"):
+            release(work, mapping)
+        else:
+            disconnect(work, mapping)

@@ -17,7 +17,6 @@ class ReleaseVolumes(Step):
     """Let go of the volumes of a server whose guest is gone; delete those that end with it."""
 
     name = "release_volumes"
-    deadline = 600.0
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):

@@ -23,7 +23,6 @@ class ExtendVolume(Step):
     A guest that is off sees it at its next start. A disk is never made smaller.
     """
 
-    deadline = 300.0
 
     def __init__(self, work: Work, volume_id: str) -> None:
         super().__init__(work)

@@ -39,7 +39,6 @@ class GiveVolumesBack(Step):
     """Let go of the volumes of a server that leaves this host; they stay reserved for it."""
 
     name = "give_volumes_back"
-    deadline = 600.0
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
@@ -54,7 +53,6 @@ class TakeVolumes(Step):
     """
 
     name = "take_volumes"
-    deadline = 600.0
     exclusive = True
 
     def do(self) -> None:
@@ -82,8 +80,7 @@ class CheckVolumes(Step):
     tell, the server gets what the records say.
     """
 
-    name = "connect_volumes"
-    deadline = 600.0
+    name = "check_volumes"
 
     def do(self) -> None:
         for mapping in list(volume_mappings(self.work)):
@@ -119,7 +116,6 @@ class ReserveRootVolume(Step):
     """Detach the volume that a server boots from, for Cinder to write an image into it."""
 
     name = "reserve_root_volume"
-    deadline = 600.0
 
     def do(self) -> None:
         give_back(self.work, root_volume(self.work))
@@ -137,7 +133,6 @@ class ReimageRootVolume(Step):
     def __init__(self, work: Work, image_id: str) -> None:
         super().__init__(work)
         self._image_id = image_id
-        self.deadline = 3600.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools

@@ -73,7 +73,6 @@ class AwaitSnapshot(Step):
     """Wait until Cinder has finished its part."""
 
     name = "await_snapshot"
-    deadline = CINDER_S + 60
 
     def do(self) -> None:
         work = self.work
@@ -98,7 +97,6 @@ class MergeFiles(Step):
     """Merge the files between which there is to be no snapshot any more."""
 
     name = "merge_files"
-    deadline = 24 * 3600.0
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -164,6 +162,15 @@ class RefreshConnection(Step):
         data = tools.volumes.of(now).connect(now, work.uuid)
         text = connection_info.dump(connection_info.with_data(now, data))
         tools.block_devices.save(work.context, mapping, connection_info=text)
+
+
+class ReportMerged(Step):
+    """The rest of the deletion is Cinder's."""
+
+    name = "report_merged"
+
+    def do(self) -> None:
+        report(self.work, str(self.work.arguments["snapshot_id"]), "deleting")
 
 
 def file_name(name: Any, *, optional: bool = False) -> str:

@@ -86,7 +86,6 @@ class ConnectNewVolume(Step):
     """Bring the new volume within this host's reach."""
 
     name = "connect_new_volume"
-    deadline = 600.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -130,7 +129,6 @@ class CopyVolume(Step):
     """Copy the disk to the new volume until both are the same; the guest writes to both."""
 
     name = "copy_volume"
-    deadline = 24 * 3600.0
 
     def done(self) -> bool:
         return has_moved(self.work)
@@ -158,7 +156,6 @@ class SwitchVolume(Step):
     """
 
     name = "switch_volume"
-    deadline = 600.0
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -222,7 +219,6 @@ class CompleteMigration(Step):
     """Let Cinder give the old volume's record the new one's storage, and delete the old storage."""
 
     name = "complete_migration"
-    deadline = 600.0
 
     def done(self) -> bool:
         """Cinder may still be at it."""

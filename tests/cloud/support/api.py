@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.cloud.support import lanes
 from tests.cloud.support.devcloud import CloudError, DevCloud, wait_for
 
 MICROVERSION = "2.96"
 PLACEMENT_VERSION = "1.39"
 BOOT_SECONDS = 180  # patience for a server to become ACTIVE; a timed-out port costs 120 s
 GUEST_SECONDS = 120  # patience for a guest to speak on its console
-NAME_PREFIX = "nlt"
+NAME_PREFIX = lanes.name_prefix()
 
 
 class ServerFailed(CloudError):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.cloud.support import lanes
+
 REPO = Path(__file__).resolve().parents[3]
 COMMAND = REPO / "devstack" / "cloud"
 STOCK, LITE, NONE = "nova-compute", "nova-lite", "none"
@@ -132,9 +134,11 @@ class DevCloud:
 
     # --- hosts ------------------------------------------------------------------------------
     def nodes(self) -> list[str]:
-        """The hosts that run; a larger cloud may have left directories of others behind."""
+        """The hosts that run and that this lane may use."""
         known = sorted(path.name for path in (self.state / "nodes").glob("node*"))
-        return [node for node in known if self.process(f"node-{node}")]
+        mine = lanes.hosts() or known
+        # A larger cloud may have left directories behind.
+        return [node for node in known if node in mine and self.process(f"node-{node}")]
 
     def other_node(self, node: str) -> str:
         """:raises CloudError: there is one host only"""

@@ -16,7 +16,8 @@ YOUNG = 10.0  # seconds: a journal of an operation that is still going on
 
 class Ledger:
     """Finds domains, directories, switch ports, Neutron ports, allocations and journals that
-    belong to no server. Other users of the cloud do not disturb it: their servers are known.
+    belong to no server. Other users of the cloud do not disturb it: their servers are known, and a
+    lane looks at its own hosts.
     """
 
     def __init__(self, cloud: DevCloud, api: Api) -> None:
@@ -77,11 +78,13 @@ class Ledger:
         return [(found, f"{node}: allocation of {found}") for found in consumers]
 
     def _ports(self) -> list[tuple[str, str]]:
+        """Of our hosts, or of none: these may be another lane's, but not for long."""
         listed = self._api.rest(self._api.network, "GET", "/ports")["ports"]
+        places = {"", *self._cloud.nodes()}
         return [
             (port["device_id"], f"Neutron port {port['id']} of {port['device_id']}")
             for port in listed
-            if port["device_owner"].startswith("compute:")
+            if port["device_owner"].startswith("compute:") and port["binding:host_id"] in places
         ]
 
     def _journals(self, node: str) -> set[str]:

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
+from tests import rotation
 from tests.cloud.support.devcloud import CloudError
 from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.ledger import Ledger
 
 
 class Chooser:
-    """Chooses boundaries: all with --full, else a sample that --kill-seed decides."""
+    """Chooses boundaries: all with --full, else a sample that --seed decides."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._all = config.getoption("--full")
-        self._seed = config.getoption("--kill-seed")
+        self._seed = rotation.seed(config)
 
     def __call__(self, kind: str, boundaries: list[Any], count: int) -> list[Any]:
         """In the order given.

@@ -15,7 +15,7 @@ from nova_lite.model.volume import NetworkSource
 from tests.contract.hypervisor.test_hypervisor_contract import real_hypervisor
 from tests.fakes.guests import tiny_guest
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.slow]
+pytestmark = [pytest.mark.libvirt]
 
 PORT = 10811
 SILENT = f"""

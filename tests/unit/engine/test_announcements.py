@@ -16,7 +16,21 @@ from nova_lite.errors import (
     ServerBeingDeleted,
 )
 from nova_lite.failures import Failure
+from nova_lite.operations.boot import Boot
+from nova_lite.operations.delete import Delete
+from nova_lite.operations.inject_network_info import InjectNetworkInfo
+from nova_lite.operations.pause import Pause
+from nova_lite.operations.reboot import Reboot
+from nova_lite.operations.rebuild import Rebuild
+from nova_lite.operations.rescue import Rescue
+from nova_lite.operations.shelve import Shelve
+from nova_lite.operations.snapshot import Snapshot
 from nova_lite.services.work import Work
+from nova_lite.steps.base import Step
+from nova_lite.steps.disk.files import RemoveDisks
+from nova_lite.steps.guest.domain import StartGuest
+from nova_lite.steps.guest.rescue import StartRescueGuest
+from nova_lite.steps.records.shelving import RecordShelved
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -44,8 +58,21 @@ class Listener:
         self.said.append(trouble.method)
 
 
+VERBS = {
+    "pause": Pause,
+    "create": Boot,
+    "snapshot": Snapshot,
+    "delete": Delete,
+    "rescue": Rescue,
+    "rebuild": Rebuild,
+    "shelve": Shelve,
+    "reboot": Reboot,
+    None: InjectNetworkInfo,
+}
+
+
 class World:
-    """An operation of one server, as far as announcements look at it."""
+    """An operation of one server that is told of, but not carried out."""
 
     def __init__(self, tmp_path, notifies, method="some_method", **fields):
         journal = Journal(tmp_path)
@@ -70,7 +97,8 @@ class World:
             self.entry.notes,
             self.entry.note,
         )  # fmt: skip
-        self.operation = SimpleNamespace(notifies=notifies, work=self.work, tools=tools)
+        self.operation = VERBS[notifies](self.work)
+        assert self.operation.notifies == notifies
         self.listener = Listener()
         self.announcements = Announcements(self.listener)  # type: ignore[arg-type]
 
@@ -78,12 +106,12 @@ class World:
         self.asked.append(attributes)
         return WireObject.new("Instance", "2.8", uuid=uuid, **dict.fromkeys(attributes))
 
-    def run(self, *stages: str) -> list[Any]:
-        """Carry it out; each stage has the one step."""
+    def run(self, *stages: type[Step]) -> list[Any]:
+        """Carry it out; each stage has the one step, of which only the class matters."""
         tell = self.announcements
         tell.started(self.operation, self.entry)
         for step in stages:
-            tell.passed(self.operation, self.entry, (SimpleNamespace(name=step),))
+            tell.passed(self.operation, self.entry, (step.__new__(step),))
         tell.ended(self.operation, self.entry)
         return self.listener.said
 
@@ -95,15 +123,15 @@ class World:
 @pytest.mark.parametrize(
     ("action", "step", "said"),
     [
-        ("pause", "x", ["pause.start", "pause.end"]),
-        ("create", "x", ["create.start", "create.end"]),
-        ("snapshot", "x", ["snapshot.start", "snapshot.end"]),
-        ("delete", "remove_disks",
+        ("pause", StartGuest, ["pause.start", "pause.end"]),
+        ("create", StartGuest, ["create.start", "create.end"]),
+        ("snapshot", StartGuest, ["snapshot.start", "snapshot.end"]),
+        ("delete", RemoveDisks,
          ["delete.start", "shutdown.start", "shutdown.end", "delete.end"]),
-        ("rescue", "start_guest", ["rescue.start", "exists", "rescue.end"]),
-        ("rebuild", "x", ["exists", "rebuild.start", "rebuild.end"]),
-        ("shelve", "record_shelved", ["exists", "shelve.start", "shelve.end"]),
-        (None, "x", []),
+        ("rescue", StartRescueGuest, ["rescue.start", "exists", "rescue.end"]),
+        ("rebuild", RemoveDisks, ["exists", "rebuild.start", "rebuild.end"]),
+        ("shelve", RecordShelved, ["exists", "shelve.start", "shelve.end"]),
+        (None, StartGuest, []),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_good_end(tmp_path, action, step, said) -> None:
@@ -116,7 +144,7 @@ def test_a_shelve_that_leaves_the_host_is_two_actions(tmp_path) -> None:
     world = World(tmp_path, "shelve")
     world.work.note(offload=True)
 
-    assert world.run("record_shelved") == [
+    assert world.run(RecordShelved) == [
         "exists", "shelve.start", "shelve.end", "shelve_offload.start", "shelve_offload.end"
     ]  # fmt: skip
 
@@ -199,4 +227,4 @@ def test_nothing_is_asked_or_written_where_nobody_listens(tmp_path) -> None:
     world.listener.on = False  # type: ignore[misc]
     world.work.instance.data.clear()
 
-    assert (world.run("x"), world.asked, world.entry.notes) == ([], [], {})
+    assert (world.run(StartGuest), world.asked, world.entry.notes) == ([], [], {})

@@ -107,7 +107,7 @@ def dispatch(engine, watched):
         yield
         watched.append("end")
 
-    routes = {"inquire": Route(("instance",), operation="inquire", answers=True)}
+    routes = {"inquire": Route({"instance": WireObject}, operation="inquire", answers=True)}
     return Dispatcher(routes, {}, engine, None, monitor).dispatch(Message())
 
 

@@ -334,7 +334,7 @@ def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
 
     assert world.log == []
     assert "No space left on device" in world.reported.message
-    assert world.reported.verdict == "reschedule"
+    assert world.reported.verdict == Verdict.RESCHEDULE
     assert [name for name, _ in engine.seen_events] == ["start", "finish"]
     assert engine.accept("operate", context, "s1", arguments) is None, "a redelivery is dropped"
 
@@ -429,7 +429,7 @@ def test_an_urgent_operation_ends_the_one_that_runs(tmp_path):
 
     assert world.exists == {"deleted"}
     assert world.log == ["do first", "undo first"]
-    assert world.reported.verdict == Verdict.GONE.value
+    assert world.reported.verdict == Verdict.GONE
 
 
 def test_a_waiting_step_is_interrupted_by_an_urgent_operation(tmp_path):
@@ -460,7 +460,7 @@ def test_a_waiting_step_is_interrupted_by_an_urgent_operation(tmp_path):
 
     assert engine._queues.wait_idle(10)
     assert world.exists == {"deleted"}
-    assert world.reported.verdict == Verdict.GONE.value
+    assert world.reported.verdict == Verdict.GONE
 
 
 def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
@@ -540,5 +540,5 @@ def test_a_guest_that_cannot_be_removed_goes_nowhere_else(tmp_path, exclusive):
     run(engine)
 
     wanted = Verdict.ABORT if exclusive else Verdict.RESCHEDULE
-    assert world.reported.verdict == wanted.value
+    assert world.reported.verdict == wanted
     assert world.exists == set()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.notifications import versioned
 from nova_lite.notifications.notifier import Notifier
@@ -150,8 +151,9 @@ def test_the_context_goes_along_without_its_token() -> None:
 def test_a_failed_method_is_told_without_secrets() -> None:
     """The form is stock's; passwords and tokens of the request are not in it."""
     wires = {"legacy": Wire(), "versioned": Wire()}
-    failure = Failure("QemuGuestAgentNotEnabled", "QEMU guest agent is not enabled", 400, "abort",
-                      True, '  File "/x/nova_lite/steps/password.py", line 3, in do\n')  # fmt: skip
+    failure = Failure("QemuGuestAgentNotEnabled", "QEMU guest agent is not enabled", 400,
+                      Verdict.ABORT, True,
+                      '  File "/x/nova_lite/steps/password.py", line 3, in do\n')  # fmt: skip
     instance = subject(RECORDED["notifications"][1]).instance
     instance.data["user_data"] = "c2VjcmV0"
     arguments = {"instance": instance, "new_pass": "hunter22"}

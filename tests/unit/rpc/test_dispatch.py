@@ -70,10 +70,19 @@ def reports():
 @pytest.fixture
 def dispatcher(engine, reports):
     routes = {
-        "stop_instance": Route(("instance",), operation="stop_instance"),
-        "reboot_instance": Route(("instance", "reboot_type"), operation="reboot_instance"),
+        "stop_instance": Route({"instance": WireObject}, operation="stop_instance"),
+        "reboot_instance": Route(
+            {"instance": WireObject, "reboot_type": str}, operation="reboot_instance"
+        ),
         "build_and_run_instance": Route(
-            ("instance", "requested_networks"), operation="build_and_run_instance"
+            {"instance": WireObject, "requested_networks": WireObject | None},
+            operation="build_and_run_instance",
+        ),
+        "set_admin_password": Route(
+            {"instance": WireObject, "new_pass": str},
+            operation="set_admin_password",
+            answers=True,
+            task_state=True,
         ),
         "get_host_uptime": Route(handler=lambda context: "up"),
         "get_console_output": Route(handler=fail),
@@ -192,6 +201,16 @@ def test_a_refused_cast_is_told_to_the_user(dispatcher, reports):
     ((uuid, failure),) = reports
     assert (uuid, failure.code) == (UUID, 501)
     assert "pause_instance" in failure.message
+
+
+def test_a_refused_call_clears_the_task_state_that_the_api_has_set(dispatcher, reports):
+    """The caller gets the error, and leaves the task state to this host; other calls have none."""
+    arguments = {"instance": INSTANCE, "new_pass": 5}
+    for method in ("set_admin_password", "pause_instance"):
+        with pytest.raises((MalformedMessage, Unsupported)):
+            dispatcher.dispatch(Message(method, arguments))
+
+    assert [UUID] == [uuid for uuid, _ in reports]
 
 
 def test_a_full_disk_hands_the_operation_back(dispatcher, engine):

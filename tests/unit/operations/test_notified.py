@@ -1,0 +1,81 @@
+"""What each verb adds to the payload of its notifications."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nova_lite.errors import ImageNotFound
+from nova_lite.notifications.subject import Detail, Subject
+from nova_lite.rpc.endpoint import VERBS
+from nova_lite.services.work import Work
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
+
+INSTANCE = WireObject.new("Instance", "2.8", uuid="u", vm_state="active", image_ref="own")
+NAMES = {"own": "Own", "new": "New", "rescue": "Rescue"}
+CERTIFICATES = {"trusted_image_certificates": None}
+CREATED = {"keypairs": [], "tags": [], **CERTIFICATES, "instance_name": "instance-1"}
+ATTACHED, SHARED = {"volume_id": "v1"}, {"share_id": "s1"}
+SHARE = WireObject.new("ShareMapping", "1.0", **SHARED)
+
+
+def show(context: Any, image_id: str) -> Any:
+    if image_id not in NAMES:
+        raise ImageNotFound(f"Image {image_id} is gone")
+    return SimpleNamespace(name=NAMES[image_id])
+
+
+def detail(method: str, phase: str, arguments: dict[str, Any]) -> Detail:
+    tools = SimpleNamespace(images=SimpleNamespace(show=show))
+    context = RequestContext.admin()
+    work = Work(context, tools, INSTANCE, arguments, {}, lambda **notes: None)  # type: ignore[arg-type]
+    subject = Subject(context, INSTANCE, "instance-1")
+    return VERBS[method](work).notification_detail(phase, subject)
+
+
+@pytest.mark.parametrize(
+    ("method", "phase", "arguments", "wanted"),
+    [
+        ("pause_instance", "end", {}, Detail()),
+        ("build_and_run_instance", "start", {"image": {"name": "Tiny"}},
+         Detail("InstanceCreate", CREATED, {"image_name": "Tiny"})),
+        ("build_and_run_instance", "end", {"image": {}},
+         Detail("InstanceCreate", CREATED, {"message": "Success"}, addresses=True)),
+        ("build_and_run_instance", "error", {}, Detail("InstanceCreate", CREATED)),
+        ("rebuild_instance", "start", {"image_ref": "new"},
+         Detail("InstanceActionRebuild", CERTIFICATES, {"image_name": "New"})),
+        ("rebuild_instance", "end", {"image_ref": "gone"},
+         Detail("InstanceActionRebuild", CERTIFICATES, {"image_name": ""}, addresses=True)),
+        ("rebuild_instance", "error", {"image_ref": "new"},
+         Detail("InstanceActionRebuild", CERTIFICATES)),
+        ("rescue_instance", "start", {"rescue_image_ref": None},
+         Detail("InstanceActionRescue", {"rescue_image_ref": None}, {"rescue_image_name": "Own"},
+                addresses=True)),
+        ("rescue_instance", "end", {"rescue_image_ref": "rescue"},
+         Detail("InstanceActionRescue", {"rescue_image_ref": "rescue"},
+                {"rescue_image_name": "Rescue"}, addresses=True)),
+        ("unrescue_instance", "start", {}, Detail(addresses=True)),
+        ("backup_instance", "start", {"image_id": "i1"},
+         Detail("InstanceActionSnapshot", {"snapshot_image_id": "i1"})),
+        ("attach_volume", "error", {"bdm": ATTACHED},
+         Detail("InstanceActionVolume", ATTACHED, ATTACHED)),
+        ("detach_volume", "end", ATTACHED, Detail("InstanceActionVolume", ATTACHED, ATTACHED)),
+        ("swap_volume", "start", {"old_volume_id": "a", "new_volume_id": "b"},
+         Detail("InstanceActionVolumeSwap", {"old_volume_id": "a", "new_volume_id": "b"})),
+        ("allow_share", "end", {"share_mapping": SHARE}, Detail("InstanceActionShare", SHARED)),
+        ("deny_share", "end", {"share_mapping": SHARE}, Detail("InstanceActionShare", SHARED)),
+    ],
+)  # fmt: skip
+def test_what_a_payload_says_beside_the_server(method, phase, arguments, wanted) -> None:
+    """Payload, own fields, further legacy keys, and whether addresses are listed."""
+    assert wanted == detail(method, phase, arguments)
+
+
+def test_mappings_are_sent_with_the_actions_of_stock() -> None:
+    """Even where [notifications]bdms_in_notifications is off."""
+    assert {
+        "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve"
+    } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings}  # fmt: skip
