@@ -26,6 +26,7 @@ from nova_lite.errors import (
 from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
+from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import Inventory
 from nova_lite.loops.schedule import interval, periodic_tasks
@@ -46,6 +47,7 @@ MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
+EVACUATED_EVERY = 600.0  # seconds between two looks for servers that were evacuated from here
 CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
 # What a host that starts waits for; other errors mean that it may not join as it is.
 WAITED_FOR = (ControlPlaneUnavailable, HypervisorUnavailable, CredentialsInvalid)
@@ -112,12 +114,15 @@ class Agent:
         # What was read of servers before may be old as soon as an operation runs: the survey comes
         # before any can arrive, and leaves out those that go on.
         resumed = engine.resume()
+        # What was resumed of an evacuated server has ended without an effect when this begins.
+        evacuated = EvacuatedServers(self._conf.host, tools.migrations, engine)
+        resumed |= self._patiently("nova-conductor", evacuated.look)
         survey = Survey(self._conf, tools.instances, tools.block_devices, tools.actions, engine)
         survey.run(membership.instances, tools.hypervisor.domains(), resumed)
         self._listen(parts, tools, engine)
         self._settle(engine)
-        self._timers.extend(periodic_tasks(self._conf, tools, engine))
-        self._start_timers(parts, service, capacity)
+        self._timers.extend(periodic_tasks(self._conf, tools, engine, evacuated))
+        self._start_timers(parts, service, capacity, evacuated)
         notify.notify("READY=1")
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
                  self._conf.host, membership.node_uuid, membership.version,
@@ -201,10 +206,12 @@ class Agent:
                         "and they go on", patience)  # fmt: skip
 
     def _start_timers(
-        self, parts: Parts, service: WireObject, capacity: Any
+        self, parts: Parts, service: WireObject, capacity: Any, evacuated: EvacuatedServers
     ) -> None:
         conf = self._conf
-        heartbeat = Heartbeat(parts.services, service)
+        removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
+        self._timers.append(removal)
+        heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
         report = Inventory(capacity.tick, parts.notifier, conf.my_ip)

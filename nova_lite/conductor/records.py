@@ -208,6 +208,10 @@ class Migrations:
         """Save ``fields`` of a migration."""
         self._conductor.save(context, migration, **fields)
 
+    def complete(self, context: RequestContext, migration: WireObject) -> None:
+        """Record that nothing is left to be done for an evacuation."""
+        self.save(context, migration, status="completed")
+
     def open_of_server(self, context: RequestContext, server_uuid: str) -> WireObject | None:
         """The migration of a server that is not over, the latest if there are several."""
         # get_in_progress_by_instance would leave out what has not begun to move memory.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from nova_lite.engine.journal import Entry
 from nova_lite.engine.patience import persist
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, ServerElsewhere, ServerNotFound
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services.ownership import Found, Ownership
 from nova_lite.services.work import Work
 
@@ -87,6 +87,8 @@ class Late:
             return None
 
     def _is_late(self, operation: Operation, entry: Entry) -> bool:
+        if operation.places == ANYWHERE:
+            return False  # it finds out by itself
         if entry.resumed or self._clock() - entry.arrived > OLD_S:
             return True
         since = self._listening_since

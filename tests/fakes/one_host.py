@@ -30,7 +30,9 @@ from nova_lite.engine.engine import Engine
 from nova_lite.engine.journal import Journal
 from nova_lite.engine.late import Late
 from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.errors import NovaLiteError
 from nova_lite.inventory.claims import Claims
+from nova_lite.model.volume import Connection
 from nova_lite.rpc.endpoint import VERBS
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
@@ -86,6 +88,22 @@ def boot_arguments():
     return arguments
 
 
+class Peers:
+    """Other hosts, which have their own disks; ``shared`` names those that have this one's, and
+    ``away`` those that do not answer. ``asked`` is what they were asked."""
+
+    def __init__(self):
+        self.shared, self.away, self.asked = set(), set(), []
+
+    def call(self, context, host, method, **arguments):
+        self.asked.append((host, method))
+        assert method == "check_instance_shared_storage"
+        assert Path(arguments["data"]["filename"]).exists()
+        if host in self.away:
+            raise NovaLiteError(f"host {host} does not answer")
+        return host in self.shared
+
+
 class OneHost:
     """Host ``host1`` with all its collaborators; ``restart`` makes the next agent process."""
 
@@ -101,6 +119,7 @@ class OneHost:
         self.images = FakeImageSource(state / "images")
         self.images.add(IMAGE, b"".ljust(MIB, b"\0"))
         self.volumes = FileVolumes(state)
+        self.peers = Peers()
         self.restart()
 
     def restart(self, observer=None):
@@ -142,6 +161,7 @@ class OneHost:
             volumes=FakeVolumeDrivers(self.volumes), connector=FakeHostConnector(),
             serial_ports=SerialPorts.from_conf(conf, self.hypervisor), claims=Claims(),
             events=EventHub(), usage_changed=lambda: None, set_disabled=lambda disabled: None,
+            peers=self.peers,
         )  # fmt: skip
 
     # --- the cloud --------------------------------------------------------------------------
@@ -215,6 +235,18 @@ class OneHost:
     def events(self):
         """(event, start or finish, error) of all servers."""
         return [tuple(event[1:]) for event in self.conductor.read().get("events", [])]
+
+    def attach_volume(self, server):
+        """A volume that is attached here, as Cinder and the mapping have it."""
+        connection = {"driver_volume_type": "file", "data": {"name": VOLUME}, "serial": VOLUME}
+        self.volumes.connect(Connection("file", VOLUME, {"name": VOLUME}), server)
+        with self.conductor.database() as tables:
+            tables["BlockDeviceMapping"]["2"] = {
+                "id": 2, "uuid": str(uuid.uuid4()), "instance_uuid": server, "volume_id": VOLUME,
+                "source_type": "volume", "destination_type": "volume", "no_device": False,
+                "attachment_id": "the other host's", "device_name": "/dev/vdb",
+                "connection_info": json.dumps(connection), "deleted": False,
+            }  # fmt: skip
 
     # --- the agent --------------------------------------------------------------------------
     def send(self, method, server, instance=None, context=None, **arguments):
