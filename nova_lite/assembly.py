@@ -74,6 +74,7 @@ class Parts:
         self.services = Services(self.conductor)
         self.nodes = ComputeNodes(self.conductor)
         self.instances = Instances(self.conductor)
+        self.migrations = Migrations(self.conductor)
         self.actions = Actions(self.conductor, conf.host)
         self.sessions = Sessions(conf)
         self.placement = Placement(self.sessions.service("placement", "placement"))
@@ -136,7 +137,7 @@ class Parts:
             actions=self.actions,
             builds=Builds(self.conductor),
             groups=Groups(self.conductor),
-            migrations=Migrations(self.conductor),
+            migrations=self.migrations,
             task_logs=TaskLogs(self.conductor),
             volume_usages=VolumeUsages(self.conductor),
             share_mappings=ShareMappings(self.conductor),

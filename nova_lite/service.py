@@ -14,6 +14,7 @@ from typing import Any
 
 from nova_lite.assembly import Parts
 from nova_lite.cmd import notify
+from nova_lite.conductor.instances import FOR_MOVE
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.engine import Engine, Observer
 from nova_lite.engine.late import Late
@@ -26,6 +27,8 @@ from nova_lite.errors import (
 from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
+from nova_lite.inventory.claims import Claim, Role
+from nova_lite.inventory.moves import claims_of_moves
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import Inventory
@@ -97,6 +100,8 @@ class Agent:
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
         self._patiently("the hypervisor", parts.hypervisor.connect)
         facts = self._patiently("the hypervisor", parts.hypervisor.facts)
+        # Beside what is asked for while this host joins.
+        early = [_in_thread(lambda: open_moves(parts, facts.hostname))]
         joining = Joining(
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
@@ -107,6 +112,12 @@ class Agent:
             "nova-conductor", lambda: joining.report_service(membership)
         )
         parts.claims.restore(membership.instances)
+        parts.claims.keep(
+            self._patiently(
+                "nova-conductor",
+                lambda: early.pop().result() if early else open_moves(parts, facts.hostname),
+            )
+        )
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
@@ -267,6 +278,21 @@ class Agent:
         _within(CLOSE_PATIENCE, *(server.wait for server in self._servers))
         if self._parts is not None:
             _within(CLOSE_PATIENCE, self._parts.close)
+
+
+def open_moves(parts: Parts, node: str) -> Mapping[tuple[str, Role], Claim]:
+    """What servers that move claim of this host.
+
+    One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
+    InstanceList.get_by_filters.
+    """
+    context, host = RequestContext.admin(), parts.conf.host
+    migrations = parts.migrations.open_of_host(context, host, node)
+    if not migrations:
+        return {}
+    uuids = sorted({str(migration["instance_uuid"]) for migration in migrations})
+    servers = parts.instances.by_filters(context, {"uuid": uuids, "deleted": False}, FOR_MOVE)
+    return claims_of_moves(migrations, servers, host)
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.inventory.claims import Sizes
+from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
 from nova_lite.services.ownership import is_here
@@ -35,7 +35,7 @@ class ClaimResources(Step):
         check_group_policy(self.work)
 
     def undo(self) -> None:
-        self.tools.claims.release(self.work.uuid)
+        self.tools.claims.release(self.work.uuid, Role.CURRENT)
 
 
 def _limits(work: Work) -> Mapping[str, Any]:
