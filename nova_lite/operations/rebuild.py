@@ -21,7 +21,7 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import ANYWHERE
@@ -35,6 +35,7 @@ from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
 from nova_lite.steps.guest.rebuild import (
+    STAGES,
     FetchNewImages,
     MarkRebuilding,
     RemoveOldDisks,
@@ -45,12 +46,6 @@ from nova_lite.steps.network.ports import RefreshPorts
 from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
 from nova_lite.wire.objects import WireObject
-
-STAGES = (
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
-)
 
 
 class Rebuild(PowerOperation):
@@ -114,6 +109,7 @@ class Rebuild(PowerOperation):
         rebuilding, mapping, spawning = STAGES
         return [
             (FetchNewImages(work), RefreshPorts(work)),
+            (MarkRebuilding(work, rebuilding, rebuilding),),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),
             (MarkRebuilding(work, rebuilding, mapping),),

@@ -11,6 +11,13 @@ from nova_lite.steps.disk.files import FetchImages, RemoveDisks
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
 
+# The task states of a rebuild, one after the other; the first one is the API's.
+STAGES = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
+
 
 class FetchNewImages(FetchImages):
     """Fetch the images, and find out that they fit before anything of the server is given up."""
@@ -24,7 +31,12 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Show how far the rebuild is."""
+    """Show how far the rebuild is, if the server is still where it was.
+
+    A compare-and-swap: a server that was evacuated or deleted meanwhile is left alone. After a
+    restart it may have been further already: what a power failure has taken from the journal is
+    done again.
+    """
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
         super().__init__(work)
@@ -32,10 +44,11 @@ class MarkRebuilding(Step):
         self._before, self._task_state = before, task_state
 
     def do(self) -> None:
+        expected = STAGES if self.work.resumed else (self._before, self._task_state)
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[self._before, self._task_state],
+            expected_task_state=expected,
             task_state=self._task_state,
         )
 

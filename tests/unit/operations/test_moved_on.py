@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from nova_lite.errors import HypervisorError
-from tests.fakes.one_host import OneHost
+from nova_lite.wire.context import RequestContext
+from tests.fakes.one_host import IMAGE, OneHost
 
 
 @pytest.fixture
@@ -76,3 +77,49 @@ def test_a_report_whose_answer_was_lost_is_not_a_failure(host):
     assert lost
     assert host.row(server) == ("host1", "stopped", None, 4)
     assert host.events()[-1] == ("compute_stop_instance", "finish", None)
+
+
+def rebuild_arguments(host, server):
+    metadata = host.conductor.instance(server)["system_metadata"]
+    return {
+        "new_pass": "secret", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
+        "orig_sys_metadata": dict(metadata), "bdms": None, "recreate": False,
+        "on_shared_storage": False, "preserve_ephemeral": False, "migration": None,
+        "scheduled_node": None, "limits": {}, "request_spec": None, "accel_uuids": [],
+        "reimage_boot_volume": False, "target_state": None,
+    }  # fmt: skip
+
+
+def test_a_rebuild_asks_the_database_before_it_touches_the_guest(host):
+    """The server moved on: the guest here is not this operation's to remove."""
+    server = host.boot()
+    host.conductor.set(server, task_state="rebuilding")
+    sent = host.get(server)
+    host.evacuate(server)
+    files = host.files(server)
+
+    host.send("rebuild_instance", server, instance=sent, **rebuild_arguments(host, server))
+    host.settle()
+
+    assert host.guests() == {server: "RUNNING"}
+    assert host.files(server) == files
+    assert host.row(server) == ("host2", "active", None, 1)
+
+
+@pytest.mark.parametrize("task", ["rebuild_block_device_mapping", "rebuild_spawning"])
+def test_a_rebuild_whose_journal_lost_its_marks_goes_on(host, task):
+    """A power failure takes what was not synced; the record was further already."""
+    server = host.boot()
+    host.conductor.set(server, task_state="rebuilding")
+    entry = host.engine.accept(
+        "rebuild_instance", RequestContext({"request_id": "req-1"}), server,
+        {"instance": host.get(server), **rebuild_arguments(host, server)},
+    )  # fmt: skip
+    assert entry is not None
+    host.conductor.set(server, task_state=task)
+
+    host.restart()
+    host.engine.resume()
+    host.settle()
+
+    assert host.row(server) == ("host1", "active", None, 1)
