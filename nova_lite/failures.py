@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nova_lite.errors import NovaLiteError, Verdict
@@ -54,6 +55,14 @@ class Failure:
     def as_dict(self) -> dict[str, Any]:
         """In words and numbers, for the journal."""
         return {**asdict(self), "verdict": self.verdict.value}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Failure:
+        """What ``as_dict`` has kept, perhaps in a newer agent that knows more of a failure.
+
+        :raises KeyError: something is missing
+        """
+        return cls(**{field.name: kept[field.name] for field in fields(cls)})
 
 
 class OperationFailed(NovaLiteError):

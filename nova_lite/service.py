@@ -1,6 +1,6 @@
 """The agent as a process: it joins the control plane, runs, drains and stops.
 
-``assembly.py`` builds clients, drivers and the toolbox; engine, servers and timers are built here.
+``composition.py`` builds what it is made of; servers and timers are built here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, Unpack
 
-from nova_lite.assembly import Parts
 from nova_lite.cmd import notify
+from nova_lite.composition import Composition, Parts
 from nova_lite.conductor.instances import FOR_MOVE
-from nova_lite.engine.announcements import Announcements
-from nova_lite.engine.engine import Engine, Observer
-from nova_lite.engine.late import Late
-from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.conductor.records import Migrations
+from nova_lite.engine.engine import Engine
+from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
@@ -31,25 +30,25 @@ from nova_lite.inventory.claims import Claim, Role
 from nova_lite.inventory.moves import claims_of_moves
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
-from nova_lite.loops.inventory import Inventory
+from nova_lite.loops.inventory import InventoryReport
 from nova_lite.loops.schedule import interval, periodic_tasks
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
 from nova_lite.rpc import endpoint, transport
+from nova_lite.rpc.backlog import Backlog
 from nova_lite.rpc.dispatch import Dispatcher
 from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
 from nova_lite.services.toolbox import Toolbox
-from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-MESSAGE_WORKERS = 16  # messages looked at and calls answered at once
-SHORT_WORKERS = 16  # verbs other than builds that run at once
-UNLIMITED = 1000
+MESSAGE_WORKERS = 16  # messages looked at, and operations promised, at once
+HANDLER_WORKERS = 16  # calls answered at once that may hang, such as consoles
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
+STUCK_INTERVAL = 30.0  # seconds between two looks for workers that hang
 EVACUATED_EVERY = 600.0  # seconds between two looks for servers that were evacuated from here
 CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
 # What a host that starts waits for; other errors mean that it may not join as it is.
@@ -64,17 +63,19 @@ class Stopped(Exception):
 class Agent:
     """The compute agent of one host.
 
-    ``observer`` is told of every boundary of every operation; tests use it.
+    :param replaced: see ``Composition``; ``observer`` is told of every boundary of operations
     """
 
-    def __init__(self, conf: Any, observer: Observer | None = None) -> None:
+    def __init__(self, conf: Any, **replaced: Unpack[Parts]) -> None:
         self._conf = conf
-        self._observer = observer
+        self._replaced = replaced
         self._stop = threading.Event()
         self._servers: list[ComputeServer] = []
         self._timers: list[Timer] = []
         self._engine: Engine | None = None
-        self._parts: Parts | None = None
+        self._parts: Composition | None = None
+        self._messages = Pool("messages", MESSAGE_WORKERS)
+        self._handlers = Pool("handlers", HANDLER_WORKERS)
 
     # --- start ------------------------------------------------------------------------------
     def start(self, stop: threading.Event) -> None:
@@ -94,7 +95,8 @@ class Agent:
 
     def _start(self) -> None:
         began = time.monotonic()
-        parts = self._parts = Parts(self._conf)
+        parts = self._parts = Composition(self._conf, **self._replaced)
+        parts.prepare()
         warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
@@ -120,17 +122,16 @@ class Agent:
         )
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
-        tools = parts.toolbox(facts, membership, capacity, self._poke_inventory)
-        engine = self._engine = self._build_engine(tools)
-        # What was read of servers before may be old as soon as an operation runs: the survey comes
-        # before any can arrive, and leaves out those that go on.
-        resumed = engine.resume()
+        tools = parts.toolbox(
+            facts, membership.node_uuid, int(capacity.record["id"]), self._poke_inventory
+        )
+        engine = self._engine = parts.engine(tools)
+        apart = engine.resume()
         # What was resumed of an evacuated server has ended without an effect when this begins.
-        evacuated = EvacuatedServers(self._conf.host, tools.migrations, engine)
-        resumed |= self._patiently("nova-conductor", evacuated.look)
-        survey = Survey(self._conf, tools.instances, tools.block_devices, tools.actions, engine)
-        survey.run(membership.instances, tools.hypervisor.domains(), resumed)
+        evacuated = EvacuatedServers(tools.host, tools.migrations, engine)
+        apart |= self._patiently("nova-conductor", evacuated.look)
         self._listen(parts, tools, engine)
+        self._survey(tools, engine, membership.instances, apart)
         self._settle(engine)
         self._timers.extend(periodic_tasks(self._conf, tools, engine, evacuated))
         self._start_timers(parts, service, capacity, evacuated)
@@ -161,53 +162,45 @@ class Agent:
             if self._stop.wait(pause):
                 raise Stopped(whom)
 
-    def _build_engine(self, tools: Toolbox) -> Engine:
-        assert self._parts is not None
-        pools = {
-            "builds": Pool("builds", self._conf.max_concurrent_builds or UNLIMITED),
-            "snapshots": Pool("snapshots", self._conf.max_concurrent_snapshots or UNLIMITED),
-            "short": Pool("short", SHORT_WORKERS),
-        }
-        limit = float(self._conf.nova_lite.stuck_worker_timeout)
-
-        def replace_stuck() -> None:
-            for pool in pools.values():
-                pool.replace_stuck(limit)
-
-        self._timers.append(Timer("stuck workers", replace_stuck, 30.0))
-
-        self._late = Late(tools.ownership)
-
-        def make_work(
-            context: RequestContext, arguments: Mapping[str, Any], entry: Any
-        ) -> Work:
-            return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
-
-        return Engine(
-            self._parts.journal,
-            ServerQueues(pools),
-            endpoint.VERBS,
-            make_work,
-            finish_event=tools.actions.finish,
-            start_event=tools.actions.start,
-            observer=self._observer,
-            announcements=Announcements(tools.notifier),
-            late=self._late,
-        )
-
-    def _listen(self, parts: Parts, tools: Toolbox, engine: Engine) -> None:
+    def _listen(self, parts: Composition, tools: Toolbox, engine: Engine) -> None:
         routes = endpoint.routes(announced(handlers(tools, engine), tools.notifier))
         events = {name: verb.event for name, verb in endpoint.OPERATIONS.items() if verb.event}
         refusals = Refusals(tools, events)
         dispatcher = Dispatcher(
-            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor
+            routes, endpoint.base_routes(), engine, refusals.report, CallMonitor, self._handlers
         )
-        pool = Pool("messages", MESSAGE_WORKERS)
-        self._late.listening()
+        engine.listening()
         for topic in TOPICS:
-            server = ComputeServer(parts.transport, topic, self._conf.host, dispatcher, pool)
+            server = ComputeServer(
+                parts.transport, topic, self._conf.host, dispatcher, self._messages
+            )
             server.listen()
             self._servers.append(server)
+
+    def _survey(
+        self, tools: Toolbox, engine: Engine, instances: list[WireObject], apart: set[str]
+    ) -> None:
+        """Settle what nobody finished, beside everything else: the host is up without it.
+
+        Only after the messages that waited for this host, for one of them may do it.
+        """
+        survey = Survey.of(tools, engine, endpoint.VERBS)
+        queues = [f"{topic}.{self._conf.host}" for topic in TOPICS]
+        backlog = Backlog(self._conf, queues, lambda: self._messages.idle)
+
+        def run() -> None:
+            try:
+                found = self._patiently(
+                    "the hypervisor", lambda: survey.unsettled(instances, apart)
+                )
+                if found and backlog.wait(self._stop):
+                    survey.settle(found)
+            except Stopped:
+                return
+            except Exception:
+                LOG.exception("The servers of this host were not looked at")
+
+        threading.Thread(target=run, name="survey", daemon=True).start()
 
     def _settle(self, engine: Engine) -> None:
         """Give resumed operations time to end before the host reports itself up."""
@@ -217,15 +210,22 @@ class Agent:
                         "and they go on", patience)  # fmt: skip
 
     def _start_timers(
-        self, parts: Parts, service: WireObject, capacity: Any, evacuated: EvacuatedServers
+        self, parts: Composition, service: WireObject, capacity: Any, evacuated: EvacuatedServers
     ) -> None:
         conf = self._conf
+        limit = float(conf.nova_lite.stuck_worker_timeout)
+
+        def replace_stuck() -> None:
+            for pool in (*parts.pools.values(), self._messages, self._handlers):
+                pool.replace_stuck(limit)
+
+        self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))
         removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
         self._timers.append(removal)
         heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
-        report = Inventory(capacity.tick, parts.notifier, conf.my_ip)
+        report = InventoryReport(capacity.tick, parts.notifier, conf.my_ip)
         self._inventory = Timer(
             "inventory", report.tick, interval(conf.update_resources_interval),
             settle=RESOURCE_SETTLE,
@@ -280,14 +280,24 @@ class Agent:
             _within(CLOSE_PATIENCE, self._parts.close)
 
 
-def open_moves(parts: Parts, node: str) -> Mapping[tuple[str, Role], Claim]:
+def go_on(tools: Toolbox, engine: Engine, instances: list[WireObject]) -> None:
+    """Go on where the last process on this host stopped, and settle what nobody finished.
+
+    :param instances: the servers of this host
+    """
+    apart = engine.resume() | EvacuatedServers(tools.host, tools.migrations, engine).look()
+    survey = Survey.of(tools, engine, endpoint.VERBS)
+    survey.settle(survey.unsettled(instances, apart))
+
+
+def open_moves(parts: Composition, node: str) -> Mapping[tuple[str, Role], Claim]:
     """What servers that move claim of this host.
 
     One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
     InstanceList.get_by_filters.
     """
     context, host = RequestContext.admin(), parts.conf.host
-    migrations = parts.migrations.open_of_host(context, host, node)
+    migrations = Migrations(parts.conductor).open_of_host(context, host, node)
     if not migrations:
         return {}
     uuids = sorted({str(migration["instance_uuid"]) for migration in migrations})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.conductor.client import Conductor
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.failures import Failure
@@ -22,9 +22,10 @@ START_LAGS = (0.1, 0.3, 1.0, 3.0)
 class Actions:
     """Events of the action (same request id) that the API started."""
 
-    def __init__(self, conductor: Conductor, host: str) -> None:
+    def __init__(self, conductor: Conductor, host: str, clock: Clock = SYSTEM) -> None:
         self._conductor = conductor
         self._host = host
+        self._clock = clock
 
     def start(self, context: RequestContext, server_uuid: str, event: str) -> None:
         """Record that ``event`` began on this host; nobody waits for the answer."""
@@ -64,7 +65,7 @@ class Actions:
                     LOG.info("Event %s of server %s was not finished: %s",
                              event, server_uuid, error)  # fmt: skip
                     return
-            time.sleep(lag)
+            self._clock.sleep(lag)
 
     def action_start(self, context: RequestContext, server_uuid: str, action: str) -> None:
         """Open an action of our own (the API does it for requests of users)."""

@@ -67,6 +67,12 @@ OPTS: list[cfg.Opt] = [
         help="Snapshots made at once; 0: no limit.",
     ),
     cfg.IntOpt(
+        "max_concurrent_live_migrations",
+        default=1,
+        min=0,
+        help="Live migrations that leave this host at once; 0: no limit.",
+    ),
+    cfg.IntOpt(
         "vif_plugging_timeout",
         default=300,
         min=0,

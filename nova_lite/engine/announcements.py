@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.engine.journal import Entry
+from nova_lite.engine.bus import EngineEvent, Moment
+from nova_lite.engine.entry import Entry
 from nova_lite.errors import JournalError, NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.notifications.notifier import Notifier
@@ -32,6 +33,20 @@ class Announcements:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
+
+    def heard(self, event: EngineEvent) -> None:
+        """Take in what the engine says of an operation."""
+        operation, entry = event.operation, event.entry
+        if operation is None:
+            return
+        if event.moment is Moment.BEGUN:
+            self.started(operation, entry)
+        elif event.moment is Moment.STAGE_ENDED and event.stage is not None:
+            self.passed(operation, entry, event.stage)
+        elif event.moment is Moment.CARRIED_OUT:
+            self.ended(operation, entry)
+        elif event.moment is Moment.REPORTED and event.failure is not None:
+            self.failed(operation, entry, event.failure)
 
     def started(self, operation: Operation, entry: Entry) -> None:
         """The server is loaded, and nothing was done to it yet."""
@@ -59,7 +74,7 @@ class Announcements:
             return
         try:
             self._send(phase, operation, entry.method, failure)
-            entry.note(told=[*told, phase])
+            entry.note_unsynced(told=[*told, phase])
         except JournalError:
             pass  # the next step finds that, too, and may say so
         except NovaLiteError as error:

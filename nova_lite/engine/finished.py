@@ -1,8 +1,9 @@
-"""Requests that were carried out: a message that comes again, even after a restart, is dropped.
+"""Requests that were carried out, and what they came to, so that the same request gets the same.
 
-A broker delivers a message again when its acknowledgement got lost on the way. By then the journal
-of the operation may be gone, so the request's identity outlives it in one file. It is not synced:
-only a power failure loses its end, and the steps look at the world before they change it.
+A message comes again when its acknowledgement got lost, and a caller asks again when the answer
+did. By then the journal of the operation is gone, so the outcome outlives it in one file. It is
+synced before the answer leaves and before the journal entry goes: an entry that is back after a
+power failure, or that a kill has left, is known here by its key.
 """
 
 from __future__ import annotations
@@ -10,62 +11,135 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from nova_lite.engine.journal import sync_directory
+from nova_lite.engine.key import Key
+from nova_lite.failures import Failure
 
 LOG = logging.getLogger(__name__)
 
 REMEMBERED = 1000
 
-Key = tuple[str, str, str]
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an operation came to: the answer, or the failure.
+
+    ``known`` is False where neither was kept: nobody waits for it.
+    """
+
+    answer: Any = None
+    failure: Failure | None = None
+    known: bool = True
+
+
+UNKNOWN = Outcome(known=False)
 
 
 class Finished:
-    """The last ``REMEMBERED`` requests, as (request id, method, server). Safe between threads."""
+    """The last ``REMEMBERED`` requests with their outcomes. Safe between threads."""
 
     def __init__(self, path: Path) -> None:
         """:param path: a file of our own; read if it is there"""
         self._path = path
-        self._lock = threading.Lock()
-        self._keys: OrderedDict[Key, None] = OrderedDict()
+        self._lock = threading.Lock()  # of the memory; never held while the disk is waited for
+        self._writing = threading.Lock()
+        self._outcomes: OrderedDict[Key, Outcome] = OrderedDict()
         self._lines = 0
         with contextlib.suppress(OSError):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
                 self._lines += 1
-                with contextlib.suppress(ValueError):  # a torn line: its request is not known
-                    request_id, method, server = json.loads(line)
-                    self._remember((request_id, method, server))
+                with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                    self._remember(*_parse(line))  # of a torn line the request is not known
+            if text and not text.endswith("\n"):
+                self._lines = 2 * REMEMBERED  # write it anew: nothing must be appended to that
 
     def __contains__(self, key: Key) -> bool:
         with self._lock:
-            return key in self._keys
+            return key in self._outcomes
 
-    def add(self, key: Key) -> None:
-        """Remember a request; one that cannot be written is remembered until the agent stops."""
+    def outcome(self, key: Key) -> Outcome | None:
+        """What a request came to; None: it is not known to have ended."""
         with self._lock:
-            self._remember(key)
-            try:
+            return self._outcomes.get(key)
+
+    def add(self, key: Key, outcome: Outcome = UNKNOWN) -> None:
+        """Remember a request, durably; one that cannot be written, until the agent stops."""
+        try:
+            # What is written is what is remembered at that moment, whoever writes.
+            with self._writing:
+                with self._lock:
+                    self._remember(key, outcome)
                 if self._lines >= 2 * REMEMBERED:
                     self._shorten()
-                else:
-                    with open(self._path, "a", encoding="utf-8") as file:
-                        file.write(_line(key))
-                    self._lines += 1
-            except OSError as error:
-                LOG.warning("Cannot write %s: %s", self._path, error.strerror)
+                    return
+                new = not self._path.exists()
+                file = open(self._path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115
+                with contextlib.ExitStack() as failed:
+                    failed.callback(file.close)
+                    file.write(_line(key, outcome))
+                    file.flush()
+                    failed.pop_all()
+                self._lines += 1
+            with file:  # several may wait for the disk at the same time
+                os.fsync(file.fileno())
+            if new:
+                sync_directory(self._path.parent)
+        except OSError as error:
+            LOG.warning("Cannot write %s: %s; a request that comes again after a restart may be "
+                        "carried out twice", self._path, error.strerror)  # fmt: skip
 
-    def _remember(self, key: Key) -> None:
-        self._keys[key] = None
-        if len(self._keys) > REMEMBERED:
-            self._keys.popitem(last=False)
+    def _remember(self, key: Key, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        if len(self._outcomes) > REMEMBERED:
+            self._outcomes.popitem(last=False)
 
     def _shorten(self) -> None:
+        with self._lock:
+            kept = list(self._outcomes.items())
         part = self._path.with_suffix(".part")
-        part.write_text("".join(map(_line, self._keys)), encoding="utf-8")
+        part.unlink(missing_ok=True)
+        with open(part, "w", encoding="utf-8", opener=_private) as file:
+            file.write("".join(_line(*item) for item in kept))
+            file.flush()
+            os.fsync(file.fileno())
         part.rename(self._path)
-        self._lines = len(self._keys)
+        sync_directory(self._path.parent)
+        self._lines = len(kept)
 
 
-def _line(key: Key) -> str:
-    return json.dumps(key) + "\n"
+def _private(path: str, flags: int) -> int:
+    """Answers are nobody else's business."""
+    return os.open(path, flags, 0o600)
+
+
+def _line(key: Key, outcome: Outcome) -> str:
+    record: dict[str, Any] = {"key": list(key)}
+    if outcome.failure is not None:
+        record["failure"] = outcome.failure.as_dict()
+    elif outcome.known:
+        record["answer"] = outcome.answer
+    return json.dumps(record) + "\n"
+
+
+def _parse(line: str) -> tuple[Key, Outcome]:
+    record = json.loads(line)
+    if isinstance(record, list):  # of an agent that kept no outcomes
+        return Key(*record), UNKNOWN
+    return Key(*record["key"]), _outcome(record)
+
+
+def _outcome(record: Mapping[str, Any]) -> Outcome:
+    if "failure" in record:
+        return Outcome(failure=Failure.from_dict(record["failure"]))
+    if "answer" in record:
+        return Outcome(record["answer"])
+    return UNKNOWN

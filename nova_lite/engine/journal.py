@@ -1,161 +1,62 @@
 """The journal: what this agent has promised to do and how far it got, on disk.
 
-One file per operation, named so that sorting gives the order of arrival, mode 0600 because the
-request holds a token. Each line is one JSON record: the intent first, then notes (results that
-later steps need), step boundaries and, once an operation has failed, the verdict.
+One file per operation, mode 0600 because the request holds a token, named by a number that grows
+with each: sorting gives the order of arrival whatever the clock does. What is in it: ``entry.py``.
 
-fsync happens for the intent (file and directory) before the message is acknowledged, for every
-note and for the verdict. Step boundaries are only flushed: they survive ``kill -9``, and after a
-power failure the steps look at the world anyway. A torn last line is one that was never promised.
+The intent is synced, file and directory, before the message is acknowledged. A file that cannot be
+understood is set aside with an ERROR, and the agent goes on without it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import fcntl
 import json
 import logging
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from nova_lite.engine.entry import Entry, cut_torn_line
 from nova_lite.errors import JournalError
-from nova_lite.failures import Failure
 
 LOG = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
+SET_ASIDE = "set-aside"
+LOCK = "lock"
+# Of the records. One that an older agent would misunderstand gets the next number.
+FORMAT = 2
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# Records that are synced, and with them all that was written before.
+SYNCED = ("note", "failed", "no way back", "taken back", "succeeded", "signal")
 
 
-class Entry:
-    """One open operation. The steps of a stage note and mark at the same time.
-
-    ``secrets`` are the arguments that are not on disk, ``answer`` is what a caller waits for; both
-    end with the process.
-    """
-
-    def __init__(self, path: Path, intent: Mapping[str, Any]) -> None:
-        self.path = path
-        self.intent = intent
-        self.notes: dict[str, Any] = {}
-        self.begun: set[str] = set()
-        self.ended: set[str] = set()
-        self.failure: Failure | None = None
-        self.resumed = False
-        self.arrived = time.monotonic()
-        self.secrets: dict[str, Any] = {}
-        self.answer: Future[Any] = Future()
-        self._lock = threading.Lock()
-        self._file: Any = None
-        self._torn = False
-
-    @property
-    def method(self) -> str:
-        return str(self.intent["method"])
-
-    @property
-    def server_uuid(self) -> str:
-        return str(self.intent["server"])
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity of the request: the same one twice is one operation."""
-        return str(self.intent["request_id"]), self.method, self.server_uuid
-
-    def note(self, **values: Any) -> None:
-        """Remember JSON-able results, durably."""
-        self.notes.update(values)
-        self._append({"note": values}, sync=True)
-
-    def mark(self, phase: str, step: str) -> None:
-        """Record a step boundary: ``begin``, ``end``, ``undo`` or ``undone``."""
-        if phase == "begin":
-            self.begun.add(step)
-        elif phase == "end":
-            self.ended.add(step)
-        self._append({phase: step, "at": round(time.time(), 3)})
-
-    def fail(self, failure: Failure) -> None:
-        """From here on the operation only rolls back."""
-        self.failure = failure
-        self._append({"failed": failure.as_dict()}, sync=True)
-
-    def close(self) -> None:
-        """The operation is over: forget it."""
-        with self._lock:
-            self._drop_file()
-        self.path.unlink(missing_ok=True)
-
-    def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
-        with self._lock:
-            self._write(record, sync)
-
-    def _write(self, record: Mapping[str, Any], sync: bool) -> None:
-        try:
-            if self._file is None:
-                if self._torn:
-                    _drop_torn_line(self.path)
-                self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-            if sync:
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            self._drop_file()
-            self._torn = True
-            text = f"cannot write the journal {self.path}: {error.strerror}; free space there"
-            if self.failure is None:
-                raise JournalError(text) from error
-            # Taking back and telling the API needs no disk; a process killed now goes forward
-            # again at the next start, which is right, too.
-            LOG.error("%s", text)
-
-    def _drop_file(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # what could not be flushed is tried once more
-                self._file.close()
-            self._file = None
-
-    def _replay(self, record: Mapping[str, Any]) -> None:
-        if "note" in record:
-            self.notes.update(record["note"])
-        elif "begin" in record:
-            self.begun.add(record["begin"])
-        elif "end" in record:
-            self.ended.add(record["end"])
-        elif "failed" in record:
-            self.failure = Failure(**record["failed"])
-
-
-class Unwritten(Entry):
-    """An operation that failed because it could not be journalled; it lives in memory only."""
-
-    def __init__(self, intent: Mapping[str, Any], failure: Failure) -> None:
-        super().__init__(Path(os.devnull), intent)
-        self.failure = failure
-        self.closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-    def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:
-        pass
+class _Unreadable(Exception):
+    """A file of the journal cannot be understood; the text says why."""
 
 
 class Journal:
-    """All open operations of this host, below ``directory``."""
+    """All open operations of this host, below ``directory``.
 
-    def __init__(self, directory: Path) -> None:
+    :param boot_id: what is different after each boot of the host; None: the kernel says
+    """
+
+    def __init__(self, directory: Path, boot_id: str | None = None) -> None:
         self.directory = directory
-        self._counter = itertools.count()
+        self._boot_id = boot_id
+        self._lock = threading.Lock()
+        self._last_number: int | None = None
+        self._locked: IO[str] | None = None
 
     def prepare(self) -> None:
-        """Create the directory, readable by the agent alone."""
+        """Create the directory, readable by the agent alone.
+
+        :raises JournalError: it cannot be created, or not be written to
+        """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -169,75 +70,182 @@ class Journal:
                 "and that its file system is not mounted read-only"
             )
 
+    def lock(self) -> None:
+        """Keep other agents out for as long as this process lives.
+
+        :raises JournalError: another agent has it
+        """
+        path = self.directory / LOCK
+        try:
+            file = self._locked = open(path, "a+", encoding="ascii")  # noqa: SIM115
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        except BlockingIOError:
+            holder = path.read_text(encoding="ascii").strip() or "unknown"
+            raise JournalError(
+                f"another nova_lite agent (process {holder}) works with {self.directory}; its lock "
+                f"is {path}: stop it first, or give this one a [DEFAULT]state_path of its own"
+            ) from None
+        except OSError as error:
+            raise JournalError(
+                f"cannot lock {path}: {error.strerror}; check its permissions and file system"
+            ) from error
+
+    def unlock(self) -> None:
+        """Let another agent in; the end of the process does the same."""
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
+
+    @property
+    def boot_id(self) -> str:
+        """The kernel's name for the time since it was started; empty where it has none."""
+        if self._boot_id is None:
+            try:
+                self._boot_id = BOOT_ID.read_text(encoding="ascii").strip()
+            except OSError as error:
+                LOG.warning("Cannot read %s: %s", BOOT_ID, error.strerror)
+                self._boot_id = ""
+        return self._boot_id
+
     def open(self, intent: Mapping[str, Any]) -> Entry:
         """Promise an operation: on return the intent is on disk.
 
         :param intent: JSON-able; needs ``request_id``, ``method`` and ``server``
-        :raises JournalError: it could not be written; nothing was promised
+        :raises JournalError: it could not be written; nothing was promised, and nothing is left
+            that could be taken for a promise
         """
         method = re.sub(r"\W", "", str(intent["method"]))
-        name = f"{time.time_ns():020d}-{next(self._counter):06d}-{method}{SUFFIX}"
-        path = self.directory / name
+        path = self.directory / f"{self._next_number():020d}-{method}{SUFFIX}"
         partial = path.with_suffix(".part")
+        record = {"intent": intent, "format": FORMAT, "boot": self.boot_id}
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(json.dumps({"intent": intent}) + "\n")
+                file.write(json.dumps(record) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             partial.rename(path)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            for left in (partial, path):
+                _withdraw(left)
             raise JournalError(
                 f"cannot write the journal {path}: {error.strerror}; free space in "
                 f"{self.directory} and check its permissions"
             ) from error
-        return Entry(path, intent)
+        return Entry(path, intent, self.boot_id)
+
+    def _next_number(self) -> int:
+        with self._lock:
+            if self._last_number is None:
+                names = self.directory.glob("*-*") if self.directory.is_dir() else ()
+                found = (re.match(r"\d+", path.name) for path in names)
+                self._last_number = max((int(number[0]) for number in found if number), default=0)
+            self._last_number += 1
+            return self._last_number
 
     def entries(self) -> Iterator[Entry]:
         """Operations left open by an earlier process, in order of arrival."""
         for path in sorted(self.directory.glob(f"*{SUFFIX}")):
-            entry = _read(path)
+            try:
+                entry = _read(path)
+            except (_Unreadable, OSError) as error:
+                self.set_aside(path, str(error))
+                continue
             if entry is None:
-                # Without a whole intent nothing was acknowledged: the broker sends it again.
                 path.unlink(missing_ok=True)
                 continue
-            entry.resumed = True
+            try:
+                entry.resume(self.boot_id)
+            except JournalError as error:
+                LOG.error("%s", error)  # a full disk keeps nobody from going on
             yield entry
         for path in self.directory.glob("*.part"):
             path.unlink(missing_ok=True)
 
+    def set_aside(self, path: Path, problem: str) -> None:
+        """Move a file out of the way that nobody here can go on with, and say so."""
+        target = self.directory / SET_ASIDE / path.name
+        try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            number = 0
+            while target.exists():
+                number += 1
+                target = target.with_name(f"{path.name}.{number}")
+            path.rename(target)
+        except OSError as error:
+            LOG.error("The journal %s cannot be gone on with (%s), nor be moved to %s (%s): "
+                      "remove it, and look at its server",
+                      path, problem, target, error.strerror)  # fmt: skip
+            return
+        LOG.error("The journal %s cannot be gone on with: %s. It was set aside as %s. Look at the "
+                  "server that it names; if a newer agent wrote it, start that one again and move "
+                  "the file back first, else delete it", path, problem, target)  # fmt: skip
+
 
 def _read(path: Path) -> Entry | None:
-    entry: Entry | None = None
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
-            if entry is None:
-                if "intent" not in record:
-                    return None
-                entry = Entry(path, record["intent"])
-            else:
-                entry._replay(record)
-    if entry is not None:
-        _drop_torn_line(path)
+    """The entry of a file; None: nothing was promised with it.
+
+    :raises _Unreadable: it is damaged, or of a newer format
+    """
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    lines = content[:whole].splitlines(keepends=True)
+    if not lines:
+        # Without a whole intent nothing was acknowledged: the broker sends it again.
+        return None
+    records = list(map(_parse, lines))
+    entry = _intent(path, records[0])
+    for number, record in enumerate(records[1:], 1):
+        if record is None:
+            if any(later and not later.keys().isdisjoint(SYNCED) for later in records[number:]):
+                raise _Unreadable(f"line {number + 1} is damaged")
+            # The power failed while these lines were on their way.
+            os.truncate(path, sum(map(len, lines[:number])))
+            break
+        try:
+            entry.replay(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _Unreadable(f"line {number + 1} is damaged: {error!r}") from None
+    cut_torn_line(path)
     return entry
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut an unfinished last line, so that what is appended starts on its own line."""
-    with open(path, "rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            file.truncate(whole)
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
-def _sync_directory(directory: Path) -> None:
+def _intent(path: Path, record: dict[str, Any] | None) -> Entry:
+    intent = (record or {}).get("intent")
+    if record is None or not isinstance(intent, dict):
+        raise _Unreadable("its first line is not a request")
+    version = record.get("format", 1)
+    if not isinstance(version, int) or version > FORMAT:
+        raise _Unreadable(f"its format is {version}, this agent knows up to {FORMAT}")
+    missing = {"request_id", "method", "server"} - intent.keys()
+    if missing:
+        raise _Unreadable(f"its request lacks {', '.join(sorted(missing))}")
+    return Entry(path, intent, str(record.get("boot") or ""))
+
+
+def _withdraw(path: Path) -> None:
+    """Take back an intent that is not promised, as surely as a disk allows that fails."""
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        file.truncate(0)
+        os.fsync(file.fileno())
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to persistent storage."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import datetime
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-from nova_lite.engine.journal import Entry
-from nova_lite.engine.patience import persist
+from nova_lite.engine.entry import Entry
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, ServerElsewhere, ServerNotFound
 from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services.ownership import Found, Ownership
@@ -44,15 +42,11 @@ class Late:
         self._listening_since = self._clock()
 
     def refusal(
-        self, operation: Operation, entry: Entry, drain: threading.Event
+        self, operation: Operation, entry: Entry, persist: Callable[[Callable[[], None]], None]
     ) -> ServerElsewhere | None:
         """Why the operation is to end without an effect; None: it may go on.
 
-        Its event, if one was started, stays unfinished, as when a host dies: whether it succeeded
-        is not for this host to say.
-
-        :param drain: set when the agent stops; the conductor is waited for until then
-        :raises Draining: it was set
+        :param persist: runs something again and again while the conductor is away
         """
         if not self._is_late(operation, entry):
             return None
@@ -61,7 +55,7 @@ class Late:
         def ask() -> None:
             answers.append(self._find(work))
 
-        persist(ask, drain)
+        persist(ask)
         found = answers[-1]
         if found is None or found.standing.permits(operation.places):
             return None

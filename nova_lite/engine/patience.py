@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     HypervisorUnavailable,
@@ -16,35 +16,60 @@ from nova_lite.errors import (
 
 LOG = logging.getLogger(__name__)
 
-# How long (seconds) a step is tried again while a dependency is away. The control plane has no
-# limit: without it nobody could be told of a failure either.
+# How long (seconds) a step is tried again while a dependency is away; a kind of error that is not
+# here has the patience of the kind that it is made of. The control plane has no limit: without it
+# nobody could be told of a failure either.
 PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
 }
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+
+Retried = Callable[[NovaLiteError, float], None]
 
 
-class Draining(Exception):
-    """The agent stops: the operation ends at a step boundary and goes on at the next start."""
+class WaitEnded(Exception):
+    """Nobody wants to wait any longer; the dependency is still away."""
 
 
-def persist(attempt: Callable[[], None], drain: threading.Event) -> None:
+def patience_for(error: BaseException) -> float:
+    """Seconds for which what met ``error`` is tried again; 0: not at all."""
+    return next((PATIENCE[kind] for kind in type(error).__mro__ if kind in PATIENCE), 0.0)
+
+
+def persist(
+    attempt: Callable[[], None],
+    stop: threading.Event,
+    retried: Retried = lambda error, waited: None,
+    clock: Clock = SYSTEM,
+    pace: Pace = USUAL,
+) -> None:
     """Run ``attempt``, again and again while a dependency is away; it must be safe to repeat.
 
-    :raises Draining: ``drain`` was set meanwhile
+    :param stop: set when nobody wants to wait any longer
+    :param retried: told of each error after which it is tried again, and of the seconds waited
+    :raises WaitEnded: ``stop`` was set while it waited
     """
-    pause, began = FIRST_PAUSE, time.monotonic()
+    pause, began = pace.first_retry, clock.monotonic()
     while True:
         try:
             attempt()
             return
-        except tuple(PATIENCE) as error:
-            patience = next(p for kind, p in PATIENCE.items() if isinstance(error, kind))
-            if time.monotonic() - began > patience:
+        except NovaLiteError as error:
+            limit, waited = patience_for(error), clock.monotonic() - began
+            if not limit:
                 raise
-            LOG.warning("%s; trying again in %d s", error, pause)
-            if drain.wait(pause):
-                raise Draining from None
-            pause = min(pause * 2, LONGEST_PAUSE)
+            if waited > limit:
+                LOG.error("%s; gave up after %.0f s", error, waited)
+                raise
+            LOG.warning("%s; trying again in %.0f s (%s away for %.0f s, waiting for %s)", error,
+                        pause, type(error).__name__, waited, _at_most(limit))  # fmt: skip
+            retried(error, waited)
+            if clock.wait(stop, pause):
+                LOG.info("Stopped waiting after %.0f s, %s", clock.monotonic() - began, error)
+                raise WaitEnded from None
+            pause = min(pause * 2, pace.longest_retry)
+
+
+def _at_most(limit: float) -> str:
+    return "as long as it takes" if limit == float("inf") else f"at most {limit:.0f} s"

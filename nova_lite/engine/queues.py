@@ -32,18 +32,35 @@ class Pool:
         self._workers = 0
         self._idle = 0
         self._running: dict[int, tuple[str, float]] = {}
+        self._reported: set[tuple[int, float]] = set()
 
     def submit(self, label: str, job: Job) -> None:
-        """Run ``job`` as soon as a worker is free; ``label`` names it in the log."""
+        """Run ``job`` at once where the pool has room, else as soon as a worker is free.
+
+        ``label`` names it in the log.
+        """
         with self._wake:
             self._jobs.append((label, job))
-            if self._idle:
-                self._wake.notify()
-            elif self._workers < self.size + self.stuck:
-                self._workers += 1
-                threading.Thread(
-                    target=self._work, name=f"{self.name}-{self._workers}", daemon=True
-                ).start()
+            self._add_workers()
+
+    def _add_workers(self) -> None:
+        """See that each waiting job has a worker, as far as there is room for one."""
+        self._wake.notify(len(self._jobs))
+        # A worker counts as idle until it has taken a job: one that was called for an earlier job
+        # is not there for this one, too.
+        room = self.size + self.stuck - self._workers
+        for _ in range(min(room, len(self._jobs) - self._idle)):
+            threading.Thread(
+                target=self._work, name=f"{self.name}-{self._workers + 1}", daemon=True
+            ).start()
+            self._workers += 1
+            self._idle += 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was submitted is over."""
+        with self._wake:
+            return not self._jobs and self._idle == self._workers
 
     def _work(self) -> None:
         me = threading.get_ident()
@@ -56,33 +73,37 @@ class Pool:
                 LOG.exception("%s failed outside of its own error handling", label)
             finally:
                 self._running.pop(me, None)
+            with self._wake:
+                self._idle += 1
 
     def _next(self) -> tuple[str, Job] | None:
+        """The next job; None: this worker is to end."""
         with self._wake:
-            self._idle += 1
-            try:
-                if not self._jobs:
-                    self._wake.wait(self.IDLE_SECONDS)
-                if self._jobs and self._workers <= self.size + self.stuck:
-                    return self._jobs.popleft()
-                self._workers -= 1
-                return None
-            finally:
-                self._idle -= 1
+            if not self._jobs:
+                self._wake.wait(self.IDLE_SECONDS)
+            self._idle -= 1
+            if self._jobs and self._workers <= self.size + self.stuck:
+                return self._jobs.popleft()
+            self._workers -= 1
+            self._wake.notify()  # if it was called for a job, that is another one's
+            return None
 
     def replace_stuck(self, deadline: float) -> list[str]:
         """Count and report jobs older than ``deadline`` seconds; return their labels."""
         now = time.monotonic()
-        late = [label for label, since in list(self._running.values()) if now - since > deadline]
+        late = {
+            (worker, since): label
+            for worker, (label, since) in list(self._running.items())
+            if now - since > deadline
+        }
+        for job in late.keys() - self._reported:
+            LOG.error("%s has been running for more than %d s; replaced its worker",
+                      late[job], deadline)  # fmt: skip
+        self._reported = set(late)
         with self._wake:
-            for label in late[self.stuck :]:
-                LOG.error("%s has been running for more than %d s; replaced its worker",
-                          label, deadline)  # fmt: skip
             self.stuck = len(late)
-            if self._jobs and not self._idle and self._workers < self.size + self.stuck:
-                self._workers += 1
-                threading.Thread(target=self._work, daemon=True).start()
-        return late
+            self._add_workers()
+        return list(late.values())
 
 
 class ServerQueues:

@@ -67,6 +67,12 @@ class AnswerLost(NovaLiteError):
     expected = True
 
 
+class OperationAborted(NovaLiteError):
+    """Its user does not want it any more, and nothing of it is left."""
+
+    code, verdict, expected = 409, Verdict.ABORT, True
+
+
 class JournalError(NovaLiteError):
     """The journal cannot be written: nothing is started that could not be resumed."""
 

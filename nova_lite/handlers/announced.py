@@ -1,4 +1,4 @@
-"""Failures of methods that are answered at once, as the notification topics hear of them."""
+"""Exception notifications of methods that are answered at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Handler = Callable[..., Any]
 
 
 def announced(handlers: Mapping[str, Handler], notifier: Notifier) -> Mapping[str, Handler]:
-    """The same handlers; a failure is told on its way to the caller."""
+    """The same handlers; a failure is sent as a notification before it is raised."""
     if not notifier.on:
         return handlers
     return {name: _announced(name, handler, notifier) for name, handler in handlers.items()}

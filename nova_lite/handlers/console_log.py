@@ -1,4 +1,4 @@
-"""What a guest has written on its first serial port."""
+"""get_console_output: the log of a guest's first serial port."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ConsoleLog:
     ) -> str:
         """The last ``tail_length`` lines (all: None); a negative number leaves out the first ones.
 
-        The log outlives the guest's run, so a stopped server still tells how it ended.
+        The log is kept when the guest stops.
         """
         uuid = str(instance["uuid"])
         if not self._tools.hypervisor.defined(uuid):

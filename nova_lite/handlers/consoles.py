@@ -19,7 +19,7 @@ KINDS = {NOVNC: VNC, HTML5: SPICE, DIRECT: SPICE, SERIAL: SERIAL}
 
 
 class Consoles:
-    """Gives out tokens; a console proxy exchanges them for the guest's address."""
+    """Creates console tokens, which a console proxy exchanges for the guest's address."""
 
     def __init__(self, tools: Toolbox) -> None:
         self._tools = tools
@@ -80,13 +80,13 @@ class Consoles:
     def get_mks_console(
         self, context: RequestContext, instance: WireObject, console_type: str, **_ignored: Any
     ) -> NoReturn:
-        """Only other hypervisors have it."""
+        """Refused: libvirt has no such console."""
         raise _unavailable(console_type)
 
     def get_rdp_console(
         self, context: RequestContext, instance: WireObject, console_type: str, **_ignored: Any
     ) -> NoReturn:
-        """Only a hypervisor had it that Nova does not know any more."""
+        """Refused: it belonged to Hyper-V, which Nova no longer supports."""
         raise NotImplementedError("RDP consoles left Nova together with Hyper-V")
 
     def validate_console_port(

@@ -24,7 +24,7 @@ class Diagnostics:
     def get_diagnostics(
         self, context: RequestContext, instance: WireObject, **_ignored: Any
     ) -> dict[str, int]:
-        """The counters by the names that libvirt's devices have."""
+        """The counters as a flat dictionary, named after libvirt's devices."""
         stats = self._stats(instance)
         found = {f"cpu{cpu}_time": used for cpu, used in stats.cpu_ns.items()}
         for disk in stats.disks:

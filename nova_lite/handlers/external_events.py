@@ -21,8 +21,8 @@ WAITED_FOR = (
 
 
 class ExternalEvents:
-    """Hands events to who waits, has the network cache refreshed when Neutron says so, and volumes
-    extended when Cinder does.
+    """Delivers events to waiting operations, refreshes the network cache on network-changed, and
+    extends volumes on volume-extended.
 
     ``refresh`` is called with (context, server uuid, port id or None), ``extend`` with (context,
     instance, volume ids).

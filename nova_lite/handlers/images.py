@@ -1,4 +1,4 @@
-"""Images that are fetched before anybody boots from them."""
+"""cache_images: fetch images into the image cache before servers boot from them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Images:
     def cache_images(
         self, context: RequestContext, image_ids: Sequence[str], **_ignored: Any
     ) -> dict[str, str]:
-        """Bring images into the cache, one after the other; what became of each.
+        """Fetch images into the cache, one after the other, and return the result of each.
 
-        One that cannot be had does not keep the others out.
+        A failure does not stop the others.
         """
         LOG.info("Caching %d images by request %s", len(image_ids), context.request_id)
         return {str(image_id): self._cache(context, str(image_id)) for image_id in image_ids}

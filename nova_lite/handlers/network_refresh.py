@@ -1,4 +1,4 @@
-"""Keeping the network cache true: the API renders a server's addresses from it."""
+"""Refreshes of the network cache, from which nova-api shows a server's addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 
 
 class NetworkRefresh:
-    """Refreshes a server's cache after what runs on it; many requests meanwhile are one."""
+    """Refreshes a server's cache after the operation that runs; requests meanwhile are merged."""
 
     def __init__(self, tools: Toolbox, engine: Engine) -> None:
         self._tools = tools
@@ -25,7 +25,7 @@ class NetworkRefresh:
         self._asked: set[str] = set()
 
     def ask(self, context: RequestContext, server_uuid: str, port_id: str | None) -> None:
-        """Have the cache of a server refreshed."""
+        """Refresh the network cache of a server."""
         with self._lock:
             if server_uuid in self._asked:
                 return

@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Tells the API of casts that this agent could not or would not carry out.
+    """Records the failure of casts that this agent could not or would not carry out.
 
     ``events`` maps a method to the name of its event where that is not ``compute_<method>``.
     """
@@ -30,7 +30,7 @@ class Refusals:
     def report(
         self, context: RequestContext, instance: WireObject, method: str, failure: Failure
     ) -> None:
-        """Leave event, fault and a clear task state behind; what was not built is in ERROR."""
+        """Save action event, fault and a clear task state; a server being built goes to ERROR."""
         uuid, actions = str(instance["uuid"]), self._tools.actions
         event = self._events.get(method, f"compute_{method}")
         actions.start(context, uuid, event)

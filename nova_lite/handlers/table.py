@@ -1,11 +1,13 @@
-"""The methods of the compute RPC API that are answered at once: name -> who answers."""
+"""The methods of the compute RPC API that are answered at once: name -> handler."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from nova_lite.engine.engine import Engine
+from nova_lite.errors import JournalError
 from nova_lite.handlers.console_log import ConsoleLog
 from nova_lite.handlers.consoles import Consoles
 from nova_lite.handlers.diagnostics import Diagnostics
@@ -17,6 +19,8 @@ from nova_lite.services.ownership import Place
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
 
 
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
@@ -43,11 +47,19 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
 def _extend(
     tools: Toolbox, engine: Engine
 ) -> Callable[[RequestContext, WireObject, list[str]], None]:
-    """Begins to extend volumes of servers that are here; both hosts of a move hear of it."""
+    """Begins to extend volumes of servers that are here; both hosts of a move hear of it.
+
+    Where the journal cannot be written, the user is told.
+    """
 
     def extend(context: RequestContext, instance: WireObject, volume_ids: list[str]) -> None:
-        if tools.ownership.place(instance) is Place.HERE:
-            arguments = {"instance": instance, "volume_ids": volume_ids}
-            engine.begin("extend_volumes", context, str(instance["uuid"]), arguments)
+        if tools.ownership.place(instance) is not Place.HERE:
+            return
+        uuid, arguments = str(instance["uuid"]), {"instance": instance, "volume_ids": volume_ids}
+        try:
+            engine.begin("extend_volumes", context, uuid, arguments)
+        except JournalError as error:
+            LOG.error("Refused to extend volumes of server %s: %s", uuid, error)
+            engine.refuse("extend_volumes", context, uuid, arguments, error)
 
     return extend

@@ -1,4 +1,4 @@
-"""Console tokens that nobody used in time."""
+"""Expired console tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INTERVAL_S = 300.0  # seconds between two looks, as with stock
 
 
 class ExpiredTokens:
-    """Forgets console tokens that have expired; silent while this host gives out none."""
+    """Deletes expired console tokens; does nothing while this host creates none."""
 
     def __init__(self, tokens: ConsoleTokens) -> None:
         self._tokens = tokens

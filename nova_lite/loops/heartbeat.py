@@ -40,7 +40,7 @@ class Heartbeat:
         self._last = clock()
 
     def tick(self) -> None:
-        """Save a grown report_count; only that field travels.
+        """Save the next report_count, and only that field.
 
         :raises HostIdentityError: somebody deleted this host from the cloud
         """

@@ -1,4 +1,4 @@
-"""The report of what this host has; a hypervisor that does not answer it is told to the world."""
+"""The periodic report of this host's inventory, with a notification when libvirt is down."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from nova_lite.failures import Failure
 from nova_lite.notifications.notifier import Notifier
 
 
-class Inventory:
-    """``report`` is done at each tick; ``address`` is [DEFAULT]my_ip."""
+class InventoryReport:
+    """Calls ``report`` at each tick; ``address`` is [DEFAULT]my_ip."""
 
     def __init__(self, report: Callable[[], None], notifier: Notifier, address: str) -> None:
         self._report = report
@@ -18,7 +18,7 @@ class Inventory:
         self._address = address
 
     def tick(self) -> None:
-        """:raises HypervisorUnavailable: and whatever else the report met"""
+        """:raises HypervisorUnavailable: and other errors of the report"""
         try:
             self._report()
         except HypervisorUnavailable as error:

@@ -1,6 +1,6 @@
-"""Directories of servers that were deleted while nobody was here to remove them.
+"""Directories of servers that were deleted while this agent did not run.
 
-Where there is a guest, too, ``strays`` finds it by that.
+A server that has a guest as well is found by ``strays``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIRECTORY = re.compile(r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})(?:_del)?"
 
 
 class Leftovers:
-    """Asks the cloud only about directories that no guest here has.
+    """Checks the directories without a guest against the Instance records.
 
     ``reap`` removes what is left of a server if it was deleted; it tells whether that is so.
     ``attempts`` is how often a directory is tried to be removed.

@@ -1,6 +1,6 @@
-"""Servers that are in a passing state for longer than nova.conf allows.
+"""Servers that are in a temporary state for longer than nova.conf allows.
 
-What a user could ask for then, the host asks of itself.
+This host then begins the operation that ends the state.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class OverdueServers(ABC):
         """Since when the server is in the state, as it travels on the wire; None: it is not."""
 
     def tick(self) -> None:
-        """Ask for the end of what takes too long; what this host works on ends by itself."""
+        """Begin the operation for overdue servers, unless this host is at work on them."""
         context = RequestContext.admin()
         for instance in self._instances.by_host(context, self._host, self.attributes):
             overdue = older(self.since(instance), self._timeout)

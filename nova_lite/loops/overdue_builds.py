@@ -30,7 +30,7 @@ class OverdueBuilds:
         self._own = own
 
     def tick(self) -> None:
-        """Say of servers that are being built for too long that they are in ERROR.
+        """Set servers that are being built for too long to ERROR.
 
         A build that still runs here goes on, as in stock, and may yet make its server ACTIVE.
         """

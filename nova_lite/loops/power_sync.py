@@ -1,6 +1,6 @@
-"""Power states: what the hypervisor says against what the cloud believes.
+"""Power state sync: compares the guests' power states with the Instance records.
 
-Life-cycle events start it at once for one server; a slow poll over all is the safety net.
+A libvirt lifecycle event checks one server at once; a slow poll checks all of them.
 """
 
 from __future__ import annotations

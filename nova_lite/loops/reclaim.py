@@ -37,7 +37,7 @@ class Reclaim:
         self._own = own
 
     def tick(self) -> None:
-        """Ask for the end of all servers of this host that were soft-deleted long enough ago."""
+        """Delete all servers of this host that were soft-deleted long enough ago."""
         context = RequestContext.admin()
         wanted = {"vm_state": VmState.SOFT_DELETED, "task_state": None, "host": self._host}
         for instance in self._instances.by_filters(context, wanted, FOR_DELETE):

@@ -62,7 +62,7 @@ def periodic_tasks(
         timers.append(Timer("volume usage", usage.tick, every))
     if conf.image_cache.manager_interval >= 0:
         every = interval(conf.image_cache.manager_interval)
-        ageing = ImageAgeing(conf, tools.images)
+        ageing = ImageAgeing(conf, tools.images, tools.clock)
         timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))

@@ -42,7 +42,7 @@ class Strays:
         self._engine = engine
 
     def look_at(self, uuid: str) -> None:
-        """Deal with a guest that is no server of this host; one the cloud never knew is left alone.
+        """Deal with a guest without a server on this host; one without any Instance record is kept.
 
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """

@@ -1,4 +1,4 @@
-"""The usage audit: after each audit period, every server that was here in it is told of once.
+"""The usage audit: after each audit period, one ``exists`` notification for each server.
 
 The cloud keeps a record of each host's audits (``nova instance-usage-audit-log``), so an agent that
 was down at the end of a period makes up for it when it is back. An audit that was cut off is done

@@ -1,4 +1,4 @@
-"""Volume usage: what the volumes of this host's servers were read and written, now and then."""
+"""The periodic report of volume usage of this host's servers."""
 
 from __future__ import annotations
 

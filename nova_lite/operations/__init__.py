@@ -1,1 +1,1 @@
-"""One verb per file; ``engine`` runs them, ``journal`` remembers how far they got."""
+"""One verb of the compute RPC API per file; ``engine/`` runs them."""

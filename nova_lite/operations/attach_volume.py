@@ -1,13 +1,15 @@
-"""attach_volume: a volume that Cinder has reserved becomes a disk of the server.
+"""attach_volume: attach a volume, which Cinder has reserved, to a server.
 
-Resume rule: forward. Roll back: the guest gives the disk back, the host disconnects, and Cinder has
-the volume as it was; then its block device mapping goes. A volume that cannot be taken back from
-the guest or the host stays, in use and mapped, so that it can be detached.
+Resume rule: forward. Roll back: detach the disk from the guest, disconnect the host, delete the
+Cinder attachment and the block device mapping. A volume that the guest or the host cannot release
+stays attached and mapped, so that it can be detached later.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import InvalidVolume, Verdict, VolumeNotAttached
 from nova_lite.failures import Failure
@@ -15,7 +17,7 @@ from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.volume.attachments import CompleteAttachment, ConnectVolume, PlugDisk
 from nova_lite.wire.objects import WireObject
@@ -27,13 +29,17 @@ class AttachVolume(Operation):
     event = "compute_attach_volume"
     requires = {"bdm": WireObject}
     notifies = "volume_attach"
+    last_resort = {}
     notifies_error = True
-    undoes = True
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["bdm"]
         self._volume_id = str(self._mapping["volume_id"])
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["bdm"]["volume_id"])
 
     def load(self) -> None:
         work = self.work
@@ -55,6 +61,7 @@ class AttachVolume(Operation):
             (PlugDisk(work, mapping),),
             *tagged,
             (CompleteAttachment(work, mapping),),
+            COMPLETE,
         ]
 
     def notification_detail(self, phase: str, subject: Subject) -> Detail:
@@ -63,12 +70,12 @@ class AttachVolume(Operation):
 
     def failed(self, failure: Failure) -> None:
         tools, work, mapping = self.tools, self.work, self._mapping
-        if work.notes.get("kept"):
+        if ConnectVolume.name in work.left:
             LOG.error("Volume %s, whose attach has failed, could not be taken back from server %s: "
                       "it stays until it is detached", self._volume_id, work.uuid)  # fmt: skip
             self._complete()
         else:
-            # Of a step that never began there was nothing to undo, but a reservation.
+            # Without a step that has begun, the reservation is still to be deleted.
             if mapping.get("attachment_id"):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)

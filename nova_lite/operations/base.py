@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
 from nova_lite.failures import Failure
-from nova_lite.model.states import TaskState
+from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.notified import Notified
 from nova_lite.operations.restart import AfterRestart
 from nova_lite.services.ownership import Place
@@ -28,20 +28,26 @@ ANYWHERE = frozenset(Place)
 class Operation(Notified, ABC):
     """One verb on one server.
 
+    The engine calls, in this order: ``load``, ``plan``, the steps, ``answer``. When something
+    fails, the steps before the plan's :class:`NoWayBack` are undone, unless it was passed, and
+    ``failed`` tells the API. A process that resumes an operation calls ``load`` and ``plan`` again,
+    also to roll back; what ``load`` raises then does not keep the steps from being undone.
+
     ``requires`` are the arguments, beside ``instance``, without which it cannot begin, each with
     its kind: ``str``, or ``WireObject | None`` where null is allowed, or ``object`` for anything.
     ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
     nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
-    what runs on the server now, and ``undoes`` says that a failure takes the steps back: true only
-    where they made something new.
-    ``answers``: somebody waits for :meth:`answer`, or for the error. ``secrets`` are arguments that
-    never go to disk: whoever resumes the operation does not have them.
+    what runs on the server now.
+    ``answers``: somebody waits for :meth:`answer`, or for the error; who asks again with the same
+    request gets the same, also after a restart. ``secrets`` are arguments that never go to disk:
+    whoever resumes the operation does not have them.
     ``places``: where its server must be for it to have an effect, when it comes late; see
     ``services.ownership``.
     ``called_with_task_state``: the API sets a task state before it calls, and does not clear it
     when the call is refused. ``after_restart`` says for each task state that this verb settles what
     is done with a server that is found in it at start-up and has no journal
     (``membership/survey.py``).
+    ``last_resort`` is what the server's record becomes when ``failed`` itself fails.
     """
 
     requires: ClassVar[Mapping[str, Kind]] = {}
@@ -50,16 +56,24 @@ class Operation(Notified, ABC):
     event: ClassVar[str | None]
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
-    undoes: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE
+    last_resort: ClassVar[Mapping[str, Any]] = {"vm_state": VmState.ERROR, "task_state": None}
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.tools = work.tools
         # As the API has set it; the record changes while this goes on.
         self._asked_in = work.instance.get("task_state")
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        """What of the server it is about, such as a volume id; empty: the server itself.
+
+        Two messages of one request are the same operation when method, server and subject are.
+        """
+        return ""
 
     def load(self) -> None:  # noqa: B027  the request carries enough for some verbs
         """Fetch what the request lacks, before the plan is made."""
@@ -69,8 +83,20 @@ class Operation(Notified, ABC):
         """Stages in order; the steps of one stage run in parallel."""
 
     def answer(self) -> Any:
-        """What the caller gets after the plan was carried out: JSON-able, or a WireObject."""
+        """What the caller gets after the plan was carried out: JSON-able, or a WireObject.
+
+        It is kept on disk for a caller that asks again, so no secret may be in it.
+        """
         return None
+
+    @property
+    def past_return(self) -> bool:
+        """Whether the plan's point of no return was passed; ``failed`` may go on from there."""
+        return self.work.past_return
+
+    def succeeded(self) -> bool:
+        """Asked when something fails past the point of no return: whether it counts as done."""
+        return False
 
     def save_failed(self, **fields: Any) -> None:
         """Save what a failure leaves of the server, if nobody has begun anything else with it.
@@ -93,3 +119,28 @@ class Operation(Notified, ABC):
     @abstractmethod
     def failed(self, failure: Failure) -> None:
         """Tell the API how it ended, after the steps were undone. May be repeated."""
+
+    def abandon(self, failure: Failure) -> None:
+        """Leave a fault and a record that the user can act on; called when ``failed`` fails."""
+        work, tools = self.work, self.tools
+        try:
+            work.reload()
+        except ServerNotFound:
+            return
+        if work.elsewhere or self._being_deleted():
+            return
+        changes = {
+            field: value
+            for field, value in self.last_resort.items()
+            if work.instance.get(field) != value
+        }
+        busy = work.instance.get("task_state") or work.instance.get("vm_state") == VmState.BUILDING
+        if self.last_resort and not (busy and changes):
+            return  # told already
+        tools.actions.fault(work.context, work.uuid, failure)
+        if changes:
+            tools.instances.save(work.context, work.instance, **changes)
+
+    def _being_deleted(self) -> bool:
+        """Whether a delete follows that ends the server's story."""
+        return not self.urgent and self.work.instance.get("task_state") == TaskState.DELETING

@@ -1,14 +1,13 @@
 """build_and_run_instance: from a scheduled request to a running guest.
 
-Resume rule: forward. A boot that was cut off goes on where it was; what exists already is kept.
-Roll back: everything made here is taken back; then, when the host was at fault, the conductor is
-asked to try the next host, and when the request was, the server goes to ERROR with a fault.
+Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
+Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
+next host (reschedule), and when the request was, the server goes to ERROR with a fault.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from nova_lite.errors import (
     ControlPlaneUnavailable,
     NovaLiteError,
     ServerBeingDeleted,
+    ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
@@ -27,7 +27,7 @@ from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.ownership import Place, place
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
@@ -46,9 +46,6 @@ from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
-# Seconds given to the conductor to show that it got a cast of which we do not know whether we sent
-# it (we were killed in between, or the broker's confirmation got lost), and between two looks.
-HANDOVER_PATIENCE, HANDOVER_POLL = 30.0, 0.5
 # Task states of a server that is being built, and was not asked to be deleted.
 BUILD_TASKS = (
     None, TaskState.SCHEDULING, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
@@ -72,8 +69,7 @@ class Boot(Operation):
     notifies_mappings = True
     notifies_fields = ("keypairs", "tags", "trusted_certs")
     pool = "builds"
-    undoes = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
     after_restart = dict.fromkeys(
         (
@@ -104,13 +100,17 @@ class Boot(Operation):
         return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
 
     def _still_wanted(self) -> None:
-        """While the agent was dead the API may have deleted the server, or begun to."""
+        """Check that the server was not deleted while the agent was down."""
         self.work.reload()
         if self.work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
+        if self.work.elsewhere:
+            raise UnexpectedTaskState(f"Server {self.work.uuid} is on another host by now")
 
     def plan(self) -> Plan:
         work = self.work
+        if work.rebooted and self.succeeded():
+            return []  # it is a server like any other whose host was off
         return [
             (ClaimResources(work),),
             (TakeServer(work),),
@@ -122,14 +122,24 @@ class Boot(Operation):
             (StartGuest(work),),
             (WaitForPorts(work), CompleteAttachments(work)),
             (ReportActive(work),),
+            NoWayBack("its record says that it is active here", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        """What users see as active is not taken from them, whatever went wrong here."""
+        try:
+            return ReportActive(self.work).done()
+        except ServerNotFound:
+            return False
 
     def failed(self, failure: Failure) -> None:
         self.tools.events.forget(self.work.uuid)
         try:
-            if failure.nova_name == UnexpectedTaskState.nova_name:
+            if failure.nova_name == UnexpectedTaskState.nova_name and not self._is_left_here():
                 LOG.warning("Server %s is not waiting to be built: %s", self.work.uuid,
                             failure.message)  # fmt: skip
+            elif failure.nova_name == UnexpectedTaskState.nova_name:
+                self._abort(failure)
             elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
@@ -149,20 +159,28 @@ class Boot(Operation):
         self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         self.tools.usage_changed()
 
+    def _is_left_here(self) -> bool:
+        """Whether the record of a server that was not in the expected state leads to this host:
+        nobody else would say what became of it."""
+        self.work.reload()
+        instance = self.work.instance
+        deleting = instance.get("task_state") == TaskState.DELETING
+        return self.work.here and not deleting
+
     def _retry(self) -> dict[str, object] | None:
-        """The retry record of the request; without one the conductor must not be asked again."""
+        """The retry record of the request; without one the build must not be rescheduled."""
         retry = self.work.arguments["filter_properties"].get("retry")
         return dict(retry) if retry else None
 
     def _reschedule(self, failure: Failure) -> None:
-        """Hand the server back, once: a second cast would build it twice, or take it back from
-        the host that is building it now."""
+        """Cast the build back to the conductor, once: a second cast would build the server on two
+        hosts."""
         work = self.work
         if work.notes.get("handed_over"):
             return
         if not work.notes.get("handing_over"):
             reserve_for_next_host(work)
-            self._let_go()
+            self._leave_host()
             work.note(handing_over=True)
             self._cast(failure)
         elif not self._taken_over():
@@ -172,7 +190,8 @@ class Boot(Operation):
 
     def _taken_over(self) -> bool:
         """Whether the conductor or the next host has done something with the server."""
-        deadline = time.monotonic() + HANDOVER_PATIENCE
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.handover_patience
         while True:
             self.work.reload()
             instance = self.work.instance
@@ -182,11 +201,11 @@ class Boot(Operation):
                 or instance.get("availability_zone")
             ):
                 return True
-            if time.monotonic() >= deadline:
+            if clock.monotonic() >= deadline:
                 return False
-            time.sleep(HANDOVER_POLL)
+            clock.sleep(pace.handover_poll)
 
-    def _let_go(self) -> None:
+    def _leave_host(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
@@ -219,7 +238,7 @@ class Boot(Operation):
         tools.instances.save(
             work.context,
             work.instance,
-            expected_task_state=BUILD_TASKS,
+            expected_task_state=[*BUILD_TASKS, work.instance.get("task_state")],
             vm_state=VmState.ERROR,
             task_state=None,
             **NOWHERE,

@@ -1,9 +1,9 @@
-"""trigger_crash_dump: an NMI, upon which a guest that is prepared for it dumps its memory.
+"""trigger_crash_dump: send an NMI, upon which a guest with kdump or similar dumps its memory.
 
-Neither the server's state nor its task state changes: what the guest does is its own affair.
+Neither vm_state nor task state changes.
 
-Resume rule: an NMI that may have been sent is not sent again. A second one would end the dump that
-the first one began, and that dump is all that is left of the guest's trouble.
+Resume rule: an NMI that may have been sent is not sent again: a second one would interrupt the dump
+that the first one began.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nova_lite.steps.guest.domain import InjectNmi
 class TriggerCrashDump(Operation):
     event = "compute_trigger_crash_dump"
     notifies = "trigger_crash_dump"
+    last_resort = {}
 
     def plan(self) -> Plan:
         return [(InjectNmi(self.work),)]

@@ -1,7 +1,7 @@
-"""terminate_instance: nothing of the server is left, on this host or in the books.
+"""terminate_instance: remove a server from this host, Nova, Placement, Neutron and Cinder.
 
-Resume rule: forward, always; a delete has no way back. A step that cannot finish leaves the server
-in ERROR with a fault and its action failed, so that the user can delete it again.
+Resume rule: always forward; a delete is never rolled back. A step that fails leaves the server in
+ERROR with a fault, so that the user can delete it again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Delete(Operation):
     notifies_mappings = True
     milestone = RemoveDisks  # the guest's shutdown is over
     urgent = True
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("bdms",)
     after_restart = {
         TaskState.DELETING: AfterRestart(Settlement.REDO, with_mappings=True, in_error=True)
@@ -59,8 +59,10 @@ class Delete(Operation):
         self.work.mappings = self._mappings()
 
     def _mappings(self) -> list[WireObject]:
-        """The block device mapping as the API sent it, unless it was still being made, or this goes
-        on after a restart; then also what was deleted meanwhile, by an API that found nobody here.
+        """The block device mappings that nova-api sent, or those of the database.
+
+        The latter, with deleted rows, where they were sent incomplete or the operation is resumed:
+        nova-api may have deleted them while this host was down.
         """
         sent = self.work.arguments.get("bdms")
         if sent is not None and all(map(_complete, sent.objects())):
@@ -102,7 +104,7 @@ class Delete(Operation):
 
 
 def _complete(mapping: WireObject) -> bool:
-    """Whether it tells how the volume is reached; what is no volume is complete."""
+    """Whether the mapping has the volume's id and connection_info; local disks need none."""
     if mapping["destination_type"] != "volume" or mapping.get("no_device"):
         return True
     return bool(mapping.get("volume_id") and mapping.get("connection_info"))

@@ -1,18 +1,19 @@
-"""detach_volume: the guest gives a disk back, and Cinder the volume to others.
+"""detach_volume: detach the disk from the guest, disconnect the host, delete the attachment.
 
-Resume rule: forward. What fails leaves the volume in use and mapped, so that it can be detached
-again; whatever was done of it by then need not be done twice.
+Resume rule: forward. A failure leaves the volume in use and mapped, so that it can be detached
+again; steps that have succeeded are no obstacle to that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnavailable
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
-from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.devices import UntagDevice
@@ -27,11 +28,16 @@ class DetachVolume(Operation):
     event = "compute_detach_volume"
     requires = {"volume_id": str, "attachment_id": object}
     notifies = "volume_detach"
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._volume_id = str(work.arguments["volume_id"])
         self._mapping: WireObject | None = None
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         work = self.work
@@ -48,7 +54,7 @@ class DetachVolume(Operation):
         work, mapping = self.work, self._mapping
         if mapping is None:
             return []  # forgetting it was the last step
-        here = is_here(work)
+        here = work.here
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
         if here and self.tools.conf.volume_usage_poll_interval > 0:
             unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]

@@ -1,10 +1,13 @@
-"""Volumes of a server have grown: Cinder says so with the event volume-extended.
+"""extend_volumes: resize a server's disks after Cinder has sent the event volume-extended.
 
-Resume rule: forward; sizes are asked for anew. There is nothing to take back: what fails leaves the
-guest with the size that it had, until it is started again.
+Resume rule: forward; sizes are read from Cinder again. A failure leaves the guest with the old size
+until it is started again.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
@@ -16,6 +19,11 @@ from nova_lite.steps.volume.extend import ExtendVolume
 class ExtendVolumes(Operation):
     event = "compute_extend_volume"
     requires = {"volume_ids": object}
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return ",".join(sorted(map(str, arguments["volume_ids"])))
 
     def plan(self) -> Plan:
         return [(ExtendVolume(self.work, volume_id),) for volume_id in self._volume_ids]

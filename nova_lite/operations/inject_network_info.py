@@ -1,4 +1,4 @@
-"""inject_network_info: read the server's ports anew, for those who look at its addresses.
+"""inject_network_info: refresh the server's network cache from Neutron.
 
 Resume rule: forward.
 """
@@ -14,6 +14,7 @@ from nova_lite.steps.network.ports import RefreshPorts
 
 class InjectNetworkInfo(Operation):
     event = None
+    last_resort = {}
 
     def load(self) -> None:
         self.work.reload()

@@ -1,4 +1,7 @@
-"""pause_instance and unpause_instance: hold the guest's processors, and let them go on."""
+"""pause_instance and unpause_instance: pause and resume the guest's vCPUs.
+
+Resume rule: forward.
+"""
 
 from __future__ import annotations
 

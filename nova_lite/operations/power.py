@@ -1,4 +1,4 @@
-"""What the verbs on an existing guest have in common."""
+"""Base classes of the verbs on an existing guest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nova_lite.operations.base import Operation
 
 
 class PowerOperation(Operation):
-    """A verb on an existing guest. It has nothing to take back: a failure clears the task state.
+    """A verb on an existing guest. It has nothing to undo: a failure clears the task state.
 
-    ``needs`` names what must be known of the server; where the request tells it, nothing is
-    fetched. None: everything, as it is now.
+    ``needs`` names the instance fields that the verb reads; the instance is reloaded only if the
+    request lacks one of them. None: it is always reloaded.
 
     Resume rule: forward; the steps ask the hypervisor what is still to be done.
     """
@@ -46,12 +46,12 @@ class PowerOperation(Operation):
         self.save_failed(**fields)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        """What the server is then, by what the hypervisor says of its guest; None: as before."""
+        """The vm_state to save after a failure, by the guest's power state; None: unchanged."""
         return None
 
 
 class RunningGuestOperation(PowerOperation):
-    """A verb that only a guest that is on can be asked for; one that turns out to be off is off."""
+    """A verb on a running guest; a failure with the guest powered off saves vm_state STOPPED."""
 
     needs = ("vm_state", "system_metadata")
 

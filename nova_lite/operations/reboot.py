@@ -1,4 +1,7 @@
-"""reboot_instance: SOFT asks the guest and falls back to HARD, which builds the guest anew."""
+"""reboot_instance: SOFT shuts the guest down and falls back to HARD, which redefines the guest.
+
+Resume rule: forward.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ class Reboot(PowerOperation):
             (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
             (
                 ReportPower(
@@ -74,5 +77,5 @@ class Reboot(PowerOperation):
         return super().notifications(phase)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        """A guest that still runs keeps its state; one that is off by now is in ERROR."""
+        """A server whose guest still runs keeps its vm_state; otherwise it goes to ERROR."""
         return None if power == PowerState.RUNNING else VmState.ERROR

@@ -1,12 +1,12 @@
 """rebuild_instance on the server's own host: new disks from an image, everything else is kept.
 
-Ports, addresses, claim and NUMA topology stay. The images are fetched and measured while the old
-guest still runs. Volumes stay attached and keep their names; the one that the server boots from
-keeps its bytes, too, unless the user has Cinder write the image into it.
+Ports, addresses, claim and NUMA topology stay. The images are fetched and checked while the old
+guest still runs. Volumes stay attached and keep their device names; the root volume keeps its data,
+too, unless the user asks for it to be reimaged by Cinder.
 
-Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks were given up, the
-server is as it was, and so are its records; afterwards it can be rebuilt again or deleted. One that
-was stopped ends stopped.
+Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks are removed, disks
+and records are unchanged; afterwards the server can only be rebuilt again or deleted. A stopped
+server stays stopped.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
-from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks
+from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
 from nova_lite.steps.guest.rebuild import (
     STAGES,
     FetchNewImages,
     MarkRebuilding,
-    RemoveOldDisks,
     ReplugInterfaces,
     ReportRebuilt,
 )
@@ -46,6 +45,8 @@ from nova_lite.steps.network.ports import RefreshPorts
 from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
 from nova_lite.wire.objects import WireObject
+
+EMPTIED = NoWayBack("the server's disks are given up")
 
 
 class Rebuild(PowerOperation):
@@ -65,7 +66,7 @@ class Rebuild(PowerOperation):
     notifies_mappings = True
     notifies_fields = ("trusted_certs",)
     pool = "builds"
-    # The way to its volumes may hold secrets; the records have it.
+    # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("bdms",)
     after_restart = dict.fromkeys(STAGES, AfterRestart(Settlement.FAIL, in_error=True))
 
@@ -107,21 +108,29 @@ class Rebuild(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         rebuilding, mapping, spawning = STAGES
+        if work.rebooted and self._is_over():
+            return []  # its new disks are its user's already
         return [
             (FetchNewImages(work), RefreshPorts(work)),
             (MarkRebuilding(work, rebuilding, rebuilding),),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),
             (MarkRebuilding(work, rebuilding, mapping),),
-            (RemoveOldDisks(work),),
+            *(() if self._reimages() else (EMPTIED,)),
+            (RemoveDisks(work),),
             (ConnectVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
-            () if self._stopped else (StartGuest(work, await_ports=False),),
+            () if self._stopped else (StartGuest(work, pause_for_ports=False),),
             (ReportRebuilt(work, VmState.STOPPED if self._stopped else VmState.ACTIVE),),
         ]
+
+    def _is_over(self) -> bool:
+        instance = self.work.instance
+        rebuilt = instance.get("vm_state") in (VmState.ACTIVE, VmState.STOPPED)
+        return self.past_return and rebuilt and instance.get("task_state") is None
 
     def notifications(self, phase: str) -> list[str]:
         """The usage audit hears of the server before it uses another image."""
@@ -150,6 +159,7 @@ class Rebuild(PowerOperation):
         return [
             (RemoveGuest(work),),
             (ReserveRootVolume(work),),
+            EMPTIED,
             (ReimageRootVolume(work, str(work.arguments["image_ref"])),),
         ]
 
@@ -159,7 +169,7 @@ class Rebuild(PowerOperation):
         if self.work.arguments.get("recreate"):
             self._hand_back(failure)
             return
-        if not self.work.notes.get("emptied"):
+        if not self.past_return:
             self.work.instance.set(**self._image_before())
         super().failed(failure)
 
@@ -167,7 +177,7 @@ class Rebuild(PowerOperation):
         return VmState.ERROR
 
     def _image_before(self) -> dict[str, Any]:
-        """What the API has changed in the records already: they are to describe the old disks."""
+        """The image fields before the rebuild: nova-api has changed them already."""
         arguments = self.work.arguments
         system_metadata = dict(arguments.get("orig_sys_metadata") or {})
         if not system_metadata:
@@ -180,7 +190,7 @@ class Rebuild(PowerOperation):
         }
 
     def _hand_back(self, failure: Failure) -> None:
-        """The server stays where and what it is; what was prepared for it here is given back."""
+        """Refuse an evacuation: fail its migration, drop this host's allocation, clear the task."""
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)
         migration = work.arguments.get("migration")

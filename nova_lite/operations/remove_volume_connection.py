@@ -1,10 +1,13 @@
-"""remove_volume_connection: this host lets go of a volume that the server keeps.
+"""remove_volume_connection: disconnect this host from a volume that the server keeps.
 
-A live migration that failed asks for it on the host that the server did not get to, and
-``nova-manage volume_attachment refresh`` before it makes a new attachment. Resume rule: forward.
+Called on the destination of a failed live migration, and by ``nova-manage volume_attachment
+refresh`` before it creates a new attachment. Resume rule: forward.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
@@ -17,9 +20,14 @@ class RemoveVolumeConnection(Operation):
     requires = {"volume_id": str}
     answers = True
     places = ANYWHERE
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def plan(self) -> Plan:
         return [(RemoveConnection(self.work),)]
 
     def failed(self, failure: Failure) -> None:
-        """The caller hears of it."""
+        """The caller gets the error; nothing is recorded."""

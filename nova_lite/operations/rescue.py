@@ -1,8 +1,8 @@
-"""rescue_instance: the server boots a rescue system, with its own disks beside that one's.
+"""rescue_instance: boot a rescue system, with the server's own disks attached to it.
 
-Resume rule: forward. Roll back: the rescue system and its files go, and the guest gets back its
-definition and, if it ran, its power. The images are fetched while the guest still runs; when that
-fails, nothing has happened to the server and its state stays.
+Resume rule: forward. Roll back: remove the rescue system and its files, restore the guest's
+definition and start it again if it ran. The images are fetched while the guest still runs; a
+failure there leaves the server as it was.
 
 A server that is found in task state RESCUING without a journal is unrescued
 (``operations/unrescue.py``).
@@ -18,7 +18,7 @@ from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
@@ -40,7 +40,6 @@ class Rescue(PowerOperation):
     notifies = "rescue"
     milestone = StartRescueGuest  # from here on the server uses another image
     pool = "builds"
-    undoes = True
 
     def plan(self) -> Plan:
         work = self.work
@@ -53,7 +52,11 @@ class Rescue(PowerOperation):
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),
             (ReportRescued(work),),
+            NoWayBack("its record says that it is rescued", self.succeeded),
         ]
+
+    def succeeded(self) -> bool:
+        return ReportRescued(self.work).done()
 
     def notifications(self, phase: str) -> list[str]:
         return [EXISTS] if phase == MILESTONE else super().notifications(phase)
@@ -68,5 +71,5 @@ class Rescue(PowerOperation):
         super().failed(replace(failure, nova_name=NotRescuable.nova_name, message=reason, code=400))
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        """Nothing has happened to a server whose guest was not asked to power off."""
+        """A server whose guest was not powered off yet keeps its vm_state."""
         return None if self.work.notes.get("ran") is None else VmState.ERROR

@@ -1,19 +1,20 @@
-"""reserve_block_device_name: the name of a disk to come, and its block device mapping.
+"""reserve_block_device_name: create the block device mapping of a volume that will be attached.
 
-nova-conductor (or nova-api, before 2026.1) waits for the mapping and goes on with it. Resume rule:
-back. Whoever asked does not hear from the process that was killed, so that the mapping would be in
-the volume's way for ever.
+nova-conductor (or nova-api, before 2026.1) calls this and waits for the mapping. Resume rule: roll
+back. The caller does not get the answer of a killed process, and a mapping that is left would keep
+the volume from being attached.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import AnswerLost
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.volume.attachments import ReserveDevice
 
 
@@ -28,11 +29,15 @@ class ReserveBlockDeviceName(Operation):
         "multiattach": object,
     }
     answers = True
-    undoes = True
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._reserve = ReserveDevice(work)
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["volume_id"])
 
     def load(self) -> None:
         if self.work.resumed:
@@ -42,10 +47,10 @@ class ReserveBlockDeviceName(Operation):
             )
 
     def plan(self) -> Plan:
-        return [(self._reserve,)]
+        return [(self._reserve,), COMPLETE]
 
     def answer(self) -> Any:
         return self._reserve.mapping
 
     def failed(self, failure: Failure) -> None:
-        """The caller is told; nothing else knows of it."""
+        """The caller gets the error; nothing is recorded."""

@@ -1,7 +1,7 @@
-"""What becomes of a server whose task state says that a verb was under way, but no journal does.
+"""How a server in a task state is settled at start-up, when no journal has its operation.
 
-A stock nova-compute left it so, or the verb was asked for while no agent ran. Operations that have
-a journal are not meant: the engine resumes them.
+nova-compute was stopped in the middle of the operation, or the request came while no agent ran.
+Operations in the journal are resumed by the engine instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""set_admin_password: the agent in the guest sets it; the API waits.
+"""set_admin_password: set it through the QEMU guest agent; nova-api waits for the answer.
 
-Resume rule: the password is not in the journal, so what was cut off before the guest had it ends as
-failed, with a clear task state; afterwards it goes forward.
+Resume rule: forward once the guest has the password. Before that the operation fails and clears the
+task state, for the password is not in the journal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class SetAdminPassword(PowerOperation):
     requires = {"new_pass": str}
     needs = ("system_metadata", "os_type", "key_data")
     answers = True
+    last_resort = {"task_state": None}
     called_with_task_state = True
     secrets = ("new_pass",)
     after_restart = {TaskState.UPDATING_PASSWORD: AfterRestart(Settlement.CLEAR)}

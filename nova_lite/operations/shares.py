@@ -1,10 +1,13 @@
-"""allow_share and deny_share: a server that is off gets a share of Manila, or loses it.
+"""allow_share and deny_share: attach a Manila share to a server that is off, and detach it.
 
-The guest sees it with its next start. Resume rule: forward. What fails leaves the share mapping in
-error, from which the user can detach the share.
+The guest sees the change at its next start. Resume rule: forward. A failure sets the share mapping
+to error, from which the user can detach the share.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
@@ -20,10 +23,15 @@ from nova_lite.wire.objects import WireObject
 class _OfShare(Operation):
     notifies_error = True
     requires = {"share_mapping": WireObject}
+    last_resort = {}
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._mapping = work.arguments["share_mapping"]
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["share_mapping"]["share_id"])
 
     def notification_detail(self, phase: str, subject: Subject) -> Detail:
         return Detail("InstanceActionShare", {"share_id": self._mapping["share_id"]})

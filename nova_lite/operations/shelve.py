@@ -1,10 +1,10 @@
-"""shelve_instance: a server is powered off and its disk kept in the image service.
+"""shelve_instance: power a server off and upload its root disk as a snapshot.
 
-With [DEFAULT]shelved_offload_time = 0 it leaves its host at once, as shelve_offload_instance does
-it; else it stays, SHELVED, until it is unshelved, offloaded, or was shelved for that long.
+With [DEFAULT]shelved_offload_time = 0 it is offloaded from its host at once; otherwise it stays
+SHELVED until it is unshelved or offloaded, or that time is over.
 
-Resume rule: forward. A failure before the server is SHELVED takes the snapshot back and leaves the
-server off, on its host; one afterwards leaves it SHELVED, to be offloaded again.
+Resume rule: forward. A failure before the server is SHELVED deletes the snapshot and leaves the
+server off, on its host; a later one leaves it SHELVED, to be offloaded again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
-from nova_lite.operations.shelve_offload import leaving
-from nova_lite.steps.base import Plan
+from nova_lite.operations.shelve_offload import has_left, leaving
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import SHELVE, UploadImage, discard_image
 from nova_lite.steps.guest.domain import PowerOff
@@ -30,7 +30,6 @@ class Shelve(PowerOperation):
     places = HERE_OR_NOWHERE  # it ends without a host
     requires = {"image_id": str}
     pool = "snapshots"
-    undoes = True
     notifies = "shelve"
     notifies_mappings = True
     milestone = RecordShelved  # the server may go on to leave its host
@@ -54,11 +53,15 @@ class Shelve(PowerOperation):
     def plan(self) -> Plan:
         work, image = self.work, str(self.work.arguments["image_id"])
         offload = bool(work.notes["offload"])
+        if work.resumed and offload and has_left(work):
+            return leaving(work)
+        record = RecordShelved(work, image, offload=offload)
         return [
             (PowerOff(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (extract_disk(work, image, SHELVE),),
             (UploadImage(work, image, SHELVE),),
-            (RecordShelved(work, image, offload=offload),),
+            (record,),
+            NoWayBack("its record says that it is shelved", record.done),
             *(leaving(work) if offload else ()),
         ]
 
@@ -83,7 +86,7 @@ class Shelve(PowerOperation):
         super().failed(failure)
 
     def _drop(self, image: str) -> None:
-        """Delete the snapshot: at once when it is whole, else as soon as that is possible."""
+        """Delete the snapshot: at once if it is active, else its record as soon as possible."""
         discard_image(self.work, image)
         delete_image(self.work, image)
 

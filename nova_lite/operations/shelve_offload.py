@@ -1,9 +1,8 @@
-"""shelve_offload_instance: a shelved server leaves its host; its snapshot is all that it needs.
+"""shelve_offload_instance: remove a shelved server from its host; its snapshot is kept.
 
-Resume rule: forward; each step leaves less of the server here, and doing it again is harmless. A
-step that cannot finish leaves the server SHELVED with a fault: it can be offloaded again. Servers
-that boot from a volume come here at once, without having been SHELVED. Volumes stay reserved for
-the server.
+Resume rule: forward; every step may be repeated. A step that fails leaves the server SHELVED with a
+fault: it can be offloaded again. Servers that boot from a volume are offloaded directly, without
+having been SHELVED. Volumes stay reserved for the server.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from nova_lite.model.states import TaskState
 from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
-from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
@@ -23,7 +21,7 @@ from nova_lite.steps.network.ports import UnplugInterfaces
 from nova_lite.steps.records.capacity import ReleaseResources
 from nova_lite.steps.records.server import ForgetConsoles
 from nova_lite.steps.records.shelving import DropAllocation, RecordOffloaded
-from nova_lite.steps.volume.moves import GiveVolumesBack
+from nova_lite.steps.volume.moves import ReserveVolumes
 
 
 class ShelveOffload(PowerOperation):
@@ -38,20 +36,35 @@ class ShelveOffload(PowerOperation):
     def load(self) -> None:
         super().load()
         work = self.work
-        if not (work.resumed or is_here(work)):
+        if not (work.resumed or work.here):
             raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now, or on none")
         remember_ports(work)
 
     def plan(self) -> Plan:
+        if self.work.resumed and has_left(self.work):
+            return leaving(self.work)
         gracefully = bool(self.work.arguments.get("clean_shutdown", True))
         return [(PowerOff(self.work, gracefully=gracefully),), *leaving(self.work)]
 
 
+def has_left(work: Work) -> bool:
+    """Whether the record leads to another host, or to none: its ports, volumes and allocation may
+    be those of another host by now."""
+    return not work.here
+
+
 def leaving(work: Work) -> Plan:
-    """The stages after which nothing of a server that is off is left on this host."""
+    """The stages that remove a server that is off from this host."""
+    if work.resumed and has_left(work):
+        return [
+            (RemoveGuest(work),),
+            (UnplugInterfaces(work),),
+            (RemoveDisks(work),),
+            (ReleaseResources(work),),
+        ]
     return [
         (RemoveGuest(work), ForgetConsoles(work)),
-        (UnplugInterfaces(work), UnbindPorts(work), GiveVolumesBack(work)),
+        (UnplugInterfaces(work), UnbindPorts(work), ReserveVolumes(work)),
         # Up to here the server could be started again.
         (RemoveDisks(work), DropAllocation(work)),
         (RecordOffloaded(work),),

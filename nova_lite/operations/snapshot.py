@@ -1,13 +1,14 @@
-"""snapshot_instance and backup_instance: a server's root disk becomes an image.
+"""snapshot_instance and backup_instance: upload a copy of the root disk as an image.
 
-nova-api has made the image record, which waits for its bytes. Resume rule: forward; a copy that was
-cut off is begun anew, an upload goes on with the copy that is there. Roll back: the copy and the
-image record are removed, the task state is cleared, and the server is as before.
+nova-api has created the queued image record. Resume rule: forward; an interrupted copy is made
+again, an upload uses the copy that is there. Roll back: the copy and the image record are deleted
+and the task state is cleared.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
@@ -22,7 +23,7 @@ from nova_lite.model.states import TaskState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
 from nova_lite.operations.restart import AfterRestart, Settlement
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import (
     BACKUP,
@@ -41,7 +42,6 @@ class Snapshot(Operation):
     event = "compute_snapshot_instance"
     requires = {"image_id": str}
     pool = "snapshots"
-    undoes = True
     notifies = "snapshot"
     after_restart = dict.fromkeys(
         (
@@ -53,12 +53,17 @@ class Snapshot(Operation):
         AfterRestart(Settlement.CLEAR),
     )
     states: States = SNAPSHOT
+    last_resort = {"task_state": None}
 
     def load(self) -> None:
         if self.work.resumed:
             self.work.reload()
 
     def plan(self) -> Plan:
+        return [*self.making(), COMPLETE]
+
+    def making(self) -> Plan:
+        """The stages after which the image is there."""
         work, states = self.work, self.states
         return [
             (extract_disk(work, self._image_id, states),),
@@ -84,6 +89,10 @@ class Snapshot(Operation):
         except (UnexpectedTaskState, ServerBeingDeleted, ServerNotFound) as error:
             LOG.info("Server %s is about something else by now: %s", work.uuid, error)
 
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["image_id"])
+
     @property
     def _image_id(self) -> str:
         return str(self.work.arguments["image_id"])
@@ -95,7 +104,7 @@ class Backup(Snapshot):
     after_restart = {TaskState.IMAGE_BACKUP: AfterRestart(Settlement.CLEAR)}
     states = BACKUP
 
-    def plan(self) -> Plan:
+    def making(self) -> Plan:
         arguments = self.work.arguments
         kind, keep = str(arguments["backup_type"]), int(arguments["rotation"])
-        return [*super().plan(), (RotateBackups(self.work, kind, keep),)]
+        return [*super().making(), (RotateBackups(self.work, kind, keep),)]

@@ -1,6 +1,6 @@
-"""soft_delete_instance and restore_instance: a deleted server is kept for a while, without power.
+"""soft_delete_instance and restore_instance: power a deleted server off, and restore it.
 
-Its disks, ports and share of the host stay as they are. Resume rule: forward.
+Its disks, ports and allocations stay until it is reclaimed. Resume rule: forward.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SoftDelete(PowerOperation):
 
 
 class Restore(Start):
-    """Started like any server that was off."""
+    """Start the server like any other that is off."""
 
     event = "compute_restore_instance"
     notifies = "restore"

@@ -1,7 +1,8 @@
-"""start_instance: define the guest anew from what the cloud knows of it, and start it.
+"""start_instance: redefine the guest from the server's records, and start it.
 
-A shelved server that is still on its host is unshelved this way: its ports may have left already,
-when it could not be offloaded, and its snapshot is not needed any more.
+A SHELVED server that is still on its host is unshelved this way: its ports and volumes may be
+unbound and reserved already, after a failed offload, and its snapshot is deleted. Resume rule:
+forward.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Start(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         image = work.notes.get("shelved_image")
-        # Its volumes may have left, too.
+        # Its volumes may be reserved only, too.
         volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [
             (PlugInterfaces(work), RestoreBacking(work), volumes, *to_mount(work)),
             (DefineGuest(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
         ]
         expected: list[str | None] = [self.task_state]

@@ -1,4 +1,7 @@
-"""stop_instance: ask the guest to power off, then cut the power."""
+"""stop_instance: send an ACPI shutdown, then destroy a guest that ignores it.
+
+Resume rule: forward.
+"""
 
 from __future__ import annotations
 

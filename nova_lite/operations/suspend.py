@@ -1,9 +1,9 @@
-"""suspend_instance and resume_instance: the guest's memory goes to the host's disk and comes back.
+"""suspend_instance and resume_instance: save the guest's memory to disk, and restore it.
 
-The state that a suspended server had is kept in its system metadata, as ``old_vm_state``.
+The vm_state before the suspend is kept in system_metadata, as ``old_vm_state``.
 
-Resume rule: forward. libvirt goes on with writing or reading memory when the agent is killed; the
-next process waits for it, or asks again when libvirt was killed, too.
+Resume rule: forward. libvirt continues a save or restore when the agent is killed; the next process
+waits for it, or starts it again when libvirt was killed, too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Resume(PowerOperation):
         ]
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        """As long as there is memory, the user may try again."""
+        """With saved memory the vm_state stays, so that the user can try again."""
         if power == PowerState.RUNNING:
             return None
         try:

@@ -1,28 +1,33 @@
-"""swap_volume: a running guest's volume moves to other storage, by a block copy.
+"""swap_volume: move a running guest's volume to other storage, by a block copy.
 
 Cinder asks for it when a volume in use is retyped or migrated to another backend; nova-api has
-reserved the new volume's attachment. Resume rule: forward; the copy belongs to QEMU, which goes on
-with it while no agent runs, and the hypervisor says how far it is. Roll back, until the guest uses
-the new volume: the copy is given up, the new volume disconnected, its attachment deleted, and
-Cinder told, which removes the new volume. Afterwards there is only forward.
+created the new volume's attachment. Resume rule: forward; QEMU continues the copy while no agent
+runs, and the hypervisor reports its progress. Roll back, until the guest uses the new volume:
+cancel the copy, disconnect the new volume, delete its attachment, and fail the migration in Cinder,
+which deletes the new volume. Afterwards only forward.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.volume.swap import (
     CompleteMigration,
     ConnectNewVolume,
     CopyVolume,
-    SwitchVolume,
+    RecordNewVolume,
+    SwitchDisk,
     attachment_id,
+    has_moved,
     new_id,
     old_id,
-    told,
+    tell_cinder,
 )
 
 
@@ -30,16 +35,22 @@ class SwapVolume(Operation):
     event = "compute_swap_volume"
     requires = {"old_volume_id": object, "new_volume_id": object, "new_attachment_id": object}
     pool = "snapshots"  # what copies disks
-    undoes = True
     notifies = "volume_swap"
     notifies_error = True
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["old_volume_id"])
 
     def plan(self) -> Plan:
         work = self.work
         return [
             (ConnectNewVolume(work),),
             (CopyVolume(work),),
-            (SwitchVolume(work),),
+            (SwitchDisk(work),),
+            NoWayBack("the guest uses the new volume", lambda: has_moved(work)),
+            (RecordNewVolume(work),),
             (CompleteMigration(work),),
         ]
 
@@ -49,16 +60,18 @@ class SwapVolume(Operation):
 
     def failed(self, failure: Failure) -> None:
         work, cinder = self.work, self.tools.cinder
-        if work.notes.get("moved"):
+        if self.past_return:
             self._complete()
         else:
-            told("keep the volume", lambda: cinder.roll_detaching(work.context, old_id(work)))
-            told(
+            tell_cinder(
+                "keep the volume", lambda: cinder.roll_detaching(work.context, old_id(work))
+            )
+            tell_cinder(
                 "delete the attachment of the new volume",
                 lambda: cinder.delete_attachment(work.context, attachment_id(work)),
             )
             if work.notes.get("migrating"):
-                told(
+                tell_cinder(
                     "end the migration",
                     lambda: cinder.migrate_volume_completion(
                         work.context, old_id(work), new_id(work), error=True
@@ -68,8 +81,8 @@ class SwapVolume(Operation):
             self.tools.actions.fault(work.context, work.uuid, failure)
 
     def _complete(self) -> None:
-        """The server is being deleted, or Cinder has refused: all records are to lead to where the
-        guest's data is."""
-        switch, complete = SwitchVolume(self.work), CompleteMigration(self.work)
-        told("go on with the other volume", switch.do)
-        told("complete the migration", lambda: None if complete.done() else complete.do())
+        """Make all records describe the new storage, although the server is being deleted or Cinder
+        has refused: the guest uses it."""
+        record, complete = RecordNewVolume(self.work), CompleteMigration(self.work)
+        tell_cinder("go on with the other volume", record.do)
+        tell_cinder("complete the migration", lambda: None if complete.done() else complete.do())

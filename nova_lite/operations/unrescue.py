@@ -1,8 +1,8 @@
-"""unrescue_instance: the server boots from its own disks again; the rescue system's files go.
+"""unrescue_instance: boot the server from its own disks again, and remove the rescue files.
 
-Resume rule: forward. The guest's definition was kept beside its disks, so that the message is
-enough to go by. One whose rescue system is off may have lost its taps with a reboot of the host;
-its records are fetched to plug it again.
+Resume rule: forward. The guest's domain XML was saved in its directory, so that the instance need
+not be reloaded. If the rescue system is off, the host may have been rebooted: then the instance is
+reloaded and its interfaces are plugged again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Unrescue(PowerOperation):
             (PowerOff(work, gracefully=False),),
             () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
-            (StartGuest(work, await_ports=False),),
+            (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]

@@ -1,8 +1,8 @@
-"""unshelve_instance: a server without a host is made on this one, from its snapshot.
+"""unshelve_instance: build an offloaded server on this host, from its snapshot.
 
-Resume rule: forward, as a boot. Roll back: what was made here is taken back, and the server is
-SHELVED_OFFLOADED as before, with a fault; the snapshot is deleted only after the server runs. When
-its guest cannot be taken back the server stays here, in ERROR: no other host must get it.
+Resume rule: forward, as a boot. Roll back: every step is undone, and the server is
+SHELVED_OFFLOADED again, with a fault; the snapshot is deleted only after the server runs. If the
+guest cannot be removed the server stays on this host, in ERROR: no other host must get it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.services.ownership import Place, place
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
@@ -30,7 +30,7 @@ from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.capacity import ClaimResources
 from nova_lite.steps.records.server import NOWHERE, ReportActive
 from nova_lite.steps.records.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
-from nova_lite.steps.volume.moves import TakeVolumes
+from nova_lite.steps.volume.moves import AttachReservedVolumes
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Unshelve(Operation):
     places = HERE_OR_NOWHERE
     requires = {"filter_properties": dict}
     pool = "builds"
-    undoes = True
     notifies = "unshelve"
     notifies_mappings = True
 
@@ -57,20 +56,30 @@ class Unshelve(Operation):
         work.instance.set(availability_zone=zone)
 
     def plan(self) -> Plan:
-        work = self.work
-        stages: Plan = [
+        work, image = self.work, self._image()
+        clean_up: Plan = [(DeleteShelvedImage(work, image),)] if image else []
+        if work.rebooted and self.succeeded():
+            return clean_up  # it is a server like any other whose host was off
+        return [
             (ClaimResources(work),),
             (TakeOffloaded(work),),
-            (FetchImages(work), BindPorts(work), TakeVolumes(work)),
+            (FetchImages(work), BindPorts(work), AttachReservedVolumes(work)),
             (MakeDisks(work), PlugInterfaces(work)),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work),),
             (WaitForPorts(work),),
             (ReportActive(work),),
+            NoWayBack("its record says that it is active here", self.succeeded),
+            *clean_up,
         ]
-        image = self._image()
-        return [*stages, (DeleteShelvedImage(work, image),)] if image else stages
+
+    def succeeded(self) -> bool:
+        """What users see as active is not taken from them, whatever went wrong here."""
+        try:
+            return ReportActive(self.work).done()
+        except ServerNotFound:
+            return False
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
@@ -86,7 +95,7 @@ class Unshelve(Operation):
         tools.usage_changed()
 
     def _give_up(self, failure: Failure) -> None:
-        """Make the server one without a host again."""
+        """Save the server as SHELVED_OFFLOADED without a host again."""
         work, tools = self.work, self.tools
         where, task = place(work.instance, tools.host), work.instance.get("task_state")
         taken = bool(work.notes.get("taken"))
@@ -112,7 +121,7 @@ class Unshelve(Operation):
             )
 
     def _guest_is_left(self) -> bool:
-        """Whether the roll back left a guest, or nobody can tell."""
+        """Whether the rollback left a guest, or the hypervisor cannot be asked."""
         try:
             self.tools.hypervisor.power_state(self.work.uuid)
         except DomainNotFound:
@@ -122,7 +131,7 @@ class Unshelve(Operation):
         return True
 
     def _forget(self) -> None:
-        """The server is being deleted: give back what is neither the record's nor a host's."""
+        """The server is being deleted: delete its allocations and its snapshot."""
         self.tools.placement.delete_allocations(self.work.uuid)
         if image := self._image():
             delete_image(self.work, image)

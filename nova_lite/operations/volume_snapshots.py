@@ -1,14 +1,18 @@
-"""volume_snapshot_create and volume_snapshot_delete: Cinder's snapshots of volumes that are files.
+"""volume_snapshot_create and volume_snapshot_delete: assisted snapshots of volumes that are files.
 
-Neither has an action event nor a fault, as in stock: Cinder hears how they end, by the status of
-the snapshot. Resume rule: forward; the chain of the guest's disk tells what is still to be done.
+Neither has an action event nor a fault, as in nova-compute: the result is reported to Cinder as the
+status of the snapshot. Resume rule: forward; the backing chain of the guest's disk shows what is
+still to be done.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.volume.snapshots import (
     AwaitSnapshot,
     MergeFiles,
@@ -23,7 +27,7 @@ class VolumeSnapshotCreate(Operation):
     event = None
     requires = {"volume_id": str, "create_info": dict}
     pool = "snapshots"
-    undoes = True
+    last_resort = {}
 
     def load(self) -> None:
         if self.work.resumed or "system_metadata" not in self.work.instance:
@@ -31,7 +35,12 @@ class VolumeSnapshotCreate(Operation):
 
     def plan(self) -> Plan:
         work = self.work
-        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),)]
+        return [(TakeOverlay(work),), (AwaitSnapshot(work),), (RefreshConnection(work),), COMPLETE]
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        info = arguments["create_info"]
+        return str(info.get("snapshot_id") or arguments["volume_id"])
 
     def failed(self, failure: Failure) -> None:
         snapshot_id = self.work.arguments["create_info"].get("snapshot_id")
@@ -43,6 +52,11 @@ class VolumeSnapshotDelete(Operation):
     event = None
     requires = {"volume_id": str, "snapshot_id": object, "delete_info": dict}
     pool = "snapshots"
+    last_resort = {}
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        return str(arguments["snapshot_id"])
 
     def plan(self) -> Plan:
         work = self.work

@@ -54,7 +54,7 @@ class Env:
 
     @cached_property
     def _hypervisor(self) -> Any:
-        from nova_lite.assembly import HYPERVISORS
+        from nova_lite.composition import HYPERVISORS
         from nova_lite.drivers import loader
 
         name = HYPERVISORS.get(self.conf.compute_driver, self.conf.compute_driver)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nova_lite.engine.engine import Engine
+from nova_lite.engine.queues import Pool
 from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
 from nova_lite.wire.context import RequestContext
@@ -37,7 +38,9 @@ class Route:
     the method is known but not supported yet, and callers get the error ``unsupported``.
     ``arguments`` are the ones that must be there, by name, with their kind;
     ``answers``: the caller waits for the operation. ``task_state``: the API has set a task state,
-    which a refused message must clear even where the caller gets the error itself.
+    which a refused message must clear even where the caller gets the error itself. ``prompt``: the
+    handler waits for nothing but the journal; the others may hang in the hypervisor or in storage,
+    and have workers of their own.
     """
 
     arguments: Mapping[str, Kind] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class Route:
     answers: bool = False
     task_state: bool = False
     unsupported: type[Exception] = Unsupported
+    prompt: bool = False
 
 
 class NotNow(Exception):
@@ -61,7 +65,7 @@ class Dispatcher:
     """Routes messages of the compute API and of ``baseapi``.
 
     ``report`` tells the API of a cast that could not be carried out: (context, instance, method,
-    failure) -> None.
+    failure) -> None. ``handlers`` are the workers of handlers that may hang; None: the caller's.
     """
 
     def __init__(
@@ -71,19 +75,21 @@ class Dispatcher:
         engine: Engine,
         report: Callable[[RequestContext, WireObject, str, Failure], None],
         monitor: Callable[[Any], Any],
+        handlers: Pool | None = None,
     ) -> None:
         self._routes = routes
         self._base_routes = base_routes
         self._engine = engine
         self._report = report
         self._monitor = monitor
+        self._handlers = handlers
 
     def dispatch(self, message: Any) -> Any:
         """Handle one incoming message and return the reply; raises what the caller is to see.
 
-        The reply is a Future where an operation has to end first: no thread waits for it.
-
-        :raises NotNow: the agent stops and has not begun with it: the broker is to keep it
+        The reply is a Future where an operation or a handler has to end first: no thread waits for
+        it. The Future of a message that is not acknowledged yet may end with NotNow: the agent
+        stops and has not begun with it, so that the broker is to keep it.
         """
         method = str(message.message.get("method"))
         context = RequestContext(message.ctxt)
@@ -99,8 +105,21 @@ class Dispatcher:
             raise
         if route.operation is not None:
             return self._promise(message, context, route, arguments)
+        if route.prompt:
+            return self._handle(message, context, method, route, arguments)
         message.acknowledge()
-        return self._handle(message, context, method, route, arguments)
+        if self._handlers is None:
+            return self._handle(message, context, method, route, arguments)
+        answer: Future[Any] = Future()
+
+        def handle() -> None:
+            try:
+                answer.set_result(self._handle(message, context, method, route, arguments))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self._handlers.submit(f"{method} (request {context.request_id})", handle)
+        return answer
 
     def _understand(self, message: Mapping[str, Any], method: str) -> tuple[Route, dict[str, Any]]:
         try:
@@ -169,19 +188,35 @@ class Dispatcher:
             entry = self._engine.accept(verb, context, uuid, arguments)
         except JournalError as error:
             LOG.error("Refused %s (request %s): %s", verb, context.request_id, error)
-            # Nothing was begun, so that another host may, or the user again.
-            if not self._engine.refuse(verb, context, uuid, arguments, error):
-                raise NotNow from error
-            raise
+            return self._refuse(verb, context, uuid, arguments, error)
         message.acknowledge()
         if entry is not None:
             self._engine.start(entry)
         if not route.answers:
             return None
-        answer = entry.answer if entry else self._engine.answer_to(verb, context, uuid)
+        answer = (
+            entry.answer if entry else self._engine.answer_to(verb, context, uuid, arguments)
+        )
         waiting = contextlib.ExitStack()
         waiting.enter_context(self._monitor(message))
         answer.add_done_callback(lambda answered: waiting.close())
+        return answer
+
+    def _refuse(
+        self,
+        verb: str,
+        context: RequestContext,
+        uuid: str,
+        arguments: dict[str, Any],
+        error: JournalError,
+    ) -> Future[Any]:
+        """Nothing was begun, so that another host may, or the user again, once they know of it."""
+        answer: Future[Any] = Future()
+
+        def told(over: Future[bool]) -> None:
+            answer.set_exception(error if over.result() else NotNow())
+
+        self._engine.refuse(verb, context, uuid, arguments, error).add_done_callback(told)
         return answer
 
     def _handle(

@@ -86,6 +86,9 @@ VERBS: Mapping[str, type[Operation]] = {
     "remove_evacuated": RemoveEvacuated,
 }
 
+# Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
+PROMPT = frozenset({"external_instance_event"})
+
 NOT_YET = (
     "add_fixed_ip_to_instance",
     "attach_interface",
@@ -134,13 +137,15 @@ def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
             task_state=verb.called_with_task_state,
         )
     for method, handler in handlers.items():
-        table[method] = Route(handler=handler)
+        table[method] = Route(handler=handler, prompt=method in PROMPT)
     return table
 
 
 def base_routes() -> dict[str, Route]:
     """Namespace ``baseapi``, version 1.1."""
     return {
-        "ping": Route(handler=lambda context, arg: {"service": "compute", "arg": arg}),
-        "get_backdoor_port": Route(handler=lambda context: None),
+        "ping": Route(
+            handler=lambda context, arg: {"service": "compute", "arg": arg}, prompt=True
+        ),
+        "get_backdoor_port": Route(handler=lambda context: None, prompt=True),
     }

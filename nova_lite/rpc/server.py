@@ -62,19 +62,20 @@ class ComputeServer(MessageHandlingServer):
         reply, error = None, None
         try:
             reply = self.dispatcher.dispatch(message)
-        except NotNow:
-            LOG.info("Left %s with the broker", message.message.get("method"))
-            return
         except Exception as raised:
             error = raised
-        message.acknowledge()  # whatever happened: else the broker sends it again for ever
         if isinstance(reply, Future):
             reply.add_done_callback(lambda done: self._answer_later(message, done))
-        else:
-            self._answer(message, reply, error)
+            return
+        message.acknowledge()  # whatever happened: else the broker sends it again for ever
+        self._answer(message, reply, error)
 
     def _answer_later(self, message: Any, done: Future[Any]) -> None:
         error = done.exception()
+        if isinstance(error, NotNow):
+            LOG.info("Left %s with the broker", message.message.get("method"))
+            return
+        message.acknowledge()
         assert error is None or isinstance(error, Exception)
         self._answer(message, None if error else done.result(), error)
 

@@ -1,1 +1,1 @@
-"""What steps, handlers and loops work with, and which is no step itself."""
+"""Code that steps, handlers and loops share and that is no step itself."""

@@ -1,4 +1,4 @@
-"""What of a server and its request goes onto the config drive."""
+"""Content of the config drive, from a server and its request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device tags: by which of its disks and network cards the guest finds what its user meant."""
+"""device_metadata: the tags by which a guest finds its disks, interfaces and shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSES = {
 
 
 def _told_shares(work: Work) -> dict[str, str]:
-    """Ids and tags of the shares that the metadata tell of now."""
+    """Ids and tags of the shares that device_metadata has now."""
     metadata = work.instance.get("device_metadata")
     devices = metadata["devices"] if metadata is not None else []
     told = (device for device in devices if device.name == "ShareMetadata")
@@ -62,7 +62,7 @@ def disk_tags(work: Work) -> dict[str, tuple[str, str | None]]:
 
 
 def record(devices: tuple[Device, ...]) -> WireObject:
-    """The InstanceDeviceMetadata object that says the same."""
+    """The devices as an InstanceDeviceMetadata object."""
     return _new("InstanceDeviceMetadata", devices=[_entry(device) for device in devices])
 
 

@@ -13,7 +13,7 @@ from nova_lite.services.work import Work
 
 
 def copy_shared(work: Work) -> None:
-    """Make a file of an image in the shared storage that the image service does not take."""
+    """Copy an image from the shared storage to a file, if Glance does not accept its location."""
     disks = cast(SnapshotBackend, work.tools.disks)
     location = work.notes["snapshot"]["location"]
     target = copy_path(work, "raw")
@@ -30,7 +30,7 @@ def copy_path(work: Work, image_format: str) -> Path:
 
 @contextmanager
 def new_copy(target: Path) -> Iterator[Path]:
-    """The file to copy a disk into; ``target`` is there only when it is complete."""
+    """A file to copy a disk into, which is renamed to ``target`` when it is complete."""
     with space.reported(target):
         durable.make_directory(target.parent)
         with durable.made_whole(target, 0o600) as part:

@@ -23,7 +23,7 @@ def directory(work: Work) -> Path:
 
 
 def fetch_images(work: Work) -> None:
-    """Have what the server starts from in the cache; what is there already is marked as used."""
+    """Fetch image, kernel and ramdisk into the cache; files that are there are marked as used."""
     server, images = work.server, work.tools.images
     if server.image.id and origin(work, server.image) is None:
         images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
@@ -34,7 +34,7 @@ def fetch_images(work: Work) -> None:
 def root_disk(work: Work, size_bytes: int) -> LocalDisk:
     """The root disk, as large as its image where ``size_bytes`` is 0; fetch the image first.
 
-    A server that is unshelved must not need its snapshot any more: that is deleted.
+    An unshelved server must not depend on its snapshot, which is deleted afterwards.
     """
     image = work.server.image
     cloned = origin(work, image)

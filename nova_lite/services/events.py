@@ -1,10 +1,11 @@
-"""External events that somebody waits for, such as Neutron's network-vif-plugged."""
+"""External events that an operation waits for, such as Neutron's network-vif-plugged."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
+
+from nova_lite.clock import SYSTEM, Clock
 
 LOG = logging.getLogger(__name__)
 
@@ -13,14 +14,15 @@ VOLUME_REIMAGED = "volume-reimaged"
 
 
 class EventHub:
-    """Keeps events of the servers that announced interest, so that none is lost by coming early."""
+    """Keeps the events of watched servers, so that an event that comes early is not lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self._changed = threading.Condition()
         self._arrived: dict[str, dict[tuple[str, str | None], str]] = {}
 
     def watch(self, server_uuid: str) -> None:
-        """Keep what arrives for this server from now on; call it before what triggers events."""
+        """Keep events of this server from now on; call it before anything triggers events."""
         with self._changed:
             self._arrived.setdefault(server_uuid, {})
 
@@ -57,13 +59,13 @@ class EventHub:
         Returns early when one of them came with the status ``failed`` (its tag counts as missing)
         or when ``cancelled`` is set. ``timeout`` in seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = self._clock.monotonic() + timeout
         with self._changed:
             while True:
                 kept = self._arrived.get(server_uuid, {})
                 missing = {tag for tag in tags if kept.get((name, tag)) != "completed"}
                 failed = any(kept.get((name, tag)) == "failed" for tag in missing)
-                left = deadline - time.monotonic()
+                left = deadline - self._clock.monotonic()
                 if not missing or failed or left <= 0 or cancelled.is_set():
                     return missing
-                self._changed.wait(min(left, 1.0))
+                self._clock.wait(self._changed, min(left, 1.0))

@@ -1,4 +1,4 @@
-"""The late look at a server group's policy: two of its servers may have been scheduled at once."""
+"""The late check of a server group's policy: two members may have been scheduled at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nova_lite.services.work import Work
 
 
 def check_group_policy(work: Work) -> None:
-    """See that this host may have the server, which has claimed its share of it before.
+    """Check that the group's policy allows the server on this host; its resources are claimed.
 
     Of two servers of an anti-affinity group the one that claimed first stays. A server without a
     group costs no call.

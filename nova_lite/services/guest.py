@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from nova_lite.clock import Clock
 from nova_lite.configdrive import options
 from nova_lite.guest import checks, consoles, devices, machine, values
 from nova_lite.guest.defaults import registered_details
@@ -28,8 +28,8 @@ from nova_lite.wire.objects import WireObject
 
 
 def mappings(work: Work) -> list[WireObject]:
-    """The server's block device mapping as this operation has it, with what it has changed: of the
-    request at boot, of the records afterwards and after a restart."""
+    """The server's block device mappings with the changes of this operation: from the request at
+    boot, from the database afterwards and after a restart."""
     with work.reading:
         if work.mappings is None:
             asked = None if work.resumed else work.arguments.get("block_device_mapping")
@@ -151,7 +151,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         capabilities=tools.capabilities,
         policy=tools.policy,
         numa=numa.guest_numa(topology, tools.facts) if topology else None,
-        creation_time=_created(server.created_at),
+        creation_time=_created(server.created_at, tools.clock),
         serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
         shares=guest_shares(work),
     )
@@ -167,12 +167,12 @@ def board(work: Work, server: Server) -> Machine:
     return machine.plan_machine(Properties(server), tools.policy, tools.facts, tools.capabilities)
 
 
-def _created(text: str | None) -> float:
+def _created(text: str | None, clock: Clock) -> float:
     """Seconds since the epoch of the server's creation; now when it is unknown."""
     try:
         return datetime.datetime.fromisoformat(text or "").timestamp()
     except ValueError:
-        return time.time()
+        return clock.time()
 
 
 def dedicated_cpus(work: Work) -> list[int]:

@@ -1,4 +1,4 @@
-"""Removal of cached images that nobody has used for long, and of what killed fetches left.
+"""Removal of cached images that are unused for long, and of leftovers of killed fetches.
 
 A cached file is in use when it backs a disk below ``instances_path``, whatever host that disk
 belongs to: where hosts share the directory, each sees the disks of all. A file in use gets a new
@@ -15,11 +15,11 @@ import logging
 import math
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.drivers.disk import backing, durable
 from nova_lite.errors import DiskError
 from nova_lite.services.image_cache import ImageCache
@@ -45,12 +45,13 @@ class ImageAgeing:
     :param conf: values of nova.conf
     """
 
-    def __init__(self, conf: Any, images: ImageCache) -> None:
+    def __init__(self, conf: Any, images: ImageCache, clock: Clock = SYSTEM) -> None:
         self._host = str(conf.host)
         self._options = conf.image_cache
         self._instances = Path(conf.instances_path)
         self._cache = self._instances / self._options.subdirectory_name
         self._images = images
+        self._clock = clock
 
     def run(self) -> None:
         """Age and remove.
@@ -77,7 +78,7 @@ class ImageAgeing:
                 LOG.warning("Cannot look after cached image %s: %s", path, error.strerror)
 
     def _look_at(self, path: Path, last_used: float, used: bool) -> None:
-        age = time.time() - last_used
+        age = self._clock.time() - last_used
         if partial := _PARTIAL.match(path.name):
             # A fetch that goes on holds the lock of its image.
             if age > PARTIAL_S and self._images.discard(path, partial[1], last_used):
@@ -99,7 +100,7 @@ class ImageAgeing:
         return max(float(wanted), YOUNGEST_S)
 
     def _register(self) -> None:
-        """Tell stock hosts that share the directory that servers of this host are there, too."""
+        """Register this host for nova-compute hosts that share the directory."""
         path = self._instances / "compute_nodes"
         with self._images.locks.held("storage-registry-lock", REGISTRY_S):
             try:
@@ -107,7 +108,7 @@ class ImageAgeing:
             except (FileNotFoundError, ValueError):
                 hosts = {}
             with durable.made_whole(path) as part:
-                part.write_text(json.dumps({**hosts, self._host: time.time()}))
+                part.write_text(json.dumps({**hosts, self._host: self._clock.time()}))
 
     def _used(self) -> Iterator[Path]:
         """Cached files that back a disk of any server here; their links end in the cache."""

@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 
 
 def origin(work: Work, image: Image) -> str | None:
-    """What the disk backend can clone for ``image``; None: fetch it into the cache.
+    """The location that the disk backend can clone ``image`` from; None: fetch it into the cache.
 
     It is decided once for an operation.
 

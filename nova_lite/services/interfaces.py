@@ -1,4 +1,4 @@
-"""The host side of a server's ports: plugged, unplugged, found again."""
+"""The interfaces (taps) of a server's ports on this host: plug, unplug, find again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nova_lite.wire import network_info
 
 
 def requested_ports(work: Work) -> list[PortRequest]:
-    """What the boot request says of ports; it may say nothing at all."""
+    """The ports and networks that the boot request names; there may be none."""
     networks = work.arguments["requested_networks"]
     return [] if networks is None else port_requests(networks.objects())
 
 
 def adopt_taps(work: Work) -> None:
-    """Note the interfaces of a server whose records tell of none, as its guest has them.
+    """Note the interfaces of the guest where the network cache is empty.
 
-    The API empties them when it deletes a server whose host is down. Only the host side can be
-    taken away by what is noted here: the ports themselves are gone.
+    nova-api empties the cache when it deletes a server whose host is down. The notes are enough to
+    unplug the interfaces; the ports themselves are deleted.
     """
     left = _own_taps(work, known=())
     if left:
@@ -66,13 +66,13 @@ def _own_taps(work: Work, known: Sequence[Vif]) -> list[Vif]:
 
 
 def plug(work: Work) -> None:
-    """Make the host side of all ports that the operation knows of."""
+    """Plug the interfaces of all ports of the operation."""
     for vif in guest.plugged_vifs(work):
         work.tools.vif_driver.plug(vif, **_owner(work))
 
 
 def unplug(work: Work) -> None:
-    """Unplug all ports that the operation knows of."""
+    """Unplug the interfaces of all ports of the operation."""
     for vif in guest.vifs(work):
         work.tools.vif_driver.unplug(vif, **_owner(work))
 

@@ -17,7 +17,6 @@ from typing import Any
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import OPEN, Migrations
 from nova_lite.model.states import TaskState
-from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -102,11 +101,6 @@ def _moving(named: str | None, host: str, migration: WireObject) -> Place:
 def place(instance: Mapping[str, Any] | WireObject, host: str) -> Place:
     """Where a server is, as far as its own record says."""
     return standing(instance, host).place
-
-
-def is_here(work: Work) -> bool:
-    """Whether an operation's record of its server names this host."""
-    return standing(work.instance, work.tools.host).recorded_here
 
 
 @dataclass(frozen=True)

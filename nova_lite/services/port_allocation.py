@@ -1,15 +1,15 @@
-"""Making a server's ports and binding them to its host, so that it can be repeated."""
+"""Repeatable creation and binding of a server's ports."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import Surroundings, age, ensure_bound
+from nova_lite.clock import Clock
 from nova_lite.model.server import Server
 from nova_lite.services.port_requests import PortRequest
 
@@ -31,6 +31,7 @@ class Allocation:
         around: Surroundings,
         groups: Sequence[str],
         host: str,
+        clock: Clock,
     ) -> None:
         self._rights = rights
         self._admin = neutron.admin(context)
@@ -40,6 +41,7 @@ class Allocation:
         self._around = around
         self._groups = list(groups)
         self._host = host
+        self._clock = clock
 
     def run(
         self, requests: Sequence[PortRequest], asked_for: dict[str, dict[str, Any]]
@@ -75,7 +77,7 @@ class Allocation:
             except errors.NetworkUnavailable:
                 if not left:
                     raise
-                time.sleep(CREATE_PAUSE_S)
+                self._clock.sleep(CREATE_PAUSE_S)
                 known = {*asked_for, *(port["id"] for port in done)}
                 found = _take(self._made_earlier(known), request)
                 if found is not None:
@@ -158,16 +160,17 @@ class Allocation:
 class ProvenRights:
     """Users who made a port lately, and where; forgotten after RIGHTS_S seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._until: dict[tuple[Any, ...], float] = {}
 
     def known(self, right: tuple[Any, ...]) -> bool:
         with self._lock:
-            return self._until.get(right, 0.0) > time.monotonic()
+            return self._until.get(right, 0.0) > self._clock.monotonic()
 
     def learn(self, right: tuple[Any, ...]) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         with self._lock:
             self._until = {key: until for key, until in self._until.items() if until > now}
             self._until[right] = now + RIGHTS_S

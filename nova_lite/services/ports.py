@@ -1,4 +1,4 @@
-"""A server's ports in Neutron: made, bound to this host, looked up again, given back.
+"""A server's ports in Neutron: create, bind, refresh, unbind and delete them.
 
 Nothing here is remembered between calls: which ports a server has is read from Neutron, where every
 port carries the server's uuid as ``device_id`` from the moment it exists. So an allocation that was
@@ -16,6 +16,7 @@ from typing import Any
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile_of, vif_of
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
@@ -45,10 +46,11 @@ class Ports:
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
     """
 
-    def __init__(self, neutron: Neutron, conf: Any) -> None:
+    def __init__(self, neutron: Neutron, conf: Any, clock: Clock = SYSTEM) -> None:
         self._neutron = neutron
         self._conf = conf
-        self._rights = ProvenRights()
+        self._clock = clock
+        self._rights = ProvenRights(clock)
 
     def allocate(
         self,
@@ -58,7 +60,7 @@ class Ports:
         security_groups: Sequence[str],
         host: str,
     ) -> list[Vif]:
-        """Make or take the ports asked for and bind them to ``host``, in the order of the request.
+        """Create or adopt the requested ports and bind them to ``host``, in the request's order.
 
         May be repeated: ports that an earlier try made are found and kept, surplus ones removed. A
         try that fails leaves its ports for ``deallocate``.
@@ -80,7 +82,9 @@ class Ports:
         with ThreadPoolExecutor(1, thread_name_prefix="subnets") as pool:
             # What the ports refer to is read while they are made.
             reading = pool.submit(self._read_around, context, around, resolved)
-            work = Allocation(self._neutron, self._rights, context, server, around, groups, host)
+            work = Allocation(
+                self._neutron, self._rights, context, server, around, groups, host, self._clock
+            )
             ports = work.run(resolved, resolver.ports)
             reading.result()
         return [
@@ -89,7 +93,7 @@ class Ports:
         ]
 
     def deallocate(self, context: Any, server_uuid: str, preserved_ids: Iterable[str]) -> None:
-        """Delete the ports made for a server; let go of those that existed before it.
+        """Delete the ports created for a server; unbind those that existed before it.
 
         Ports that are gone, or that belong to somebody else by now, are left alone.
 
@@ -133,7 +137,7 @@ class Ports:
         return self.refresh(context, server.uuid, known)
 
     def unbind(self, context: Any, server_uuid: str, host: str) -> None:
-        """Take a server's ports off ``host``; they stay the server's, names and addresses too.
+        """Unbind a server's ports from ``host``; the server keeps them with their addresses.
 
         Ports that are bound elsewhere are left alone.
         """

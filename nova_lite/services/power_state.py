@@ -1,4 +1,4 @@
-"""What the hypervisor says of a guest's power; a guest that is not there has none."""
+"""The power state of a guest, as the hypervisor reports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def power_state(hypervisor: Hypervisor, uuid: str) -> PowerState:
 
 
 def is_on(hypervisor: Hypervisor, uuid: str) -> bool:
-    """Whether the guest has power; one that is held has."""
+    """Whether the guest is powered on, paused or not."""
     return power_state(hypervisor, uuid) not in NOT_ON
 
 

@@ -1,4 +1,4 @@
-"""Holding a guest's file systems still while its disk is copied, by its QEMU guest agent."""
+"""Freezing a guest's file systems through its QEMU guest agent while its disk is copied."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NO, IF_POSSIBLE, REQUIRED = "no", "if possible", "required"
 
 
 def wanted(work: Work) -> str:
-    """Whether the guest's file systems are to be at rest for the copy.
+    """Whether the guest's file systems have to be frozen for the copy.
 
-    :raises GuestAgentNotEnabled: they have to be, and cannot
+    :raises GuestAgentNotEnabled: os_require_quiesce is set, and the image has no guest agent
     """
     if not guest.image_says(work, "os_require_quiesce"):
         return IF_POSSIBLE if has_agent(work) else NO
@@ -30,9 +30,9 @@ def wanted(work: Work) -> str:
 
 @contextmanager
 def quiet(work: Work, quiesce: str) -> Iterator[None]:
-    """Hold the guest's file systems still inside the block.
+    """Freeze the guest's file systems for the time of the block.
 
-    :raises NovaLiteError: they have to be still, and the guest does not obey
+    :raises NovaLiteError: the freeze is required, and failed
     """
     hypervisor, uuid = work.tools.hypervisor, work.uuid
     if quiesce == NO or (quiesce == IF_POSSIBLE and not is_running(hypervisor, uuid)):
@@ -48,11 +48,11 @@ def quiet(work: Work, quiesce: str) -> Iterator[None]:
             LOG.warning("Server %s is copied without its file systems at rest: %s", uuid, error)
         yield
     finally:
-        release(work)
+        thaw(work)
 
 
-def release(work: Work) -> None:
-    """Let a guest write that this operation has frozen, or tried to."""
+def thaw(work: Work) -> None:
+    """Thaw the guest if this operation has frozen it, or tried to."""
     if not work.notes.get("frozen"):
         return
     try:

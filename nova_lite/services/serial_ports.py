@@ -1,8 +1,7 @@
 """TCP ports for the serial consoles of guests.
 
-Nothing is recorded here: the guests' definitions are the record, so that no port is given twice or
-lost whatever kills the agent. Only what is chosen and not yet defined is kept in memory; after a
-kill it was never defined and is free again.
+The guests' definitions are the only record of ports in use, so that a killed agent neither
+allocates a port twice nor leaks one. Ports that are chosen and not yet defined are kept in memory.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.clock import SYSTEM, Clock
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import InvalidConfiguration, SerialPortsExhausted
 from nova_lite.services.power_state import is_on
@@ -31,12 +30,14 @@ class SerialPorts:
         ports: range,
         *,
         free: Callable[[str, int], bool] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         """
         :param host: address on which the ports listen
         :param ports: the range to choose from
         :param free: tells whether nobody listens on (host, port); by default it is tried
         """
+        self._clock = clock
         self._hypervisor = hypervisor
         self._host = host
         self._ports = ports
@@ -45,10 +46,11 @@ class SerialPorts:
         self._chosen: dict[str, tuple[float, tuple[int, ...]]] = {}
 
     @classmethod
-    def from_conf(cls, conf: Any, hypervisor: Hypervisor) -> SerialPorts:
+    def from_conf(cls, conf: Any, hypervisor: Hypervisor, clock: Clock = SYSTEM) -> SerialPorts:
         """:raises InvalidConfiguration: the range is empty or too high"""
         options = conf.serial_console
-        return cls(hypervisor, options.proxyclient_address, port_range(options.port_range))
+        ports = port_range(options.port_range)
+        return cls(hypervisor, options.proxyclient_address, ports, clock=clock)
 
     def of(self, uuid: str, count: int) -> tuple[int, ...]:
         """``count`` ports for this server: those it has already where they are still good.
@@ -73,16 +75,16 @@ class SerialPorts:
                 if server != uuid
             }
             ports = self._kept(uuid, own, taken, count) or self._new(taken, count)
-            self._chosen[uuid] = (time.monotonic(), ports)
+            self._chosen[uuid] = (self._clock.monotonic(), ports)
             return ports
 
     def forget(self, uuid: str) -> None:
-        """The server has no guest any more."""
+        """Free the ports of a server whose guest was removed."""
         with self._lock:
             self._chosen.pop(uuid, None)
 
     def _forget_settled(self, defined: dict[str, tuple[int, ...]]) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         for server, (since, ports) in list(self._chosen.items()):
             if set(ports) <= set(defined.get(server, ())) or now - since > CHOICE_S:
                 del self._chosen[server]
@@ -125,7 +127,7 @@ def port_range(text: str) -> range:
 
 
 def listenable(host: str, port: int) -> bool:
-    """Whether the port is free; what else is wrong with the address, the hypervisor says better."""
+    """Whether the port is free; other errors of the address are left to the hypervisor."""
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM
     ):

@@ -1,8 +1,8 @@
-"""Shares of Manila that servers have: this host mounts them, and the guest gets them by virtiofs.
+"""Manila shares of servers: access rules, mounts, and the virtiofs devices of the guest.
 
-A share is attached to a server that is off: Manila lets this host at it, nothing else happens. It
-is mounted when the guest starts and unmounted when it stops. Whom Manila lets in for a server, and
-where it is mounted, follows from the share mapping and this host: nothing is noted in the journal.
+A share is attached to a server that is off, which only creates an access rule for this host. It is
+mounted when the guest starts and unmounted when it stops. The share
+mapping and this host determine access rule and mount point: nothing is noted in the journal.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ DETACHING, ERROR = "detaching", "error"
 
 HALF_DONE = (ATTACHING, DETACHING)
 
-POLL = 1.0  # seconds between two looks at an access rule
-
 
 def possible(work: Work) -> bool:
     """Whether the server may have shares, so that asking is worth a call.
@@ -55,12 +53,12 @@ def mappings(work: Work) -> list[WireObject]:
 
 
 def share_of(work: Work, mapping: WireObject) -> Share:
-    """The share of a mapping, and as whom this host is let in for its server.
+    """The share of a mapping, with the identity that its access rule has for this host.
 
-    NFS knows the host by its address. CephFS has an identity for each server on each host, whose
-    name is the one that nova-compute gives it: what one server loses, another one keeps.
+    NFS identifies the host by its address. CephFS has an identity for each server on each host,
+    with the name that nova-compute gives it, so that each server's access is revoked on its own.
 
-    :raises ShareProtocolUnsupported: it is of neither kind
+    :raises ShareProtocolUnsupported: it is neither NFS nor CephFS
     """
     protocol = str(mapping["share_proto"])
     if protocol == "NFS":
@@ -75,7 +73,7 @@ def share_of(work: Work, mapping: WireObject) -> Share:
 
 
 def guest_shares(work: Work) -> tuple[ShareSpec, ...]:
-    """What the guest gets."""
+    """The virtiofs devices of the guest."""
     shares = [share_of(work, mapping) for mapping in mappings(work)]
     drivers = work.tools.shares
     return tuple(
@@ -84,9 +82,9 @@ def guest_shares(work: Work) -> tuple[ShareSpec, ...]:
 
 
 def grant(work: Work, share: Share) -> AccessRule:
-    """Have this host let at a share; to be called with the share guarded.
+    """Create the access rule for this host and wait for it; call it with the share guarded.
 
-    :raises ShareAccessGrantError: Manila refuses, or is not done in time
+    :raises ShareAccessGrantError: Manila refuses, or the rule is not active in time
     """
     tools, patience = work.tools, work.tools.conf.manila.share_apply_policy_timeout
     waited = 0.0
@@ -107,9 +105,9 @@ def grant(work: Work, share: Share) -> AccessRule:
                 share.id, f"its storage did not let {share.access_to} in within {patience} s; "
                 "[manila]share_apply_policy_timeout may be longer",
             )  # fmt: skip
-        if work.cancelled.wait(POLL):
+        if tools.clock.wait(work.cancelled, tools.pace.share_poll):
             raise Interrupted
-        waited += POLL
+        waited += tools.pace.share_poll
 
 
 def _rule(work: Work, share: Share) -> AccessRule | None:
@@ -119,7 +117,7 @@ def _rule(work: Work, share: Share) -> AccessRule | None:
 
 
 def mount(work: Work, share: Share) -> None:
-    """Have a share mounted for the server; Manila is asked only where nobody has it mounted."""
+    """Mount a share for the server; Manila is asked only if no server here has it mounted."""
     driver = work.tools.shares.of(share.protocol)
     with work.tools.shares.guard(share.id):
         if not driver.mounted(share):
@@ -132,9 +130,9 @@ def mount(work: Work, share: Share) -> None:
         driver.mount(share, work.uuid)
 
 
-def release(work: Work, mapping: WireObject) -> None:
-    """Unmount a share that the server is to lose, and shut this host out of it unless another
-    server here has it; again is success."""
+def unmount_and_deny(work: Work, mapping: WireObject) -> None:
+    """Unmount a share that is detached from the server, and delete this host's access rule unless
+    another server here uses it; may be repeated."""
     share, tools = share_of(work, mapping), work.tools
     with tools.shares.guard(share.id):
         tools.shares.of(share.protocol).unmount(share, work.uuid)

@@ -1,4 +1,4 @@
-"""Everything steps and handlers work with, built once by ``assembly.py``."""
+"""The collaborators of steps and handlers, built once by ``composition.py``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from nova_lite.clients.cinder import Cinder
 from nova_lite.clients.key_manager import KeyManager
 from nova_lite.clients.manila import Manila
 from nova_lite.clients.placement import Placement
+from nova_lite.clock import Clock, Pace
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
@@ -52,6 +53,8 @@ class Toolbox:
     """
 
     conf: Any
+    clock: Clock
+    pace: Pace
     host: str
     node: str
     node_uuid: str

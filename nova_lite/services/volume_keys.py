@@ -1,4 +1,4 @@
-"""Passphrases of encrypted volumes: from the key manager to the hypervisor, and to nowhere else."""
+"""Passphrases of encrypted volumes: from the key manager to a libvirt secret, nowhere else."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LUKS = ("luks", "LuksEncryptor")
 
 
 def unlock(work: Work, connection: Connection) -> None:
-    """Have the hypervisor hold what opens a volume, if that is encrypted.
+    """Define the hypervisor's secret with the passphrase of a volume, if it is encrypted.
 
-    A device without LUKS gets it, as with stock agents: some of Cinder's drivers leave that to the
-    first host. A secret that is there stays, so that servers start while nobody can be asked for
-    their keys.
+    A device without LUKS is formatted, as nova-compute does it: some drivers of Cinder leave that
+    to the first host. An existing secret is kept, so that servers start while the key manager is
+    down.
 
     :raises VolumeEncryptionUnsupported: it is not LUKS
-    :raises VolumeKeyUnavailable: its key cannot be had
+    :raises VolumeKeyUnavailable: the key manager does not return its key
     """
     tools, volume_id = work.tools, connection.volume_id
     if not connection.encrypted or tools.hypervisor.secret(volume_id) is not None:
@@ -45,7 +45,7 @@ def unlock(work: Work, connection: Connection) -> None:
 
 
 def forget(work: Work, connection: Connection) -> None:
-    """Have the hypervisor drop it: an encrypted volume is never another server's as well."""
+    """Delete the hypervisor's secret: an encrypted volume is attached to one server only."""
     if connection.encrypted:
         work.tools.hypervisor.forget_secret(connection.volume_id)
 

@@ -1,4 +1,4 @@
-"""Telling the cloud how much a server has read from its volumes and written to them."""
+"""Volume usage: what a server has read from its volumes and written to them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record(
 ) -> None:
     """Record the counters of one volume, and notify of them.
 
-    :param ended: the guest lets go of the volume
+    :param ended: the volume was detached
     """
     usage = tools.volume_usages.save(
         context,

@@ -1,8 +1,8 @@
-"""What every verb needs of a server's volumes: the side of them that is on this host.
+"""A server's volumes on this host: attach, connect and disconnect, by their connection_info.
 
-How a volume is reached stands in its block device mapping, where the host that attached it has put
-it; nothing of it is noted in the journal. A mapping without it is of a volume that is reserved for
-the server: it is being attached, or was given back by the host that the server has left.
+The host that attaches a volume saves the connection_info in the block device mapping; it is not
+noted in the journal. A mapping without connection_info belongs to a volume that is only reserved
+for the server: it is being attached, or the server has left its host.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def volume_mappings(work: Work) -> list[WireObject]:
 
 
 def connection_of(mapping: WireObject) -> Connection:
-    """How the volume of a mapping is reached.
+    """The connection_info of a mapping.
 
-    :raises InvalidVolume: nobody has connected it yet
+    :raises InvalidVolume: it has none, for the volume was never connected
     """
     connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
     if connection is None:
@@ -42,9 +42,9 @@ def connection_of(mapping: WireObject) -> Connection:
 
 
 def attachment_of(mapping: WireObject) -> str:
-    """Cinder's attachment of a mapping.
+    """The id of a mapping's Cinder attachment.
 
-    :raises InvalidVolume: it has none
+    :raises InvalidVolume: it has none, for it was attached through the pre-Queens API
     """
     attachment_id = mapping.get("attachment_id")
     if not attachment_id:
@@ -55,9 +55,17 @@ def attachment_of(mapping: WireObject) -> str:
     return str(attachment_id)
 
 
+def is_attached(work: Work, mapping: WireObject) -> bool:
+    """Whether Cinder has the volume attached in the way that the mapping keeps."""
+    if not mapping.get("attachment_id") or not mapping.get("connection_info"):
+        return False
+    attachment = work.tools.cinder.attachment(work.context, str(mapping["attachment_id"]))
+    return bool(attachment.get("status") == "attached")
+
+
 def attach(work: Work, mapping: WireObject) -> None:
-    """Have Cinder let this host at a volume that is reserved for the server, bring it within reach
-    and keep how it is reached. Cinder is to hear afterwards that the attachment is complete."""
+    """Attach a reserved volume: update its Cinder attachment with this host's connector, connect it
+    and save the connection_info. The caller completes the attachment afterwards."""
     tools, attachment_id = work.tools, attachment_of(mapping)
     volume = tools.cinder.volume(work.context, str(mapping["volume_id"]))
     check_zone(work, volume)
@@ -65,17 +73,17 @@ def attach(work: Work, mapping: WireObject) -> None:
         attachment = tools.cinder.update_attachment(
             work.context, attachment_id, tools.connector.properties(), mapping["device_name"]
         )
-        reach(work, mapping, volume, attachment)
+        connect_attachment(work, mapping, volume, attachment)
 
 
-def reach(
+def connect_attachment(
     work: Work,
     mapping: WireObject,
     volume: Mapping[str, Any],
     attachment: Mapping[str, Any],
     **more: Any,
 ) -> None:
-    """Bring a volume within this host's reach as its attachment says, and keep how.
+    """Connect a volume by its Cinder attachment, and save the connection_info in its mapping.
 
     :param volume: Cinder's description of the volume
     :param more: fields of the mapping that are to be saved at the same time
@@ -98,7 +106,7 @@ def reach(
 
 def check_zone(work: Work, volume: Mapping[str, Any]) -> None:
     """
-    :raises InvalidVolume: nova.conf wants volumes of the server's zone only; this is another's
+    :raises InvalidVolume: [cinder]cross_az_attach is off, and the volume is in another zone
     """
     zone = work.instance.get("availability_zone")
     if work.tools.conf.cinder.cross_az_attach or volume.get("availability_zone") == zone:
@@ -110,7 +118,7 @@ def check_zone(work: Work, volume: Mapping[str, Any]) -> None:
 
 
 def connect(work: Work, mapping: WireObject) -> None:
-    """Bring a volume within this host's reach, and keep how it is reached if that is news."""
+    """Connect a volume by its connection_info, and save that if connecting has changed it."""
     connection = connection_of(mapping)
     data = dict(work.tools.volumes.of(connection).connect(connection, work.uuid))
     if data != dict(connection.data):
@@ -120,9 +128,9 @@ def connect(work: Work, mapping: WireObject) -> None:
 
 
 def disconnect(work: Work, mapping: WireObject, *, force: bool = False) -> None:
-    """Take a volume out of this host's reach; one that never was in it is as it should be.
+    """Disconnect a volume from this host; one that was never connected is success.
 
-    :param force: the server goes for good: what this host has not written yet may be lost
+    :param force: the server is deleted: data that this host has not flushed may be lost
     """
     connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
     if connection is not None:
@@ -143,10 +151,10 @@ def disconnect_own(work: Work, mapping: WireObject) -> None:
         volume_keys.forget(work, own)
 
 
-def bring(work: Work, mapping: WireObject) -> None:
-    """Have a volume within reach before a guest that has it starts: attach what is only reserved.
+def ensure_connected(work: Work, mapping: WireObject) -> None:
+    """Connect a volume before its guest starts; attach one that is only reserved.
 
-    What has no attachment yet is only now being attached; the guest gets it when that is done.
+    A mapping without an attachment is skipped: attach_volume is still at work on it.
     """
     if mapping.get("connection_info"):
         connect(work, mapping)
@@ -155,14 +163,14 @@ def bring(work: Work, mapping: WireObject) -> None:
         work.tools.cinder.complete_attachment(work.context, attachment_of(mapping))
 
 
-def take(work: Work, mapping: WireObject) -> None:
-    """Attach a volume that is the server's, unless Cinder says that this was done.
+def ensure_attached(work: Work, mapping: WireObject) -> None:
+    """Connect a volume, after attaching it unless its Cinder attachment is complete.
 
-    :raises VolumeAttachmentNotFound: it is not the server's any more
+    :raises VolumeAttachmentNotFound: the attachment was deleted in Cinder
     """
     attachment_id, cinder = mapping.get("attachment_id"), work.tools.cinder
     if attachment_id and cinder.attachment(work.context, attachment_id)["status"] != "attached":
         attach(work, mapping)
         cinder.complete_attachment(work.context, attachment_id)
     else:
-        bring(work, mapping)
+        ensure_connected(work, mapping)

@@ -1,1 +1,1 @@
-"""Idempotent bricks that operations are made of."""
+"""Steps: the idempotent parts that operations are made of."""

@@ -45,7 +45,7 @@ class ReleaseOwnShares(Step):
         work = self.work
         for mapping in shares.mappings(work):
             try:
-                shares.release(work, mapping)
+                shares.unmount_and_deny(work, mapping)
             except ControlPlaneUnavailable:
                 raise
             except NovaLiteError as error:

@@ -1,8 +1,7 @@
-"""Shares of Manila that servers have: this host mounts them, and the guest gets them by virtiofs.
+"""Steps about Manila shares of a server: access rules, mounts and share mappings.
 
-A share is attached to a server that is off: Manila lets this host at it, nothing else happens. It
-is mounted when the guest starts and unmounted when it stops. Whom Manila lets in for a server, and
-where it is mounted, follows from the share mapping and this host: nothing is noted in the journal.
+Attaching a share to a server that is off creates the access rule for this host. The share is
+mounted before the guest starts and unmounted after it stops (``services/shares.py``).
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from nova_lite.services.shares import (
     mappings,
     mount,
     possible,
-    release,
     share_of,
+    unmount_and_deny,
 )
 from nova_lite.services.work import Work
 from nova_lite.steps.base import MappingStep, Step
@@ -32,7 +31,7 @@ LOG = logging.getLogger(__name__)
 
 
 class GrantAccess(MappingStep):
-    """Have Manila let this host at a share."""
+    """Create Manila's access rule for this host."""
 
     name = "grant_access"
 
@@ -44,16 +43,16 @@ class GrantAccess(MappingStep):
 
 
 class ReleaseShare(MappingStep):
-    """Take a share that the server is to lose from this host."""
+    """Unmount a share that is detached from the server, and delete its access rule."""
 
     name = "release_share"
 
     def do(self) -> None:
-        release(self.work, self._mapping)
+        unmount_and_deny(self.work, self._mapping)
 
 
 class RecordShare(MappingStep):
-    """The server has the share, and gets it with its next start."""
+    """Save the share mapping as inactive: the guest gets the share at its next start."""
 
     name = "record_share"
 
@@ -62,7 +61,7 @@ class RecordShare(MappingStep):
 
 
 class ForgetShare(MappingStep):
-    """The server does not have the share any more."""
+    """Delete the share mapping."""
 
     name = "forget_share"
 
@@ -71,7 +70,7 @@ class ForgetShare(MappingStep):
 
 
 class MountShares(Step):
-    """Have all shares of the server mounted before its guest starts."""
+    """Mount all shares of the server before its guest starts."""
 
     name = "mount_shares"
 
@@ -101,7 +100,7 @@ class UnmountShares(Step):
 
 
 class ReleaseShares(Step):
-    """Let go of all shares of a server that is deleted; what cannot be let go of is logged."""
+    """Unmount all shares of a deleted server and delete their access rules; failures are logged."""
 
     name = "release_shares"
 
@@ -109,25 +108,25 @@ class ReleaseShares(Step):
         work = self.work
         for mapping in mappings(work):
             try:
-                release(work, mapping)
+                unmount_and_deny(work, mapping)
             except ShareServiceUnavailable:
                 raise
             except NovaLiteError as error:
-                LOG.warning("Share %s is not let go of with server %s: %s",
+                LOG.warning("Share %s is not released with server %s: %s",
                             mapping["share_id"], work.uuid, error)  # fmt: skip
             self.tools.share_mappings.delete(work.context, mapping)
 
 
 def to_mount(work: Work) -> tuple[Step, ...]:
-    """What has to be done before the guest is defined."""
+    """The steps to take before the guest is defined."""
     return (MountShares(work),) if possible(work) else ()
 
 
 def to_unmount(work: Work) -> tuple[Step, ...]:
-    """What has to be done after the guest was stopped."""
+    """The steps to take after the guest was stopped."""
     return (UnmountShares(work),) if possible(work) else ()
 
 
 def to_release(work: Work) -> tuple[Step, ...]:
-    """What has to be done after the guest was removed for good."""
+    """The steps to take after the guest was removed for good."""
     return (ReleaseShares(work),) if possible(work) else ()

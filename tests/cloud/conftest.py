@@ -26,6 +26,12 @@ from tests.cloud.support.trials import Chooser
 pytest_plugins = ["tests.rotation"]
 
 SHOWN_TRACEBACKS = 8
+# The files that take longest, in this order. They begin first, so that lanes end together.
+LONG = (
+    "test_volume_kills", "test_kill", "test_volume_changes", "test_rbd_disks", "test_boot",
+    "test_volumes", "test_verbs_with_volumes", "test_volume_kinds", "test_shelve", "test_snapshot",
+    "test_startup", "test_boot_volumes",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +53,8 @@ def agent_node(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is about nova_lite's own inside is not asked of stock."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
     kind = config.getoption("--agent") or DevCloud().agent_kind(agent_node(config))
     if kind == LITE:
         return

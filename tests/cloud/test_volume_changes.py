@@ -232,8 +232,9 @@ def test_only_cinder_may_ask_for_a_swap(
     api, cloud, node, server_id, volume_id, volumes, garbage
 ):
     """The API refuses it, or the host: of a volume that has migrated before, the API does not."""
-    other = Volumes(api, garbage.later).create("ceph", size=2)
-    kind = volumes.get(volume_id)["volume_type"]
+    volume = volumes.get(volume_id)
+    other = Volumes(api, garbage.later).create("ceph", size=volume["size"])
+    kind = volume["volume_type"]
     body = {"volumeAttachment": {"volumeId": other}}
     path = f"/servers/{server_id}/os-volume_attachments/{volume_id}"
 

@@ -53,8 +53,9 @@ class FakeHypervisor(Hypervisor):
 
     ``calls`` lists (method, uuid). ``available`` false makes every method raise
     HypervisorUnavailable; ``fail(method, error)`` makes the next call of one method raise;
-    guests in ``deaf`` ignore the power button. Guests in ``agents`` have an agent that answers
-    (if their definition has a channel to it); ``frozen`` and ``passwords`` are what it did.
+    guests in ``ignores_acpi_shutdown`` do not power off when they are asked to. Guests in
+    ``agents`` have an agent that answers (if their definition has a channel to it); ``frozen`` and
+    ``passwords`` are what it did.
     Guests in ``stubborn`` keep disks that they are asked for; ``secrets`` maps the id of an
     encrypted volume to (uuid, passphrase).
     """
@@ -63,7 +64,7 @@ class FakeHypervisor(Hypervisor):
         self.guests: dict[str, Guest] = {}
         self.calls: list[tuple[str, str]] = []
         self.available = True
-        self.deaf: set[str] = set()
+        self.ignores_acpi_shutdown: set[str] = set()
         self.agents: set[str] = set()
         self.frozen: set[str] = set()
         self.passwords: dict[tuple[str, str], str] = {}
@@ -218,7 +219,7 @@ class FakeHypervisor(Hypervisor):
 
     def shutdown(self, uuid: str) -> None:
         guest = self._guest("shutdown", uuid)
-        if guest.state == PowerState.RUNNING and uuid not in self.deaf:
+        if guest.state == PowerState.RUNNING and uuid not in self.ignores_acpi_shutdown:
             guest.state = PowerState.SHUTDOWN
             self.emit(uuid, "stopped", "shutdown")
 

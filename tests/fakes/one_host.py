@@ -7,47 +7,16 @@ import json
 import uuid
 from pathlib import Path
 
-from nova_lite.assembly import host_policy
-from nova_lite.clients.key_manager import KeyManager
-from nova_lite.clients.session import Sessions
-from nova_lite.conductor.actions import Actions
-from nova_lite.conductor.groups import Groups
+from nova_lite.composition import Composition
 from nova_lite.conductor.instances import Instances
-from nova_lite.conductor.records import (
-    BlockDevices,
-    Builds,
-    ConsoleTokens,
-    InfoCaches,
-    Interfaces,
-    Migrations,
-    ShareMappings,
-    TaskLogs,
-    VolumeUsages,
-)
 from nova_lite.conf import load
-from nova_lite.drivers import disk
-from nova_lite.engine.engine import Engine
-from nova_lite.engine.journal import Journal
-from nova_lite.engine.late import Late
-from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.errors import NovaLiteError
-from nova_lite.inventory.claims import Claims
 from nova_lite.model.volume import Connection
-from nova_lite.rpc.endpoint import VERBS
-from nova_lite.services.events import EventHub
-from nova_lite.services.image_cache import ImageCache
-from nova_lite.services.serial_ports import SerialPorts
-from nova_lite.services.toolbox import Toolbox
-from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.objects import WireObject, wrap
-from tests.fakes.cinder import local_cinder
-from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger
-from tests.fakes.conductor import FakeConductor
-from tests.fakes.hypervisor import FakeHypervisor
-from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
-from tests.fakes.vif import FakeVifDriver
-from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
+from nova_lite.wire.objects import wrap
+from tests.fakes.agent import stand_ins
+from tests.fakes.cloud import Ledger
+from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
 
 RECORDED = Path(__file__).parents[1] / "wire/data/methods/build_and_run_instance.json"
 IMAGE = "11111111-2222-3333-4444-555555555555"
@@ -109,60 +78,27 @@ class OneHost:
 
     def __init__(self, state: Path):
         self.state = state
-        for name in ("images", "instances", "journal"):
-            (state / name).mkdir()
+        (state / "instances").mkdir()
         (state / "nova.conf").write_text(CONF.format(state=state))
         self.conf = load.load(["--config-file", str(state / "nova.conf")], "test")
         self.ledger = Ledger(state / "cloud.json")
-        self.conductor = FakeConductor(state / "conductor.json", self.ledger)
-        self.hypervisor, self.vifs = FakeHypervisor(), FakeVifDriver()
-        self.images = FakeImageSource(state / "images")
-        self.images.add(IMAGE, b"".ljust(MIB, b"\0"))
         self.volumes = FileVolumes(state)
+        self._parts = {**stand_ins(state), "volumes": FakeVolumeDrivers(self.volumes)}
+        self.hypervisor, self.conductor = self._parts["hypervisor"], self._parts["conductor"]
+        self.vifs = self._parts["vif_driver"]
+        self._parts["image_store"].add(IMAGE, b"".ljust(MIB, b"\0"))
         self.peers = Peers()
+        self._composed = None
         self.restart()
 
     def restart(self, observer=None):
         """A new agent process: what was only in memory is gone."""
-        self.tools = self._toolbox()
-        self.late = Late(self.tools.ownership)
-        journal = Journal(self.state / "journal")
-        journal.prepare()
-        self.engine = Engine(
-            journal,
-            ServerQueues({name: Pool(name, 4) for name in ("builds", "snapshots", "short")}),
-            VERBS,
-            lambda context, arguments, entry: Work(
-                context, self.tools, arguments["instance"], arguments, entry.notes, entry.note
-            ),
-            finish_event=self.tools.actions.finish,
-            start_event=self.tools.actions.start,
-            observer=observer,
-            late=self.late,
-        )
-
-    def _toolbox(self):
-        conductor, conf, ledger = self.conductor, self.conf, self.ledger
-        facts = self.hypervisor.facts()
-        return Toolbox(
-            conf=conf, host="host1", node=facts.hostname, node_uuid="host1", node_id=1,
-            instances=Instances(conductor), block_devices=BlockDevices(conductor),
-            interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
-            console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
-            builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
-            task_logs=TaskLogs(conductor), volume_usages=VolumeUsages(conductor),
-            share_mappings=ShareMappings(conductor), placement=FakePlacement(ledger),
-            cinder=local_cinder(ledger), manila=FakeManila(ledger),
-            shares=FakeShareDrivers(DirectoryShares(self.state)), hypervisor=self.hypervisor,
-            facts=facts, capabilities=self.hypervisor.capabilities(), policy=host_policy(conf),
-            vif_driver=self.vifs, ports=FakePorts(ledger),
-            images=ImageCache.from_conf(conf, self.images), image_store=self.images,
-            disks=disk.backend("qcow2", True), keys=KeyManager(Sessions(conf), conf),
-            volumes=FakeVolumeDrivers(self.volumes), connector=FakeHostConnector(),
-            serial_ports=SerialPorts.from_conf(conf, self.hypervisor), claims=Claims(),
-            events=EventHub(), usage_changed=lambda: None, set_disabled=lambda disabled: None,
-            peers=self.peers,
-        )  # fmt: skip
+        if self._composed is not None:
+            self._composed.journal.unlock()
+        self._composed = Composition(self.conf, observer=observer, **self._parts)
+        self.tools = self._composed.toolbox(self.hypervisor.facts(), "host1", 1)
+        self.tools.peers = self.peers
+        self.engine = self._composed.engine(self.tools)
 
     # --- the cloud --------------------------------------------------------------------------
     def schedule(self):
@@ -274,8 +210,4 @@ class OneHost:
         return sorted(path.name for path in (self.state / "instances").glob(f"{server}*/*"))
 
     def journal(self):
-        return list((self.state / "journal").glob("*.journal"))
-
-
-def mapping_list(*mappings):
-    return WireObject.new("BlockDeviceMappingList", "1.18", objects=list(mappings))
+        return list((self.state / "nova-lite" / "journal").glob("*.journal"))

@@ -167,7 +167,8 @@ class Host:
         self._polite = polite
         self.encrypted = False
         self._kept: Kept | None = None
-        for name in ("images", "instances", "journal"):
+        self.journal = state / "nova-lite" / "journal"
+        for name in ("images", "instances"):
             (state / name).mkdir(parents=True)
         disk = POLITE if polite else b""
         images = FakeImageSource(state / "images")
@@ -638,7 +639,7 @@ class Host:
             ],
             "taps": len(self.taps()),
             "allocations": cloud.get("allocations", {}).get(self.server),
-            "journal": sorted(path.name for path in (self.state / "journal").glob("*.journal")),
+            "journal": sorted(path.name for path in self.journal.glob("*.journal")),
             "images": self.images(),
             "casts": [cast["method"] for cast in tables.get("casts", [])],
             "faults": {

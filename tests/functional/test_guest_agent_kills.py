@@ -39,7 +39,7 @@ def killed_at_each(host, method, **arguments):
     for boundary in boundaries(host, method, **arguments):
         host.restore()
         host.run(host.message(method, **arguments), kill=boundary, **AGENT)
-        kept = "".join(path.read_text() for path in (host.state / "journal").iterdir())
+        kept = "".join(path.read_text() for path in host.journal.iterdir())
         assert SECRET not in kept, boundary
         assert host.run(**AGENT), boundary
         seen = host.look()

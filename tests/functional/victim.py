@@ -24,51 +24,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nova_lite.assembly import host_policy
-from nova_lite.clients.key_manager import KeyManager
-from nova_lite.clients.session import Sessions
-from nova_lite.conductor.actions import Actions
-from nova_lite.conductor.groups import Groups
-from nova_lite.conductor.instances import Instances
-from nova_lite.conductor.records import (
-    BlockDevices,
-    Builds,
-    ConsoleTokens,
-    InfoCaches,
-    Interfaces,
-    Migrations,
-    ShareMappings,
-    TaskLogs,
-    VolumeUsages,
-)
+from nova_lite.composition import Composition
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
-from nova_lite.engine import patience
-from nova_lite.engine.engine import Engine
-from nova_lite.engine.journal import Journal
-from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, ImageQuotaExceeded
-from nova_lite.inventory.claims import Claims
-from nova_lite.operations import boot
-from nova_lite.rpc.endpoint import VERBS
-from nova_lite.services import shares
-from nova_lite.services.events import EventHub
-from nova_lite.services.image_cache import ImageCache
-from nova_lite.services.serial_ports import SerialPorts
-from nova_lite.services.toolbox import Toolbox
-from nova_lite.services.work import Work
-from nova_lite.steps.disk import snapshot
-from nova_lite.steps.volume import boot as boot_volumes
-from nova_lite.steps.volume import moves as volume_moves
-from nova_lite.steps.volume import swap
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
-from tests.fakes.cinder import local_cinder
-from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger, TapVifs
+from tests.fakes.agent import stand_ins
+from tests.fakes.cloud import FakeImageSource, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
-from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
-from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
+from tests.fakes.manila import DirectoryShares, FakeShareDrivers
+from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
@@ -235,81 +202,62 @@ class GuestAgent:
             content.setdefault("guest", {}).update(what)
 
 
-def toolbox(order: Order, boundaries: Boundaries) -> Toolbox:
+def compose(order: Order, boundaries: Boundaries) -> Composition:
+    """The agent of a host with a real hypervisor and real taps; all of its effects are watched."""
     state = Path(order.state)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
     ledger = Ledger(state / "cloud.json")
-    conductor = WatchedConductor(
-        state / "conductor.json", ledger, boundaries, order.lose_replies
-    )
-    hypervisor = LibvirtHypervisor(conf)
-    hypervisor.connect()
-    facts, capabilities = hypervisor.facts(), hypervisor.capabilities()
-    if order.fail_start:
-        hypervisor.start = refuse
-    if order.fail_move:
-        hypervisor.begin_move = refuse_move
-    if order.fail_attach:
-        hypervisor.attach_disk = refuse
-    if order.guest_agent:
-        GuestAgent(ledger).install(hypervisor)
-    store = FakeImageSource(state / "images")
-    if order.fail_upload:
-        store.refusal = ImageQuotaExceeded("The image service is full")
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)
 
-    return Toolbox(
-        conf=conf, host="host1", node=facts.hostname, node_uuid="node", node_id=1,
-        instances=Instances(conductor), block_devices=BlockDevices(conductor),
-        interfaces=Interfaces(conductor), info_caches=InfoCaches(conductor),
-        console_tokens=ConsoleTokens(conductor), actions=Actions(conductor, "host1"),
-        builds=Builds(conductor), groups=Groups(conductor), migrations=Migrations(conductor),
-        task_logs=TaskLogs(conductor), volume_usages=VolumeUsages(conductor),
-        share_mappings=ShareMappings(conductor),
-        placement=watched("placement", FakePlacement(ledger)),
-        cinder=watched("cinder", local_cinder(ledger)),
-        manila=watched("manila", FakeManila(ledger)),
-        shares=FakeShareDrivers(watched("share", DirectoryShares(state))),
-        hypervisor=watched("hypervisor", hypervisor),
-        facts=facts, capabilities=capabilities, policy=host_policy(conf),
-        vif_driver=watched("vif_driver", TapVifs()), ports=watched("ports", FakePorts(ledger)),
-        images=ImageCache.from_conf(conf, FakeImageSource(state / "images")),
-        image_store=watched("image_store", store),
-        disks=watched("disks", disk.backend("qcow2", True)),
-        keys=KeyManager(Sessions(conf), conf),
-        volumes=FakeVolumeDrivers(watched("volume", FileVolumes(state))),
-        connector=FakeHostConnector(),
-        serial_ports=SerialPorts.from_conf(conf, hypervisor), claims=Claims(), events=EventHub(),
-        usage_changed=lambda: None, set_disabled=lambda disabled: None,
-    )  # fmt: skip
+    parts = {
+        **stand_ins(state),
+        "observer": boundaries.passed,
+        "conductor": WatchedConductor(
+            state / "conductor.json", ledger, boundaries, order.lose_replies
+        ),
+        "hypervisor": hypervisor(order, conf, ledger),
+        "vif_driver": TapVifs(),
+        "disks": disk.from_conf(conf),
+        "image_store": image_store(order),
+        "volumes": FakeVolumeDrivers(watched("volume", FileVolumes(state))),
+        "shares": FakeShareDrivers(watched("share", DirectoryShares(state))),
+    }
+    return Composition(
+        conf,
+        **{name: watched(name, part) if name in EFFECTS else part for name, part in parts.items()},
+    )
+
+
+def hypervisor(order: Order, conf: Any, ledger: Ledger) -> LibvirtHypervisor:
+    """libvirt, connected; what it is to refuse it refuses."""
+    found = LibvirtHypervisor(conf)
+    found.connect()
+    if order.fail_start:
+        found.start = refuse
+    if order.fail_move:
+        found.begin_move = refuse_move
+    if order.fail_attach:
+        found.attach_disk = refuse
+    if order.guest_agent:
+        GuestAgent(ledger).install(found)
+    return found
+
+
+def image_store(order: Order) -> FakeImageSource:
+    store = FakeImageSource(Path(order.state) / "images")
+    if order.fail_upload:
+        store.refusal = ImageQuotaExceeded("The image service is full")
+    return store
 
 
 def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
-    patience.FIRST_PAUSE, patience.LONGEST_PAUSE = 0.05, 0.2
-    swap.POLL = shares.POLL = 0.02
-    snapshot.SHOWN_AFTER, snapshot.POLL = 0.0, 0.02
-    boot.HANDOVER_PATIENCE, boot.HANDOVER_POLL = 1.0, 0.05
-    boot_volumes.UNDER_WAY, boot_volumes.POLL = 0.1, 0.05
-    volume_moves.LOOK_AGAIN = 0.05
     boundaries = Boundaries(order)
-    tools = toolbox(order, boundaries)
-    journal = Journal(Path(order.state) / "journal")
-    journal.prepare()
-    agent = Engine(
-        journal,
-        ServerQueues({name: Pool(name, 2) for name in ("builds", "snapshots", "short")}),
-        VERBS,
-        lambda context, arguments, entry: Work(
-            context, tools, arguments["instance"], arguments, entry.notes, entry.note
-        ),
-        finish_event=tools.actions.finish,
-        start_event=tools.actions.start,
-        observer=boundaries.passed,
-    )
+    parts = compose(order, boundaries)
+    agent = parts.engine(parts.toolbox(parts.hypervisor.facts(), "node", 1))
 
     def deliver(message: dict[str, Any]) -> None:
         arguments = wrap(message["args"])
@@ -328,7 +276,7 @@ def carry_out(order: Order) -> None:
         deliver(message)
     if not agent.settle(120):
         raise SystemExit("operations did not end")
-    tools.hypervisor.close()
+    parts.close()
 
 
 def child(order: Order) -> None:

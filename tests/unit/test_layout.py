@@ -25,10 +25,11 @@ BASES = "drivers.base"  # the contracts drivers/<kind>/base.py and what they are
 ANY_DRIVER = "drivers.oslo_globals"  # libraries that drivers of several kinds use
 
 # What everybody may import.
-COMMON = ("errors", "failures")
+COMMON = ("errors", "failures", "clock")
 
 # Room -> rooms it may import beside COMMON; nobody may import upwards.
 ROOMS: dict[str, set[str] | None] = {
+    "clock": set(),
     "errors": set(),
     "failures": {"errors"},
     "model": set(),
@@ -59,7 +60,7 @@ ROOMS: dict[str, set[str] | None] = {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
     },
     "rpc": {"engine", "operations", "wire"},
-    "assembly": ANYTHING,
+    "composition": ANYTHING,
     "preflight": ANYTHING,
     "service": ANYTHING,
     "cmd": ANYTHING,
@@ -108,13 +109,14 @@ GLOBAL_CONF: dict[str, str] = {
 # Module -> why it compares a record's host with something.
 HOST_COMPARISONS: dict[str, str] = {
     "services.ownership": "whose server it is, is decided here and nowhere else",
+    "inventory.moves": "both ends of a move claim; it lies below the services",
     "membership.join": "the host of the ComputeNode record",
     "preflight.messaging": "the host of the ComputeNode record",
 }
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
     "guest.plan:plan_domain": "one record, filled in field by field; half of it is the signature",
-    "assembly:toolbox": "one record, filled in field by field",
+    "composition:toolbox": "one record, filled in field by field",
     "inventory.node:fields": "one record, filled in field by field",
 }
 

@@ -1,4 +1,4 @@
-"""Bring back what a server's disk is an overlay of."""
+"""The step that restores the backing file of a server's root disk in the image cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOG = logging.getLogger(__name__)
 
 
 class RestoreBacking(Step):
-    """Fetch the image anew if the cached file that the root disk needs is gone."""
+    """Fetch the image again if the cached backing file of the root disk is missing."""
 
     name = "restore_backing"
 

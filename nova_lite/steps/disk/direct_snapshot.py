@@ -1,13 +1,12 @@
-"""A server's root disk becomes an image where disks can be snapshotted: beside the guest, at once.
+"""The step that copies a root disk by a snapshot of the storage, such as Ceph RBD.
 
-Where the image service shares the storage with this host and believes addresses, the image is made
-there and no byte passes through this host; else the snapshot is copied into a file to be uploaded.
+Where Glance uses the same storage and accepts locations, the image is made there and no data passes
+through this host. Otherwise the snapshot is copied into a file, which is uploaded.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from typing import cast
 
 from nova_lite.drivers.disk.base import SnapshotBackend
@@ -25,27 +24,26 @@ def extract_disk(work: Work, image_id: str, states: States) -> ExtractDisk:
     """The step that takes a copy of the root disk, for the kind of disks that this host has."""
     if isinstance(work.tools.disks, SnapshotBackend):
         return SnapshotDisk(work, image_id, states)
-    return ExtractDisk(work, states)
+    return ExtractDisk(work, image_id, states)
 
 
 class SnapshotDisk(ExtractDisk):
     """Make an image of the root disk in the shared storage, or a file.
 
-    Everything is begun anew after a restart, but an image that is complete.
+    After a restart everything but a complete image is made again.
     """
 
     def __init__(self, work: Work, image_id: str, states: States) -> None:
-        super().__init__(work, states)
-        self._image_id = image_id
+        super().__init__(work, image_id, states)
         self._label = image_id.replace("-", "")
         self._disks = cast(SnapshotBackend, work.tools.disks)
         self._where = directory(work)
 
     def do(self) -> None:
         self._quiesce = quiesce.wanted(self.work)
-        self._began, self._shown = time.monotonic(), False
+        self._began, self._shown = self.tools.clock.monotonic(), False
         self._go_on()
-        self._let_go()
+        self._end_cut_off_attempt()
         with quiesce.quiet(self.work, self._quiesce):
             self._disks.take(self._where, ROOT, self._label)
         try:
@@ -55,14 +53,14 @@ class SnapshotDisk(ExtractDisk):
             self._drop()
 
     def undo(self) -> None:
-        self._let_go()
+        self._end_cut_off_attempt()
         forget_copy(self.work, self._image_id)
 
     def _drop(self) -> None:
         self._disks.drop(self._where, ROOT, self._label)
 
     def _shared(self) -> bool:
-        """Make the image where the image service finds it; False when that cannot be."""
+        """Make the image in the storage that Glance uses; False where that is not possible."""
         if self.tools.conf.libvirt.snapshot_image_format not in (None, "raw"):
             return False
         location = self._disks.image_location(
@@ -74,7 +72,7 @@ class SnapshotDisk(ExtractDisk):
         return self._disks.share(self._where, ROOT, self._label, location)
 
     def _source_locations(self) -> tuple[str, ...]:
-        """Where the image is that the server was made of; nowhere when it is gone."""
+        """Locations of the image that the server was booted from; none if it was deleted."""
         image_id = self.work.instance.get("image_ref")
         try:
             return tuple(self.tools.images.show(self.work.context, image_id).locations)
@@ -99,7 +97,7 @@ class SnapshotDisk(ExtractDisk):
 
 
 def forget_copy(work: Work, image_id: str) -> None:
-    """Remove a copy, and what is shared under the name of an image that does not use it."""
+    """Remove the copy, and the RBD image shared with Glance unless an active image uses it."""
     noted = work.notes.get("snapshot") or {}
     location = noted.get("location") or noted.get("refused")
     if location:

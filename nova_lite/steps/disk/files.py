@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 
 class FetchImages(Step):
-    """Bring the image, and kernel and ramdisk where there are any, into the cache."""
+    """Fetch the image, and its kernel and ramdisk if it has any, into the image cache."""
 
     name = "fetch_images"
 

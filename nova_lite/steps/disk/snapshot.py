@@ -1,13 +1,12 @@
 """Steps that turn a server's root disk into an image: copy it beside the guest, send it to Glance.
 
 The copy is one flat file below [libvirt]snapshots_directory, named after the server. An operation
-with these steps sets ``undoes``, and calls :func:`discard_image` in ``failed``.
+with these steps can be taken back, and calls :func:`discard_image` in ``failed``.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +35,6 @@ from nova_lite.steps.base import Step
 
 LOG = logging.getLogger(__name__)
 
-SHOWN_AFTER = 1.0  # seconds that a copy may take before its task state is shown
-POLL = 0.25  # seconds between two looks at a copy that is being made
 # Seconds an image service that is away is waited for, once the copy is made, and between two tries.
 UPLOAD_PATIENCE, UPLOAD_PAUSE = 120.0, 5.0
 MIB = 1024**2
@@ -47,9 +44,9 @@ LIVE_FORMATS = ("raw", "qcow2")
 
 @dataclass(frozen=True)
 class States:
-    """Task states: those the operation may begin in, and those shown during its two halves.
+    """Task states of a snapshot: in which it may begin, while it extracts, and while it uploads.
 
-    None is among the former where an agent that started may have cleared the state meanwhile.
+    ``before`` contains None where an agent that restarted may have cleared the task state.
     """
 
     before: tuple[str | None, ...]
@@ -75,45 +72,54 @@ SHELVE = States(
 class ExtractDisk(Step):
     """Make a flat copy of the root disk: beside the guest when it runs, else from its file.
 
-    Where live copies are turned off, the guest is held meanwhile.
+    With [workarounds]disable_libvirt_livesnapshot the guest is paused for the time of the copy.
 
-    A copy that was cut off is begun anew. A copy that is made in an instant has no task state of
-    its own: nobody could see it.
+    An interrupted copy is made again. The task state is saved only for copies that take longer than
+    SHOWN_AFTER seconds.
     """
 
     name = "extract_disk"
 
-    def __init__(self, work: Work, states: States) -> None:
+    def __init__(self, work: Work, image_id: str, states: States) -> None:
         super().__init__(work)
+        self._image_id = image_id
         self._states = states
         self._disk = directory(work) / ROOT
         self._began, self._shown, self._quiesce = 0.0, False, quiesce.NO
 
+    def done(self) -> bool:
+        """After a power failure: whether the image is complete, so that no copy is needed."""
+        if not self.work.rebooted:
+            return False
+        return self.tools.image_store.status(self.work.context, self._image_id) == "active"
+
     def do(self) -> None:
         self._quiesce = quiesce.wanted(self.work)
-        self._began, self._shown = time.monotonic(), False
+        self._began, self._shown = self.tools.clock.monotonic(), False
         self._go_on()
         libvirt = self.tools.conf.libvirt
         source_format = info.read(self._disk.parent).get(str(self._disk), self.tools.disks.format)
         image_format = libvirt.snapshot_image_format or source_format
         target = copy_path(self.work, image_format)
         self.work.note(snapshot={"path": str(target), "format": image_format})
-        self._let_go()
+        self._end_cut_off_attempt()
         with new_copy(target) as part:
             if not self._copied_live(part, image_format):
                 with self._held():
                     self._convert(self._disk, source_format, part, image_format)
 
     def undo(self) -> None:
-        self._let_go()
+        self._end_cut_off_attempt()
         remove_copy(self.work)
 
     def _go_on(self) -> None:
-        """Called all the time while the copy is made; raises Interrupted to give up."""
+        """Called repeatedly during the copy; raises Interrupted if the operation is cancelled."""
         work, states = self.work, self._states
         if work.cancelled.is_set():
             raise Interrupted
-        if self._shown or time.monotonic() - self._began < SHOWN_AFTER:
+        if self._shown:
+            return
+        if self.tools.clock.monotonic() - self._began < self.tools.pace.copy_shown_after:
             return
         self._shown = True
         try:
@@ -127,11 +133,11 @@ class ExtractDisk(Step):
             LOG.warning("Task state %s of server %s is not shown: %s",
                         states.extracting, work.uuid, error)  # fmt: skip
 
-    def _let_go(self) -> None:
-        """End what an attempt that was cut off does to the guest."""
+    def _end_cut_off_attempt(self) -> None:
+        """Undo what an interrupted attempt did to the guest: mirror job, pause and freeze."""
         self._drop()
-        self._release()
-        quiesce.release(self.work)
+        self._resume_guest()
+        quiesce.thaw(self.work)
 
     def _drop(self) -> None:
         self.tools.hypervisor.drop_mirror(self.work.uuid, self._disk)
@@ -170,7 +176,7 @@ class ExtractDisk(Step):
             hypervisor.mirror_disk(uuid, self._disk, copy, copy_format)
             while not hypervisor.mirror_ready(uuid, self._disk):
                 self._go_on()
-                self.work.cancelled.wait(POLL)
+                self.tools.clock.wait(self.work.cancelled, self.tools.pace.copy_poll)
             with quiesce.quiet(self.work, self._quiesce):
                 hypervisor.finish_mirror(uuid, self._disk)
         except BaseException:
@@ -179,16 +185,16 @@ class ExtractDisk(Step):
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """Hold a guest that runs; QEMU writes everything to the disk before it holds one."""
+        """Pause a running guest; QEMU flushes its disks before that."""
         if is_running(self.tools.hypervisor, self.work.uuid):
             self.work.note(held=True)
             self.tools.hypervisor.pause(self.work.uuid)
         try:
             yield
         finally:
-            self._release()
+            self._resume_guest()
 
-    def _release(self) -> None:
+    def _resume_guest(self) -> None:
         if self.work.notes.get("held"):
             try:
                 self.tools.hypervisor.resume(self.work.uuid)
@@ -240,16 +246,17 @@ class UploadImage(Step):
             expected_task_state=[*states.before, states.extracting, states.uploading],
             task_state=states.uploading,
         )
-        gives_up = time.monotonic() + UPLOAD_PATIENCE
+        clock = self.tools.clock
+        gives_up = clock.monotonic() + UPLOAD_PATIENCE
         while True:
             try:
                 self._upload()
                 break
             except ImageUnavailable as error:
-                if time.monotonic() > gives_up:
+                if clock.monotonic() > gives_up:
                     raise
                 LOG.warning("%s; trying again in %d s", error, UPLOAD_PAUSE)
-                if work.cancelled.wait(UPLOAD_PAUSE):
+                if clock.wait(work.cancelled, UPLOAD_PAUSE):
                     raise Interrupted from None
         remove_copy(work)
 
@@ -269,7 +276,7 @@ class UploadImage(Step):
         )
 
     def _told(self) -> bool:
-        """Tell the image service where the image lies; False: it wants the bytes."""
+        """Add the location to the image in Glance; False: Glance wants the data uploaded."""
         work = self.work
         try:
             self.tools.image_store.add_location(
@@ -291,7 +298,7 @@ class UploadImage(Step):
 
 
 class EndSnapshot(Step):
-    """The image is there: the server is free for something else."""
+    """Clear the task state: the image is active."""
 
     name = "end_snapshot"
 
@@ -343,7 +350,7 @@ class RotateBackups(Step):
 
 
 def image_properties(work: Work) -> dict[str, str]:
-    """What an image tells of the server it was made of, beside what nova-api wrote."""
+    """Image properties about the server, beside those that nova-api has set."""
     instance = work.instance
     properties = {
         "image_location": "snapshot",
@@ -357,9 +364,9 @@ def image_properties(work: Work) -> dict[str, str]:
 
 
 def discard_image(work: Work, image_id: str) -> None:
-    """Delete the image record that nova-api made for a snapshot, unless it is whole or gone.
+    """Delete the image record that nova-api made for a snapshot, unless the image is active.
 
-    What cannot be deleted now is deleted later.
+    A record that cannot be deleted now is deleted later (services/image_leftovers.py).
     """
     try:
         discard(work.tools.image_store, work.context, image_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from typing import Any
 
 from nova_lite.errors import (
@@ -30,8 +29,8 @@ CALLER_PATIENCE = 55.0
 
 
 def require_caller(work: Work) -> None:
-    """:raises AnswerLost: whoever asked does not wait any more"""
-    if work.resumed or time.monotonic() - work.arrived > CALLER_PATIENCE:
+    """:raises AnswerLost: the caller has given up waiting (rpc_response_timeout)"""
+    if work.resumed or work.tools.clock.monotonic() - work.arrived > CALLER_PATIENCE:
         raise AnswerLost(
             f"Quiescing of server {work.uuid} took too long for its caller; the guest goes on "
             "writing"
@@ -39,9 +38,9 @@ def require_caller(work: Work) -> None:
 
 
 class SetPassword(Step):
-    """Give the guest's administrator the new password, and seal a copy for its owner.
+    """Set the administrator's password in the guest, and encrypt a copy with the user's key pair.
 
-    The password is not on disk: who goes on for a killed agent cannot do this any more.
+    The password is not in the journal, so that an operation that is resumed fails here.
     """
 
     name = "set_password"
@@ -80,7 +79,7 @@ class SetPassword(Step):
 
 
 class ReportPassword(Step):
-    """The password is set: no task any more, and the metadata service knows it."""
+    """Clear the task state, and save the encrypted password for the metadata service."""
 
     name = "report_password"
 
@@ -99,7 +98,7 @@ class ReportPassword(Step):
 
 
 class FreezeGuest(Step):
-    """Have the guest flush its file systems and hold back its writes."""
+    """Freeze the guest's file systems (guest-fsfreeze-freeze)."""
 
     name = "freeze_guest"
 
@@ -112,7 +111,7 @@ class FreezeGuest(Step):
 
 
 class KeepFrozen(Step):
-    """Leave it so only if whoever asked still waits: nobody else would ask for the thaw."""
+    """Fail, which thaws the guest, if the caller no longer waits: nobody would thaw it later."""
 
     name = "keep_frozen"
 
@@ -121,7 +120,7 @@ class KeepFrozen(Step):
 
 
 class ThawGuest(Step):
-    """Let the guest write again."""
+    """Thaw the guest's file systems."""
 
     name = "thaw_guest"
 

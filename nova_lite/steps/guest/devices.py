@@ -1,4 +1,4 @@
-"""Device tags: by which of its disks and network cards the guest finds what its user meant."""
+"""Steps that save device_metadata: the tags by which a guest finds its disks and interfaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nova_lite.steps.base import Step
 
 
 class DescribeDevices(Step):
-    """Save where the tagged devices are, for the metadata service; nothing for most servers."""
+    """Save the device_metadata of a server that has tagged devices, for the metadata service."""
 
     name = "describe_devices"
 
@@ -27,7 +27,7 @@ class DescribeDevices(Step):
 
 
 class ActivateShares(Step):
-    """Say that the guest has its shares, and in its metadata by which tags it finds them."""
+    """Set the share mappings to active, and save the shares' tags in device_metadata."""
 
     name = "activate_shares"
 
@@ -42,12 +42,12 @@ class ActivateShares(Step):
 
 
 def to_activate(work: Work) -> tuple[Step, ...]:
-    """What has to be done after the guest was started."""
+    """The steps to take after the guest was started."""
     return (ActivateShares(work),) if shares.possible(work) else ()
 
 
 class UntagDevice(Step):
-    """Say no more where a tagged volume is that the server has no more."""
+    """Remove a detached volume from device_metadata."""
 
     name = "untag_device"
 

@@ -1,9 +1,8 @@
-"""Steps that make, start, stop and remove the guest."""
+"""Steps that define, start, stop and remove the guest."""
 
 from __future__ import annotations
 
 import logging
-import time
 
 from nova_lite.errors import (
     DomainNotFound,
@@ -19,11 +18,11 @@ from nova_lite.steps.base import Step
 LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
-ASK_AGAIN = 10.0  # seconds after which a guest that ignored the power button is asked again
+ASK_AGAIN = 10.0  # seconds after which a guest that ignored an ACPI shutdown is sent another
 
 
 class DefineGuest(Step):
-    """Give the hypervisor the guest's definition."""
+    """Define the guest in the hypervisor."""
 
     name = "define_guest"
     exclusive = True
@@ -39,20 +38,20 @@ class DefineGuest(Step):
 
 
 class StartGuest(Step):
-    """Start it; paused while a port is not wired up yet, so that its first packets are not lost.
+    """Start the guest, paused while a port is not wired up yet: its first packets would be lost.
 
-    :param await_ports: whether a WaitForPorts follows, which lets it run
+    :param pause_for_ports: whether a WaitForPorts follows, which resumes the guest
     """
 
     name = "start_guest"
     exclusive = True
 
-    def __init__(self, work: Work, *, await_ports: bool = True) -> None:
+    def __init__(self, work: Work, *, pause_for_ports: bool = True) -> None:
         super().__init__(work)
-        self._await_ports = await_ports
+        self._pause_for_ports = pause_for_ports
 
     def do(self) -> None:
-        paused = self._await_ports and bool(self.work.notes.get("await_ports"))
+        paused = self._pause_for_ports and bool(self.work.notes.get("await_ports"))
         self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:
@@ -60,7 +59,7 @@ class StartGuest(Step):
 
 
 class PauseGuest(Step):
-    """Hold its processors."""
+    """Pause the guest's vCPUs."""
 
     name = "pause_guest"
 
@@ -69,7 +68,7 @@ class PauseGuest(Step):
 
 
 class UnpauseGuest(Step):
-    """Let its processors go on."""
+    """Resume the guest's vCPUs."""
 
     name = "unpause_guest"
 
@@ -78,7 +77,7 @@ class UnpauseGuest(Step):
 
 
 class SaveGuest(Step):
-    """Write its memory to the disk of the host and end it."""
+    """Save the guest's memory to the host's disk and stop the guest (managed save)."""
 
     name = "save_guest"
 
@@ -87,7 +86,7 @@ class SaveGuest(Step):
 
 
 class RestoreGuest(Step):
-    """Let it go on from its saved memory; one that was undefined meanwhile has none, and boots."""
+    """Resume the guest from its saved memory; one that was undefined meanwhile boots instead."""
 
     name = "restore_guest"
 
@@ -103,7 +102,7 @@ class RestoreGuest(Step):
 
 
 class InjectNmi(Step):
-    """Send it a non-maskable interrupt, once."""
+    """Send the guest a non-maskable interrupt, once."""
 
     name = "inject_nmi"
 
@@ -168,7 +167,7 @@ class SoftPowerOff(Step):
 
 
 class RemoveGuest(Step):
-    """Cut the power and forget the guest."""
+    """Destroy and undefine the guest."""
 
     name = "remove_guest"
 
@@ -184,18 +183,18 @@ def remove(work: Work) -> None:
 
 
 def ask_to_power_off(work: Work, patience: float) -> bool:
-    """Press the guest's power button until it is off; False after ``patience`` seconds."""
-    hypervisor, uuid = work.tools.hypervisor, work.uuid
-    deadline, ask_at = time.monotonic() + patience, 0.0
-    while (now := time.monotonic()) < deadline:
+    """Send ACPI shutdowns until the guest is off; False after ``patience`` seconds."""
+    hypervisor, clock, uuid = work.tools.hypervisor, work.tools.clock, work.uuid
+    deadline, ask_at = clock.monotonic() + patience, 0.0
+    while (now := clock.monotonic()) < deadline:
         state = hypervisor.power_state(uuid)
         if state in NOT_ON:
             return True
         if state != PowerState.RUNNING:
-            return False  # a paused guest cannot hear the button
+            return False  # a paused guest cannot handle it
         if now >= ask_at:
             hypervisor.shutdown(uuid)
             ask_at = now + ASK_AGAIN
-        if work.cancelled.wait(POLL):
+        if clock.wait(work.cancelled, POLL):
             raise Interrupted
     return hypervisor.power_state(uuid) in NOT_ON

@@ -1,4 +1,4 @@
-"""Steps of a rebuild that no other operation has."""
+"""Steps that only a rebuild has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from nova_lite.services import guest, interfaces
 from nova_lite.services.disk_files import GIB, root_disk
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.disk.files import FetchImages, RemoveDisks
+from nova_lite.steps.disk.files import FetchImages
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
 
-# The task states of a rebuild, one after the other; the first one is the API's.
 STAGES = (
     TaskState.REBUILDING,
     TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
@@ -20,7 +19,7 @@ STAGES = (
 
 
 class FetchNewImages(FetchImages):
-    """Fetch the images, and find out that they fit before anything of the server is given up."""
+    """Fetch the new images and check their size before anything of the server is deleted."""
 
     def do(self) -> None:
         server = self.work.server
@@ -31,11 +30,9 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Show how far the rebuild is, if the server is still where it was.
+    """Save the next task state of the rebuild, if the server is still where it was.
 
-    A compare-and-swap: a server that was evacuated or deleted meanwhile is left alone. After a
-    restart it may have been further already: what a power failure has taken from the journal is
-    done again.
+    A compare-and-swap: a server that was evacuated or deleted meanwhile is left alone.
     """
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
@@ -43,26 +40,23 @@ class MarkRebuilding(Step):
         self.name = f"mark_{task_state}"
         self._before, self._task_state = before, task_state
 
+    def done(self) -> bool:
+        """Whether it is this far, or further."""
+        self.work.reload()
+        later = STAGES[STAGES.index(self._task_state) :]
+        return self.work.instance.get("task_state") in later
+
     def do(self) -> None:
-        expected = STAGES if self.work.resumed else (self._before, self._task_state)
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=expected,
+            expected_task_state=[self._before, self._task_state],
             task_state=self._task_state,
         )
 
 
-class RemoveOldDisks(RemoveDisks):
-    """Remove the server's directory; from here on there is only forward."""
-
-    def do(self) -> None:
-        self.work.note(emptied=True)
-        super().do()
-
-
 class ReplugInterfaces(Step):
-    """Make the host side of the ports anew: the new image may want another number of queues."""
+    """Unplug and plug the interfaces: the new image may want another number of queues."""
 
     name = "replug_interfaces"
 
@@ -72,7 +66,7 @@ class ReplugInterfaces(Step):
 
 
 class ReportRebuilt(Step):
-    """The server is as new: tell its user."""
+    """Save the vm_state after the rebuild and clear the task state."""
 
     name = "report_rebuilt"
 

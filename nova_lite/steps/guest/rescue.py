@@ -1,4 +1,4 @@
-"""Steps that put a rescue system in the place of a server's guest, and the guest back."""
+"""Steps that replace a server's guest by a rescue system, and restore it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.errors import NotRescuable
+from nova_lite.errors import DomainNotFound, NotRescuable
 from nova_lite.guest import rescue
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.server import Image
@@ -16,7 +16,7 @@ from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import disk_files, guest, interfaces
 from nova_lite.services.image_origin import origin
 from nova_lite.services.power_state import is_on
-from nova_lite.services.work import Work
+from nova_lite.services.work import Signal, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import PowerOff
 from nova_lite.steps.records.server import tell_host
@@ -34,7 +34,7 @@ def rescue_image(work: Work) -> Image:
 
 
 def fetch_images(work: Work) -> None:
-    """Have what the rescue system starts from in the cache."""
+    """Fetch image, kernel and ramdisk of the rescue system into the image cache."""
     images, image = work.tools.images, rescue_image(work)
     if origin(work, image) is None:
         images.fetch(work.context, image)
@@ -43,7 +43,7 @@ def fetch_images(work: Work) -> None:
 
 
 class FetchRescueImages(Step):
-    """Choose the image of the rescue system and bring it into the cache; the guest still runs."""
+    """Choose the rescue image and fetch it into the cache, while the guest still runs."""
 
     name = "fetch_rescue_images"
 
@@ -71,7 +71,7 @@ class FetchRescueImages(Step):
 
 
 class PowerOffForRescue(PowerOff):
-    """Power the guest off; a rescue that fails lets it run again."""
+    """Power the guest off; the undo starts it again if it ran."""
 
     def do(self) -> None:
         if self.work.notes.get("ran") is None:
@@ -80,18 +80,22 @@ class PowerOffForRescue(PowerOff):
 
     def undo(self) -> None:
         # A server that is being deleted meanwhile need not boot once more.
-        if self.work.notes.get("ran") and not self.work.cancelled.is_set():
+        if self.work.notes.get("ran") and Signal.DELETE not in self.work.signals:
             self.tools.hypervisor.start(self.work.uuid)
 
 
 class KeepGuest(Step):
-    """Keep the guest's own definition in its directory.
+    """Save the guest's own domain XML in its directory.
 
-    The guest of a server in ERROR may be anything, such as the rest of an earlier rescue; it is
-    defined anew from the server's records.
+    The guest of a server in ERROR may be left over from an earlier rescue; its definition
+    is then made from the server's records.
     """
 
     name = "keep_guest"
+
+    def done(self) -> bool:
+        """After a power failure the rescue system may be what is defined: it is not to be kept."""
+        return self.work.rebooted and _kept(self.work).exists() and is_rescue_system(self.work)
 
     def do(self) -> None:
         work, hypervisor = self.work, self.tools.hypervisor
@@ -132,7 +136,7 @@ class MakeRescueDisks(Step):
 
 
 class DefineRescueGuest(Step):
-    """Define the rescue system in the place of the guest."""
+    """Define the rescue system instead of the guest."""
 
     name = "define_rescue_guest"
 
@@ -141,11 +145,12 @@ class DefineRescueGuest(Step):
         self.tools.hypervisor.define(wanted_rescue_guest(self.work))
 
     def undo(self) -> None:
-        put_back(self.work)
+        if is_rescue_system(self.work):
+            put_back(self.work)
 
 
 class MakeRescueConfigDrive(Step):
-    """The rescue system's own config drive: it tells the password that the user asked for."""
+    """Make the rescue system's own config drive, with the password that the user asked for."""
 
     name = "make_rescue_config_drive"
 
@@ -171,7 +176,7 @@ class StartRescueGuest(Step):
 
 
 class ReportRescued(Step):
-    """The rescue system runs: tell the server's user."""
+    """Save vm_state RESCUED and clear the task state."""
 
     name = "report_rescued"
 
@@ -197,12 +202,18 @@ class PutGuestBack(Step):
 
     name = "put_guest_back"
 
+    def done(self) -> bool:
+        """After a power failure what it is put back from may be gone, for it was."""
+        if not self.work.rebooted or _kept(self.work).exists():
+            return False
+        return self.tools.hypervisor.defined(self.work.uuid) and not is_rescue_system(self.work)
+
     def do(self) -> None:
         put_back(self.work)
 
 
 class RemoveRescueFiles(Step):
-    """Remove what only the rescue needed."""
+    """Remove the files of the rescue system."""
 
     name = "remove_rescue_files"
 
@@ -244,8 +255,17 @@ def wanted_rescue_guest(work: Work) -> DomainSpec:
     return rescue.booted_from_rescue(guest.plan_guest(work, server, plan), first=keeps)
 
 
+def is_rescue_system(work: Work) -> bool:
+    """Whether the guest that is defined is the rescue system."""
+    try:
+        disks = work.tools.hypervisor.disks(work.uuid)
+    except DomainNotFound:
+        return False
+    return any(str(disk.source).endswith(rescue.DISK) for disk in disks)
+
+
 def put_back(work: Work) -> None:
-    """Define the guest as it was kept; without that, as the server's records describe it."""
+    """Define the guest from its saved domain XML, or else from the server's records."""
     try:
         kept = _kept(work).read_text()
     except FileNotFoundError:

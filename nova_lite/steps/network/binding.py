@@ -1,4 +1,4 @@
-"""Steps that bind the ports of a server to this host, or take them off it; they stay its ports."""
+"""Steps that bind a server's ports to this host, or unbind them; the server keeps its ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nova_lite.wire import network_info
 
 
 class BindPorts(Step):
-    """Bind the ports to this host and record how they are wired up here."""
+    """Bind the ports to this host and save the network cache with their bindings."""
 
     name = "bind_ports"
 
@@ -24,7 +24,7 @@ class BindPorts(Step):
 
 
 class UnbindPorts(Step):
-    """Take the ports off this host."""
+    """Unbind the ports from this host."""
 
     name = "unbind_ports"
 
@@ -33,14 +33,14 @@ class UnbindPorts(Step):
 
 
 def unbind(work: Work) -> None:
-    """Take a server's ports off this host; those bound elsewhere stay there."""
+    """Unbind a server's ports from this host; those bound to another host stay bound."""
     work.tools.ports.unbind(work.context, work.uuid, work.tools.host)
 
 
 def remember_ports(work: Work) -> None:
-    """Note how the ports are bound now, for Neutron forgets it when they leave.
+    """Note the ports' bindings, for Neutron forgets them when the ports are unbound.
 
-    Their host side can be taken away only by what it was made from.
+    The interfaces can be unplugged only with the binding that they were plugged with.
     """
     if work.notes.get("vifs") is None:
         work.note(vifs=network_info.dump(guest.vifs(work)))

@@ -1,10 +1,9 @@
-"""Steps that give a server its ports, wire them up on this host, and take them away."""
+"""Steps that allocate a server's ports, plug their interfaces on this host, and release them."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import time
 
 from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
@@ -22,7 +21,7 @@ LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
 
 
 class AllocatePorts(Step):
-    """Make or take the ports asked for, bind them here and record them."""
+    """Create or adopt the requested ports, bind them to this host and save them."""
 
     name = "allocate_ports"
 
@@ -43,6 +42,10 @@ class AllocatePorts(Step):
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
+        if work.elsewhere:
+            LOG.warning("The ports of server %s are those of host %s by now; they stay",
+                        work.uuid, work.instance["host"])  # fmt: skip
+            return
         asked_for = [
             request.port_id
             for request in requested_ports(work)
@@ -54,7 +57,7 @@ class AllocatePorts(Step):
 
 
 class RefreshPorts(Step):
-    """Read the ports anew before the guest is defined again."""
+    """Refresh the network cache from Neutron before the guest is defined again."""
 
     name = "refresh_ports"
 
@@ -69,7 +72,7 @@ class RefreshPorts(Step):
 
 
 class PlugInterfaces(Step):
-    """Make the host side of the ports, and note which of them are not wired up yet."""
+    """Plug the interfaces, and note the ports that are not active yet."""
 
     name = "plug_interfaces"
 
@@ -84,7 +87,7 @@ class PlugInterfaces(Step):
 
 
 class UnplugInterfaces(Step):
-    """Remove the host side of the ports."""
+    """Unplug the interfaces."""
 
     name = "unplug_interfaces"
 
@@ -93,7 +96,7 @@ class UnplugInterfaces(Step):
 
 
 class WaitForPorts(Step):
-    """Wait until Neutron has wired up the ports, then let the guest run."""
+    """Wait for Neutron's network-vif-plugged events, then resume the guest."""
 
     name = "wait_for_ports"
 
@@ -106,11 +109,12 @@ class WaitForPorts(Step):
         tools.events.forget(work.uuid)
 
     def _wait(self, waiting: set[str]) -> set[str]:
-        """The ports that are not wired up after the configured time."""
+        """The ports that are not active after [DEFAULT]vif_plugging_timeout."""
         work, events = self.work, self.tools.events
-        deadline = time.monotonic() + float(self.tools.conf.vif_plugging_timeout)
+        clock = self.tools.clock
+        deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
         for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
-            left = deadline - time.monotonic()
+            left = deadline - clock.monotonic()
             turn = max(0.0, min(left, pause))
             waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
             if work.cancelled.is_set():
@@ -122,7 +126,7 @@ class WaitForPorts(Step):
         raise AssertionError("the pauses have no end")
 
     def _failed(self, waiting: set[str]) -> bool:
-        """Whether Neutron said that one of the ports cannot be wired up."""
+        """Whether an event of one of the ports came with the status failed."""
         return any(
             self.tools.events.status(self.work.uuid, VIF_PLUGGED, port) == "failed"
             for port in waiting
@@ -140,7 +144,7 @@ class WaitForPorts(Step):
 
 
 class ReleasePorts(Step):
-    """Delete the ports made for the server, and let go of those that existed before it."""
+    """Delete the ports that were created for the server; unbind those that existed before it."""
 
     name = "release_ports"
 

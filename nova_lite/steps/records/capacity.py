@@ -1,4 +1,4 @@
-"""Steps that take and give back a share of this host."""
+"""Steps that claim resources of this host for a server, and release the claim."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
-from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
 
 class ClaimResources(Step):
-    """Check the request and take its share: CPUs to pin, NUMA nodes and huge pages are fitted."""
+    """Check the request and claim its resources, with pinned CPUs, NUMA nodes and huge pages."""
 
     name = "claim_resources"
 
@@ -26,7 +25,7 @@ class ClaimResources(Step):
             Sizes.of(server.flavor, volume_backed=server.image.id is None),
             instance.get("numa_topology"),
             limits=_limits(self.work).get("numa_topology"),
-            placed=is_here(self.work),
+            placed=self.work.here,
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
         )
@@ -39,13 +38,13 @@ class ClaimResources(Step):
 
 
 def _limits(work: Work) -> Mapping[str, Any]:
-    """What the scheduler says that may be used here; a boot has it in a place of its own."""
+    """The scheduler's limits: an argument, or part of the filter_properties of a boot."""
     filter_properties = work.arguments.get("filter_properties") or {}
     return work.arguments.get("limits") or filter_properties.get("limits") or {}
 
 
 class ReleaseResources(Step):
-    """Give the share back."""
+    """Release the claim, and report the inventory soon."""
 
     name = "release_resources"
 

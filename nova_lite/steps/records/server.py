@@ -1,4 +1,4 @@
-"""Steps that write the server's state where users see it."""
+"""Steps that save the server's state in its Instance record."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from nova_lite.model.states import (
     VmState,
 )
 from nova_lite.services import guest
-from nova_lite.services.ownership import is_here
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire.decode import utcnow
 
+# Task states of a server that its host builds.
+TAKEN = (TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING)
 # The host of a server that has none.
 NOWHERE = {
     "host": None,
@@ -32,11 +33,10 @@ NOWHERE = {
 
 
 class TakeServer(Step):
-    """Make this host the server's host and say that its networks are being made.
+    """Save this host as the server's host, with task state networking or block_device_mapping.
 
-    One save for what is three or four in stock: accept, claim, networking and, of a server with
-    volumes, block device mapping. It is a compare-and-swap, so a server that was deleted or taken
-    elsewhere meanwhile is left alone.
+    One save for the three or four of nova-compute. It is a compare-and-swap
+    (``expected_task_state``): a server that was deleted, or built on another host, is not changed.
     """
 
     name = "take_server"
@@ -45,8 +45,9 @@ class TakeServer(Step):
         self.work.reload()
         instance = self.work.instance
         return bool(
-            is_here(self.work)
-            and instance.get("task_state") == self._task_state()
+            self.work.here
+            and instance.get("vm_state") == VmState.BUILDING
+            and instance.get("task_state") in TAKEN
         )
 
     def do(self) -> None:
@@ -66,9 +67,9 @@ class TakeServer(Step):
 
 
 class RecordDisks(Step):
-    """Save the device names and buses that the plan gave to disks, and go on to spawning.
+    """Save device names and buses of the local disks, and task state spawning.
 
-    What is saved of a volume is saved when it is attached.
+    Those of a volume are saved when it is attached.
     """
 
     name = "record_disks"
@@ -84,24 +85,22 @@ class RecordDisks(Step):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[
-                TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING, TaskState.SPAWNING
-            ],
+            expected_task_state=TAKEN,
             task_state=TaskState.SPAWNING,
             root_device_name=plan.root_device_name,
             default_ephemeral_device=plan.default_ephemeral_device,
             default_swap_device=plan.default_swap_device,
-        )  # fmt: skip
+        )
 
 
 class ReportActive(Step):
-    """The server runs: tell its user."""
+    """Save vm_state ACTIVE and clear the task state."""
 
     name = "report_active"
 
     def done(self) -> bool:
         self.work.reload()
-        active = bool(self.work.instance.get("vm_state") == VmState.ACTIVE)
+        active = self.work.here and self.work.instance.get("vm_state") == VmState.ACTIVE
         if active:
             self._tell_host()
         return active
@@ -130,11 +129,11 @@ class ReportActive(Step):
 
 
 class ReportPower(Step):
-    """End of a power verb: the given vm_state, no task, and what the hypervisor says.
+    """Save the given vm_state and the guest's power state, and clear the task state.
 
-    :param expected: task states in which the server may be; in another one, or in none, somebody
+    :param expected: task states that the server may be in; in another one, or in none, somebody
         has done something else with it
-    :param fields: what else changes
+    :param fields: further fields to save
     """
 
     name = "report_power"
@@ -172,7 +171,7 @@ class ReportPower(Step):
 
 
 class MarkRebooting(Step):
-    """Show that the reboot has begun: ``reboot_started`` or ``reboot_started_hard``."""
+    """Save task state ``reboot_started`` or ``reboot_started_hard``."""
 
     name = "mark_rebooting"
 
@@ -190,7 +189,7 @@ class MarkRebooting(Step):
 
 
 class RecordDeleted(Step):
-    """The server is gone: say so, and give back its share in Placement."""
+    """Save vm_state DELETED, and delete the server's allocations in Placement."""
 
     name = "record_deleted"
 
@@ -216,7 +215,7 @@ class RecordDeleted(Step):
 
 
 class ForgetConsoles(Step):
-    """Remove the console tokens: the guest they lead to is gone."""
+    """Delete the server's console tokens: its guest was removed."""
 
     name = "forget_consoles"
 
@@ -225,9 +224,9 @@ class ForgetConsoles(Step):
 
 
 class ForgetServer(Step):
-    """Remove the record itself; the last thing that is done.
+    """Destroy the Instance record, as the last step of a delete.
 
-    With it go those of its volumes and ports, and the tokens of its consoles.
+    nova-conductor destroys its block device mappings, interfaces and console tokens with it.
     """
 
     name = "forget_server"
@@ -242,7 +241,7 @@ class ForgetServer(Step):
 
 
 def here(work: Work) -> dict[str, Any]:
-    """The fields that make this host the server's host, with the share that it claimed."""
+    """The Instance fields that name this host, with the NUMA topology that was claimed."""
     tools, topology = work.tools, work.notes.get("numa_topology")
     fields: dict[str, Any] = {
         "host": tools.host,
@@ -254,13 +253,13 @@ def here(work: Work) -> dict[str, Any]:
 
 
 def tell_host(work: Work, vm_state: VmState) -> None:
-    """Count the server of this host by its new state, and have the host's use reported soon."""
+    """Update the server's state in the claims, and report the inventory soon."""
     work.tools.claims.note(work.uuid, vm_state=vm_state)
     work.tools.usage_changed()
 
 
 def unshelved(work: Work) -> dict[str, str]:
-    """The server's system metadata without what it says while the server is shelved."""
+    """The server's system_metadata without the keys of a shelved server."""
     shelved = (SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST)
     stored = dict(work.instance.get("system_metadata", {}))
     return {key: value for key, value in stored.items() if key not in shelved}

@@ -1,4 +1,4 @@
-"""Steps that write that a server is shelved, has left its host, or comes back to one.
+"""Steps that save that a server is shelved, offloaded from its host, or unshelved to one.
 
 The snapshot of a shelved server is its only copy until it runs again: it is deleted last.
 """
@@ -17,7 +17,6 @@ from nova_lite.model.states import (
     TaskState,
     VmState,
 )
-from nova_lite.services.ownership import is_here
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.records.server import NOWHERE, here, tell_host
@@ -26,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 
 class RecordShelved(Step):
-    """The snapshot is in the image service: the server is SHELVED, or on its way off this host."""
+    """Save vm_state SHELVED with the snapshot's id: the image is active in Glance."""
 
     name = "record_shelved"
 
@@ -60,13 +59,13 @@ class RecordShelved(Step):
 
 
 class RecordOffloaded(Step):
-    """Nothing of the server is left on this host: it has none any more."""
+    """Save vm_state SHELVED_OFFLOADED without a host: nothing of the server is left here."""
 
     name = "record_offloaded"
 
     def done(self) -> bool:
         self.work.reload()
-        return not is_here(self.work)
+        return not self.work.here
 
     def do(self) -> None:
         self.tools.instances.save(
@@ -81,7 +80,7 @@ class RecordOffloaded(Step):
 
 
 class DropAllocation(Step):
-    """Give the server's share back to Placement."""
+    """Delete the server's allocations in Placement."""
 
     name = "drop_allocation"
 
@@ -90,16 +89,16 @@ class DropAllocation(Step):
 
 
 class TakeOffloaded(Step):
-    """Make this host the host of a server that has none, and say that it is being made.
+    """Save this host as the host of an offloaded server, with task state spawning.
 
-    A compare-and-swap: a server that was deleted or taken elsewhere meanwhile is left alone.
+    A compare-and-swap: a server that was deleted, or unshelved on another host, is not changed.
     """
 
     name = "take_offloaded"
 
     def done(self) -> bool:
         self.work.reload()
-        taken = is_here(self.work)
+        taken = self.work.here
         if taken:
             self.work.note(taken=True)
         return taken
@@ -118,7 +117,7 @@ class TakeOffloaded(Step):
 
 
 class DeleteShelvedImage(Step):
-    """The server runs: the snapshot is not needed any more."""
+    """Delete the snapshot of a shelved server: it runs again."""
 
     name = "delete_shelved_image"
 
@@ -131,7 +130,7 @@ class DeleteShelvedImage(Step):
 
 
 def delete_image(work: Work, image_id: str) -> None:
-    """Delete a snapshot; the server is as it is to be, so a failure is only told in the log."""
+    """Delete the snapshot of a shelved server; a failure is only logged."""
     try:
         work.tools.image_store.delete(work.context, image_id)
     except NovaLiteError as error:
@@ -140,7 +139,7 @@ def delete_image(work: Work, image_id: str) -> None:
 
 
 def shelved_as(work: Work, image_id: str) -> bool:
-    """Whether the server's record says that it is shelved in this image."""
+    """Whether the Instance record says that the server is shelved as this image."""
     instance = work.instance
     return bool(
         instance.get("vm_state") in (VmState.SHELVED, VmState.SHELVED_OFFLOADED)

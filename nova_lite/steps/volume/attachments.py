@@ -1,9 +1,9 @@
-"""Steps of attaching a volume to a server that is there, and of detaching it.
+"""Steps that attach a volume to an existing server, and detach it.
 
-Attaching: Cinder learns of the host, the host connects, the block device mapping keeps how; only
-then the guest gets the disk, and last Cinder hears that the volume is in use. Detaching is the way
-back. Whatever is cut off in between finds in Cinder, in the mapping and in the guest how far it
-came: every step can be done again.
+Attaching: update the Cinder attachment with this host's connector, connect the volume, save its
+connection_info in the block device mapping, attach the disk to the guest, and complete the
+attachment. Detaching does the reverse. An interrupted operation reads from Cinder, the mapping and
+the guest how far it came: every step can be repeated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOG = logging.getLogger(__name__)
 
 
 class ReserveDevice(Step):
-    """Make the block device mapping of a volume to come, under a name that nothing has."""
+    """Create the block device mapping of a volume to be attached, with a free device name."""
 
     name = "reserve_device"
 
@@ -56,7 +56,7 @@ class ReserveDevice(Step):
         if any(mapping.get("volume_id") == volume_id for mapping in guest.mappings(work)):
             raise InvalidVolume(f"Invalid volume: volume {volume_id} already attached")
         if arguments.get("device"):
-            # What a guest calls its disk is its own affair; stock agents do not heed it either.
+            # The guest chooses its device names itself; nova-compute ignores the wish as well.
             LOG.info("The device name %s wished for server %s is not used",
                      arguments["device"], work.uuid)  # fmt: skip
         bus, target = self._place(kind or "disk")
@@ -83,7 +83,7 @@ class ReserveDevice(Step):
             self.tools.block_devices.destroy(self.work.context, mapping)
 
     def _made(self) -> WireObject | None:
-        """The mapping that this operation has made."""
+        """The mapping that this operation has created."""
         mine = self.work.notes.get("mapping")
         found = self.tools.block_devices.of_server(self.work.context, self.work.uuid)
         return next((m for m in found if mine and m.get("uuid") == mine), None)
@@ -108,7 +108,7 @@ class ReserveDevice(Step):
         )
 
     def _usual_bus(self, kind: str) -> str:
-        """As the server has it since its first boot; that is kept with what its image said."""
+        """The bus chosen at the first boot, which is kept among the server's image properties."""
         kept = self.work.instance.get("system_metadata", {}).get(f"{IMAGE_KEY}hw_{kind}_bus")
         if kept:
             return str(kept)
@@ -122,32 +122,29 @@ class ReserveDevice(Step):
 
 
 class ConnectVolume(MappingStep):
-    """Have the volume within this host's reach, and how it is reached in its mapping.
+    """Connect the volume to this host, and save its connection_info in the mapping.
 
-    Taking it back takes the disk from the guest first: nobody else may get a volume that a guest
-    still writes to. Where that fails, the note ``kept`` says so.
+    The undo detaches the disk from the guest first: no other host may get a volume that a guest
+    still writes to.
     """
 
     name = "connect_volume"
 
     def do(self) -> None:
-        volumes.attach(self.work, self._mapping)
+        if self.work.resumed and volumes.is_attached(self.work, self._mapping):
+            volumes.connect(self.work, self._mapping)
+        else:
+            volumes.attach(self.work, self._mapping)
 
     def undo(self) -> None:
-        self.work.note(kept=True)  # for as long as this does not succeed
-        work, tools, mapping = self.work, self.tools, self._mapping
-        volume_id = str(mapping["volume_id"])
-        tools.hypervisor.detach_disk(work.uuid, volume_id)
-        if work.resumed:  # the request knows nothing of what was kept since
-            mapping = tools.block_devices.by_volume(work.context, work.uuid, volume_id) or mapping
-        release(work, mapping)
-        work.note(kept=False)
+        self.tools.hypervisor.detach_disk(self.work.uuid, str(self._mapping["volume_id"]))
+        detach(self.work, self._mapping)
 
 
 class PlugDisk(MappingStep):
-    """Give the guest the disk, for good; one that is defined anew at its next start gets it then.
+    """Attach the disk to the guest, now and in its definition; without a guest, at its next start.
 
-    It is taken back together with the connection.
+    The undo of ConnectVolume detaches it.
     """
 
     name = "plug_disk"
@@ -162,7 +159,7 @@ class PlugDisk(MappingStep):
 
 
 class CompleteAttachment(MappingStep):
-    """The volume is in use."""
+    """Complete the Cinder attachment: the volume is in use."""
 
     name = "complete_attachment"
 
@@ -171,7 +168,7 @@ class CompleteAttachment(MappingStep):
 
 
 class UnplugDisk(MappingStep):
-    """Take the disk from the guest, now and for its later starts."""
+    """Detach the disk from the guest, now and in its definition."""
 
     name = "unplug_disk"
 
@@ -180,9 +177,9 @@ class UnplugDisk(MappingStep):
 
 
 class ReleaseVolume(Step):
-    """Take the volume out of this host's reach and give it back to Cinder.
+    """Disconnect the volume from this host and delete its Cinder attachment.
 
-    :param here: whether the server is this host's; of another one's, only Cinder is told
+    :param here: whether the server is on this host; otherwise only the attachment is deleted
     """
 
     name = "release_volume"
@@ -193,14 +190,14 @@ class ReleaseVolume(Step):
 
     def do(self) -> None:
         if self._here:
-            release(self.work, self._mapping)
+            detach(self.work, self._mapping)
         else:
             attachment_id = attachment_of(self._mapping)
             self.tools.cinder.delete_attachment(self.work.context, attachment_id)
 
 
 class ForgetMapping(MappingStep):
-    """The server does not have the volume any more."""
+    """Delete the block device mapping."""
 
     name = "forget_mapping"
 
@@ -209,7 +206,7 @@ class ForgetMapping(MappingStep):
 
 
 def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
-    """The guest's disk that a connected volume becomes."""
+    """The guest's disk for a connected volume."""
     connection = volumes.connection_of(mapping)
     target = str(naming.strip(mapping["device_name"]))
     bus = mapping.get("disk_bus") or naming.bus_of_name(target)
@@ -220,18 +217,18 @@ def disk_of(work: Work, mapping: WireObject) -> DiskSpec:
     return volume_spec(disk, ConnectedVolume(connection, source, secret), work.tools.policy)
 
 
-def release(work: Work, mapping: WireObject) -> None:
-    """Disconnect a volume from this host, then delete its attachment; again is success."""
-    with taken_off(work, mapping):
+def detach(work: Work, mapping: WireObject) -> None:
+    """Disconnect a volume from this host, then delete its Cinder attachment; may be repeated."""
+    with disconnected(work, mapping):
         work.tools.cinder.delete_attachment(work.context, attachment_of(mapping))
 
 
 @contextmanager
-def taken_off(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
-    """Disconnect a volume from this host; what Cinder is to hear of that comes inside.
+def disconnected(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
+    """Disconnect a volume from this host; calls of Cinder about that belong inside the block.
 
-    Gives Cinder's description of the volume; nothing is in it where the volume was deleted by
-    force: what is left of it here goes away all the same.
+    Yields Cinder's description of the volume: empty where it was deleted by force, in which case
+    this host is disconnected all the same.
     """
     tools = work.tools
     connection = _connection_to_release(work, mapping)
@@ -247,7 +244,7 @@ def taken_off(work: Work, mapping: WireObject) -> Iterator[dict[str, Any]]:
 
 
 def _connection_to_release(work: Work, mapping: WireObject) -> Connection | None:
-    """As the mapping keeps it; a host that was killed before it could write that asks Cinder."""
+    """The mapping's connection_info, or Cinder's if this host was killed before saving it."""
     volume_id = str(mapping["volume_id"])
     kept = connection_info.load(mapping.get("connection_info"), volume_id)
     if kept is not None:

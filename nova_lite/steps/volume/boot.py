@@ -1,14 +1,13 @@
-"""Steps that give a server its volumes while it is built, and take them back when that fails.
+"""Steps that create, attach and complete the volumes of a server that is being built.
 
-A volume that is made here says in its metadata for which block device mapping it was made. A
-process that died between asking Cinder for it and recording it is followed by one that finds it.
+The metadata of a volume that is created here names its block device mapping, so that a resumed
+boot finds a volume that was created but not saved in the mapping yet.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,10 +24,17 @@ from nova_lite.errors import (
     VolumeServiceUnavailable,
 )
 from nova_lite.services import guest
-from nova_lite.services.volumes import check_zone, disconnect, reach, volume_mappings
+from nova_lite.services.volumes import (
+    check_zone,
+    connect,
+    connect_attachment,
+    disconnect,
+    is_attached,
+    volume_mappings,
+)
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.delete import attachment_ids, release
+from nova_lite.steps.volume.delete import attachment_ids, delete_attachments
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -38,8 +44,6 @@ MADE_FOR = "nova_block_device_mapping"
 PATIENCE = 60.0
 # Seconds between the first looks at a volume that is being made; later ones are nova.conf's.
 LOOKS = (0.2, 0.5, 1.0, 2.0)
-# Seconds in which a request to make a volume may still be under way whose sender has died.
-UNDER_WAY, POLL = 5.0, 0.5
 # What ends a build, as anything does in stock that goes wrong with a volume.
 ENDS_BUILD = (
     InvalidVolume,
@@ -51,9 +55,9 @@ ENDS_BUILD = (
 
 
 class VolumeStep(Step):
-    """Something about all volumes of a server that is being built; what goes wrong ends the build.
+    """A step about all volumes of a server that is being built; a failure aborts the build.
 
-    Cinder is waited for, but not for ever: its user shall learn what the server waits for.
+    Cinder is waited for with a limit, so that the user gets a fault that names it.
     """
 
 
@@ -69,16 +73,16 @@ class VolumeStep(Step):
 
     @abstractmethod
     def prepare(self) -> None:
-        """What the step does."""
+        """What ``do`` does, with a limit on waiting for Cinder."""
 
     def take_back(self) -> None:  # noqa: B027  some have nothing to take back
-        """What undoes it."""
+        """What ``undo`` does, with a limit on waiting for Cinder."""
 
     def _carry_out(self, action: Callable[[], None]) -> None:
         try:
             action()
         except VolumeServiceUnavailable as error:
-            now = time.monotonic()
+            now = self.tools.clock.monotonic()
             self._away_since = self._away_since or now
             if now - self._away_since < PATIENCE and not self.work.cancelled.is_set():
                 raise  # the engine tries again
@@ -88,7 +92,7 @@ class VolumeStep(Step):
 
 
 class CreateVolumes(VolumeStep):
-    """Make the volumes that do not exist yet: from an image, from a snapshot, or empty."""
+    """Create the volumes that do not exist yet: from an image, from a snapshot, or empty."""
 
     name = "create_volumes"
 
@@ -105,16 +109,16 @@ class CreateVolumes(VolumeStep):
                 volume = self._made_before(mapping) or self._make(mapping)
                 self.tools.block_devices.save(self.work.context, mapping, volume_id=volume["id"])
         for mapping in ours:
-            self._wait_for(mapping["volume_id"])
+            self._wait_for(mapping)
 
     def take_back(self) -> None:
-        """Wait for what is still being made: Cinder deletes only what is finished."""
+        """Wait for volumes that are still being created: Cinder deletes only finished ones."""
         for mapping in self._ours():
             if mapping.get("volume_id"):
-                self._finished(mapping["volume_id"], time.sleep)
+                self._finished(mapping["volume_id"], self.tools.clock.sleep)
 
     def _ours(self) -> list[WireObject]:
-        """Volumes to make; one that is attached was made for an earlier try of this build."""
+        """Mappings whose volume is created here; attached ones are of an earlier attempt."""
         return [
             mapping
             for mapping in volume_mappings(self.work)
@@ -122,17 +126,18 @@ class CreateVolumes(VolumeStep):
         ]
 
     def _made_before(self, mapping: WireObject) -> dict[str, Any] | None:
-        """The volume that was asked for already, if it was and if Cinder has made it."""
+        """The volume that an earlier attempt created, if any."""
         asked = self.work.notes.get("asked_for_volumes", {})
         if mapping["uuid"] not in asked:
             self.work.note(asked_for_volumes={**asked, mapping["uuid"]: _ends(mapping)})
             return None
-        deadline = time.monotonic() + UNDER_WAY
+        clock, pace = self.tools.clock, self.tools.pace
+        deadline = clock.monotonic() + pace.volume_request
         while True:
             found = _made_for(self.work, mapping["uuid"])
-            if found or time.monotonic() >= deadline:
+            if found or clock.monotonic() >= deadline:
                 return found[0] if found else None
-            time.sleep(POLL)
+            clock.sleep(pace.volume_request_poll)
 
     def _make(self, mapping: WireObject) -> dict[str, Any]:
         work, source = self.work, mapping["source_type"]
@@ -149,23 +154,27 @@ class CreateVolumes(VolumeStep):
             metadata={MADE_FOR: mapping["uuid"]},
         )
 
-    def _wait_for(self, volume_id: str) -> None:
+    def _wait_for(self, mapping: WireObject) -> None:
+        volume_id = str(mapping["volume_id"])
         status, seconds, attempts = self._finished(volume_id, self._pause)
-        if status != "available":
+        # A build that was cut off may have attached it without having recorded that.
+        if status != "available" and not attachment_ids(self.work, mapping):
             raise VolumeNotCreated(volume_id, seconds, attempts, status)
 
     def _pause(self, seconds: float) -> None:
-        if self.work.cancelled.wait(seconds):
+        if self.tools.clock.wait(self.work.cancelled, seconds):
             raise Interrupted
 
     def _finished(self, volume_id: str, pause: Callable[[float], None]) -> tuple[str, int, int]:
-        """The volume's status when Cinder has done with it, or after as long as nova.conf says; the
-        seconds that took, and how often it was asked."""
-        began = time.monotonic()
+        """Poll the volume until it is created or the configured time is over.
+
+        :returns: its status, the seconds that took, and the number of attempts
+        """
+        began = self.tools.clock.monotonic()
         lengths = itertools.chain(LOOKS, itertools.repeat(self._interval))
         for attempts, length in enumerate(lengths, 1):
             status = self.tools.cinder.volume(self.work.context, volume_id)["status"]
-            seconds = time.monotonic() - began
+            seconds = self.tools.clock.monotonic() - began
             if status not in ("creating", "downloading") or seconds >= self._limit:
                 return status, int(seconds), attempts
             pause(min(length, self._interval))
@@ -173,7 +182,7 @@ class CreateVolumes(VolumeStep):
 
 
 class AttachVolumes(VolumeStep):
-    """Bring all volumes to this host, and record how it reaches them."""
+    """Attach and connect all volumes, and save their connection_info."""
 
     name = "attach_volumes"
     exclusive = True
@@ -186,9 +195,13 @@ class AttachVolumes(VolumeStep):
         records = guest.disk_plan(self.work).bdm_updates
         for mapping in volume_mappings(self.work):
             uuid = str(mapping["uuid"])
-            if uuid not in self._recorded:
+            if uuid in self._recorded:
+                continue
+            if self.work.resumed and is_attached(self.work, mapping):
+                connect(self.work, mapping)
+            else:
                 self._attach(mapping, records[uuid])
-                self._recorded.add(uuid)
+            self._recorded.add(uuid)
 
     def _attach(self, mapping: WireObject, device: Mapping[str, str]) -> None:
         work, tools = self.work, self.tools
@@ -196,12 +209,14 @@ class AttachVolumes(VolumeStep):
         check_zone(work, volume)
         with tools.volumes.guard(volume):
             attachment = self._attachment(mapping, volume, device["device_name"])
-            reach(work, mapping, volume, attachment, attachment_id=attachment["id"], **device)
+            connect_attachment(
+                work, mapping, volume, attachment, attachment_id=attachment["id"], **device
+            )
 
     def _attachment(
         self, mapping: WireObject, volume: Mapping[str, Any], device_name: str
     ) -> dict[str, Any]:
-        """The attachment for this host: the one that was reserved, else a new one."""
+        """The attachment with this host's connector: the reserved one updated, or a new one."""
         work, cinder = self.work, self.tools.cinder
         connector = self.tools.connector.properties()
         reserved = mapping.get("attachment_id")
@@ -215,22 +230,24 @@ class AttachVolumes(VolumeStep):
         )
 
     def take_back(self) -> None:
-        """Let go of them; the conductor reserves them again for the next host.
+        """Disconnect them and delete their attachments; the conductor reserves them again.
 
-        All are disconnected first: what Cinder cannot be told, the API tells it when the server is
-        deleted, but then nobody comes to this host any more.
+        All are disconnected first: if Cinder does not answer, nova-api deletes the attachments with
+        the server, but nobody would disconnect this host any more.
         """
         work = self.work
         ours = [mapping for mapping in volume_mappings(work) if mapping.get("volume_id")]
         for mapping in ours:
             disconnect(work, mapping)
+        if work.elsewhere:
+            return  # the attachments are those of the server's host by now
         for mapping in ours:
             for attachment_id in attachment_ids(work, mapping):
                 self.tools.cinder.delete_attachment(work.context, attachment_id)
 
 
 class CompleteAttachments(VolumeStep):
-    """Tell Cinder that the guest has its volumes."""
+    """Complete the attachments: the volumes are in use."""
 
     name = "complete_attachments"
 
@@ -240,10 +257,10 @@ class CompleteAttachments(VolumeStep):
 
 
 def reserve_for_next_host(work: Work) -> None:
-    """Have volumes that were made, but not attached, be attached where the server goes next.
+    """Create attachments for volumes that have none, before the build is rescheduled.
 
-    The conductor reserves volumes again whose attachment is gone. What was never attached would be
-    attached in the ways of old by a stock agent.
+    The conductor reserves volumes again whose attachment was deleted. A volume without an
+    attachment_id would be attached through the pre-Queens API by nova-compute.
     """
     for mapping in volume_mappings(work):
         recorded = mapping.get("attachment_id") and "attachment_id" not in mapping.changes
@@ -257,19 +274,19 @@ def reserve_for_next_host(work: Work) -> None:
 
 
 def release_after_failure(work: Work) -> None:
-    """After a build that has failed for good: users get their volumes back, and those that end with
-    the server are deleted. What is left is deleted with the server."""
+    """Delete the attachments after a build that was aborted, and the volumes that have
+    delete_on_termination. What fails here is deleted together with the server."""
     for mapping in volume_mappings(work):
         try:
-            release(work, mapping)
+            delete_attachments(work, mapping)
         except NovaLiteError as error:
             LOG.warning("Volume %s of server %s is left as it is: %s",
                         mapping.get("volume_id"), work.uuid, error)  # fmt: skip
 
 
 def delete_unrecorded(work: Work) -> None:
-    """Delete the volumes that were made for a server which was deleted meanwhile, if no record
-    tells anybody of them."""
+    """Delete the volumes that were created for a server that was deleted meanwhile, where no block
+    device mapping has their ids."""
     asked = work.notes.get("asked_for_volumes")
     if not asked:
         return
@@ -285,7 +302,7 @@ def delete_unrecorded(work: Work) -> None:
 
 
 def _ends(mapping: WireObject) -> bool:
-    """Whether the volume ends with its server."""
+    """Whether the volume is deleted with its server."""
     return bool(mapping.get("delete_on_termination"))
 
 

@@ -1,20 +1,20 @@
-"""What every verb needs of a server's volumes: the side of them that is on this host.
-
-How a volume is reached stands in its block device mapping, where the host that attached it has put
-it; nothing of it is noted in the journal. A mapping without it is of a volume that is reserved for
-the server: it is being attached, or was given back by the host that the server has left.
-"""
+"""Steps that connect this host to a server's volumes, by the connection_info of their mappings."""
 
 from __future__ import annotations
 
-from nova_lite.services.volumes import bring, disconnect, take, volume_mappings
+from nova_lite.services.volumes import (
+    disconnect,
+    ensure_attached,
+    ensure_connected,
+    volume_mappings,
+)
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.attachments import release
+from nova_lite.steps.volume.attachments import detach
 
 
 class ConnectVolumes(Step):
-    """Have all volumes of the server within reach before its guest is started."""
+    """Connect all volumes of the server before its guest is started."""
 
     name = "connect_volumes"
 
@@ -27,13 +27,13 @@ class ConnectVolumes(Step):
         return False
 
     def do(self) -> None:
-        connect_one = take if self._again else bring
+        connect_one = ensure_attached if self._again else ensure_connected
         for mapping in volume_mappings(self.work):
             connect_one(self.work, mapping)
 
 
 class RemoveConnection(Step):
-    """Disconnect the volume, and delete its attachment where that is asked for."""
+    """Disconnect the volume, and delete its Cinder attachment if ``delete_attachment`` is true."""
 
     name = "remove_connection"
 
@@ -43,6 +43,6 @@ class RemoveConnection(Step):
         if mapping is None:
             return
         if work.arguments.get("delete_attachment"):
-            release(work, mapping)
+            detach(work, mapping)
         else:
             disconnect(work, mapping)

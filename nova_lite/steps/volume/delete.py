@@ -1,4 +1,4 @@
-"""Steps that part a deleted server from its volumes."""
+"""Steps that disconnect and detach the volumes of a deleted server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG = logging.getLogger(__name__)
 
 
 class ReleaseVolumes(Step):
-    """Let go of the volumes of a server whose guest is gone; delete those that end with it."""
+    """Detach the volumes of a removed guest; delete those with delete_on_termination."""
 
     name = "release_volumes"
 
@@ -26,15 +26,14 @@ class ReleaseVolumes(Step):
                 # Nobody here can have connected it, and the server must not stay because of it.
                 LOG.warning("Nothing is known of how server %s reaches volume %s: %s",
                             self.work.uuid, mapping.get("volume_id"), error)  # fmt: skip
-            release(self.work, mapping)
+            delete_attachments(self.work, mapping)
 
 
-def release(work: Work, mapping: WireObject) -> None:
-    """Delete a volume's attachment, and the volume itself if it ends with its server.
+def delete_attachments(work: Work, mapping: WireObject) -> None:
+    """Delete a volume's attachments, and the volume itself if it has delete_on_termination.
 
-    A server can be deleted though Cinder refuses to let go of its volume: that is only logged.
-    A mapping that was deleted before, with its server or when the volume was detached, does not
-    say any more that the volume ends.
+    Where Cinder refuses, the server is deleted all the same and that is only logged. The
+    delete_on_termination of a mapping that was deleted before does not count any more.
 
     :raises ControlPlaneUnavailable: Cinder does not answer
     """
@@ -53,7 +52,7 @@ def release(work: Work, mapping: WireObject) -> None:
 
 
 def attachment_ids(work: Work, mapping: WireObject) -> list[str]:
-    """The server's attachments of a mapping's volume: the one recorded, else what Cinder knows."""
+    """The attachment_id of a mapping, or else the server's attachments of that volume in Cinder."""
     if mapping.get("attachment_id"):
         return [mapping["attachment_id"]]
     # The build was cut off before it was recorded.

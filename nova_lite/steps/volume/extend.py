@@ -1,4 +1,4 @@
-"""The step that shows a server a volume which Cinder has made larger."""
+"""The step that resizes a server's disk after Cinder has extended its volume."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LARGEST_HEADER = 64 * 1024**2
 
 
 class ExtendVolume(Step):
-    """Let host and guest see a volume's new size, and keep it in the block device mapping.
+    """Rescan a volume's size on the host, resize the guest's disk, and save the mapping's size.
 
-    A guest that is off sees it at its next start. A disk is never made smaller.
+    A guest that is off gets the size at its next start. A disk is never made smaller.
     """
 
 
@@ -67,7 +67,7 @@ class ExtendVolume(Step):
         return int(self.work.notes.get(f"header_{self._volume_id}") or 0)
 
     def _note_header(self, connection: Connection, before: int | None) -> None:
-        """An encrypted disk lacks its header: what it has now tells how much that is."""
+        """Note the size of the LUKS header: that of the volume minus that of the guest's disk."""
         if not connection.encrypted or f"header_{self._volume_id}" in self.work.notes:
             return
         now = self._size_now()

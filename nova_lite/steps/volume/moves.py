@@ -1,15 +1,14 @@
-"""Steps by which a server's volumes leave this host or come to it, while they stay the server's.
+"""Steps that reserve a server's volumes when it leaves this host, and attach reserved ones.
 
-A server without a host has its volumes reserved: each has an attachment without a connector, made
-before the connected one is deleted, so that nobody else can get the volume in between. What is cut
-off finds in Cinder how far it came.
+A volume of a server without a host is reserved: it has an attachment without a connector, created
+before the connected one is deleted, so that no other server can get the volume in between. An
+interrupted step reads from Cinder how far it came.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import time
 
 from nova_lite.errors import (
     BuildAborted,
@@ -23,36 +22,34 @@ from nova_lite.errors import (
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED
-from nova_lite.services.volumes import connect, disconnect, take, volume_mappings
+from nova_lite.services.volumes import connect, disconnect, ensure_attached, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.volume.attachments import release, taken_off
+from nova_lite.steps.volume.attachments import detach, disconnected
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
 GIB = 1024**3
-LOOK_AGAIN = 5.0  # seconds between two looks at a volume whose image is written
 
 
-class GiveVolumesBack(Step):
-    """Let go of the volumes of a server that leaves this host; they stay reserved for it."""
+class ReserveVolumes(Step):
+    """Disconnect the volumes of a server that leaves this host, and keep them reserved for it."""
 
-    name = "give_volumes_back"
+    name = "reserve_volumes"
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
-            give_back(self.work, mapping)
+            reserve(self.work, mapping)
 
 
-class TakeVolumes(Step):
-    """Attach the volumes of a server that comes to this host.
+class AttachReservedVolumes(Step):
+    """Attach the reserved volumes of a server that arrives on this host.
 
-    Taking it back reserves them for the server again, wherever it goes; those of a server that is
-    being deleted are given back for good.
+    The undo reserves them for the server again, or detaches them if it is being deleted.
     """
 
-    name = "take_volumes"
+    name = "attach_reserved_volumes"
     exclusive = True
 
     def do(self) -> None:
@@ -60,24 +57,26 @@ class TakeVolumes(Step):
             if not mapping.get("device_name"):  # attached while the server had no host
                 devices = guest.disk_plan(self.work).bdm_updates
                 mapping.set(**devices[str(mapping["uuid"])])
-            take(self.work, mapping)
+            ensure_attached(self.work, mapping)
 
     def undo(self) -> None:
         work = self.work
         if self.tools.hypervisor.defined(work.uuid):
             raise HypervisorError(f"the guest of server {work.uuid} is left; it keeps its volumes")
-        let_go = release if _ends(work) else give_back
+        detach_one = detach if _ends(work) else reserve
+        if work.elsewhere:
+            return  # they are attached to the server's host by now
         for mapping in volume_mappings(work):
             if mapping.get("attachment_id"):
-                let_go(work, mapping)
+                detach_one(work, mapping)
 
 
 class CheckVolumes(Step):
-    """Connect the volumes of a server that is rebooted, after a look at what Cinder says of them.
+    """Connect the volumes of a server that is rebooted, after checking their attachments in Cinder.
 
-    One that was taken from the server behind Nova's back is nobody's disk any more; one that is
-    only reserved, since another agent was cut off in a rebuild, is attached. Where Cinder does not
-    tell, the server gets what the records say.
+    The mapping of a volume whose attachment was deleted in Cinder is deleted; a volume that is only
+    reserved, after an interrupted rebuild, is attached. If Cinder does not answer, the
+    connection_info of the mapping is used.
     """
 
     name = "check_volumes"
@@ -88,7 +87,7 @@ class CheckVolumes(Step):
 
     def _connect(self, mapping: WireObject) -> None:
         try:
-            take(self.work, mapping)
+            ensure_attached(self.work, mapping)
         except VolumeAttachmentNotFound:
             self._forget(mapping)
         except (CredentialsInvalid, InvalidVolume, VolumeServiceUnavailable) as error:
@@ -113,19 +112,19 @@ class CheckVolumes(Step):
 
 
 class ReserveRootVolume(Step):
-    """Detach the volume that a server boots from, for Cinder to write an image into it."""
+    """Reserve the root volume, so that Cinder can write an image into it."""
 
     name = "reserve_root_volume"
 
     def do(self) -> None:
-        give_back(self.work, root_volume(self.work))
+        reserve(self.work, root_volume(self.work))
 
 
 class ReimageRootVolume(Step):
-    """Have Cinder write the image into the root volume; from here on there is only forward.
+    """Have Cinder reimage the root volume.
 
-    Cinder's event tells when it is over, or the volume itself: an agent that was killed meanwhile
-    has missed the event, and of a failure there is none.
+    The end is reported by the event volume-reimaged, or by the volume's status: an agent that was
+    killed meanwhile has missed the event, and a failure sends none.
     """
 
     name = "reimage_root_volume"
@@ -138,7 +137,6 @@ class ReimageRootVolume(Step):
         work, tools = self.work, self.tools
         volume_id = str(root_volume(work)["volume_id"])
         patience = self._patience()
-        work.note(emptied=True)
         tools.events.watch(work.uuid)
         try:
             if self._status(volume_id) != "downloading":
@@ -150,10 +148,12 @@ class ReimageRootVolume(Step):
             tools.events.forget(work.uuid)
 
     def _wait(self, volume_id: str, patience: float) -> None:
-        work, deadline = self.work, time.monotonic() + patience
-        while (left := deadline - time.monotonic()) > 0:
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + patience
+        while (left := deadline - clock.monotonic()) > 0:
+            turn = min(left, self.tools.pace.reimage_poll)
             missing = self.tools.events.wait(
-                work.uuid, VOLUME_REIMAGED, {volume_id}, min(left, LOOK_AGAIN), work.cancelled
+                work.uuid, VOLUME_REIMAGED, {volume_id}, turn, work.cancelled
             )
             if not missing:
                 return
@@ -170,7 +170,7 @@ class ReimageRootVolume(Step):
         return str(self.tools.cinder.volume(self.work.context, volume_id)["status"])
 
     def _patience(self) -> float:
-        """Seconds that nova.conf grants for the image's size."""
+        """Seconds to wait: [DEFAULT]reimage_timeout_per_gb for the image's size."""
         image = self.tools.images.show(self.work.context, self._image_id)
         return float(self.tools.conf.reimage_timeout_per_gb * max(1, math.ceil(image.size / GIB)))
 
@@ -196,15 +196,15 @@ def boots_from_volume(work: Work) -> bool:
     return any(mapping.get("boot_index") == 0 for mapping in volume_mappings(work))
 
 
-def give_back(work: Work, mapping: WireObject) -> None:
-    """Disconnect a volume, and have it reserved for its server; again is success."""
-    with taken_off(work, mapping) as volume:
+def reserve(work: Work, mapping: WireObject) -> None:
+    """Disconnect a volume from this host, and keep it reserved for its server; may be repeated."""
+    with disconnected(work, mapping) as volume:
         if volume:
             _reserve(work, mapping)
 
 
 def _reserve(work: Work, mapping: WireObject) -> None:
-    """Make the mapping's attachment one without a connector, and the only one."""
+    """Replace the mapping's attachment by one without a connector, and delete all others."""
     tools, before = work.tools, mapping.get("attachment_id")
     volume_id = str(mapping["volume_id"])
     found = tools.cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)

@@ -1,14 +1,13 @@
-"""Steps of snapshots that Cinder cannot take alone: of volumes that are files, in use by a guest.
+"""Steps of assisted volume snapshots: of volumes that are files and in use by a guest.
 
-Cinder makes an empty qcow2 file that is based on the volume's file, beside it; the guest is told to
-write there, and what it wrote before is the snapshot. To delete one, files of that chain are
-merged. What Cinder hears is its own progress: 90 %.
+Cinder creates an empty qcow2 overlay of the volume's file; the guest's disk is switched to the
+overlay, and its backing file is the snapshot. Deleting a snapshot merges files of that chain. This
+host reports its progress to Cinder as 90 %.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def volume_of(work: Work) -> str:
 
 
 def report(work: Work, snapshot_id: str, status: str) -> None:
-    """Tell Cinder how this host's part ended; what it does not take it will find out by itself."""
+    """Update the snapshot's status in Cinder; a refusal is only logged."""
     try:
         work.tools.cinder.update_snapshot_status(work.context, snapshot_id, status)
     except ControlPlaneUnavailable:
@@ -48,13 +47,13 @@ def report(work: Work, snapshot_id: str, status: str) -> None:
 
 
 class TakeOverlay(Step):
-    """Let the guest write to the new file, its file systems at rest if they can be."""
+    """Switch the guest's disk to the overlay, with frozen file systems where possible."""
 
     name = "take_overlay"
 
     def do(self) -> None:
         work, info = self.work, self.work.arguments["create_info"]
-        quiesce.release(work)
+        quiesce.thaw(work)
         if info.get("type") != "qcow2" or not info.get("snapshot_id"):
             raise InvalidVolume(
                 f"Invalid volume: a snapshot of type {info.get('type')!r} with id "
@@ -66,7 +65,7 @@ class TakeOverlay(Step):
             )
 
     def undo(self) -> None:
-        quiesce.release(self.work)
+        quiesce.thaw(self.work)
 
 
 class AwaitSnapshot(Step):
@@ -78,12 +77,13 @@ class AwaitSnapshot(Step):
         work = self.work
         snapshot_id = str(work.arguments["create_info"]["snapshot_id"])
         report(work, snapshot_id, "creating")
-        deadline = time.monotonic() + CINDER_S
+        clock = self.tools.clock
+        deadline = clock.monotonic() + CINDER_S
         while self._status(snapshot_id) == "creating":
-            if time.monotonic() > deadline:
+            if clock.monotonic() > deadline:
                 LOG.warning("Cinder does not come to an end with snapshot %s", snapshot_id)
                 return
-            if work.cancelled.wait(POLL):
+            if clock.wait(work.cancelled, POLL):
                 raise Interrupted
 
     def _status(self, snapshot_id: str) -> Any:
@@ -94,7 +94,7 @@ class AwaitSnapshot(Step):
 
 
 class MergeFiles(Step):
-    """Merge the files between which there is to be no snapshot any more."""
+    """Merge the files of the disk's chain between which the snapshot is deleted."""
 
     name = "merge_files"
 
@@ -126,7 +126,7 @@ class MergeFiles(Step):
             self._merge_at_rest()
             return
         while hypervisor.merging(work.uuid, volume_of(work)):
-            if work.cancelled.wait(POLL):
+            if self.tools.clock.wait(work.cancelled, POLL):
                 raise Interrupted
         if not self.done():
             raise HypervisorError(
@@ -144,7 +144,7 @@ class MergeFiles(Step):
 
 
 class RefreshConnection(Step):
-    """Keep in the mapping which file the guest uses by now."""
+    """Save the connection_info with the file that the guest uses now."""
 
     name = "refresh_connection"
 
@@ -165,7 +165,7 @@ class RefreshConnection(Step):
 
 
 class ReportMerged(Step):
-    """The rest of the deletion is Cinder's."""
+    """Report the merge to Cinder, which deletes the rest."""
 
     name = "report_merged"
 
@@ -174,9 +174,9 @@ class ReportMerged(Step):
 
 
 def file_name(name: Any, *, optional: bool = False) -> str:
-    """The name of a file beside the volume's; empty where there may be none.
+    """Check the name of a file in the directory of the volume's; empty for an optional one.
 
-    :raises InvalidVolume: it is none, or leads elsewhere
+    :raises InvalidVolume: there is no name, or it has a path
     """
     if name is None and optional:
         return ""

@@ -1,18 +1,17 @@
-"""Steps that let a running guest's disk go on as another volume, which Cinder has made for it.
+"""Steps that copy a running guest's disk to another volume and switch the guest to it.
 
-Cinder migrates a volume in use that way: it makes a new volume, has its content copied here, and
-lets the old volume's record take over the new one's storage and attachment. So the id of the
-volume, which is the serial of the guest's disk, stays; the host knows the new storage by it as soon
-as it connects that.
+Cinder migrates a volume in use that way: it creates a new volume, this host copies the data, and
+the old volume's record gets the new one's storage and attachment. So the volume id, which is the
+serial of the guest's disk, stays the same; the host connects the new storage under that id.
 
-How the new volume is reached is asked of Cinder by every step: until the block device mapping holds
-it, it is kept nowhere else. Whether the disk has moved says the hypervisor.
+Each step reads the new volume's connection_info from its attachment in Cinder, as it is stored
+nowhere else until the block device mapping has it. The hypervisor reports which volume the disk
+uses.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -39,7 +38,6 @@ from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-POLL = 0.5  # seconds between two looks at a copy that is being made
 # Seconds that Cinder may take to end a migration that it was asked to end, and between two looks.
 COMPLETION_PATIENCE, COMPLETION_POLL = 60.0, 2.0
 
@@ -72,8 +70,8 @@ def mapping_of(work: Work) -> WireObject:
     return found
 
 
-def told(what: str, tell: Callable[[], Any]) -> None:
-    """Tell Cinder; what it does not take is logged, for nothing can be taken back by then."""
+def tell_cinder(what: str, tell: Callable[[], Any]) -> None:
+    """Call Cinder past the point of no return: a refusal is only logged."""
     try:
         tell()
     except ControlPlaneUnavailable:
@@ -83,9 +81,12 @@ def told(what: str, tell: Callable[[], Any]) -> None:
 
 
 class ConnectNewVolume(Step):
-    """Bring the new volume within this host's reach."""
+    """Update the new volume's attachment with this host's connector, and connect it."""
 
     name = "connect_new_volume"
+
+    def done(self) -> bool:
+        return has_moved(self.work)
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -115,11 +116,8 @@ class ConnectNewVolume(Step):
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
-        attachment = tools.cinder.attachment(work.context, attachment_id(work))
-        if not (attachment.get("connection_info") or {}).get("driver_volume_type"):
-            return
-        if has_moved(work):
-            work.note(moved=True)
+        attachment = _attachment(work)
+        if attachment is None:
             return
         connection = connection_info.from_cinder(attachment, old_id(work), False)
         tools.volumes.of(connection).disconnect(connection, work.uuid)
@@ -139,7 +137,7 @@ class CopyVolume(Step):
         try:
             hypervisor.begin_move(work.uuid, old_id(work), disk)
             while not hypervisor.move_ready(work.uuid, old_id(work)):
-                if work.cancelled.wait(POLL):
+                if self.tools.clock.wait(work.cancelled, self.tools.pace.swap_poll):
                     raise Interrupted
         except HypervisorError as error:
             raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
@@ -148,24 +146,34 @@ class CopyVolume(Step):
         self.tools.hypervisor.drop_move(self.work.uuid, old_id(self.work))
 
 
-class SwitchVolume(Step):
-    """Let the guest use the new volume, let go of the old one, and write that down.
+class SwitchDisk(Step):
+    """Switch the guest to the new volume: the point of no return."""
 
-    From the moment the guest uses it there is no way back: whatever Cinder says, the mapping leads
-    to where the guest's data is.
+    name = "switch_disk"
+
+    def done(self) -> bool:
+        return has_moved(self.work)
+
+    def do(self) -> None:
+        work = self.work
+        _, disk = destination(work)
+        try:
+            self.tools.hypervisor.finish_move(work.uuid, old_id(work), disk)
+        except HypervisorError as error:
+            raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
+
+
+class RecordNewVolume(Step):
+    """Disconnect the old volume, and save the connection_info of the new one.
+
+    Whatever Cinder answers, the block device mapping must describe the storage that the guest uses.
     """
 
-    name = "switch_volume"
+    name = "record_new_volume"
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        connection, disk = destination(work)
-        if not has_moved(work, disk):
-            try:
-                tools.hypervisor.finish_move(work.uuid, old_id(work), disk)
-            except HypervisorError as error:
-                raise VolumeRebaseFailed(f"Volume rebase failed: {error.message}") from None
-        work.note(moved=True)
+        connection, _ = destination(work)
         mapping = mapping_of(work)
         if mapping.get("attachment_id") != attachment_id(work):
             work.note(old_attachment=mapping.get("attachment_id"))
@@ -173,12 +181,12 @@ class SwitchVolume(Step):
             if mapping.get("attachment_id") != attachment_id(work):
                 self._disconnect(mapping)
                 self._record(mapping, connection)
-            told(
+            tell_cinder(
                 f"complete attachment {attachment_id(work)}",
                 lambda: tools.cinder.complete_attachment(work.context, attachment_id(work)),
             )
             if old_attachment := work.notes.get("old_attachment"):
-                told(
+                tell_cinder(
                     f"delete attachment {old_attachment}",
                     lambda: tools.cinder.delete_attachment(work.context, old_attachment),
                 )
@@ -189,11 +197,11 @@ class SwitchVolume(Step):
         except ControlPlaneUnavailable:
             raise
         except NovaLiteError as error:
-            LOG.error("Server %s has moved from volume %s, but this host cannot let go of it: %s",
+            LOG.error("Server %s has moved from volume %s, but this host cannot disconnect it: %s",
                       self.work.uuid, old_id(self.work), error)  # fmt: skip
 
     def _record(self, mapping: WireObject, connection: Connection) -> None:
-        """The new volume's storage is the old one's from now on."""
+        """Save the new storage in the mapping, under the old volume's id."""
         work, volume_id = self.work, old_id(self.work)
         kept = replace(
             connection,
@@ -216,22 +224,23 @@ class SwitchVolume(Step):
 
 
 class CompleteMigration(Step):
-    """Let Cinder give the old volume's record the new one's storage, and delete the old storage."""
+    """Have Cinder complete the migration (os-migrate_volume_completion)."""
 
     name = "complete_migration"
 
     def done(self) -> bool:
-        """Cinder may still be at it."""
-        work, deadline = self.work, time.monotonic() + COMPLETION_PATIENCE
+        """Whether the migration is completed; waits while Cinder is completing it."""
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + COMPLETION_PATIENCE
         while True:
             volume = self.tools.cinder.volume(work.context, old_id(work))
             if volume.get("migration_status") != "completing":
                 return bool(volume.get("migration_status") == "success")
-            if time.monotonic() > deadline:
-                LOG.error("Cinder does not come to an end with the migration of volume %s",
+            if clock.monotonic() > deadline:
+                LOG.error("Cinder does not complete the migration of volume %s",
                           old_id(work))  # fmt: skip
                 return True
-            time.sleep(COMPLETION_POLL)
+            clock.sleep(COMPLETION_POLL)
 
     def do(self) -> None:
         work = self.work
@@ -239,7 +248,7 @@ class CompleteMigration(Step):
 
 
 def destination(work: Work) -> tuple[Connection, DiskSpec]:
-    """How the new volume is reached, and the disk that it makes."""
+    """The connection of the new volume, and the guest's disk for it."""
     tools = work.tools
     attachment = tools.cinder.attachment(work.context, attachment_id(work))
     new = connection_info.from_cinder(attachment, old_id(work), False)
@@ -251,11 +260,19 @@ def destination(work: Work) -> tuple[Connection, DiskSpec]:
     return connection, volume_spec(planned, volume, tools.policy)
 
 
-def has_moved(work: Work, disk: DiskSpec | None = None) -> bool:
+def _attachment(work: Work) -> dict[str, Any] | None:
+    """The new volume's attachment; None as long as it does not tell how this host reaches it."""
+    found = work.tools.cinder.attachment(work.context, attachment_id(work))
+    return found if (found.get("connection_info") or {}).get("driver_volume_type") else None
+
+
+def has_moved(work: Work) -> bool:
     """Whether the guest uses the new volume: now or, when it is off, at its next start."""
-    if work.notes.get("moved"):
+    if work.past_return:
         return True
-    wanted = disk or destination(work)[1]
+    if _attachment(work) is None:
+        return False
+    wanted = destination(work)[1]
     try:
         found = [d for d in work.tools.hypervisor.disks(work.uuid) if d.serial == old_id(work)]
     except DomainNotFound:

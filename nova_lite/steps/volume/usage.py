@@ -1,4 +1,4 @@
-"""Telling the cloud how much a server has read from its volumes and written to them."""
+"""Steps that record the volume usage (bytes and requests) of a volume that is detached."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ReadUsage(_UsageStep):
 
 
 class RecordUsage(_UsageStep):
-    """Record the counters noted, once the guest has let go of the volume: they count no further.
+    """Record the noted counters after the disk was detached from the guest.
 
-    At most once: what the cloud would add twice is worse than a last reading that is missing.
+    At most once: usage that is added twice is worse than a missing last reading.
     """
 
     name = "record_usage"

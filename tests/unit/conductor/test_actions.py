@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.conductor import actions
-from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.actions import START_LAGS, Actions
 from nova_lite.wire.exceptions import RemoteFailure
+from tests.fakes.clock import ManualClock
 
 
 class Conductor:
@@ -26,17 +26,12 @@ def not_found(what):
     return RemoteFailure(what, "not found")
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
-    monkeypatch.setattr(actions, "START_LAGS", (0.0, 0.0))
-
-
 @pytest.mark.parametrize(
     ("answers", "calls"),
     [
         ((None,), 1),
         ((not_found("InstanceActionEventNotFound"), None), 2),
-        ((not_found("InstanceActionEventNotFound"),), 3),
+        ((not_found("InstanceActionEventNotFound"),), 5),
         ((not_found("InstanceActionNotFound"),), 1),
     ],
     ids=["found", "start was overtaken", "never started", "no such action"],
@@ -45,6 +40,7 @@ def test_a_finish_waits_for_its_start(answers, calls):
     """The start is a cast: another worker of the conductor may come to it later."""
     conductor = Conductor(*answers)
 
-    Actions(conductor, "host1").finish(None, "s1", "compute_trigger_crash_dump")
+    clock = ManualClock()
+    Actions(conductor, "host1", clock).finish(None, "s1", "compute_trigger_crash_dump")
 
-    assert conductor.calls == calls
+    assert (conductor.calls, clock.slept) == (calls, list(START_LAGS[: calls - 1]))

@@ -146,14 +146,46 @@ def test_a_call_that_comes_again_meanwhile_gets_the_same_answer(engine, watched)
     assert first.result(10) == second.result(10)
 
 
-def test_a_call_that_comes_again_afterwards_is_not_told_of_success(engine, watched):
-    """What the first one returned is not known any more."""
+@pytest.mark.parametrize("error", [None, GuestAgentNotEnabled(UUID)])
+def test_a_call_that_comes_again_afterwards_gets_the_same_answer(tmp_path, watched, error):
+    """From this process, and from the next one; nothing is done twice."""
     Ask.go.set()
-    dispatch(engine, watched).result(10)
+    Ask.error = error
+    engine = make_engine(tmp_path)
+
+    first = said(dispatch(engine, watched))
     assert engine.settle(10)
+    Ask.seen = None
+
+    for process in (engine, make_engine(tmp_path)):
+        assert said(dispatch(process, watched)) == first
+    assert Ask.seen is None
+
+
+def said(answer):
+    """What the caller gets."""
+    error = answer.exception(10)
+    return answer.result() if error is None else (error.nova_name, error.message, error.code)
+
+
+def test_an_answer_that_an_older_agent_did_not_keep_is_lost(tmp_path, watched):
+    """The caller is not told of success: what there was is not known any more."""
+    (tmp_path / "finished").write_text(f'["req-1", "inquire", "{UUID}"]\n')
 
     with pytest.raises(AnswerLost, match="inquire"):
-        dispatch(engine, watched).result(10)
+        dispatch(make_engine(tmp_path), watched).result(10)
+
+
+def test_an_answer_is_on_disk_before_the_caller_has_it(engine, watched, tmp_path):
+    """A process that is killed then leaves a successor who says the same."""
+    kept = []
+    answer = dispatch(engine, watched)
+    answer.add_done_callback(lambda _: kept.append((tmp_path / "finished").read_text()))
+    Ask.go.set()
+    answer.result(10)
+    assert engine.settle(10)
+
+    assert '"id": 5' in kept[0]
 
 
 def test_a_secret_is_used_but_never_written(engine, watched, tmp_path):

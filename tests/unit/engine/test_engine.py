@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from nova_lite.engine import patience
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.journal import Journal
 from nova_lite.engine.queues import Pool, ServerQueues
@@ -20,9 +19,10 @@ from nova_lite.errors import (
 )
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Interrupted, Work
-from nova_lite.steps.base import Step
+from nova_lite.steps.base import COMPLETE, Step
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import QUICK
 
 STEPS = ("first", "left", "right", "last")
 
@@ -41,6 +41,7 @@ class World:
         self.error = ImageNotFound("Image 42 is gone")
         self.reported = None
         self.undoes = True
+        self.notes = False
 
 
 def make_operation(world):
@@ -57,6 +58,8 @@ def make_operation(world):
             if world.fail_at == self.name:
                 raise world.error
             world.exists.add(self.name)
+            if world.notes:
+                self.work.note(made=self.name)
 
         def undo(self):
             world.log.append(f"undo {self.name}")
@@ -64,13 +67,13 @@ def make_operation(world):
 
     class Operate(Operation):
         event = "compute_operate"
-        undoes = world.undoes
 
         def plan(self):
             def step(name):
                 return Make(self.work, name)
 
-            return [(step("first"),), (step("left"), step("right")), (step("last"),)]
+            plan = [(step("first"),), (step("left"), step("right")), (step("last"),)]
+            return [*plan, COMPLETE] if world.undoes else plan
 
         def failed(self, failure):
             world.reported = failure
@@ -107,6 +110,7 @@ def make_engine(tmp_path, world, observer=None):
         finish_event=lambda ctx, uuid, name, failure: events.append(("finish", failure)),
         start_event=lambda ctx, uuid, name: events.append(("start", name)),
         observer=observer,
+        pace=QUICK,
     )
     engine.seen_events = events
     return engine
@@ -248,9 +252,8 @@ def test_the_same_request_twice_has_one_effect(tmp_path):
     assert world.log.count("do first") == 1
 
 
-def test_an_absent_control_plane_is_waited_for(tmp_path, monkeypatch):
+def test_an_absent_control_plane_is_waited_for(tmp_path):
     """A step that meets no conductor is tried again, not failed."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     world = World()
     world.fail_at, world.error = "last", ControlPlaneUnavailable("no conductor")
     engine = make_engine(tmp_path, world)
@@ -317,7 +320,7 @@ def full_disk(monkeypatch, after):
         if len(written) > after:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("nova_lite.engine.journal.os.fsync", fsync)
+    monkeypatch.setattr("nova_lite.engine.entry.os.fsync", fsync)
 
 
 def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
@@ -330,7 +333,7 @@ def test_what_cannot_be_promised_ends_like_what_failed(tmp_path, monkeypatch):
 
     with pytest.raises(JournalError) as caught:
         engine.accept("operate", context, "s1", arguments)
-    assert engine.refuse("operate", context, "s1", arguments, caught.value)
+    assert engine.refuse("operate", context, "s1", arguments, caught.value).result(10)
 
     assert world.log == []
     assert "No space left on device" in world.reported.message
@@ -348,18 +351,19 @@ def test_a_refusal_while_the_agent_stops_is_left_to_the_next_one(tmp_path):
 
     assert not engine.refuse(
         "operate", RequestContext({"request_id": "r"}), "s1", arguments, JournalError("full")
-    )
+    ).result(10)
     assert world.reported is None
 
 
-@pytest.mark.parametrize("after", [2, 3])
-def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, after):
+@pytest.mark.parametrize("at", ["note", "mark"])
+def test_a_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, at):
     """The operation fails, is taken back and told, though not a line of it can be written."""
     world = World()
     engine = make_engine(tmp_path, world)
-    full_disk(monkeypatch, after)
+    full_disk(monkeypatch, 2)
     entry = request(engine)
-    if after == 3:
+    world.notes = at == "note"
+    if at == "mark":
         monkeypatch.setattr(entry, "mark", no_space(entry))
 
     engine.start(entry)
@@ -451,7 +455,7 @@ def test_a_waiting_step_is_interrupted_by_an_urgent_operation(tmp_path):
                     assert work.cancelled.wait(10)
                     raise Interrupted
 
-            return [*super().plan(), (Wait(work),)]
+            return [*super().plan()[:-1], (Wait(work),), COMPLETE]
 
     engine._verbs["operate"] = Waits
     engine.start(request(engine))
@@ -480,9 +484,8 @@ def test_a_boot_that_was_promised_before_its_delete_is_not_resumed(tmp_path):
     assert world.log == []
 
 
-def test_a_lost_answer_is_not_asked_for_blindly(tmp_path, monkeypatch):
+def test_a_lost_answer_is_not_asked_for_blindly(tmp_path):
     """A step whose call was carried out without an answer looks before it does it again."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
 
     class Lossy(set):
         def add(self, name):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from nova_lite.engine import finished
 from nova_lite.engine.finished import Finished
+from nova_lite.engine.key import Key
 
 
 def key(number):
-    return f"req-{number}", "stop_instance", "s1"
+    return Key(f"req-{number}", "stop_instance", "s1")
 
 
 def test_a_request_is_known_after_a_restart(tmp_path):

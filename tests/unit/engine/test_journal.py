@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nova_lite.engine import journal as journal_module
+from nova_lite.engine import entry as entry_module
 from nova_lite.engine.journal import Journal
 from nova_lite.errors import ImageNotFound, JournalError
 from nova_lite.failures import Failure
@@ -118,7 +118,7 @@ def test_steps_of_one_stage_write_at_the_same_time(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "journal")
     journal.prepare()
     entry = journal.open(intent())
-    monkeypatch.setattr(journal_module, "open", slow_open, raising=False)
+    monkeypatch.setattr(entry_module, "open", slow_open, raising=False)
     steps = {"step0", "step1", "step2", "step3"}
 
     with ThreadPoolExecutor(len(steps)) as workers:

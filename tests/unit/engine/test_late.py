@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from nova_lite.engine import late
-from nova_lite.errors import ServerElsewhere
+from nova_lite.failures import OperationFailed
 from tests.fakes.one_host import OneHost, boot_arguments
 
 CALL = {"device": None, "volume_id": "v1", "disk_bus": None, "device_type": "disk", "tag": None,
@@ -88,7 +88,7 @@ def test_a_message_that_waited_for_the_host_leaves_an_evacuated_server_alone(
     allocations = host.allocations(server)
 
     host.restart()
-    host.late.listening()
+    host.engine.listening()
     host.send(method, server, instance=sent, **arguments)
     host.settle()
 
@@ -156,7 +156,7 @@ def test_a_late_message_for_a_server_that_is_here_is_carried_out(host):
     host.conductor.set(server, task_state="powering-off")
 
     host.restart()
-    host.late.listening()
+    host.engine.listening()
     host.send("stop_instance", server, clean_shutdown=False)
     host.settle()
 
@@ -172,7 +172,7 @@ def test_a_server_whose_evacuation_has_begun_is_not_this_hosts_any_more(host):
     before = host.conductor.instance(server)
 
     host.restart()
-    host.late.listening()
+    host.engine.listening()
     host.send(
         "reboot_instance", server, instance=sent, reboot_type="HARD", block_device_info=None
     )  # fmt: skip
@@ -186,11 +186,11 @@ def test_who_waits_for_the_answer_is_told(host):
     server = host.boot()
     sent = host.get(server)
     host.evacuate(server)
-    host.late.listening()
+    host.engine.listening()
 
     entry = host.send("reserve_block_device_name", server, instance=sent, **CALL)
 
-    with pytest.raises(ServerElsewhere, match="host2") as told:
+    with pytest.raises(OperationFailed, match="host2") as told:
         entry.answer.result(timeout=30)
     assert told.value.nova_name == "InstanceNotReady"
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from nova_lite.engine import patience
 from nova_lite.errors import ControlPlaneUnavailable, DiskError, NetworkUnavailable
+from tests.fakes.clock import ManualClock
 
 
-class Clock:
-    """Time that passes only while somebody waits; stands for the drain event, too."""
+class StopsAfter(ManualClock):
+    """A clock by which the agent is to stop at some time."""
 
-    def __init__(self, monkeypatch, stop_after=None):
-        self.now, self.stop_after = 0.0, stop_after
-        monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
+    def __init__(self, drain, seconds):
+        super().__init__(0.0)
+        self._drain, self._seconds = drain, seconds
 
-    def wait(self, seconds):
-        self.now += seconds
-        return self.stop_after is not None and self.now >= self.stop_after
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        if self.now >= self._seconds:
+            self._drain.set()
 
 
 def failing(times, error):
@@ -32,39 +36,43 @@ def failing(times, error):
     return attempt, tries
 
 
-def test_a_network_service_that_comes_back_is_waited_for(monkeypatch):
+def test_a_network_service_that_comes_back_is_waited_for():
     """A boot does not fail because Neutron restarts."""
     attempt, tries = failing(3, NetworkUnavailable("away"))
 
-    patience.persist(attempt, Clock(monkeypatch))
+    clock = ManualClock(0.0)
 
-    assert len(tries) == 4
+    patience.persist(attempt, threading.Event(), clock=clock)
+
+    assert (len(tries), clock.slept) == (4, [1.0, 2.0, 4.0])
 
 
-def test_patience_has_an_end_where_another_host_may_do_better(monkeypatch):
+def test_patience_has_an_end_where_another_host_may_do_better():
     """Neutron away for minutes: the boot goes to the next host."""
-    clock = Clock(monkeypatch)
+    clock = ManualClock(0.0)
     attempt, _tries = failing(10**6, NetworkUnavailable("away"))
 
     with pytest.raises(NetworkUnavailable):
-        patience.persist(attempt, clock)
+        patience.persist(attempt, threading.Event(), clock=clock)
 
     assert 60 < clock.now < 120
 
 
-def test_without_the_control_plane_there_is_nobody_to_tell(monkeypatch):
+def test_without_the_control_plane_there_is_nobody_to_tell():
     """It is waited for until the agent stops; then the operation goes on at the next start."""
     attempt, _tries = failing(10**6, ControlPlaneUnavailable("away"))
 
-    with pytest.raises(patience.Draining):
-        patience.persist(attempt, Clock(monkeypatch, stop_after=86400))
+    drain = threading.Event()
+
+    with pytest.raises(patience.WaitEnded):
+        patience.persist(attempt, drain, clock=StopsAfter(drain, 86400))
 
 
-def test_other_errors_are_not_tried_again(monkeypatch):
+def test_other_errors_are_not_tried_again():
     """They would be the same a second later."""
     attempt, tries = failing(1, DiskError("broken"))
 
     with pytest.raises(DiskError):
-        patience.persist(attempt, Clock(monkeypatch))
+        patience.persist(attempt, threading.Event(), clock=ManualClock())
 
     assert len(tries) == 1

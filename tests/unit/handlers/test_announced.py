@@ -8,7 +8,7 @@ import pytest
 
 from nova_lite.errors import HypervisorUnavailable
 from nova_lite.handlers.announced import announced
-from nova_lite.loops.inventory import Inventory
+from nova_lite.loops.inventory import InventoryReport
 
 
 class Listener:
@@ -64,6 +64,6 @@ def test_a_hypervisor_that_does_not_answer_the_report_is_told():
         raise HypervisorUnavailable("libvirt is away")
 
     with pytest.raises(HypervisorUnavailable):
-        Inventory(report, listener, "10.0.0.7").tick()
+        InventoryReport(report, listener, "10.0.0.7").tick()
 
     assert listener.told == [("10.0.0.7", "HypervisorUnavailable")]

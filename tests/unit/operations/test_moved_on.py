@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from nova_lite.engine.journal import Journal
 from nova_lite.errors import HypervisorError
 from nova_lite.wire.context import RequestContext
 from tests.fakes.one_host import IMAGE, OneHost
@@ -107,7 +108,7 @@ def test_a_rebuild_asks_the_database_before_it_touches_the_guest(host):
 
 
 @pytest.mark.parametrize("task", ["rebuild_block_device_mapping", "rebuild_spawning"])
-def test_a_rebuild_whose_journal_lost_its_marks_goes_on(host, task):
+def test_a_rebuild_whose_journal_lost_its_marks_goes_on(host, task, monkeypatch):
     """A power failure takes what was not synced; the record was further already."""
     server = host.boot()
     host.conductor.set(server, task_state="rebuilding")
@@ -117,6 +118,7 @@ def test_a_rebuild_whose_journal_lost_its_marks_goes_on(host, task):
     )  # fmt: skip
     assert entry is not None
     host.conductor.set(server, task_state=task)
+    monkeypatch.setattr(Journal, "boot_id", "another boot of the host")
 
     host.restart()
     host.engine.resume()

@@ -17,8 +17,10 @@ from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
 from nova_lite.operations.suspend import Resume, Suspend
 from nova_lite.services.work import Work
+from nova_lite.steps.base import stages
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import ManualClock
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
 
@@ -69,6 +71,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             conf=SimpleNamespace(shutdown_timeout=0),
             policy=SimpleNamespace(file_backed_memory_mb=0),
             usage_changed=lambda: None,
+            clock=ManualClock(),
         )
         told = fields if loaded else {"uuid": spec.uuid}
         instance = WireObject.new("Instance", "2.8", **told)
@@ -82,7 +85,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
 def carry_out(operation):
     """Load, and do all steps."""
     operation.load()
-    for stage in operation.plan():
+    for stage in stages(operation.plan()):
         for step in stage:
             step.do()
     return operation.tools.instances
@@ -132,7 +135,7 @@ def test_resuming_goes_back_to_the_old_state(work, vm_state, metadata, after) ->
     operation = Resume(
         work(PowerState.SHUTDOWN, saved=True, vm_state=vm_state, system_metadata=metadata)
     )
-    _, _, restore, report = operation.plan()
+    _, _, restore, report = stages(operation.plan())
     restore[0].do()
     report[0].do()
 

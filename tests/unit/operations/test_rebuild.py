@@ -97,7 +97,8 @@ def test_an_early_failure_leaves_records_that_describe_the_old_disks():
 
 def test_a_late_failure_leaves_the_new_image():
     """The old disks are gone: whoever repairs it starts from what was asked for."""
-    operation, cloud = rebuild({"emptied": True})
+    operation, cloud = rebuild()
+    operation.work.past_return = True
 
     operation.failed(failure())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nova_lite.clock import Pace
 from nova_lite.drivers.disk import qemu_img
 from nova_lite.drivers.disk.qcow2 import Qcow2Backend
 from nova_lite.errors import (
@@ -29,9 +30,11 @@ from nova_lite.model.states import PowerState
 from nova_lite.operations.snapshot import Backup, Snapshot
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import stages
 from nova_lite.steps.disk import snapshot
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import ManualClock
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.images import FakeImages
@@ -89,6 +92,8 @@ class Lab:
             instances=self.records,
             actions=self.records,
             disks=Qcow2Backend(),
+            clock=ManualClock(),
+            pace=Pace(),
         )
         self.images.await_upload(IMAGE, properties={"image_type": "snapshot"})
 
@@ -115,7 +120,7 @@ class Lab:
 
     def run(self, work: Work, kind: type[Snapshot] = Snapshot) -> Snapshot:
         operation = kind(work)
-        for stage in operation.plan():
+        for stage in stages(operation.plan()):
             for step in stage:
                 step.do()
         return operation
@@ -128,9 +133,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(snapshot, "POLL", 0.0)
-    monkeypatch.setattr(snapshot, "UPLOAD_PAUSE", 0.0)
+def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
@@ -182,9 +185,9 @@ def test_the_configured_format_is_made(lab: Lab, state: PowerState, image_format
     assert data.startswith(b"KDMV" if image_format == "vmdk" else bytes(1024**2))
 
 
-def test_a_slow_copy_shows_its_task_state(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_copy_shows_its_task_state(lab: Lab) -> None:
     """The chain is stock's, each a compare-and-swap."""
-    monkeypatch.setattr(snapshot, "SHOWN_AFTER", 0.0)
+    lab.tools.pace = Pace(copy_shown_after=0.0)
     lab.run(lab.guest(PowerState.RUNNING))
 
     assert lab.records.seen == ["image_pending_upload", "image_uploading", None]
@@ -389,16 +392,17 @@ def test_an_upload_waits_for_the_image_service(lab: Lab) -> None:
     assert lab.images.status(None, IMAGE) == "active"
 
 
-def test_an_upload_gives_up_in_the_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server must be free for something else."""
+def test_an_upload_gives_up_in_the_end(lab: Lab) -> None:
+    """The server must be free for something else, after two minutes."""
 
     def never(*args: Any, **kwargs: Any) -> None:
         raise ImageUnavailable("away")
 
-    monkeypatch.setattr(snapshot, "UPLOAD_PATIENCE", -1.0)
+    began = lab.tools.clock.now
     lab.images.upload = never  # type: ignore[method-assign]
     with pytest.raises(ImageUnavailable):
         lab.run(lab.guest(PowerState.RUNNING))
+    assert 120 < lab.tools.clock.now - began < 130
 
 
 # --- backups ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import Future
 
 import pytest
 
@@ -47,7 +48,9 @@ class FakeEngine:
 
     def refuse(self, verb, context, uuid, arguments, error):
         self.refused.append((verb, uuid, error))
-        return not self.stopping
+        over = Future()
+        over.set_result(not self.stopping)
+        return over
 
     def start(self, entry):
         self.started.append(entry)
@@ -219,7 +222,7 @@ def test_a_full_disk_hands_the_operation_back(dispatcher, engine):
     message = Message("stop_instance", {"instance": INSTANCE}, call=False)
 
     with pytest.raises(JournalError):
-        dispatcher.dispatch(message)
+        dispatcher.dispatch(message).result(5)
 
     assert engine.started == []
     assert engine.refused == [("stop_instance", UUID, engine.error)]
@@ -231,7 +234,7 @@ def test_an_agent_that_stops_on_a_full_disk_leaves_the_message_to_the_broker(dis
     message = Message("stop_instance", {"instance": INSTANCE}, call=False)
 
     with pytest.raises(NotNow):
-        dispatcher.dispatch(message)
+        dispatcher.dispatch(message).result(5)
 
     assert message.acknowledged == 0
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import pytest
 
-from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration
+from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, JournalError
 from nova_lite.rpc.dispatch import NotNow
 from nova_lite.rpc.listener import Listener
 from nova_lite.rpc.server import ComputeServer, _not_listening
@@ -147,9 +149,27 @@ def test_a_call_is_answered_and_a_cast_is_not():
     assert process("pong", Incoming()) == ["acknowledge"]
 
 
+def failed(error):
+    """The reply to a message that is not acknowledged yet."""
+    reply = Future()
+    reply.set_exception(error)
+    return reply
+
+
+def test_a_refused_message_is_acknowledged_when_its_sender_was_told():
+    """Until then nobody but the broker has it."""
+    reply = Future()
+    incoming = Incoming("reply_1")
+    assert process(reply, incoming) == []
+
+    reply.set_exception(JournalError("full"))
+
+    assert incoming.log == ["acknowledge", "InternalError"]
+
+
 def test_what_is_not_begun_when_the_agent_stops_stays_with_the_broker():
     """The next process gets it."""
-    assert process(NotNow(), Incoming()) == []
+    assert process(failed(NotNow()), Incoming()) == []
 
 
 def test_queues_that_others_declared_otherwise():

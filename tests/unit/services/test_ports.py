@@ -11,10 +11,10 @@ from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.session import Sessions
 from nova_lite.model.network import FixedIp
 from nova_lite.model.server import Flavor, Image, Server
-from nova_lite.services import port_allocation
 from nova_lite.services.port_requests import PortRequest, port_requests
 from nova_lite.services.ports import Ports
 from nova_lite.wire.context import RequestContext
+from tests.fakes.clock import ManualClock
 from tests.fakes.conf_file import read_conf
 from tests.fakes.http_cloud import HttpCloud, Reply
 from tests.fakes.neutron import FakeNeutron, error
@@ -36,8 +36,7 @@ NO_TOKEN = RequestContext.admin()
 
 
 @pytest.fixture
-def service(monkeypatch):
-    monkeypatch.setattr(port_allocation, "CREATE_PAUSE_S", 0.01)
+def service():
     cloud = HttpCloud()
     cloud.tokens["alice-token"] = "alice"
     yield FakeNeutron(cloud)
@@ -52,7 +51,7 @@ def ports(service, tmp_path):
         "status_code_retry_delay": "0.01",
     }
     conf = read_conf(tmp_path, {"neutron": options})
-    return Ports(Neutron(Sessions(conf)), conf)
+    return Ports(Neutron(Sessions(conf)), conf, ManualClock())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nova_lite.clock import Pace
 from nova_lite.errors import (
     ShareAccessGrantError,
     ShareNotReady,
@@ -22,6 +23,7 @@ from nova_lite.steps.guest import devices
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes import manila as fake
+from tests.fakes.clock import ManualClock
 from tests.fakes.cloud import Ledger
 from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
 
@@ -49,7 +51,7 @@ class World:
         self.tools = SimpleNamespace(
             manila=self.manila, share_mappings=self, instances=self, actions=self, host="host1",
             shares=FakeShareDrivers(self.driver),
-            policy=SimpleNamespace(file_backed_memory_mb=0),
+            policy=SimpleNamespace(file_backed_memory_mb=0), clock=ManualClock(), pace=Pace(),
             conf=SimpleNamespace(
                 my_shared_fs_storage_ip="192.0.2.1",
                 manila=SimpleNamespace(share_apply_policy_timeout=patience),
@@ -96,8 +98,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(shares, "POLL", 0.01)
+def world(tmp_path):
     return lambda **how: World(tmp_path, **how)
 
 
@@ -221,7 +222,7 @@ def test_a_storage_that_takes_long_is_waited_for(world, monkeypatch):
 def test_a_storage_that_takes_too_long_is_named(world, monkeypatch):
     monkeypatch.setattr(fake, "SLOWLY", 10**6)
     with pytest.raises(ShareAccessGrantError, match="share_apply_policy_timeout"):
-        carry_out(AllowShare(world(status="attaching", patience=0.02)).plan())
+        carry_out(AllowShare(world(status="attaching", patience=20)).plan())
     about = world(status="attaching", patience=0)
     carry_out(AllowShare(about).plan())
 

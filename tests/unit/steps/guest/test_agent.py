@@ -17,9 +17,11 @@ from nova_lite.errors import (
 )
 from nova_lite.operations.quiesce import Quiesce
 from nova_lite.services.work import Work
+from nova_lite.steps.base import stages
 from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ReportPassword, SetPassword
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.clock import ManualClock
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
 
@@ -52,7 +54,7 @@ def make_work(hypervisor, arguments=None, system_metadata=None, **fields):
     )  # fmt: skip
     instance.set(**fields)
     notes = {}
-    tools = SimpleNamespace(hypervisor=hypervisor, instances=Instances())
+    tools = SimpleNamespace(hypervisor=hypervisor, instances=Instances(), clock=ManualClock())
     arguments = {"new_pass": SECRET} if arguments is None else arguments
     return Work(RequestContext({}), tools, instance, arguments, notes, notes.update)
 
@@ -138,6 +140,6 @@ def test_a_caller_in_time_has_his_guest_frozen(hypervisor):
     """All steps of the plan, one after the other."""
     operation = Quiesce(make_work(hypervisor))
     operation.load()
-    for (step,) in operation.plan():
+    for (step,) in stages(operation.plan()):
         step.do()
     assert hypervisor.frozen == {operation.work.uuid}

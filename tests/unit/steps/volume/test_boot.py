@@ -10,15 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite import errors
+from nova_lite.clock import Pace
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
-from nova_lite.services.work import Work
+from nova_lite.services.work import Signals, Work
 from nova_lite.steps.volume import boot as boot_volumes
 from nova_lite.steps.volume.boot import AttachVolumes, CreateVolumes
 from nova_lite.steps.volume.delete import ReleaseVolumes
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.cinder import local_cinder
+from tests.fakes.clock import ManualClock
 from tests.fakes.cloud import Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
@@ -52,15 +54,18 @@ def make_work(tmp_path, ledger):
             cinder=SimpleNamespace(cross_az_attach=True),
         )
         tools = SimpleNamespace(
+            host="host1",
             conf=conf,
             cinder=local_cinder(ledger),
             block_devices=BlockDevices(conductor),
             volumes=FakeVolumeDrivers(FileVolumes(tmp_path)),
+            clock=ManualClock(),
+            pace=Pace(),
         )
         instance = WireObject.new("Instance", "2.8", uuid=SERVER)
         return Work(
             RequestContext({"request_id": "req-1"}), tools, instance, {}, kept,
-            lambda **values: kept.update(values), threading.Event(),
+            lambda **values: kept.update(values), Signals(),
         )  # fmt: skip
 
     return make
@@ -108,15 +113,15 @@ def test_a_volume_that_is_not_made_ends_the_build(make_work, ledger):
     )
 
 
-def test_a_build_does_not_wait_for_ever_for_cinder(make_work, ledger, monkeypatch):
+def test_a_build_does_not_wait_for_ever_for_cinder(make_work, ledger):
     """First the engine tries again, later the build ends."""
     with ledger.open() as content:
         content["cinder"] = {"fail": {"POST volumes": 503}}
-    monkeypatch.setattr(boot_volumes, "UNDER_WAY", 0.0)
-    step = CreateVolumes(make_work())
+    work = make_work()
+    step = CreateVolumes(work)
     with pytest.raises(errors.VolumeServiceUnavailable):
         step.do()
-    monkeypatch.setattr(boot_volumes, "PATIENCE", 0.0)
+    work.tools.clock.sleep(60)
     with pytest.raises(errors.BuildAborted, match="503"):
         step.do()
 

@@ -8,21 +8,22 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite import errors
+from nova_lite.clock import SYSTEM, Pace
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED, EventHub
-from nova_lite.services.work import Work
-from nova_lite.steps.volume import moves as volume_moves
+from nova_lite.services.work import Signals, Work
 from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import (
+    AttachReservedVolumes,
     CheckVolumes,
-    GiveVolumesBack,
     ReimageRootVolume,
-    TakeVolumes,
+    ReserveVolumes,
 )
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.cinder import local_cinder
+from tests.fakes.clock import ManualClock
 from tests.fakes.cloud import Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
@@ -46,6 +47,7 @@ class Lab:
         self.files = FileVolumes(directory)
         self.guest_is_left = False
         self.task_state = None
+        self.clock = SYSTEM
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"] = {"1": dict(MAPPING)}
         with self.ledger.open() as content:
@@ -64,6 +66,7 @@ class Lab:
     def work(self):
         """A new process's view."""
         tools = SimpleNamespace(
+            host="host1",
             conf=SimpleNamespace(
                 cinder=SimpleNamespace(cross_az_attach=True), reimage_timeout_per_gb=20
             ),
@@ -74,11 +77,13 @@ class Lab:
             hypervisor=SimpleNamespace(defined=lambda uuid: self.guest_is_left),
             instances=SimpleNamespace(get=lambda context, uuid: self._instance()),
             images=SimpleNamespace(show=lambda context, image: SimpleNamespace(size=2 * 1024**3)),
-            events=EventHub(),
+            clock=self.clock,
+            pace=Pace(reimage_poll=0.01),
+            events=EventHub(self.clock),
         )
         return Work(
             RequestContext({"request_id": "req-1"}), tools, self._instance(), {}, {},
-            lambda **values: None, threading.Event(),
+            lambda **values: None, Signals(),
         )  # fmt: skip
 
     def _instance(self):
@@ -122,12 +127,12 @@ def lab(tmp_path):
 def test_a_volume_comes_and_leaves_with_its_server(lab):
     """It is never free for others in between, and each can be done again."""
     for _ in range(2):
-        TakeVolumes(lab.work()).do()
+        AttachReservedVolumes(lab.work()).do()
         assert lab.look() == HERE
     for _ in range(2):
-        GiveVolumesBack(lab.work()).do()
+        ReserveVolumes(lab.work()).do()
         assert lab.look() == NOWHERE
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     assert lab.look() == HERE
 
 
@@ -138,7 +143,7 @@ def test_a_volume_attached_while_there_was_no_host_gets_its_device(lab, monkeypa
     plan = SimpleNamespace(bdm_updates={MAPPING["uuid"]: device})
     monkeypatch.setattr(guest, "disk_plan", lambda work: plan)
 
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
 
     row = lab.conductor.read()["BlockDeviceMapping"]["1"]
     assert {name: row[name] for name in device} == device
@@ -148,56 +153,56 @@ def test_a_volume_attached_while_there_was_no_host_gets_its_device(lab, monkeypa
 @pytest.mark.parametrize("lost", ["save", "delete_attachment"])
 def test_a_reservation_that_nobody_recorded_is_found(lab, lost, monkeypatch):
     """The process before died when it had made it, or before it deleted the other one."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     work = lab.work()
     owner = work.tools.block_devices if lost == "save" else work.tools.cinder
     monkeypatch.setattr(owner, lost, lambda *args, **fields: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        GiveVolumesBack(work).do()
+        ReserveVolumes(work).do()
     assert len(lab.look()[1]) == 2
 
-    GiveVolumesBack(lab.work()).do()
+    ReserveVolumes(lab.work()).do()
     assert lab.look() == NOWHERE
 
 
 def test_a_volume_that_was_deleted_by_force_holds_nobody_up(lab):
     """What is left of it on the host goes."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     with lab.ledger.open() as content:
         content["cinder"].update(volumes={}, attachments={})
-    GiveVolumesBack(lab.work()).do()
+    ReserveVolumes(lab.work()).do()
     assert lab.files.connected() == []
 
 
 def test_what_a_failed_unshelve_took_is_reserved_again(lab):
     """For the next try, on any host."""
-    TakeVolumes(lab.work()).do()
-    TakeVolumes(lab.work()).undo()
+    AttachReservedVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).undo()
     assert lab.look() == NOWHERE
 
 
 def test_a_server_that_is_deleted_meanwhile_reserves_nothing(lab):
     """The delete may know nothing of a new attachment."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     lab.task_state = "deleting"
-    TakeVolumes(lab.work()).undo()
+    AttachReservedVolumes(lab.work()).undo()
     assert lab.look() == ("available", [], (False, True), 0)
 
 
 def test_a_guest_that_is_left_keeps_its_volumes(lab):
     """Nobody else may get what it writes to."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     lab.guest_is_left = True
     with pytest.raises(errors.HypervisorError):
-        TakeVolumes(lab.work()).undo()
+        AttachReservedVolumes(lab.work()).undo()
     assert lab.look() == HERE
 
 
 def test_a_reboot_brings_back_what_is_only_reserved(lab):
     """Another agent was cut off in a rebuild; its records still tell of the connection before."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     kept = lab.conductor.read()["BlockDeviceMapping"]["1"]["connection_info"]
-    GiveVolumesBack(lab.work()).do()
+    ReserveVolumes(lab.work()).do()
     lab.map(connection_info=kept)
     CheckVolumes(lab.work()).do()
     assert lab.look() == HERE
@@ -205,7 +210,7 @@ def test_a_reboot_brings_back_what_is_only_reserved(lab):
 
 def test_a_reboot_parts_a_server_from_a_volume_that_was_taken_from_it(lab):
     """Cinder has no attachment any more: somebody else may have the volume."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     lab.work().tools.cinder.delete_attachment(RequestContext({}), ATTACHMENT)
     work = lab.work()
     CheckVolumes(work).do()
@@ -215,7 +220,7 @@ def test_a_reboot_parts_a_server_from_a_volume_that_was_taken_from_it(lab):
 
 def test_a_server_does_not_boot_from_a_volume_that_was_taken_from_it(lab):
     """It must not write to what may be somebody else's."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     lab.map(boot_index=0)
     lab.work().tools.cinder.delete_attachment(RequestContext({}), ATTACHMENT)
     with pytest.raises(errors.InvalidVolume, match="is gone"):
@@ -224,7 +229,7 @@ def test_a_server_does_not_boot_from_a_volume_that_was_taken_from_it(lab):
 
 def test_a_reboot_does_not_need_cinder(lab):
     """It refuses to tell: the records are believed."""
-    TakeVolumes(lab.work()).do()
+    AttachReservedVolumes(lab.work()).do()
     lab.forget_connections()
     with lab.ledger.open() as content:
         content["cinder"]["fail"] = {"GET attachments": 500}
@@ -243,12 +248,12 @@ def test_a_start_waits_for_no_volume_that_is_being_attached(lab):
 @pytest.fixture
 def reimaging(lab, monkeypatch):
     """A step, and what Cinder is to do when it is asked."""
-    monkeypatch.setattr(volume_moves, "LOOK_AGAIN", 0.01)
     lab.map(boot_index=0)
-    work = lab.work()
     asked = []
 
     def make(answer):
+        work = lab.work()
+
         def reimage(context, volume_id, image_id, reimage_reserved):
             asked.append((volume_id, image_id, reimage_reserved))
             answer(work)
@@ -287,10 +292,10 @@ def test_an_image_that_cannot_be_written_ends_the_rebuild(lab, reimaging):
         step.do()
 
 
-def test_cinder_has_the_time_that_the_image_takes(lab, reimaging, monkeypatch):
+def test_cinder_has_the_time_that_the_image_takes(lab, reimaging):
     """reimage_timeout_per_gb, for an image of 2 GiB."""
+    lab.clock = ManualClock(0.0)
     step, _ = reimaging(lambda work: lab.change(status="downloading"))
-    now = iter(range(0, 1000, 15))
-    monkeypatch.setattr(volume_moves, "time", SimpleNamespace(monotonic=lambda: next(now)))
     with pytest.raises(errors.BuildAborted, match="within 40 s"):
         step.do()
+    assert 40 <= lab.clock.now < 41

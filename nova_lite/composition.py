@@ -1,0 +1,393 @@
+"""The composition root: every long-lived object of the agent is built here and nowhere else.
+
+``service.py`` says when: it starts, drains and stops what is built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from nova_lite.clients.cinder import Cinder
+from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.manila import Manila
+from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.placement import Placement
+from nova_lite.clients.session import Sessions
+from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
+from nova_lite.conductor.actions import Actions
+from nova_lite.conductor.client import Conductor
+from nova_lite.conductor.groups import Groups
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.records import (
+    BlockDevices,
+    Builds,
+    ConsoleTokens,
+    InfoCaches,
+    Interfaces,
+    Migrations,
+    ShareMappings,
+    TaskLogs,
+    VolumeUsages,
+)
+from nova_lite.conductor.services import ComputeNodes, Services
+from nova_lite.drivers import disk, loader
+from nova_lite.drivers.disk import direct_io
+from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.drivers.image.base import ImageService
+from nova_lite.drivers.share.base import Shares
+from nova_lite.drivers.share.drivers import ShareDrivers
+from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.drivers.volume.base import HostProperties, Volumes
+from nova_lite.drivers.volume.drivers import VolumeDrivers
+from nova_lite.drivers.volume.host_connector import HostConnector
+from nova_lite.engine.announcements import Announcements
+from nova_lite.engine.engine import Engine, Observer
+from nova_lite.engine.journal import Journal
+from nova_lite.engine.late import Late
+from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.errors import InvalidConfiguration
+from nova_lite.guest.policy import HostPolicy, cpu_set
+from nova_lite.inventory.claims import Claims
+from nova_lite.inventory.numa_host import reserved_pages
+from nova_lite.inventory.provider import Provider
+from nova_lite.membership.capacity import Capacity
+from nova_lite.membership.join import Membership
+from nova_lite.model.host import HostFacts
+from nova_lite.notifications import periods
+from nova_lite.notifications.notifier import Notifier
+from nova_lite.rpc import endpoint, transport
+from nova_lite.services.events import EventHub
+from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.ports import Ports
+from nova_lite.services.serial_ports import SerialPorts, port_range
+from nova_lite.services.toolbox import Toolbox
+from nova_lite.services.work import Work
+from nova_lite.wire.context import RequestContext
+
+# nova.conf's compute_driver -> our hypervisor driver.
+HYPERVISORS = {"libvirt.LibvirtDriver": "libvirt", "libvirt": "libvirt"}
+SHORT_WORKERS = 16  # verbs other than builds that run at once
+UNLIMITED = 1000
+
+
+class Parts(TypedDict, total=False):
+    """The parts that something else may take the place of, by name."""
+
+    clock: Clock
+    pace: Pace
+    observer: Observer
+    hypervisor: Hypervisor
+    transport: Any
+    conductor: Conductor
+    placement: Placement
+    ports: Ports
+    cinder: Cinder
+    manila: Manila
+    image_store: ImageService
+    keys: KeyManager
+    vif_driver: VifDriver
+    disks: DiskBackend
+    volumes: Volumes
+    shares: Shares
+    connector: HostProperties
+
+
+class Composition:
+    """The agent of one host.
+
+    A part is built when it is first asked for, by one thread: see ``prepare``.
+
+    :param conf: the options of nova.conf
+    :param replaced: parts to use in place of the real ones, which are not built then
+    """
+
+    def __init__(self, conf: Any, **replaced: Unpack[Parts]) -> None:
+        """:raises InvalidConfiguration, JournalError: found before anybody is contacted"""
+        if unknown := replaced.keys() - Parts.__annotations__.keys():
+            raise TypeError(f"the agent has no replaceable parts {', '.join(sorted(unknown))}")
+        self.conf = conf
+        check(conf)
+        # What is in the instance's dictionary comes before a cached_property of the class.
+        self.__dict__.update(replaced)
+        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
+        self.journal.prepare()
+        self.journal.lock()
+        self.claims = Claims()
+        self._provider: Provider | None = None
+
+    # --- what a test may replace ------------------------------------------------------------
+    clock: Clock = SYSTEM
+    pace: Pace = USUAL
+    observer: Observer | None = None
+
+    @cached_property
+    def hypervisor(self) -> Hypervisor:
+        driver: Hypervisor = loader.load("hypervisor", _hypervisor_name(self.conf), self.conf)
+        return driver
+
+    @cached_property
+    def transport(self) -> Any:
+        return transport.make(self.conf)
+
+    @cached_property
+    def conductor(self) -> Conductor:
+        return Conductor(self.transport)
+
+    @cached_property
+    def placement(self) -> Placement:
+        return Placement(self.sessions.service("placement", "placement"))
+
+    @cached_property
+    def ports(self) -> Ports:
+        return Ports(Neutron(self.sessions), self.conf, self.clock)
+
+    @cached_property
+    def cinder(self) -> Cinder:
+        return Cinder(self.sessions, self.conf)
+
+    @cached_property
+    def manila(self) -> Manila:
+        return Manila(self.sessions)
+
+    @cached_property
+    def image_store(self) -> ImageService:
+        driver: ImageService = loader.load("image", "glance", self.conf.glance, self.sessions)
+        return driver
+
+    @cached_property
+    def keys(self) -> KeyManager:
+        return KeyManager(self.sessions, self.conf)
+
+    @cached_property
+    def vif_driver(self) -> VifDriver:
+        driver: VifDriver = loader.load("vif", "os_vif", self.conf)
+        return driver
+
+    @cached_property
+    def disks(self) -> DiskBackend:
+        return disk.from_conf(self.conf)
+
+    @cached_property
+    def volumes(self) -> Volumes:
+        return VolumeDrivers(self.conf)
+
+    @cached_property
+    def shares(self) -> Shares:
+        return ShareDrivers(self.conf)
+
+    @cached_property
+    def connector(self) -> HostProperties:
+        return HostConnector(self.conf)
+
+    # --- what is made of them ---------------------------------------------------------------
+    @cached_property
+    def sessions(self) -> Sessions:
+        return Sessions(self.conf)
+
+    @cached_property
+    def services(self) -> Services:
+        return Services(self.conductor)
+
+    @cached_property
+    def nodes(self) -> ComputeNodes:
+        return ComputeNodes(self.conductor)
+
+    @cached_property
+    def instances(self) -> Instances:
+        return Instances(self.conductor)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        return Notifier.from_conf(self.conf, self.image_store.url)
+
+    @cached_property
+    def pools(self) -> Mapping[str, Pool]:
+        """The groups of workers that run operations, by the names that verbs give."""
+        conf = self.conf
+        sizes = {
+            "builds": conf.max_concurrent_builds or UNLIMITED,
+            "snapshots": conf.max_concurrent_snapshots or UNLIMITED,
+            "migrations": conf.max_concurrent_live_migrations or UNLIMITED,
+            "short": SHORT_WORKERS,
+        }
+        return {name: Pool(name, size) for name, size in sizes.items()}
+
+    def prepare(self) -> None:
+        """Build what a start needs, before threads share it.
+
+        :raises InvalidConfiguration: no such driver, or a transport_url that cannot be read
+        """
+        for name in ("transport", "conductor", "hypervisor", "disks", "sessions", "placement"):
+            getattr(self, name)
+
+    def warm_up(self) -> None:
+        """Fetch a token, while other parts of the start-up wait for something else.
+
+        :raises ControlPlaneUnavailable, CredentialsInvalid, PlacementError: of [placement]
+        """
+        self.placement.known_traits(["COMPUTE_NODE"])
+
+    def capacity(self, facts: HostFacts, membership: Membership) -> Capacity:
+        """What this host reports."""
+        conf = self.conf
+        self._provider = Provider(
+            self.placement,
+            membership.node_uuid,
+            facts.hostname,
+            conf.compute.resource_provider_association_refresh,
+            is_member=lambda: self.nodes.by_uuid(RequestContext.admin(), membership.node_uuid)
+            is not None,
+        )
+        return Capacity(
+            conf,
+            nodes=self.nodes,
+            hypervisor=self.hypervisor,
+            claims=self.claims,
+            provider=self._provider,
+            node_uuid=membership.node_uuid,
+            record=membership.node,
+            disk_room=self.disks.room,
+        )
+
+    def toolbox(
+        self,
+        facts: HostFacts,
+        node_uuid: str,
+        node_id: int,
+        usage_changed: Callable[[], None] = lambda: None,
+    ) -> Toolbox:
+        """What operations work with, as ``Toolbox`` describes it."""
+        conf, conductor = self.conf, self.conductor
+        return Toolbox(
+            conf=conf,
+            clock=self.clock,
+            pace=self.pace,
+            host=conf.host,
+            node=facts.hostname,
+            node_uuid=node_uuid,
+            node_id=node_id,
+            instances=self.instances,
+            block_devices=BlockDevices(conductor),
+            interfaces=Interfaces(conductor),
+            info_caches=InfoCaches(conductor),
+            console_tokens=ConsoleTokens(conductor, self.clock.time),
+            actions=Actions(conductor, conf.host, self.clock),
+            builds=Builds(conductor),
+            groups=Groups(conductor),
+            migrations=Migrations(conductor),
+            task_logs=TaskLogs(conductor),
+            volume_usages=VolumeUsages(conductor),
+            share_mappings=ShareMappings(conductor),
+            placement=self.placement,
+            cinder=self.cinder,
+            manila=self.manila,
+            hypervisor=self.hypervisor,
+            facts=facts,
+            capabilities=self.hypervisor.capabilities(),
+            policy=host_policy(conf),
+            vif_driver=self.vif_driver,
+            ports=self.ports,
+            images=ImageCache.from_conf(conf, self.image_store),
+            image_store=self.image_store,
+            disks=self.disks,
+            volumes=self.volumes,
+            shares=self.shares,
+            connector=self.connector,
+            keys=self.keys,
+            serial_ports=SerialPorts.from_conf(conf, self.hypervisor, self.clock),
+            claims=self.claims,
+            events=EventHub(self.clock),
+            usage_changed=usage_changed,
+            set_disabled=self._set_disabled,
+            notifier=self.notifier,
+        )
+
+    def _set_disabled(self, disabled: bool) -> None:
+        if self._provider is not None:
+            self._provider.set_disabled(disabled)
+
+    def engine(self, tools: Toolbox) -> Engine:
+        """What runs operations with these tools."""
+
+        def make_work(
+            context: RequestContext, arguments: Mapping[str, Any], entry: Any
+        ) -> Work:
+            return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
+
+        return Engine(
+            self.journal,
+            ServerQueues(dict(self.pools)),
+            endpoint.VERBS,
+            make_work,
+            finish_event=tools.actions.finish,
+            start_event=tools.actions.start,
+            observer=self.observer,
+            announcements=Announcements(tools.notifier),
+            clock=self.clock,
+            pace=self.pace,
+            late=Late(tools.ownership),
+        )
+
+    # --- later ------------------------------------------------------------------------------
+    def forget(self) -> None:
+        """Believe nothing remembered of Placement and Keystone."""
+        self.sessions.reset()
+        if self._provider is not None:
+            self._provider.forget()
+
+    def close(self) -> None:
+        """Disconnect; guests keep running."""
+        made = self.__dict__
+        if "hypervisor" in made:
+            self.hypervisor.close()
+        if "notifier" in made:
+            self.notifier.close()
+        if "transport" in made:
+            self.transport.cleanup()
+
+
+def check(conf: Any) -> None:
+    """Options whose values say more than their types.
+
+    :raises InvalidConfiguration: names the option
+    """
+    disk.from_conf(conf)
+    for name in ("cpu_shared_set", "cpu_dedicated_set"):
+        cpu_set(name, conf.compute[name])
+    reserved_pages(conf.reserved_huge_pages or ())
+    periods.parse(conf.instance_usage_audit_period)
+    port_range(conf.serial_console.port_range)
+
+
+def host_policy(conf: Any) -> HostPolicy:
+    """What nova.conf says about guests, with what it leaves to the machine."""
+    from importlib import metadata
+
+    return HostPolicy.from_conf(
+        conf,
+        direct_io=direct_io.supported(Path(conf.instances_path)),
+        machine_id=_first_line("/etc/machine-id"),
+        hardware_id=_first_line("/sys/class/dmi/id/product_uuid"),
+        package_version=metadata.version("nova-lite"),
+    )
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _hypervisor_name(conf: Any) -> str:
+    name = HYPERVISORS.get(conf.compute_driver, conf.compute_driver)
+    if "." in name:
+        raise InvalidConfiguration(
+            f"[DEFAULT]compute_driver is {name!r}; nova_lite drives libvirt: use "
+            "libvirt.LibvirtDriver, or the name of an installed nova_lite.hypervisor driver"
+        )
+    return str(name)
