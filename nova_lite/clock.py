@@ -41,7 +41,7 @@ class Pace:
     # The pause before an attempt is repeated because a dependency is away grows from the first to
     # the longest.
     first_retry: float = 1.0
-    longest_retry: float = 15.0
+    longest_retry: float = 5.0
     # Given to the conductor to show that it got a build of which we do not know whether we sent it
     # back (we were killed in between, or the broker's confirmation got lost).
     handover_patience: float = 30.0

@@ -59,6 +59,8 @@ from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
 from nova_lite.notifications import periods
 from nova_lite.notifications.notifier import Notifier
+from nova_lite.peers import versions
+from nova_lite.peers.client import Peers
 from nova_lite.rpc import endpoint, transport
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
@@ -80,9 +82,11 @@ class Parts(TypedDict, total=False):
     clock: Clock
     pace: Pace
     observer: Observer
+    boot_id: str
     hypervisor: Hypervisor
     transport: Any
     conductor: Conductor
+    peers: Peers
     placement: Placement
     ports: Ports
     cinder: Cinder
@@ -113,7 +117,7 @@ class Composition:
         check(conf)
         # What is in the instance's dictionary comes before a cached_property of the class.
         self.__dict__.update(replaced)
-        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal")
+        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
         self.journal.lock()
         self.claims = Claims()
@@ -123,6 +127,7 @@ class Composition:
     clock: Clock = SYSTEM
     pace: Pace = USUAL
     observer: Observer | None = None
+    boot_id: str | None = None
 
     @cached_property
     def hypervisor(self) -> Hypervisor:
@@ -136,6 +141,10 @@ class Composition:
     @cached_property
     def conductor(self) -> Conductor:
         return Conductor(self.transport)
+
+    @cached_property
+    def peers(self) -> Peers:
+        return Peers(self.transport, self.conf, self.services, self.clock)
 
     @cached_property
     def placement(self) -> Placement:
@@ -282,6 +291,7 @@ class Composition:
             task_logs=TaskLogs(conductor),
             volume_usages=VolumeUsages(conductor),
             share_mappings=ShareMappings(conductor),
+            peers=self.peers,
             placement=self.placement,
             cinder=self.cinder,
             manila=self.manila,
@@ -361,6 +371,7 @@ def check(conf: Any) -> None:
     reserved_pages(conf.reserved_huge_pages or ())
     periods.parse(conf.instance_usage_audit_period)
     port_range(conf.serial_console.port_range)
+    versions.pinned(conf.upgrade_levels.compute)
 
 
 def host_policy(conf: Any) -> HostPolicy:

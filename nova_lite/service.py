@@ -96,6 +96,7 @@ class Agent:
     def _start(self) -> None:
         began = time.monotonic()
         parts = self._parts = Composition(self._conf, **self._replaced)
+        parts.journal.lock()
         parts.prepare()
         warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))

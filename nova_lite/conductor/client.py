@@ -5,58 +5,55 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import amqp
 import oslo_messaging as messaging
-from kombu.exceptions import KombuError
 
-from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
+from nova_lite.conductor import repeats
+from nova_lite.errors import ControlPlaneUnavailable
+from nova_lite.messaging import sending
 from nova_lite.wire import exceptions
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
-from nova_lite.wire.serializer import NovaSerializer
 from nova_lite.wire.versions import VERSIONS, manifest
 
-# Attempts of oslo.messaging to hand a message to the broker before it gives up; what comes after
-# that is the operation engine's business, which knows whether waiting makes sense.
-SEND_RETRIES = 2
+CONDUCTOR = sending.Receiver(
+    "nova-conductor",
+    silent=ControlPlaneUnavailable,
+    remedy="check that nova-conductor runs and that the broker delivers to it",
+    failed=exceptions.incoming,
+)
 
 
 class Conductor:
     """Calls of remotable object methods.
 
-    rpc_response_timeout bounds each call. Raises ControlPlaneUnavailable when no broker or no
-    conductor answers in time, the row of the error table for the exceptions that mean something
-    here, and RemoteFailure for the rest.
+    What may be carried out twice (``repeats``) is asked again after a few seconds without an
+    answer; rpc_response_timeout bounds each attempt. Raises ControlPlaneUnavailable when no broker
+    or no conductor answers in time, the row of the error table for the exceptions that mean
+    something here, and RemoteFailure for the rest.
     """
 
     def __init__(self, transport: Any) -> None:
-        serializer = NovaSerializer()
-        self._objects = messaging.get_rpc_client(
-            transport,
-            messaging.Target(topic="conductor", version="3.0"),
-            serializer=serializer,
-            retry=SEND_RETRIES,
+        self._objects = sending.client(
+            transport, messaging.Target(topic="conductor", version="3.0")
         )
         self._base = self._objects.prepare(namespace="baseapi", version="1.0")
-        self._tasks = messaging.get_rpc_client(
+        self._tasks = sending.client(
             transport,
             messaging.Target(topic="conductor", namespace="compute_task", version="1.0"),
-            serializer=serializer,
-            retry=SEND_RETRIES,
         )
 
     def ping(self, timeout: float) -> float:
         """Return the seconds a round trip to a conductor took."""
         start = time.monotonic()
-        client = self._base.prepare(timeout=timeout)
-        self._run(client.call, RequestContext.admin(), "ping", arg="nova_lite")
+        self._call(self._base, (timeout,), RequestContext.admin(), "ping", arg="nova_lite")
         return time.monotonic() - start
 
     def class_call(self, context: RequestContext, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call ``Class.method`` on the conductor and return its result, objects wrapped."""
         name, objmethod = method.split(".")
-        return self._run(
-            self._objects.call, context, "object_class_action_versions",
+        return self._call(
+            self._objects, self._waits(name, objmethod, kwargs),
+            context, "object_class_action_versions",
             objname=name, objmethod=objmethod, object_versions=manifest(name),
             args=list(args), kwargs=kwargs,
         )  # fmt: skip
@@ -64,8 +61,8 @@ class Conductor:
     def class_cast(self, context: RequestContext, method: str, *args: Any, **kwargs: Any) -> None:
         """As :meth:`class_call`, waiting for nothing: where neither result nor order matters."""
         name, objmethod = method.split(".")
-        self._run(
-            self._objects.cast, context, "object_class_action_versions",
+        self._cast(
+            self._objects, context, "object_class_action_versions",
             objname=name, objmethod=objmethod, object_versions=manifest(name),
             args=list(args), kwargs=kwargs,
         )  # fmt: skip
@@ -74,8 +71,8 @@ class Conductor:
         self, context: RequestContext, obj: WireObject, method: str, **kwargs: Any
     ) -> tuple[dict[str, Any], Any]:
         """Call a method of ``obj`` on the conductor; return (changed fields, result)."""
-        updates, result = self._run(
-            self._objects.call, context, "object_action",
+        updates, result = self._call(
+            self._objects, self._waits(obj.name, method, kwargs), context, "object_action",
             objinst=obj, objmethod=method, args=[], kwargs=kwargs,
         )  # fmt: skip
         return updates, result
@@ -98,37 +95,33 @@ class Conductor:
         self, context: RequestContext, method: str, version: str, **arguments: Any
     ) -> None:
         """Hand work back to the conductor (namespace ``compute_task``)."""
-        client = self._tasks.prepare(version=version)
-        self._run(client.cast, context, method, **arguments)
+        self._cast(self._tasks.prepare(version=version), context, method, **arguments)
+
+    def _waits(
+        self, name: str, method: str, arguments: dict[str, Any]
+    ) -> tuple[float | None, ...]:
+        limit = float(self._objects.conf.rpc_response_timeout)
+        return repeats.waits(limit) if repeats.repeatable(name, method, arguments) else (limit,)
 
     @staticmethod
-    def _run(send: Any, context: RequestContext, method: str, **arguments: Any) -> Any:
-        try:
-            return send(context, method, **arguments)
-        except messaging.RemoteError as error:
-            raise exceptions.incoming(error) from None
-        except messaging.MessagingTimeout:
-            raise ControlPlaneUnavailable(
-                f"nova-conductor did not answer {_what(method, arguments)} in time; check that "
-                "nova-conductor runs and that the broker delivers to it"
-            ) from None
-        except messaging.MessageDeliveryFailure as error:
-            raise ControlPlaneUnavailable(
-                f"the message broker did not take {_what(method, arguments)}: "
-                f"{type(error).__name__}; check [DEFAULT]transport_url and the broker"
-            ) from None
-        except NovaLiteError:
-            raise
-        except (OSError, amqp.AMQPError, KombuError) as error:
-            # A new connection that the broker does not take; oslo.messaging lets it through as is.
-            raise ControlPlaneUnavailable(
-                f"the message broker does not take {_what(method, arguments)}: "
-                f"{type(error).__name__}; check [DEFAULT]transport_url and the broker"
-            ) from None
-        except messaging.MessagingException as error:
-            raise ControlPlaneUnavailable(
-                f"messaging failed for {_what(method, arguments)}: {type(error).__name__}"
-            ) from error
+    def _call(
+        client: Any,
+        waits: tuple[float | None, ...],
+        context: RequestContext,
+        method: str,
+        **arguments: Any,
+    ) -> Any:
+        def send(wait: float | None) -> Any:
+            return client.prepare(timeout=wait).call(context, method, **arguments)
+
+        return sending.deliver(CONDUCTOR, _what(method, arguments), send, waits)
+
+    @staticmethod
+    def _cast(client: Any, context: RequestContext, method: str, **arguments: Any) -> None:
+        def send(wait: float | None) -> None:
+            client.cast(context, method, **arguments)
+
+        sending.deliver(CONDUCTOR, _what(method, arguments), send)
 
 
 def _what(method: str, arguments: dict[str, Any]) -> str:

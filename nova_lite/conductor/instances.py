@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_lite.conductor.client import Conductor
+from nova_lite.errors import UnexpectedTaskState
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
+
+LOG = logging.getLogger(__name__)
 
 # Everything an operation on one server may need, so that it is fetched in one call.
 EVERYTHING = (
@@ -30,6 +34,10 @@ FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavo
 # What tells how much a server that moves claims of its hosts.
 FOR_MOVE = ("flavor", "migration_context", "numa_topology")
 FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
+# Fields that are objects, with tables and versions of their own: they are not compared.
+NESTED = frozenset(
+    {"flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata"}
+)
 
 
 class Instances:
@@ -104,17 +112,51 @@ class Instances:
     ) -> None:
         """Save ``fields`` (and what was changed before) if the task state is an expected one.
 
-        Only the changed fields travel. The compare-and-swap is the database's; raises
-        UnexpectedTaskState, ServerBeingDeleted or ServerNotFound.
+        Only the changed fields travel. The compare-and-swap is the database's. When it fails after
+        an earlier attempt got no answer, the record is read: that attempt may have been carried
+        out, and then this is success.
+
+        :raises UnexpectedTaskState, ServerBeingDeleted, ServerNotFound: somebody else was faster
         """
+        before = {field: instance.data[field] for field in fields if field in instance}
         instance.set(**fields)
         conditions: dict[str, Any] = {}
         if expected_task_state is not None:
             conditions["expected_task_state"] = list(expected_task_state)
         if expected_vm_state is not None:
             conditions["expected_vm_state"] = list(expected_vm_state)
-        updates, _ = self._conductor.object_call(context, instance.partial(), "save", **conditions)
+        wanted = instance.partial()
+        try:
+            updates, _ = self._conductor.object_call(context, wanted, "save", **conditions)
+        except UnexpectedTaskState as error:
+            if not error.asked_before:
+                raise
+            saved = self._saved(context, wanted, before)
+            if saved is None:
+                raise
+            updates = saved
+            LOG.info("Server %s was saved by an attempt whose answer got lost", instance["uuid"])
         instance.apply(_scalars(updates))
+
+    def _saved(
+        self, context: RequestContext, wanted: WireObject, before: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """The record's fields if a save of ``wanted`` was carried out, else None.
+
+        It was when the record has every value. When only the task state is another one, the next
+        request has begun already, which is certain only if another field has changed to ours.
+
+        :param before: values that fields had as far as this host knew
+        """
+        changes = [field for field in wanted.changes if field not in NESTED]
+        attrs = [field for field in changes if field in EVERYTHING]
+        found = self.get(context, str(wanted["uuid"]), attrs).data
+        same = {field for field in changes if found.get(field) == wanted.data[field]}
+        others = set(changes) - {"task_state"}
+        if not others <= same:
+            return None
+        proven = any(field in before and before[field] != found.get(field) for field in others)
+        return found if "task_state" in same or proven else None
 
     def destroy(self, context: RequestContext, instance: WireObject) -> None:
         """Mark the record as deleted, and ``instance`` with it."""

@@ -32,6 +32,7 @@ from nova_lite.conf import (
     service_user,
     shelve,
     spice,
+    upgrade_levels,
     vnc,
     workarounds,
 )
@@ -58,6 +59,7 @@ MODULES: tuple[ModuleType, ...] = (
     service_user,
     shelve,
     spice,
+    upgrade_levels,
     vnc,
     workarounds,
 )

@@ -12,6 +12,7 @@ from nova_lite.errors import (
     HypervisorUnavailable,
     NetworkUnavailable,
     NovaLiteError,
+    PeerUnavailable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
+    PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
 }
 
 Retried = Callable[[NovaLiteError, float], None]
@@ -40,9 +42,9 @@ def patience_for(error: BaseException) -> float:
 def persist(
     attempt: Callable[[], None],
     stop: threading.Event,
-    retried: Retried = lambda error, waited: None,
     clock: Clock = SYSTEM,
     pace: Pace = USUAL,
+    retried: Retried = lambda error, waited: None,
 ) -> None:
     """Run ``attempt``, again and again while a dependency is away; it must be safe to repeat.
 

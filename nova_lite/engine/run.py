@@ -41,7 +41,7 @@ class Surroundings:
     """What all runs share: the bus, the agent's stop, and how action events are recorded.
 
     ``finish_event`` and ``start_event`` are called with (context, server uuid, event name), the
-    former with the failure, too.
+    former with the failure, too. ``clock`` and ``pace`` say when something is tried again.
     """
 
     bus: Bus
@@ -215,7 +215,7 @@ class Run:
 
         stop = self._entry.signals.ends_waiting if waits else self._around.drain
         try:
-            persist(attempt, stop, retried, self._around.clock, self._around.pace)
+            persist(attempt, stop, self._around.clock, self._around.pace, retried)
         except (WaitEnded, Interrupted):
             if self._around.drain.is_set():
                 raise Draining from None

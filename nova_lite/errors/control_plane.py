@@ -47,13 +47,32 @@ class ServerBeingDeleted(NovaLiteError):
 
 
 class UnexpectedTaskState(NovaLiteError):
+    """The server is not in the state in which a save or an operation may find it.
+
+    ``asked_before``: the same save was sent before and nobody answered it, so that the unexpected
+    state may be the one it made.
+    """
+
     nova_name, code, verdict, expected = "UnexpectedTaskStateError", 409, Verdict.GONE, True
+    asked_before = False
 
 
 class ConductorError(NovaLiteError):
     """The conductor answered with an exception that means nothing special here."""
 
     nova_name = "NovaException"
+
+
+class PeerUnavailable(NovaLiteError):
+    """The agent of another compute host does not answer; it may never do so again."""
+
+    nova_name, code, expected = "ComputeServiceUnavailable", 503, True
+
+
+class PeerTooOld(NovaLiteError):
+    """The agent of another compute host cannot know what is asked of it."""
+
+    nova_name, expected = "UnsupportedRPCVersion", True
 
 
 class ServiceTooOld(NovaLiteError):

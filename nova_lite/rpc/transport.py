@@ -17,6 +17,9 @@ HOW_TO_WRITE = (
 )
 LOGIN_TIMEOUT_S = 5.0
 EXCHANGE = "nova"  # default of control_exchange in every nova service
+# Longest pause (seconds) between two attempts to reach a broker that is away; oslo.messaging's own
+# default is 30, so that a connection might notice half a minute late that the broker is back.
+RECONNECT_PAUSE = 6
 
 
 def make(conf: cfg.ConfigOpts) -> Any:
@@ -31,7 +34,7 @@ def make(conf: cfg.ConfigOpts) -> Any:
     messaging.set_transport_defaults(EXCHANGE)
     try:
         # None allowed: the agent understands RemoteError by its exc_type, without nova's classes.
-        return messaging.get_rpc_transport(conf, allowed_remote_exmods=[])
+        transport = messaging.get_rpc_transport(conf, allowed_remote_exmods=[])
     except messaging.DriverLoadFailure as error:
         raise InvalidConfiguration(
             f"[DEFAULT]transport_url asks for the driver {error.driver!r}, which is not there; "
@@ -42,6 +45,10 @@ def make(conf: cfg.ConfigOpts) -> Any:
         raise InvalidConfiguration(
             f"[DEFAULT]transport_url cannot be read; {HOW_TO_WRITE}"
         ) from None
+    if "oslo_messaging_rabbit" in conf:
+        # Connections are made later, and read it then. What nova.conf says has precedence.
+        conf.set_default("rabbit_interval_max", RECONNECT_PAUSE, group="oslo_messaging_rabbit")
+    return transport
 
 
 def reach(conf: cfg.ConfigOpts) -> None:

@@ -35,6 +35,7 @@ from nova_lite.guest.policy import HostPolicy
 from nova_lite.inventory.claims import Claims
 from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.notifications.notifier import Notifier
+from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ownership import Ownership
@@ -71,6 +72,7 @@ class Toolbox:
     task_logs: TaskLogs
     volume_usages: VolumeUsages
     share_mappings: ShareMappings
+    peers: Peers
     placement: Placement
     cinder: Cinder
     manila: Manila

@@ -16,6 +16,7 @@ from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
+from tests.fakes.peers import FakePeers
 from tests.fakes.vif import FakeVifDriver
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 
@@ -33,6 +34,7 @@ def stand_ins(host: Path, cloud: Path | None = None) -> dict[str, Any]:
         "pace": QUICK,
         "hypervisor": FakeHypervisor(),
         "conductor": FakeConductor(cloud / "conductor.json", ledger),
+        "peers": FakePeers(),
         "placement": FakePlacement(ledger),
         "ports": FakePorts(ledger),
         "cinder": local_cinder(ledger),

@@ -25,6 +25,7 @@ from tests.fakes.hypervisor import FakeHypervisor
         ("compute", "cpu_shared_set", "abc", r"cpu_shared_set: 'abc' is not a CPU"),
         ("compute", "cpu_dedicated_set", "2-1", r"cpu_dedicated_set"),
         ("DEFAULT", "reserved_huge_pages", "node:x,size:4,count:1", r"reserved_huge_pages"),
+        ("upgrade_levels", "compute", "essex", r"\[upgrade_levels\]compute is 'essex'"),
     ],
 )
 def test_values_that_mean_nothing(tmp_path, group, name, value, match):

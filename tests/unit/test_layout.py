@@ -37,14 +37,16 @@ ROOMS: dict[str, set[str] | None] = {
     "wire": {"model"},
     "guest": {"model"},
     "configdrive": {"model"},
-    "conductor": {"wire", "model"},
+    "messaging": {"wire"},
+    "conductor": {"messaging", "wire", "model"},
+    "peers": {"conductor", "messaging", "wire"},
     "clients": {"conf", "model", "wire"},
     "drivers": {"model", "conf"},
     "inventory": {"model", "clients", "conductor", "wire"},
     "notifications": {"wire", "model"},
     "services": {
-        "model", "guest", "configdrive", BASES, "conductor", "clients", "wire", "inventory",
-        "notifications",
+        "model", "guest", "configdrive", BASES, "conductor", "peers", "clients", "wire",
+        "inventory", "notifications",
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
     "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
@@ -76,7 +78,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "openstack": (),  # the SDK costs 15 MiB; keystoneauth is enough
     "keystoneauth1": ("clients", "conf.keystone", "drivers.image", "preflight"),
     "oslo_messaging": (
-        "rpc", "conductor.client", "wire", "preflight", "notifications.sender",
+        "rpc", "messaging", "conductor.client", "peers.client", "wire", "preflight",
+        "notifications.sender",
     ),
 }
 

@@ -164,7 +164,7 @@ class SwitchDisk(Step):
 
 
 class RecordNewVolume(Step):
-    """Disconnect the old volume, and save the connection_info of the new one.
+    """Disconnect the old volume, and save the new one's connection_info.
 
     Whatever Cinder answers, the block device mapping must describe the storage that the guest uses.
     """

@@ -7,126 +7,25 @@ import threading
 
 import pytest
 
-from nova_lite.engine.engine import Engine
-from nova_lite.engine.journal import Journal
-from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     HypervisorError,
-    ImageNotFound,
     JournalError,
     Verdict,
 )
 from nova_lite.operations.base import Operation
-from nova_lite.services.work import Interrupted, Work
+from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import COMPLETE, Step
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
-from tests.fakes.clock import QUICK
-
-STEPS = ("first", "left", "right", "last")
-
-
-class Killed(BaseException):
-    """Stands for kill -9: no handler may catch it."""
-
-
-class World:
-    """What the steps change: a set of things that exist, and a log."""
-
-    def __init__(self):
-        self.exists = set()
-        self.log = []
-        self.fail_at = None
-        self.error = ImageNotFound("Image 42 is gone")
-        self.reported = None
-        self.undoes = True
-        self.notes = False
-
-
-def make_operation(world):
-    class Make(Step):
-        def __init__(self, work, name):
-            super().__init__(work)
-            self.name = name
-
-        def done(self):
-            return self.name in world.exists
-
-        def do(self):
-            world.log.append(f"do {self.name}")
-            if world.fail_at == self.name:
-                raise world.error
-            world.exists.add(self.name)
-            if world.notes:
-                self.work.note(made=self.name)
-
-        def undo(self):
-            world.log.append(f"undo {self.name}")
-            world.exists.discard(self.name)
-
-    class Operate(Operation):
-        event = "compute_operate"
-
-        def plan(self):
-            def step(name):
-                return Make(self.work, name)
-
-            plan = [(step("first"),), (step("left"), step("right")), (step("last"),)]
-            return [*plan, COMPLETE] if world.undoes else plan
-
-        def failed(self, failure):
-            world.reported = failure
-
-    return Operate
+from tests.unit.engine.toys import STEPS, World, boundaries, kill_at, make_engine, request, run
 
 
 @pytest.fixture(autouse=True)
 def short_idle(monkeypatch):
     """Workers end at once when there is nothing to do, so that a test can join them."""
     monkeypatch.setattr(Pool, "IDLE_SECONDS", 0.05)
-
-
-def make_engine(tmp_path, world, observer=None):
-    journal = Journal(tmp_path)
-    journal.prepare()
-    events = []
-
-    def make_work(context, arguments, entry):
-        return Work(
-            context=context,
-            tools=None,
-            instance=arguments["instance"],
-            arguments=arguments,
-            notes=entry.notes,
-            note=entry.note,
-        )
-
-    engine = Engine(
-        journal,
-        ServerQueues({"short": Pool("short", 4), "builds": Pool("builds", 4)}),
-        {"operate": make_operation(world)},
-        make_work,
-        finish_event=lambda ctx, uuid, name, failure: events.append(("finish", failure)),
-        start_event=lambda ctx, uuid, name: events.append(("start", name)),
-        observer=observer,
-        pace=QUICK,
-    )
-    engine.seen_events = events
-    return engine
-
-
-def request(engine, number=1, server="s1"):
-    context = RequestContext({"request_id": f"req-{number}"})
-    instance = WireObject.new("Instance", "2.8", uuid=server)
-    return engine.accept("operate", context, server, {"instance": instance})
-
-
-def run(engine, number=1, server="s1"):
-    entry = request(engine, number, server)
-    engine.start(entry)
-    assert engine._queues.wait_idle(10)
-    return entry
 
 
 def test_all_steps_run_and_nothing_is_left(tmp_path):
@@ -159,7 +58,7 @@ def test_a_failing_step_takes_everything_back(tmp_path, name):
 def test_a_verb_on_an_existing_guest_takes_nothing_back(tmp_path):
     """What a failed start has touched was there before: undoing would take the guest away."""
     world = World()
-    world.fail_at, world.undoes = "last", False
+    world.fail_at, world.end = "last", None
 
     run(make_engine(tmp_path, world))
 
@@ -167,49 +66,11 @@ def test_a_verb_on_an_existing_guest_takes_nothing_back(tmp_path):
     assert world.reported.message == "Image 42 is gone"
 
 
-def boundaries(tmp_path, fail_at):
-    """Every boundary that a run passes."""
-    world = World()
-    world.fail_at = fail_at
-    seen = []
-    run(make_engine(tmp_path, world, seen.append))
-    return seen
-
-
-def kill_at(tmp_path, world, boundary):
-    """Run until ``boundary``, then behave as a process that is not there any more."""
-    dead = threading.Event()
-
-    def observer(name):
-        if name == boundary:
-            dead.set()
-        if dead.is_set():
-            raise Killed
-
-    engine = make_engine(tmp_path, world, observer)
-    threads_quiet = threading.excepthook
-    threading.excepthook = lambda args: None
-    try:
-        entry = None
-        try:
-            entry = request(engine)
-        except Killed:
-            pass
-        if entry is not None:
-            engine.start(entry)
-            dead.wait(10)
-            for thread in threading.enumerate():
-                if thread.name.startswith(("short", "builds", "operate")):
-                    thread.join(10)
-    finally:
-        threading.excepthook = threads_quiet
-
-
 @pytest.mark.parametrize("fail_at", [None, "right"])
 def test_a_kill_at_any_boundary_ends_as_without_it(tmp_path, fail_at):
     """Whatever boundary the process dies at, its successor reaches the same end."""
     wanted = set() if fail_at else set(STEPS)
-    names = boundaries(tmp_path / "dry", fail_at)
+    names = boundaries(tmp_path / "dry", World(fail_at=fail_at))
     assert len(names) >= 10
     for number, boundary in enumerate(names):
         directory = tmp_path / str(number)

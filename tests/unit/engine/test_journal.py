@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from nova_lite.engine import entry as entry_module
+from nova_lite.engine import journal as journal_module
 from nova_lite.engine.journal import Journal
 from nova_lite.errors import ImageNotFound, JournalError
 from nova_lite.failures import Failure
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -128,3 +136,164 @@ def test_steps_of_one_stage_write_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.undo()
     (found,) = journal.entries()
     assert found.begun == steps
+
+
+NEW = {"intent": intent(), "format": 99}
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("damaged", lambda path: path.write_text('{"intent": []}\n')),
+        ("no-request", lambda path: path.write_text('{"note": {}}\n')),
+        ("incomplete", lambda path: path.write_text('{"intent": {"method": "x"}}\n')),
+        ("garbage", lambda path: path.write_bytes(bytes(range(256)) + b"\n")),
+        ("newer", lambda path: path.write_text(json.dumps(NEW) + "\n")),
+        ("directory", lambda path: path.mkdir()),
+        ("middle", lambda path: path.write_text(
+            json.dumps({"intent": intent()}) + '\n{"no\n{"note": {"a": 1}}\n')),
+        ("failure", lambda path: path.write_text(
+            json.dumps({"intent": intent()}) + '\n{"failed": {"message": "x"}}\n')),
+        ("signal", lambda path: path.write_text(
+            json.dumps({"intent": intent()}) + '\n{"signal": "of the future"}\n')),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_set_aside(journal, caplog, name, make):
+    """The host comes up, and the operator is told which file, and what to do with it."""
+    good = journal.open(intent(1))
+    path = journal.directory / f"00000000000000000000-{name}.journal"
+    make(path)
+
+    assert [entry.key for entry in journal.entries()] == [good.key]
+
+    assert not path.exists()
+    assert (journal.directory / "set-aside" / path.name).exists()
+    (error,) = [r.message for r in caplog.records if r.levelname == "ERROR"]
+    assert str(path) in error and "set aside" in error
+
+
+def test_two_files_of_one_name_are_both_set_aside(journal):
+    """None takes the other's place."""
+    path = journal.directory / "00000000000000000001-x.journal"
+    for _ in range(2):
+        path.write_text("[]\n")
+        assert list(journal.entries()) == []
+
+    assert len(list((journal.directory / "set-aside").iterdir())) == 2
+
+
+def test_a_failure_of_a_newer_agent_is_understood(journal):
+    """What it knows in addition is left out."""
+    failure = Failure.of(ImageNotFound("Image 42 is gone"))
+    entry = journal.open(intent())
+    with open(entry.path, "a") as file:
+        file.write(json.dumps({"failed": {**failure.as_dict(), "colour": "green"}}) + "\n")
+        file.write(json.dumps({"mood": "of the future"}) + "\n")
+
+    (found,) = journal.entries()
+
+    assert found.failure == failure
+
+
+def test_lines_that_were_on_their_way_are_cut(journal):
+    """A power failure leaves anything of what was not synced; what was is still there."""
+    entry = journal.open(intent())
+    entry.note(a=1)
+    with open(entry.path, "ab") as file:
+        file.write(b"\0\0\0\n" + b'{"begin": "x"}\n')
+
+    (found,) = journal.entries()
+    found.note(b=2)
+    (again,) = journal.entries()
+
+    assert again.notes == {"a": 1, "b": 2}
+    assert again.begun == set()
+
+
+def test_the_order_does_not_depend_on_the_clock(tmp_path):
+    """A stop and then a start are resumed as they came, by whichever process they were taken."""
+    for number in range(12):
+        journal = Journal(tmp_path)
+        journal.prepare()
+        journal.open(intent(number))
+
+    assert [e.server_uuid for e in Journal(tmp_path).entries()] == [
+        f"server-{number}" for number in range(12)
+    ]
+
+
+def test_what_an_older_agent_left_comes_first(tmp_path):
+    """Its files are named by the time; they are resumed, and no mark of theirs is believed."""
+    journal = Journal(tmp_path, "boot-1")
+    old = {**intent(0), "context": {}, "arguments": {}}
+    path = tmp_path / f"{time.time_ns():020d}-000000-stop_instance.journal"
+    path.write_text(json.dumps({"intent": old}) + '\n{"end": "power_off", "at": 1}\n')
+    journal.open(intent(1))
+
+    first, second = Journal(tmp_path, "boot-1").entries()
+
+    assert (first.server_uuid, second.server_uuid) == ("server-0", "server-1")
+    assert (first.ended, first.rebooted, second.rebooted) == (set(), True, False)
+
+
+def test_a_promise_that_could_not_be_synced_is_none(journal, monkeypatch):
+    """The request was refused: the next process must not carry it out."""
+
+    def fail(directory):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(journal_module, "sync_directory", fail)
+    with pytest.raises(JournalError, match="Input/output error"):
+        journal.open(intent())
+
+    assert list(journal.directory.iterdir()) == []
+
+
+def test_not_even_where_it_cannot_be_removed(journal, monkeypatch):
+    """A file system that has become read-only keeps the name, but not the request."""
+
+    def fail(directory):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(journal_module, "sync_directory", fail)
+    monkeypatch.setattr(Path, "unlink", lambda path, **how: fail(path))
+    with pytest.raises(JournalError):
+        journal.open(intent())
+    monkeypatch.undo()
+
+    assert list(journal.entries()) == []
+
+
+SECOND_AGENT = """
+import sys
+from pathlib import Path
+from nova_lite.engine.journal import Journal
+from nova_lite.errors import JournalError
+try:
+    Journal(Path(sys.argv[1])).lock()
+except JournalError as error:
+    print(error)
+"""
+
+
+def second_agent(journal):
+    command = [sys.executable, "-c", SECOND_AGENT, str(journal.directory)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPOSITORY)}
+    ).stdout
+
+
+def test_a_second_agent_is_refused(journal):
+    """It would resume what the first is doing; the text says which process has the lock."""
+    journal.lock()
+
+    said = second_agent(journal)
+
+    assert f"process {os.getpid()}" in said and "state_path" in said and "lock" in said
+
+
+def test_the_lock_ends_with_the_process(journal):
+    """However it ended."""
+    assert second_agent(journal) == ""
+
+    journal.lock()

@@ -7,7 +7,12 @@ import threading
 import pytest
 
 from nova_lite.engine import patience
-from nova_lite.errors import ControlPlaneUnavailable, DiskError, NetworkUnavailable
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    DiskError,
+    NetworkUnavailable,
+    PeerUnavailable,
+)
 from tests.fakes.clock import ManualClock
 
 
@@ -42,7 +47,7 @@ def test_a_network_service_that_comes_back_is_waited_for():
 
     clock = ManualClock(0.0)
 
-    patience.persist(attempt, threading.Event(), clock=clock)
+    patience.persist(attempt, threading.Event(), clock)
 
     assert (len(tries), clock.slept) == (4, [1.0, 2.0, 4.0])
 
@@ -53,19 +58,35 @@ def test_patience_has_an_end_where_another_host_may_do_better():
     attempt, _tries = failing(10**6, NetworkUnavailable("away"))
 
     with pytest.raises(NetworkUnavailable):
-        patience.persist(attempt, threading.Event(), clock=clock)
+        patience.persist(attempt, threading.Event(), clock)
 
     assert 60 < clock.now < 120
+
+
+def test_patience_with_another_host_has_an_end():
+    """It may be dead for good; a call whose answer was lost is made a second time."""
+    clock = ManualClock(0.0)
+    calls = []
+
+    def call():
+        calls.append(1)
+        clock.now += 60  # rpc_response_timeout
+        raise PeerUnavailable("host two did not answer")
+
+    with pytest.raises(PeerUnavailable):
+        patience.persist(call, threading.Event(), clock=clock)
+
+    assert len(calls) == 2
 
 
 def test_without_the_control_plane_there_is_nobody_to_tell():
     """It is waited for until the agent stops; then the operation goes on at the next start."""
     attempt, _tries = failing(10**6, ControlPlaneUnavailable("away"))
 
-    drain = threading.Event()
+    stop = threading.Event()
 
     with pytest.raises(patience.WaitEnded):
-        patience.persist(attempt, drain, clock=StopsAfter(drain, 86400))
+        patience.persist(attempt, stop, clock=StopsAfter(stop, 86400))
 
 
 def test_other_errors_are_not_tried_again():
@@ -73,6 +94,6 @@ def test_other_errors_are_not_tried_again():
     attempt, tries = failing(1, DiskError("broken"))
 
     with pytest.raises(DiskError):
-        patience.persist(attempt, threading.Event(), clock=ManualClock())
+        patience.persist(attempt, threading.Event(), ManualClock())
 
     assert len(tries) == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from concurrent.futures import Future
 
 import pytest
 
+from nova_lite.engine.queues import Pool
 from nova_lite.errors import ConsoleNotAvailable, JournalError, MalformedMessage
 from nova_lite.rpc.dispatch import Dispatcher, NotNow, Route, Unsupported
 from nova_lite.wire import exceptions
@@ -263,3 +265,92 @@ def test_a_surprise_tells_no_secret():
 
     assert "hunter2" not in str(sent)
     assert type(sent).__name__ == "NovaException"
+
+
+class Hanging:
+    """Handlers of which the ones wait, and what they all have done."""
+
+    def __init__(self):
+        self.release, self.hung, self.events = threading.Event(), threading.Semaphore(0), 0
+
+    def hang(self, context):
+        self.hung.release()
+        assert self.release.wait(30)
+        return "at last"
+
+    def event(self, context):
+        self.events += 1
+
+
+@pytest.fixture
+def hanging():
+    made = Hanging()
+    yield made
+    made.release.set()
+
+
+@pytest.fixture
+def hung(engine, hanging):
+    """A dispatcher all of whose workers for handlers hang."""
+    pool = Pool("handlers", 2)
+    routes = {
+        "get_diagnostics": Route(handler=hanging.hang),
+        "external_instance_event": Route(handler=hanging.event, prompt=True),
+        "stop_instance": Route(operation="stop_instance"),
+    }
+    base = {"ping": Route(handler=lambda context, arg: arg, prompt=True)}
+    made = Dispatcher(routes, base, engine, None, lambda m: contextlib.nullcontext(), pool)
+    answers = [made.dispatch(Message("get_diagnostics")) for _ in range(2)]
+    assert all(hanging.hung.acquire(timeout=5) for _ in answers)
+    return made, pool, answers
+
+
+def test_handlers_that_hang_do_not_make_the_agent_deaf(hung, engine, hanging):
+    """Operations are promised, events taken in and pings answered all the same."""
+    dispatcher, _, _ = hung
+
+    dispatcher.dispatch(Message("stop_instance", {"instance": INSTANCE}, call=False))
+    assert engine.accepted == [("stop_instance", UUID)]
+    assert dispatcher.dispatch(Message("ping", {"arg": 1}, namespace="baseapi")) == 1
+    dispatcher.dispatch(Message("external_instance_event", call=False))
+    assert hanging.events == 1
+
+
+def test_handlers_that_hang_are_replaced(hung, hanging):
+    """The next call is answered, and the ones that hung, too, when they come back."""
+    dispatcher, pool, answers = hung
+    third = dispatcher.dispatch(Message("get_diagnostics"))
+    assert not hanging.hung.acquire(timeout=0.1)
+
+    assert len(pool.replace_stuck(0.0)) == 2
+
+    assert hanging.hung.acquire(timeout=5)
+    hanging.release.set()
+    assert [answer.result(5) for answer in (*answers, third)] == ["at last"] * 3
+
+
+def test_an_error_of_a_handler_reaches_the_caller(engine):
+    """From whichever thread."""
+    routes = {"get_console_output": Route(handler=fail)}
+    dispatcher = Dispatcher(
+        routes, {}, engine, None, lambda m: contextlib.nullcontext(), Pool("handlers", 1)
+    )
+
+    with pytest.raises(ConsoleNotAvailable):
+        dispatcher.dispatch(Message("get_console_output")).result(5)
+
+
+def test_an_event_is_acknowledged_after_it_was_taken_in(engine):
+    """What it begins is in the journal by then: an extended volume is not forgotten."""
+    seen = []
+    message = Message("external_instance_event", call=False)
+    routes = {
+        "external_instance_event": Route(
+            handler=lambda context: seen.append(message.acknowledged), prompt=True
+        )
+    }
+    Dispatcher(
+        routes, {}, engine, None, lambda m: contextlib.nullcontext(), Pool("handlers", 1)
+    ).dispatch(message)
+
+    assert seen == [0]

@@ -33,6 +33,24 @@ def test_a_url_that_cannot_be_read_is_not_repeated(configured, url):
     assert "rabbit://" in str(caught.value)
 
 
+@pytest.mark.parametrize(("given", "pause"), [(None, 6), ("45", 45)])
+def test_a_broker_that_comes_back_is_noticed_soon(tmp_path, given, pause):
+    """Unless nova.conf says otherwise."""
+    groups = {"DEFAULT": {"transport_url": "rabbit://me:hush@127.0.0.1:5672/"}}
+    if given:
+        groups["oslo_messaging_rabbit"] = {"rabbit_interval_max": given}
+    conf = read_conf(tmp_path, groups)
+
+    transport.make(conf)
+
+    assert conf.oslo_messaging_rabbit.rabbit_interval_max == pause
+
+
+def test_other_drivers_have_no_such_option(configured):
+    """They are left alone."""
+    assert transport.make(configured("fake://")) is not None
+
+
 @pytest.fixture
 def brokers(monkeypatch):
     """Address -> what connecting to it raises; None lets in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nova_lite import errors
 from nova_lite.errors import ControlPlaneUnavailable, ServerNotFound
 from nova_lite.wire import exceptions
 
@@ -36,3 +37,36 @@ def test_statements_of_the_database_are_not_repeated():
     error = exceptions.incoming(remote)
 
     assert str(error) == "nova-conductor: DBDataError: Data too long"
+
+
+def test_exceptions_of_another_host_name_it():
+    """The row is found by the name that nova has for it; what is no row keeps its name."""
+    known = exceptions.incoming_from_host(Remote("PortBindingFailed", "no OVS"), "two")
+    unknown = exceptions.incoming_from_host(Remote("MigrationPreCheckError", "no"), "two")
+
+    assert isinstance(known, errors.PortBindingFailed)
+    assert str(known) == "host two: no OVS"
+    assert isinstance(unknown, exceptions.RemoteFailure)
+    assert unknown.exc_type == "MigrationPreCheckError"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ServiceUnavailable", "CinderConnectionFailed",  # waited for over there already
+        "InvalidVolume",  # several rows have the name
+        "GuestAgentNotEnabled", "QemuGuestAgentNotEnabled",  # made of more than a message
+    ],
+)  # fmt: skip
+def test_rows_that_another_hosts_exception_does_not_become(name):
+    """It is a failure of that host, which nothing here can wait for."""
+    error = exceptions.incoming_from_host(Remote(name, "x"), "two")
+
+    assert type(error) is exceptions.RemoteFailure
+
+
+def test_the_servers_state_means_the_same_wherever_it_is_found_out():
+    """A server that is gone is gone for the host that asks, too."""
+    error = exceptions.incoming_from_host(Remote("InstanceNotFound", "gone"), "two")
+
+    assert isinstance(error, ServerNotFound)

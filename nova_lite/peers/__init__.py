@@ -1,0 +1,1 @@
+"""The agents of other compute hosts: what may be asked of them, and in which version."""

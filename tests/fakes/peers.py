@@ -1,0 +1,38 @@
+"""Other compute hosts, as ``nova_lite.peers.client.Peers`` reaches them."""
+
+from __future__ import annotations
+
+from nova_lite.errors import PeerUnavailable
+from nova_lite.peers.methods import METHODS
+
+
+class FakePeers:
+    """``answers``: by host and method, what a call returns, or raises if it is an exception; a host
+    that is not there does not answer. ``sent``: (host, method, arguments) of calls and casts."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.sent = []
+
+    def call(self, context, host, method, *, version=None, timeout=None, long=None, **arguments):
+        answer = self._send(host, method, arguments)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def cast(self, context, host, method, *, version=None, **arguments):
+        self._send(host, method, arguments)
+
+    def ping(self, host, *, topic="compute", timeout=10.0):
+        self._there(host, "ping")
+        return 0.001
+
+    def _send(self, host, method, arguments):
+        assert set(arguments) == set(METHODS[method].arguments)
+        self._there(host, method)
+        self.sent.append((host, method, arguments))
+        return self.answers[host].get(method)
+
+    def _there(self, host, method):
+        if host not in self.answers:
+            raise PeerUnavailable(f"host {host} did not answer {method}")
