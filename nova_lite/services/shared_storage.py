@@ -31,7 +31,7 @@ def shared_with(work: Work, host: str | None) -> bool | None:
     """
     where = directory(work)
     _remove_probes(where)
-    if host is None or work.tools.peers is None:
+    if host is None:
         return None
     try:
         probe = tempfile.NamedTemporaryFile(dir=where, prefix=PREFIX)  # noqa: SIM115

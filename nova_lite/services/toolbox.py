@@ -95,7 +95,6 @@ class Toolbox:
     usage_changed: Callable[[], None]
     set_disabled: Callable[[bool], None]
     notifier: Notifier = field(default_factory=Notifier)
-    peers: Any = None
     ownership: Ownership = field(init=False)
 
     def __post_init__(self) -> None:

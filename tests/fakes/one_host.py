@@ -87,7 +87,7 @@ class OneHost:
         self.hypervisor, self.conductor = self._parts["hypervisor"], self._parts["conductor"]
         self.vifs = self._parts["vif_driver"]
         self._parts["image_store"].add(IMAGE, b"".ljust(MIB, b"\0"))
-        self.peers = Peers()
+        self.peers = self._parts["peers"] = Peers()
         self._composed = None
         self.restart()
 
@@ -97,7 +97,6 @@ class OneHost:
             self._composed.journal.unlock()
         self._composed = Composition(self.conf, observer=observer, **self._parts)
         self.tools = self._composed.toolbox(self.hypervisor.facts(), "host1", 1)
-        self.tools.peers = self.peers
         self.engine = self._composed.engine(self.tools)
 
     # --- the cloud --------------------------------------------------------------------------
