@@ -34,7 +34,6 @@ from nova_lite.conductor.records import (
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
-from nova_lite.drivers.disk import direct_io
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageService
@@ -49,29 +48,23 @@ from nova_lite.engine.engine import Engine, Observer
 from nova_lite.engine.journal import Journal
 from nova_lite.engine.late import Late
 from nova_lite.engine.queues import Pool, ServerQueues
-from nova_lite.errors import InvalidConfiguration
-from nova_lite.guest.policy import HostPolicy, cpu_set
 from nova_lite.inventory.claims import Claims
-from nova_lite.inventory.numa_host import reserved_pages
 from nova_lite.inventory.provider import Provider
 from nova_lite.membership.capacity import Capacity
 from nova_lite.membership.join import Membership
 from nova_lite.model.host import HostFacts
-from nova_lite.notifications import periods
 from nova_lite.notifications.notifier import Notifier
-from nova_lite.peers import versions
+from nova_lite.options import check, host_policy, hypervisor_name
 from nova_lite.peers.client import Peers
 from nova_lite.rpc import endpoint, transport
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ports import Ports
-from nova_lite.services.serial_ports import SerialPorts, port_range
+from nova_lite.services.serial_ports import SerialPorts
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 
-# nova.conf's compute_driver -> our hypervisor driver.
-HYPERVISORS = {"libvirt.LibvirtDriver": "libvirt", "libvirt": "libvirt"}
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
 
@@ -81,8 +74,8 @@ class Parts(TypedDict, total=False):
 
     clock: Clock
     pace: Pace
-    observer: Observer
     boot_id: str
+    observer: Observer
     hypervisor: Hypervisor
     transport: Any
     conductor: Conductor
@@ -119,7 +112,6 @@ class Composition:
         self.__dict__.update(replaced)
         self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
         self.journal.prepare()
-        self.journal.lock()
         self.claims = Claims()
         self._provider: Provider | None = None
 
@@ -131,7 +123,7 @@ class Composition:
 
     @cached_property
     def hypervisor(self) -> Hypervisor:
-        driver: Hypervisor = loader.load("hypervisor", _hypervisor_name(self.conf), self.conf)
+        driver: Hypervisor = loader.load("hypervisor", hypervisor_name(self.conf), self.conf)
         return driver
 
     @cached_property
@@ -358,47 +350,3 @@ class Composition:
             self.notifier.close()
         if "transport" in made:
             self.transport.cleanup()
-
-
-def check(conf: Any) -> None:
-    """Options whose values say more than their types.
-
-    :raises InvalidConfiguration: names the option
-    """
-    disk.from_conf(conf)
-    for name in ("cpu_shared_set", "cpu_dedicated_set"):
-        cpu_set(name, conf.compute[name])
-    reserved_pages(conf.reserved_huge_pages or ())
-    periods.parse(conf.instance_usage_audit_period)
-    port_range(conf.serial_console.port_range)
-    versions.pinned(conf.upgrade_levels.compute)
-
-
-def host_policy(conf: Any) -> HostPolicy:
-    """What nova.conf says about guests, with what it leaves to the machine."""
-    from importlib import metadata
-
-    return HostPolicy.from_conf(
-        conf,
-        direct_io=direct_io.supported(Path(conf.instances_path)),
-        machine_id=_first_line("/etc/machine-id"),
-        hardware_id=_first_line("/sys/class/dmi/id/product_uuid"),
-        package_version=metadata.version("nova-lite"),
-    )
-
-
-def _first_line(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
-
-
-def _hypervisor_name(conf: Any) -> str:
-    name = HYPERVISORS.get(conf.compute_driver, conf.compute_driver)
-    if "." in name:
-        raise InvalidConfiguration(
-            f"[DEFAULT]compute_driver is {name!r}; nova_lite drives libvirt: use "
-            "libvirt.LibvirtDriver, or the name of an installed nova_lite.hypervisor driver"
-        )
-    return str(name)

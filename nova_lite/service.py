@@ -194,6 +194,7 @@ class Agent:
                 found = self._patiently(
                     "the hypervisor", lambda: survey.unsettled(instances, apart)
                 )
+                survey.restore_power(apart)
                 if found and backlog.wait(self._stop):
                     survey.settle(found)
             except Stopped:
@@ -289,6 +290,7 @@ def go_on(tools: Toolbox, engine: Engine, instances: list[WireObject]) -> None:
     apart = engine.resume() | EvacuatedServers(tools.host, tools.migrations, engine).look()
     survey = Survey.of(tools, engine, endpoint.VERBS)
     survey.settle(survey.unsettled(instances, apart))
+    survey.restore_power(apart)
 
 
 def open_moves(parts: Composition, node: str) -> Mapping[tuple[str, Role], Claim]:

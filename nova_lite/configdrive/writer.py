@@ -65,10 +65,10 @@ def write(
 
 
 def _lay_out(root: Path, files: Mapping[str, bytes]) -> None:
-    durable.make_directory(root, 0o700)
+    durable.make_directory(root, 0o700, scratch=True)
     for name, content in files.items():
         target = root / name
-        durable.make_directory(target.parent)
+        durable.make_directory(target.parent, scratch=True)
         target.write_bytes(content)
 
 

@@ -53,12 +53,15 @@ class Journal:
         self._locked: IO[str] | None = None
 
     def prepare(self) -> None:
-        """Create the directory, readable by the agent alone.
+        """Create the directory, readable by the agent alone; on return it is on disk.
 
         :raises JournalError: it cannot be created, or not be written to
         """
+        missing = [p for p in (self.directory, *self.directory.parents) if not p.exists()]
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for made in missing:
+                sync_directory(made.parent)
         except OSError as error:
             raise JournalError(
                 f"cannot create the journal directory {self.directory}: {error.strerror}; check "
@@ -92,12 +95,6 @@ class Journal:
             raise JournalError(
                 f"cannot lock {path}: {error.strerror}; check its permissions and file system"
             ) from error
-
-    def unlock(self) -> None:
-        """Let another agent in; the end of the process does the same."""
-        if self._locked is not None:
-            self._locked.close()
-            self._locked = None
 
     @property
     def boot_id(self) -> str:

@@ -29,8 +29,8 @@ class Timer:
         settle: float = 0.0,
         first: float | None = None,
     ) -> None:
-        self._name = name
-        self._tick = tick
+        self.name = name
+        self.tick = tick
         self._interval = interval
         self._settle = settle
         self._first = interval if first is None else first
@@ -71,15 +71,15 @@ class Timer:
 
     def _guarded(self) -> None:
         try:
-            self._tick()
+            self.tick()
         except NovaLiteError as error:
-            LOG.error("%s: %s", self._name, error)
+            LOG.error("%s: %s", self.name, error)
             self._failing = True
         except Exception:
-            LOG.exception("%s failed", self._name)
+            LOG.exception("%s failed", self.name)
             self._failing = True
         else:
             if self._failing:
-                LOG.info("%s works again", self._name)
+                LOG.info("%s works again", self.name)
             self._failing = False
             self._succeeded = time.monotonic()

@@ -88,10 +88,21 @@ class Survey:
         for uuid in uuids:
             self._engine.after(uuid, f"survey of server {uuid}", self._job(uuid))
 
-    def _job(self, uuid: str) -> Callable[[], None]:
+    def restore_power(self, uuids: Iterable[str]) -> None:
+        """Start guests again that lost their power, once what was resumed of them is over.
+
+        What was resumed does not always start them; everything else about them is its business.
+        """
+        if self._conf.resume_guests_state_on_host_boot:
+            for uuid in uuids:
+                self._engine.after(
+                    uuid, f"look at the guest of server {uuid}", self._job(uuid, power_only=True)
+                )
+
+    def _job(self, uuid: str, *, power_only: bool = False) -> Callable[[], None]:
         def look() -> None:
             try:
-                self._look_again(RequestContext.admin(), uuid)
+                self._look_again(RequestContext.admin(), uuid, power_only)
             except (ServerNotFound, UnexpectedTaskState) as error:
                 LOG.info("Server %s is left as it is: %s", uuid, error)
             except NovaLiteError as error:
@@ -99,12 +110,14 @@ class Survey:
 
         return look
 
-    def _look_again(self, context: RequestContext, uuid: str) -> None:
+    def _look_again(self, context: RequestContext, uuid: str, power_only: bool) -> None:
         """What was read at start may be old: requests that waited were carried out since."""
         instance = self._instances.get(context, uuid, FOR_HOST)
         if place(instance, self._conf.host) is not Place.HERE:
             return
         state = power_state(self._hypervisor, uuid)
+        if power_only and self._rule(instance) is not None:
+            return
         if self._is_unsettled(instance, state):
             self._settle(context, instance, state)
 

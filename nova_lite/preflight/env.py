@@ -54,8 +54,8 @@ class Env:
 
     @cached_property
     def _hypervisor(self) -> Any:
-        from nova_lite.composition import HYPERVISORS
         from nova_lite.drivers import loader
+        from nova_lite.options import HYPERVISORS
 
         name = HYPERVISORS.get(self.conf.compute_driver, self.conf.compute_driver)
         hypervisor = loader.load("hypervisor", name, self.conf)

@@ -21,11 +21,12 @@ from tests.fakes.vif import FakeVifDriver
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 
 
-def stand_ins(host: Path, cloud: Path | None = None) -> dict[str, Any]:
+def stand_ins(host: Path, cloud: Path | None = None, name: str = "host1") -> dict[str, Any]:
     """Parts for ``Composition``, by name.
 
     :param host: the directory of what is on the host: volumes and shares that it has connected
     :param cloud: the directory of what is not; by default the host's
+    :param name: [DEFAULT]host
     """
     cloud = cloud or host
     ledger = Ledger(cloud / "cloud.json")
@@ -41,9 +42,9 @@ def stand_ins(host: Path, cloud: Path | None = None) -> dict[str, Any]:
         "manila": FakeManila(ledger),
         "image_store": FakeImageSource(cloud / "images"),
         "vif_driver": FakeVifDriver(),
-        "volumes": FakeVolumeDrivers(FileVolumes(host)),
-        "shares": FakeShareDrivers(DirectoryShares(host)),
-        "connector": FakeHostConnector(),
+        "volumes": FakeVolumeDrivers(FileVolumes(host, cloud)),
+        "shares": FakeShareDrivers(DirectoryShares(host, cloud)),
+        "connector": FakeHostConnector(name),
     }
 
 
@@ -55,7 +56,8 @@ class FakeAgent:
     """
 
     def __init__(self, conf: Any, **replaced: Any) -> None:
-        self.parts = Composition(conf, **{**stand_ins(Path(conf.state_path)), **replaced})
+        around = stand_ins(Path(conf.state_path), name=conf.host)
+        self.parts = Composition(conf, **{**around, **replaced})
         self.hypervisor, self.conductor = self.parts.hypervisor, self.parts.conductor
         self.tools = self.parts.toolbox(self.hypervisor.facts(), "node", 1)
         self.engine = self.parts.engine(self.tools)

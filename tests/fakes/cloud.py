@@ -60,7 +60,7 @@ def vif_of(port_id, *, active=True):
 
 
 class FakePorts:
-    """Neutron's ports: made for a server, found again by its uuid.
+    """Neutron's ports: made for a server, found again by its uuid; ``bound``: port -> host.
 
     They are wired up at once, unless the ledger says ``ports_stay_down``.
     """
@@ -75,6 +75,7 @@ class FakePorts:
             if not mine:
                 mine = [f"{server.uuid[:8]}-{len(ports) + 1:04x}"]
                 ports[mine[0]] = server.uuid
+            content.setdefault("bound", {}).update(dict.fromkeys(mine, host))
             return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
 
     def deallocate(self, context, server_uuid, preserved_ids):
@@ -82,26 +83,27 @@ class FakePorts:
             ports = content.setdefault("ports", {})
             for port in [port for port, owner in ports.items() if owner == server_uuid]:
                 del ports[port]
-                content.get("unbound", {}).pop(port, None)
+                content.get("bound", {}).pop(port, None)
 
     def bind(self, context, server, known, host):
         with self.ledger.open() as content:
-            for port in self._of(content, server.uuid):
-                content.get("unbound", {}).pop(port, None)
+            mine = self._of(content, server.uuid)
+            content.setdefault("bound", {}).update(dict.fromkeys(mine, host))
         return self.refresh(context, server.uuid, known)
 
     def unbind(self, context, server_uuid, host):
         with self.ledger.open() as content:
             for port in self._of(content, server_uuid):
-                content.setdefault("unbound", {})[port] = host
+                if content.get("bound", {}).get(port) == host:
+                    del content["bound"][port]
 
     def refresh(self, context, server_uuid, known, *, only=None):
         content = self.ledger.read()
-        unbound, mine = content.get("unbound", {}), self._of(content, server_uuid)
+        bound, mine = content.get("bound", {}), self._of(content, server_uuid)
         if not known:
             known = [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
         return [
-            replace(vif, vif_type="unbound" if vif.id in unbound else "ovs")
+            replace(vif, vif_type="ovs" if vif.id in bound else "unbound")
             for vif in known
             if vif.id in mine or only is not None
         ]
@@ -110,7 +112,7 @@ class FakePorts:
         content = self.ledger.read()
         if content.get("ports_stay_down"):
             return set()
-        return set(self._of(content, server_uuid)) - content.get("unbound", {}).keys()
+        return set(self._of(content, server_uuid)) & content.get("bound", {}).keys()
 
     @staticmethod
     def _of(content, server_uuid):

@@ -220,8 +220,8 @@ class FakeConductor:
     def class_instance_get_by_uuid(self, tables, context, server_uuid, expected_attrs=None,
                                    use_slave=False):  # fmt: skip
         row = tables.get("Instance", {}).get(server_uuid)
-        hidden = context is None or context.read_deleted != "yes"
-        if row is None or (row.get("deleted") and hidden):
+        sees_deleted = context is not None and context.read_deleted == "yes"
+        if row is None or (row.get("deleted") and not sees_deleted):
             raise ServerNotFound(f"Instance {server_uuid} could not be found.")
         data = {k: copy.deepcopy(v) for k, v in row.items() if k != "history"}
         cache = tables.get("InstanceInfoCache", {}).get(server_uuid)

@@ -145,10 +145,15 @@ def _act(rules: Rules, share_id: str, body: dict[str, Any]) -> Reply:
 
 class DirectoryShares(ShareDriver):
     """Share ``<directory>/shares/<id>``, mounted for whom ``<directory>/mounted/<id>.<server>``
-    exists."""
+    exists.
 
-    def __init__(self, directory: Path) -> None:
-        self._shares, self._mounted = directory / "shares", directory / "mounted"
+    :param directory: of the host
+    :param storage: where the shares are, if several hosts share them
+    """
+
+    def __init__(self, directory: Path, storage: Path | None = None) -> None:
+        self._shares = (storage or directory) / "shares"
+        self._mounted = directory / "mounted"
 
     def mount(self, share: Share, server_uuid: str) -> None:
         self.directory(share).mkdir(parents=True, exist_ok=True)

@@ -88,16 +88,13 @@ class OneHost:
         self.vifs = self._parts["vif_driver"]
         self._parts["image_store"].add(IMAGE, b"".ljust(MIB, b"\0"))
         self.peers = self._parts["peers"] = Peers()
-        self._composed = None
         self.restart()
 
     def restart(self, observer=None):
         """A new agent process: what was only in memory is gone."""
-        if self._composed is not None:
-            self._composed.journal.unlock()
-        self._composed = Composition(self.conf, observer=observer, **self._parts)
-        self.tools = self._composed.toolbox(self.hypervisor.facts(), "host1", 1)
-        self.engine = self._composed.engine(self.tools)
+        composed = Composition(self.conf, observer=observer, **self._parts)
+        self.tools = composed.toolbox(self.hypervisor.facts(), "host1", 1)
+        self.engine = composed.engine(self.tools)
 
     # --- the cloud --------------------------------------------------------------------------
     def schedule(self):

@@ -1,9 +1,9 @@
 """What a power failure leaves of a directory tree: what was synced, and nothing else.
 
-The process that writes records its fsyncs, another one makes the tree afterwards what the disk
-would hold. The worst that POSIX allows is taken for granted: a name that was made, changed or
-removed counts only once its directory was synced, and bytes only once their file was. What other
-programs write (qemu-img, QEMU) is lost as long as this process does not sync it.
+The process that writes records its fsyncs; another one makes the tree what the disk would hold. The
+worst that POSIX allows is taken for granted: a name that was made, changed or removed
+counts only once its directory was synced, and bytes only once their file was. What other programs
+write (qemu-img, QEMU) is lost as long as this process does not sync it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ class DurableFiles:
     def _keep_directory(self, path: Path) -> None:
         entries = {}
         for entry in os.scandir(path):
-            found = entry.stat(follow_symlinks=False)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # another thread was faster
             if stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode):
                 entries[entry.name] = [found.st_ino, found.st_mode]
         self._write(os.stat(path).st_ino, lambda part: part.write_text(json.dumps(entries)))

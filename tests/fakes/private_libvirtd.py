@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -47,6 +48,7 @@ max_processes = 0
 # First process of the PID namespace: mounts, says so, and reaps until its standard input ends.
 INIT = """
 set -e
+echo "$1" > /proc/sys/kernel/hostname; shift
 mount -t tmpfs -o mode=755 tmpfs /run
 for pair in "$@"; do mkdir -p "${pair%%=*}"; mount --bind "${pair#*=}" "${pair%%=*}"; done
 ip link set lo up
@@ -65,10 +67,14 @@ def missing() -> str | None:
 
 
 class PrivateLibvirtd:
-    """``uri`` is good for libvirt.open from outside the namespaces."""
+    """``uri`` is good for libvirt.open from outside the namespaces.
 
-    def __init__(self, directory: Path) -> None:
+    :param hostname: what libvirt and all that runs in the namespaces take for the machine's name
+    """
+
+    def __init__(self, directory: Path, hostname: str | None = None) -> None:
         self.directory = directory
+        self._hostname = hostname
         self._init: subprocess.Popen[str] | None = None
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -84,9 +90,10 @@ class PrivateLibvirtd:
         (etc / "qemu.conf").write_text(QEMU_CONF)
         (etc / "virtlogd.conf").write_text("")
         mounts = [f"{path}={self.directory / name}" for path, name in PRIVATE.items()]
-        unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc"]
+        unshare = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--mount-proc"]
+        name = self._hostname or socket.gethostname()
         self._init = subprocess.Popen(
-            [*unshare, "--kill-child", "bash", "-c", INIT, "init", *mounts],
+            [*unshare, "--kill-child", "bash", "-c", INIT, "init", name, *mounts],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,7 +153,7 @@ class PrivateLibvirtd:
 
     def enter(self) -> list[str]:
         """What to put before a command to run it inside the namespaces."""
-        return ["nsenter", "-t", str(self._first_pid()), "--mount", "--net", "--pid", "--"]
+        return ["nsenter", "-t", str(self._first_pid()), "--mount", "--net", "--pid", "--uts", "--"]
 
     def network(self) -> Path:
         """The network namespace, for setns(2)."""

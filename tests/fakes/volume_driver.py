@@ -24,11 +24,14 @@ class FileVolumes(VolumeDriver):
     ``<directory>/connected/<volume id>.<server uuid>`` exists. What Cinder calls ``name`` in the
     connection takes the place of the volume's id.
 
+    :param directory: of the host
+    :param storage: where the volumes are, if several hosts share them
+
     ``broken`` holds ids of volumes that cannot be connected.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._volumes = directory / "volumes"
+    def __init__(self, directory: Path, storage: Path | None = None) -> None:
+        self._volumes = (storage or directory) / "volumes"
         self._connected = directory / "connected"
         self.broken: set[str] = set()
         for path in (self._volumes, self._connected):
@@ -85,5 +88,8 @@ class FakeVolumeDrivers:
 class FakeHostConnector:
     """A host that is reached by its address."""
 
+    def __init__(self, host: str = "host1") -> None:
+        self._host = host
+
     def properties(self) -> Mapping[str, Any]:
-        return dict(CONNECTOR)
+        return {**CONNECTOR, "host": self._host}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
-from tests.functional.kill_host import Lab, usable
+from tests.functional.lab import Lab, usable
 
 pytest_plugins = ["tests.rotation"]
 
@@ -40,7 +40,6 @@ def lab() -> Iterator[Lab]:
         pytest.skip(f"private libvirtd: {reason}")
     made = Lab()
     try:
-        made.start()
         yield made
     finally:
         made.stop()

@@ -7,7 +7,8 @@ from typing import Any
 
 import libvirt
 
-from tests.functional.kill_host import (
+from tests.functional import prepare
+from tests.functional.messages import (
     ATTACHMENT,
     NEW_ATTACHMENT,
     NEW_VOLUME,
@@ -263,66 +264,72 @@ SCENARIOS = {
 }
 
 
+PREPARE = {
+    "stopped": prepare.stop,
+    "paused": prepare.pause,
+    "suspended": prepare.suspend,
+    "rescued": prepare.rescue,
+    "shelved": prepare.shelve,
+    "soft-deleted": prepare.soft_delete,
+    "offloaded": prepare.offload,
+    "offloaded with volumes": prepare.offload_with_volumes,
+    "booted and kept": lambda trial: trial.host.configure("shelved_offload_time = -1"),
+    "booted, impatient": lambda trial: trial.host.configure("shutdown_timeout = 0"),
+}
+PREPARE_VOLUME = {
+    "reserved": prepare.reserve_volume,
+    "encrypted": prepare.reserve_encrypted_volume,
+    "encrypted, attached": prepare.attach_encrypted_volume,
+    "attached": prepare.attach_volume,
+    "grown": prepare.grow_volume,
+    "moving": prepare.migrate_volume,
+    "disks": prepare.ask_for_volumes,
+}
+PREPARE_SHARE = {
+    "asked for": prepare.ask_for_share,
+    "had": prepare.give_share,
+    "used": prepare.use_share,
+    "to lose": prepare.take_share,
+}
+
+
 def prepared(lab, scenario):
-    """A host whose kept state is the scenario's beginning."""
-    host = lab.host(polite=scenario.polite)
+    """A trial whose kept state is the scenario's beginning."""
+    trial = lab.trial(polite=scenario.polite)
     if scenario.serial:
-        host.offer_serial_ports()
+        prepare.offer_serial_ports(trial)
     if scenario.start in ("booted from volumes", "offloaded with volumes"):
-        host.boot_from_volumes()
+        prepare.boot_from_volumes(trial)
     elif scenario.start != "new":
-        host.boot()
-    prepare = {
-        "stopped": host.stop,
-        "paused": host.pause,
-        "suspended": host.suspend,
-        "rescued": host.rescue,
-        "shelved": host.shelve,
-        "soft-deleted": host.soft_delete,
-        "offloaded": host.offload,
-        "offloaded with volumes": host.offload_with_volumes,
-        "booted and kept": lambda: host.configure("shelved_offload_time = -1"),
-        "booted, impatient": lambda: host.configure("shutdown_timeout = 0"),
-    }
-    prepare.get(scenario.start, lambda: None)()
-    prepare_volume = {
-        "reserved": host.reserve_volume,
-        "encrypted": host.reserve_encrypted_volume,
-        "encrypted, attached": host.attach_encrypted_volume,
-        "attached": host.attach_volume,
-        "grown": host.grow_volume,
-        "moving": host.migrate_volume,
-        "disks": host.ask_for_volumes,
-    }
-    prepare_volume.get(scenario.volume, lambda: None)()
-    prepare_share = {
-        "asked for": host.ask_for_share,
-        "had": host.give_share,
-        "used": host.use_share,
-        "to lose": host.take_share,
-    }
-    prepare_share.get(scenario.share, lambda: None)()
+        prepare.boot(trial)
+    for what, known in (
+        (scenario.start, PREPARE),
+        (scenario.volume, PREPARE_VOLUME),
+        (scenario.share, PREPARE_SHARE),
+    ):
+        if what in known:
+            known[what](trial)
     if scenario.arguments.get("image_id") == SNAPSHOT:
         for number in range(3):
-            host.add_backup(f"{number}{SNAPSHOT[1:]}", backup_type="daily")
-        host.await_image(SNAPSHOT, image_type="backup", backup_type="daily")
+            prepare.add_backup(trial, f"{number}{SNAPSHOT[1:]}", backup_type="daily")
+        prepare.await_image(trial, SNAPSHOT, image_type="backup", backup_type="daily")
     if scenario.arguments.get("image_id") == SHELF:
-        host.await_image(SHELF)
-    host.set(task_state=scenario.task_state)
-    host.keep()
-    host.restore()
-    return host
+        prepare.await_image(trial, SHELF)
+    trial.set(task_state=scenario.task_state)
+    trial.keep()
+    trial.restore()
+    return trial
 
 
-def undisturbed(host, scenario):
+def undisturbed(trial, scenario):
     """The boundaries passed, and how all looks in the end."""
-    record = host.lab.directory / "boundaries"
+    record = trial.lab.directory / "boundaries"
     record.unlink(missing_ok=True)
-    message = host.message(scenario.method, **scenario.arguments)
-    assert host.run(message, record=str(record), **scenario.how)
-    wanted = host.look()
+    message = trial.message(scenario.method, **scenario.arguments)
+    assert trial.run(message, record=str(record), **scenario.how)
+    wanted = trial.look()
     ends = wanted["vm_state"], wanted["domain"]
-    assert ends == (scenario.vm_state, scenario.domain), host.lab.said()
+    assert ends == (scenario.vm_state, scenario.domain), trial.lab.said()
     assert wanted["journal"] == []
     # The mappings of a failed build still tell how this host reached the volumes, as stock's do.
     assert wanted["vm_state"] in ("building", "error") or agree(wanted["volumes"]), wanted
@@ -330,12 +337,12 @@ def undisturbed(host, scenario):
         assert wanted["volumes"]["sizes"] == [2]
     if scenario.volume == "moving":
         place = VOLUME if scenario.how else NEW_VOLUME
-        assert wanted["volumes"]["places"] == [(place, True)] * 2, host.lab.said()
+        assert wanted["volumes"]["places"] == [(place, True)] * 2, trial.lab.said()
         assert wanted["volumes"]["cinder"] == [("in-use", "attached")], wanted["volumes"]
     if scenario.encrypted:
         assert wanted["volumes"]["secrets"] == 1
-        written = [host.lab.log, host.state / "conductor.json", host.state / "cloud.json"]
-        assert not any(VOLUME_KEY in path.read_text() for path in written)
+        ledgers = [trial.directory / f"{name}.json" for name in ("conductor", "cloud")]
+        assert not any(VOLUME_KEY in path.read_text() for path in [trial.lab.log, *ledgers])
     if scenario.arguments.get("image_id") == SNAPSHOT:
         made = wanted["images"].get(SNAPSHOT)
         assert (made is None) if scenario.how else made[1], wanted["images"]

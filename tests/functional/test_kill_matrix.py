@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
 
 AT_ONCE = 2  # hosts whose agents are disturbed in parallel
 LOST = "answers are lost"
+POWER = "power failure at "
 SHARE = 4  # of the effects, every so many is the place of a kill, unless all are
 # What is killed in every run; the others take turns (tests/rotation.py).
 CORE = {
@@ -33,27 +34,34 @@ CORE = {
 assert CORE <= SCENARIOS.keys()
 
 
-def disturb(host, scenario, how):
+def disturb(trial, scenario, how):
     """Kill at a boundary and resume, or lose answers; what was wrong with that, if anything."""
-    message = host.message(scenario.method, **scenario.arguments)
+    message = trial.message(scenario.method, **scenario.arguments)
     if how == LOST:
-        assert host.run(message, lose_replies=True, **scenario.how)
+        assert trial.run(message, lose_replies=True, **scenario.how)
         return None
-    survived = host.run(message, kill=how, **scenario.how)
-    host.run(**scenario.how)
+    if how.startswith(POWER):
+        survived = trial.run(
+            message, kill=how.removeprefix(POWER), durable=True, **scenario.how
+        )
+        trial.host.lose_power()
+        trial.run(joins=True, **scenario.how)
+    else:
+        survived = trial.run(message, kill=how, **scenario.how)
+        trial.run(**scenario.how)
     return "the victim did not pass it" if survived else None
 
 
-def differences(host, scenario, disturbances, wanted):
+def differences(trial, scenario, disturbances, wanted):
     """Disturb in each of these ways, and compare the ends."""
     found = {}
     for how in disturbances:
-        host.restore()
-        wrong = disturb(host, scenario, how)
-        seen = host.look()
+        trial.restore()
+        wrong = disturb(trial, scenario, how)
+        seen = trial.look()
         if wrong or seen != wanted:
             found[how] = wrong or {k: (seen[k], wanted[k]) for k in wanted if seen[k] != wanted[k]}
-    host.clear()
+    trial.clear()
     return found
 
 
@@ -92,15 +100,15 @@ def test_killed_at_every_boundary_it_ends_as_without(lab, name, request):
     # libvirt keeps one secret for an encrypted volume.
     at_once = 1 if scenario.encrypted else AT_ONCE
     with ThreadPoolExecutor(at_once) as workers:
-        hosts = list(workers.map(prepared, [lab] * at_once, [scenario] * at_once))
-        passed, wanted = undisturbed(hosts[0], scenario)
+        trials = list(workers.map(prepared, [lab] * at_once, [scenario] * at_once))
+        passed, wanted = undisturbed(trials[0], scenario)
         if not request.config.getoption("--full"):
             known = lab.passed[scenario.method]
             everywhere, passed = passed, chosen(passed, name, known, rotation.seed(request.config))
             known.update(everywhere)
         found = [
-            workers.submit(differences, host, scenario, [LOST, *passed][turn::at_once], wanted)
-            for turn, host in enumerate(hosts)
+            workers.submit(differences, trial, scenario, [LOST, *passed][turn::at_once], wanted)
+            for turn, trial in enumerate(trials)
         ]
     wrong = {where: what for part in found for where, what in part.result().items()}
     assert not wrong, "\n".join(f"{where}: {what}" for where, what in wrong.items())

@@ -26,23 +26,23 @@ STEPS = {"suspend": "suspend_instance:save_guest", "resume": "resume_instance:re
 def test_killed_in_the_middle_it_ends_as_without(lab, name) -> None:
     """The next process waits for libvirt, and all ledgers end as they should."""
     scenario = SCENARIOS[name]
-    host = prepared(lab, scenario)
-    _, wanted = undisturbed(host, scenario)
+    trial = prepared(lab, scenario)
+    _, wanted = undisturbed(trial, scenario)
     for seconds in SECONDS:
-        host.restore()
-        host.run(host.message(scenario.method), kill_in={f"{STEPS[name]}:begin": seconds})
-        host.run()
-        assert host.look() == wanted, f"killed after {seconds} s"
-    host.clear()
+        trial.restore()
+        trial.run(trial.message(scenario.method), kill_in={f"{STEPS[name]}:begin": seconds})
+        trial.run()
+        assert trial.look() == wanted, f"killed after {seconds} s"
+    trial.clear()
 
 
-def qemu_of(host) -> int:
+def qemu_of(trial) -> int:
     """Process of the host's guest."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")
-                if b"qemu" in words[0] and host.server.encode() in words:
+                if b"qemu" in words[0] and trial.server.encode() in words:
                     return int(entry)
     raise AssertionError("no QEMU")
 
@@ -50,17 +50,17 @@ def qemu_of(host) -> int:
 def test_a_save_that_takes_long_is_waited_for(lab) -> None:
     """The agent dies while QEMU does not get on; its successor does not report before it does."""
     scenario = SCENARIOS["suspend"]
-    host = prepared(lab, scenario)
-    _, wanted = undisturbed(host, scenario)
-    host.restore()
-    qemu = qemu_of(host)
+    trial = prepared(lab, scenario)
+    _, wanted = undisturbed(trial, scenario)
+    trial.restore()
+    qemu = qemu_of(trial)
     os.kill(qemu, signal.SIGSTOP)
-    assert not host.run(
-        host.message(scenario.method), kill_in={"suspend_instance:save_guest:begin": 0.5}
+    assert not trial.run(
+        trial.message(scenario.method), kill_in={"suspend_instance:save_guest:begin": 0.5}
     )
     began = time.monotonic()
     threading.Timer(3.0, os.kill, [qemu, signal.SIGCONT]).start()
-    assert host.run()
+    assert trial.run()
     assert time.monotonic() - began > 2.5
-    assert host.look() == wanted
-    host.clear()
+    assert trial.look() == wanted
+    trial.clear()

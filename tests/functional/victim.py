@@ -28,13 +28,18 @@ from nova_lite.composition import Composition
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
+from nova_lite.engine.engine import Engine
 from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, ImageQuotaExceeded
+from nova_lite.loops.schedule import periodic_tasks
+from nova_lite.service import go_on
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
 from tests.fakes.agent import stand_ins
 from tests.fakes.cloud import FakeImageSource, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.manila import DirectoryShares, FakeShareDrivers
+from tests.fakes.power_failure import DurableFiles
 from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
 
 # Methods that change the world: after each of them there is a boundary.
@@ -72,10 +77,12 @@ class Order:
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
     ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk,
     ``fail_move``: nor moves one. ``guest_agent``: an agent answers in the guest; what it did is in
-    the ledger.
+    the ledger. ``joins``: do what an agent does at its start and at its first look around, beside
+    going on with the journal. ``durable``: directory for what survives a power failure.
     """
 
     state: str
+    cloud: str
     log: str
     messages: list[dict[str, Any]] = field(default_factory=list)
     at: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -86,6 +93,10 @@ class Order:
     fail_attach: bool = False
     fail_move: bool = False
     guest_agent: bool = False
+    joins: bool = False
+    durable: str | None = None
+    node_id: int = 1
+    boot_id: str = ""
 
 
 class Boundaries:
@@ -109,7 +120,7 @@ class Boundaries:
         if "pause" in action:
             self._pause(Path(order.state) / action["pause"])
         if "set" in action:
-            FakeConductor(Path(order.state) / "conductor.json").set(
+            FakeConductor(Path(order.cloud) / "conductor.json").set(
                 action["deliver"]["args"]["instance"]["nova_object.data"]["uuid"], **action["set"]
             )
         if "after" in action:
@@ -204,25 +215,26 @@ class GuestAgent:
 
 def compose(order: Order, boundaries: Boundaries) -> Composition:
     """The agent of a host with a real hypervisor and real taps; all of its effects are watched."""
-    state = Path(order.state)
+    state, cloud = Path(order.state), Path(order.cloud)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
-    ledger = Ledger(state / "cloud.json")
+    ledger = Ledger(cloud / "cloud.json")
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)
 
     parts = {
-        **stand_ins(state),
+        **stand_ins(state, cloud, conf.host),
         "observer": boundaries.passed,
+        "boot_id": order.boot_id,
         "conductor": WatchedConductor(
-            state / "conductor.json", ledger, boundaries, order.lose_replies
+            cloud / "conductor.json", ledger, boundaries, order.lose_replies
         ),
         "hypervisor": hypervisor(order, conf, ledger),
         "vif_driver": TapVifs(),
         "disks": disk.from_conf(conf),
         "image_store": image_store(order),
-        "volumes": FakeVolumeDrivers(watched("volume", FileVolumes(state))),
-        "shares": FakeShareDrivers(watched("share", DirectoryShares(state))),
+        "volumes": FakeVolumeDrivers(watched("volume", FileVolumes(state, cloud))),
+        "shares": FakeShareDrivers(watched("share", DirectoryShares(state, cloud))),
     }
     return Composition(
         conf,
@@ -246,7 +258,7 @@ def hypervisor(order: Order, conf: Any, ledger: Ledger) -> LibvirtHypervisor:
 
 
 def image_store(order: Order) -> FakeImageSource:
-    store = FakeImageSource(Path(order.state) / "images")
+    store = FakeImageSource(Path(order.cloud) / "images")
     if order.fail_upload:
         store.refusal = ImageQuotaExceeded("The image service is full")
     return store
@@ -255,9 +267,12 @@ def image_store(order: Order) -> FakeImageSource:
 def carry_out(order: Order) -> None:
     """The child's life."""
     logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
+    if order.durable:
+        DurableFiles(Path(order.state), Path(order.durable)).record()
     boundaries = Boundaries(order)
     parts = compose(order, boundaries)
-    agent = parts.engine(parts.toolbox(parts.hypervisor.facts(), "node", 1))
+    tools = parts.toolbox(parts.hypervisor.facts(), f"node{order.node_id}", order.node_id)
+    agent = parts.engine(tools)
 
     def deliver(message: dict[str, Any]) -> None:
         arguments = wrap(message["args"])
@@ -271,12 +286,33 @@ def carry_out(order: Order) -> None:
             agent.start(entry)
 
     boundaries.deliver = deliver
-    agent.resume()
+    if order.joins:
+        go_on(tools, agent, tools.instances.by_host(RequestContext.admin(), tools.host))
+    else:
+        agent.resume()
     for message in order.messages:
         deliver(message)
+    settle(agent)
+    if order.joins:
+        look_around(tools, agent)
+    parts.close()
+
+
+# Those of the periodic tasks that an agent begins with and that settle what it finds.
+AT_FIRST = ("power state sync", "leftover directories")
+
+
+def look_around(tools: Toolbox, agent: Engine) -> None:
+    """Carry out the periodic tasks once, one after the other."""
+    tasks = {timer.name: timer for timer in periodic_tasks(tools.conf, tools, agent)}
+    for name in AT_FIRST:
+        tasks[name].tick()
+        settle(agent)
+
+
+def settle(agent: Engine) -> None:
     if not agent.settle(120):
         raise SystemExit("operations did not end")
-    parts.close()
 
 
 def child(order: Order) -> None:

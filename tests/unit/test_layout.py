@@ -62,6 +62,7 @@ ROOMS: dict[str, set[str] | None] = {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
     },
     "rpc": {"engine", "operations", "wire"},
+    "options": ANYTHING,
     "composition": ANYTHING,
     "preflight": ANYTHING,
     "service": ANYTHING,
@@ -87,6 +88,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("services.image_cache", "drivers.disk"): "cached base files follow the rules of disk files",
     ("services.image_ageing", "drivers.disk"): "it reads headers of disks and writes whole files",
+    ("steps.disk.files", "drivers.disk"): "a server's directory survives a power failure",
     ("steps.disk.snapshot", "drivers.disk"): "a snapshot is copied from disk to file",
     ("services.disk_copy", "drivers.disk"): "what is copied is whole or not there",
     ("steps.volume.snapshots", "drivers.disk"): "files of a guest that is off are merged",

@@ -50,11 +50,16 @@ def give(path: Path) -> None:
         LOG.warning("Cannot give %s to user %d: %s", path, home.st_uid, exc.strerror)
 
 
-def make_directory(path: Path, mode: int = 0o755) -> None:
-    """Make a directory and what is missing above it; one that exists is left as it is."""
+def make_directory(path: Path, mode: int = 0o755, *, scratch: bool = False) -> None:
+    """Make a directory and what is missing above it; one that exists is left as it is.
+
+    :param mode: of the directory itself
+    :param scratch: a power failure may lose it. Else it is on persistent storage on return:
+        what is synced in a directory that is not could be lost with it.
+    """
     if path.is_dir():
         return
-    make_directory(path.parent)
+    make_directory(path.parent, scratch=scratch)
     try:
         path.mkdir(mode)
     except FileExistsError:
@@ -62,6 +67,8 @@ def make_directory(path: Path, mode: int = 0o755) -> None:
             raise
         return  # somebody else was faster
     give(path)
+    if not scratch:
+        sync(path.parent)
 
 
 def publish(part: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.services import guest
 from nova_lite.services.disk_files import (
@@ -45,7 +46,7 @@ class MakeDisks(Step):
 
     def _make(self) -> None:
         server, tools, where = self.work.server, self.tools, directory(self.work)
-        where.mkdir(parents=True, exist_ok=True)  # a console log is there without disks, too
+        durable.make_directory(where)  # a console log is there without disks, too
         for disk in guest.disk_plan(self.work).local:
             if disk.name == CONFIG_DRIVE or disk.name is None:
                 continue

@@ -95,6 +95,30 @@ def test_a_resumed_operation_is_left_alone(look, recorder):
 
 
 @pytest.mark.parametrize(
+    ("fields", "state", "restarted"),
+    [
+        ({"vm_state": "active"}, PowerState.SHUTDOWN, True),
+        ({"vm_state": "active"}, None, True),
+        ({"vm_state": "active"}, PowerState.RUNNING, False),
+        ({"vm_state": "error"}, PowerState.SHUTDOWN, False),
+        ({"vm_state": "active", "task_state": "powering-off"}, PowerState.SHUTDOWN, False),
+        ({"vm_state": "active", "host": "node2"}, PowerState.SHUTDOWN, False),
+    ],
+)
+def test_a_guest_whose_resumed_operation_has_not_started_it_is(recorder, fields, state, restarted):
+    """resume_guests_state_on_host_boot is about all servers of this host, and about no others."""
+    instance = server(power_state=1)
+    instance.set(**fields)
+    recorder.now, recorder.state = instance, state
+    conf = SimpleNamespace(host="node1", resume_guests_state_on_host_boot=True)
+
+    survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder)
+    survey.restore_power({"s1"})
+
+    assert recorder.accepted == ([("reboot_instance", "s1")] if restarted else [])
+
+
+@pytest.mark.parametrize(
     ("vm_state", "task", "method"),
     [
         ("active", "deleting", "terminate_instance"),
