@@ -47,6 +47,7 @@ from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.engine import Engine, Observer
 from nova_lite.engine.journal import Journal
+from nova_lite.engine.late import Late
 from nova_lite.engine.metrics import OperationMetrics
 from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.inventory.claims import Claims
@@ -341,6 +342,7 @@ class Composition:
             announcements=Announcements(tools.notifier),
             clock=self.clock,
             pace=self.pace,
+            late=Late(tools.ownership),
         )
         if self.metrics:
             engine.bus.subscribe(OperationMetrics(self.metrics).heard)
