@@ -19,6 +19,7 @@ from nova_lite.clock import Clock, Pace
 from nova_lite.engine.bus import Bus, EngineEvent, Moment
 from nova_lite.engine.entry import Entry
 from nova_lite.engine.finished import Outcome
+from nova_lite.engine.late import Late
 from nova_lite.engine.patience import WaitEnded, persist
 from nova_lite.errors import NovaLiteError, OperationAborted, ServerBeingDeleted, Verdict
 from nova_lite.failures import Failure
@@ -50,6 +51,7 @@ class Surroundings:
     start_event: Callable[[RequestContext, str, str], None]
     clock: Clock
     pace: Pace
+    late: Late | None = None
 
 
 class Run:
@@ -69,13 +71,28 @@ class Run:
         """
         :raises Draining: the agent stops before it is over
         """
-        if self._entry.failure is None:
+        elsewhere = self._elsewhere()
+        if elsewhere is None and self._entry.failure is None:
             self._forward()
+            elsewhere = self._elsewhere() if self._entry.failure is not None else None
+        if elsewhere is not None:
+            return Outcome(failure=Failure.of(elsewhere))
         failure = self._entry.failure
         if failure is not None:
             failure = self._back(failure)
         self._finish_event(failure)
         return Outcome(self._answer, failure)
+
+    def _elsewhere(self) -> NovaLiteError | None:
+        """Why it must have no effect: the server is not this host's any more (see ``late``).
+
+        Its event, if one was started, stays unfinished, as when a host dies: whether it succeeded
+        is not for this host to say.
+        """
+        late = self._around.late
+        if late is None:
+            return None
+        return late.refusal(self._operation, self._entry, self._persist)
 
     # --- forward ----------------------------------------------------------------------------
     def _forward(self) -> None:

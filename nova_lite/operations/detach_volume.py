@@ -55,7 +55,7 @@ class DetachVolume(Operation):
         work, mapping = self.work, self._mapping
         if mapping is None:
             return []  # forgetting it was the last step
-        here = work.instance.get("host") == self.tools.host
+        here = work.here
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
         if here and self.tools.conf.volume_usage_poll_interval > 0:
             unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]

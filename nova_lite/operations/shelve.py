@@ -12,6 +12,7 @@ from __future__ import annotations
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
+from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
@@ -27,6 +28,7 @@ from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelve
 
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
+    places = HERE_OR_NOWHERE  # it ends without a host
     requires = {"image_id": str}
     pool = "snapshots"
     notifies = "shelve"

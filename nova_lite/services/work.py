@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova_lite.model.server import Server
 from nova_lite.services.notes import checked
+from nova_lite.services.ownership import Place, place
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -122,10 +123,14 @@ class Work:
         return str(self.instance["uuid"])
 
     @property
+    def here(self) -> bool:
+        """Whether the record, as last read, names this host."""
+        return place(self.instance, self.tools.host) is Place.HERE
+
+    @property
     def elsewhere(self) -> bool:
         """Whether the record, as last read, says that the server is another host's."""
-        host = self.instance.get("host")
-        return host is not None and host != self.tools.host
+        return place(self.instance, self.tools.host) is Place.ELSEWHERE
 
     def reload(self) -> None:
         """Fetch the instance with everything an operation may need, in one call."""

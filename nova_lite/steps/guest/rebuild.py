@@ -31,7 +31,10 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Save the task state of the next stage of the rebuild."""
+    """Save the next task state of the rebuild, if the server is still where it was.
+
+    A compare-and-swap: a server that was evacuated or deleted meanwhile is left alone.
+    """
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
         super().__init__(work)

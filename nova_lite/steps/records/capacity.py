@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.inventory.claims import Sizes
+from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
 from nova_lite.services.notes import GuestNotes
@@ -26,7 +26,7 @@ class ClaimResources(Step):
             Sizes.of(server.flavor, volume_backed=server.image.id is None),
             instance.get("numa_topology"),
             limits=_limits(self.work).get("numa_topology"),
-            placed=instance.get("host") == self.tools.host,
+            placed=self.work.here,
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
         )
@@ -35,7 +35,7 @@ class ClaimResources(Step):
         check_group_policy(self.work)
 
     def undo(self) -> None:
-        self.tools.claims.release(self.work.uuid)
+        self.tools.claims.release(self.work.uuid, Role.CURRENT)
 
 
 def _limits(work: Work) -> Mapping[str, Any]:

@@ -46,7 +46,7 @@ class TakeServer(Step):
         self.work.reload()
         instance = self.work.instance
         return bool(
-            instance.get("host") == self.tools.host
+            self.work.here
             and instance.get("vm_state") == VmState.BUILDING
             and instance.get("task_state") in TAKEN
         )
@@ -101,8 +101,7 @@ class ReportActive(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        instance, here = self.work.instance, self.tools.host
-        active = instance.get("vm_state") == VmState.ACTIVE and instance.get("host") == here
+        active = self.work.here and self.work.instance.get("vm_state") == VmState.ACTIVE
         if active:
             self._tell_host()
         return active
@@ -133,7 +132,8 @@ class ReportActive(Step):
 class ReportPower(Step):
     """Save the given vm_state and the guest's power state, and clear the task state.
 
-    :param expected: task states that the server may be in; none is accepted as well
+    :param expected: task states that the server may be in; in another one, or in none, somebody
+        has done something else with it
     :param fields: further fields to save
     """
 
@@ -147,11 +147,21 @@ class ReportPower(Step):
         self._expected = expected
         self._fields = fields
 
+    def done(self) -> bool:
+        self.work.reload()
+        instance = self.work.instance
+        reported = bool(
+            instance.get("task_state") is None and instance.get("vm_state") == self._vm_state
+        )
+        if reported:
+            tell_host(self.work, self._vm_state)
+        return reported
+
     def do(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._expected, None],
+            expected_task_state=self._expected,
             vm_state=self._vm_state,
             task_state=None,
             # Without a guest there is no power; a start defines it anew.
@@ -174,7 +184,7 @@ class MarkRebooting(Step):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._states, None],
+            expected_task_state=self._states,
             task_state=self._states[-1],
         )
 
