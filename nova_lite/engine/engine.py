@@ -260,9 +260,13 @@ class Engine:
         return verb(work)
 
     def _close(self, entry: Entry, operation: Operation | None, outcome: Outcome) -> None:
-        answers = operation is None or operation.answers
-        self._finished.add(entry.key, outcome if answers else UNKNOWN)
+        last = operation is not None and operation.rolls_back_unanswered
+        if last:
+            give(entry.answer, outcome)  # a process killed before this leaves it to be rolled back
+        kept = operation is None or (operation.answers and not last)
+        self._finished.add(entry.key, outcome if kept else UNKNOWN)
         self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation, failure=outcome.failure))
-        give(entry.answer, outcome)
+        if not last:
+            give(entry.answer, outcome)
         self._acceptance.forget(entry)
         self.bus.publish(EngineEvent(Moment.CLOSED, entry, operation))

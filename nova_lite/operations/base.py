@@ -47,6 +47,8 @@ class Operation(Notified, ABC):
     when the call is refused. ``after_restart`` says for each task state that this verb settles what
     is done with a server that is found in it at start-up and has no journal
     (``membership/survey.py``).
+    ``rolls_back_unanswered``: its effect must not outlive a caller that was not answered, and that
+    will not ask again; the answer leaves before the outcome is on disk, and is not kept.
     ``last_resort`` is what the server's record becomes when ``failed`` itself fails.
     """
 
@@ -59,6 +61,7 @@ class Operation(Notified, ABC):
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE
+    rolls_back_unanswered: ClassVar[bool] = False
     last_resort: ClassVar[Mapping[str, Any]] = {"vm_state": VmState.ERROR, "task_state": None}
 
     def __init__(self, work: Work) -> None:

@@ -17,6 +17,7 @@ from nova_lite.steps.guest.agent import FreezeGuest, KeepFrozen, ThawGuest, requ
 class Quiesce(Operation):
     event = None
     answers = True
+    rolls_back_unanswered = True
     last_resort = {}
 
     def load(self) -> None:

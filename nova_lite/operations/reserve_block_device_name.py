@@ -29,6 +29,7 @@ class ReserveBlockDeviceName(Operation):
         "multiattach": object,
     }
     answers = True
+    rolls_back_unanswered = True
     last_resort = {}
 
     def __init__(self, work: Work) -> None:

@@ -168,6 +168,30 @@ def said(answer):
     return answer.result() if error is None else (error.nova_name, error.message, error.code)
 
 
+class Unanswered(Inquiry):
+    rolls_back_unanswered = True
+
+
+def test_what_must_not_outlive_its_caller_is_finished_after_the_answer(tmp_path, watched):
+    """Killed before the answer, the next process takes it back; afterwards it is over."""
+    Ask.go.set()
+    engine = make_engine(tmp_path)
+    engine._verbs["inquire"] = Unanswered
+    order = []
+    engine.bus.subscribe(lambda event: order.append(event.moment.value))
+    entry = engine.accept(
+        "inquire", RequestContext({"request_id": "req-1"}), UUID,
+        {"instance": WireObject.new("Instance", "2.8", uuid=UUID)},
+    )  # fmt: skip
+    entry.answer.add_done_callback(lambda _: order.append("answered"))
+    engine.start(entry)
+    assert engine.settle(10)
+
+    assert order[-3:] == ["answered", "finished", "closed"]
+    with pytest.raises(AnswerLost):
+        dispatch(make_engine(tmp_path), watched).result(10)
+
+
 def test_an_answer_that_an_older_agent_did_not_keep_is_lost(tmp_path, watched):
     """The caller is not told of success: what there was is not known any more."""
     (tmp_path / "finished").write_text(f'["req-1", "inquire", "{UUID}"]\n')
