@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.errors import DiskError
 from nova_lite.model.states import VmState
@@ -53,7 +54,8 @@ def make_config_drive(work: Work, name: str) -> None:
 def remove_files(work: Work) -> None:
     """Remove the server's disks and everything below its directory, and nothing else.
 
-    The directory is renamed first, so that a half-removed one is never taken for a server's.
+    The directory is renamed first, so that a half-removed one is never taken for a server's. A
+    power failure does not bring it back: by then the server may be another host's.
     """
     where = directory(work)
     doomed = where.with_name(where.name + "_del")
@@ -64,6 +66,8 @@ def remove_files(work: Work) -> None:
         for path in (doomed, where):
             if path.exists():
                 shutil.rmtree(path)
+        if where.parent.exists():
+            durable.sync(where.parent)
     except OSError as error:
         raise DiskError(
             f"cannot remove the files of server {work.uuid} in {where}: {error.strerror}"
