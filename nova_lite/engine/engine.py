@@ -262,7 +262,7 @@ class Engine:
     def _close(self, entry: Entry, operation: Operation | None, outcome: Outcome) -> None:
         answers = operation is None or operation.answers
         self._finished.add(entry.key, outcome if answers else UNKNOWN)
-        self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation))
+        self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation, failure=outcome.failure))
         give(entry.answer, outcome)
         self._acceptance.forget(entry)
         self.bus.publish(EngineEvent(Moment.CLOSED, entry, operation))

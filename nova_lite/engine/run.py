@@ -24,6 +24,7 @@ from nova_lite.engine.patience import WaitEnded, persist
 from nova_lite.errors import NovaLiteError, OperationAborted, ServerBeingDeleted, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import RunNotes
 from nova_lite.services.work import Interrupted, Signal
 from nova_lite.steps.base import NoWayBack, Stage, Step, undoable
 from nova_lite.wire.context import RequestContext
@@ -243,21 +244,19 @@ class Run:
 
     def _take_back(self, failure: Failure) -> Failure:
         """Undo in reverse order what was begun before the point of no return."""
-        steps = self._steps_to_undo()
+        steps: list[Step] = []
+        planned = self._best_effort("plan the way back of", lambda: steps.extend(self._undoable()))
+        if not planned:
+            LOG.error("Nothing of it was taken back; look at server %s", self._entry.server_uuid)
         left = [step for step in steps if not self._undo(step)]
-        if failure.verdict == Verdict.RESCHEDULE and any(step.exclusive for step in left):
+        exclusive = not planned or any(step.exclusive for step in left)
+        if failure.verdict == Verdict.RESCHEDULE and exclusive:
             # Two hosts must not run the same server: it ends here, in ERROR.
             failure = replace(failure, verdict=Verdict.ABORT)
             self._entry.fail(failure)
         if steps:
             self._entry.took_back(step.name for step in left)
         return failure
-
-    def _steps_to_undo(self) -> list[Step]:
-        steps: list[Step] = []
-        if not self._best_effort("plan the way back of", lambda: steps.extend(self._undoable())):
-            LOG.error("Nothing of it was taken back; look at server %s", self._entry.server_uuid)
-        return steps
 
     def _undoable(self) -> list[Step]:
         entry = self._entry
@@ -323,7 +322,7 @@ class Run:
     # --- around -----------------------------------------------------------------------------
     def _start_event(self) -> None:
         event, entry = self._operation.event, self._entry
-        if event is not None and not entry.notes.get("event"):
+        if event is not None and not RunNotes.of(entry.notes).event:
             self._persist(
                 lambda: self._around.start_event(self._work.context, entry.server_uuid, event)
             )

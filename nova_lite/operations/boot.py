@@ -26,6 +26,7 @@ from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.services.notes import BuildNotes
 from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
@@ -176,9 +177,9 @@ class Boot(Operation):
         """Cast the build back to the conductor, once: a second cast would build the server on two
         hosts."""
         work = self.work
-        if work.notes.get("handed_over"):
+        if BuildNotes.of(work.notes).handed_over:
             return
-        if not work.notes.get("handing_over"):
+        if not BuildNotes.of(work.notes).handing_over:
             reserve_for_next_host(work)
             self._leave_host()
             work.note(handing_over=True)

@@ -20,6 +20,7 @@ from nova_lite.errors import (
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
+from nova_lite.services.notes import BuildNotes
 from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
@@ -98,7 +99,7 @@ class Unshelve(Operation):
         """Save the server as SHELVED_OFFLOADED without a host again."""
         work, tools = self.work, self.tools
         where, task = place(work.instance, tools.host), work.instance.get("task_state")
-        taken = bool(work.notes.get("taken"))
+        taken = BuildNotes.of(work.notes).taken
         if task == TaskState.DELETING:
             self._forget()
         elif where is Place.ELSEWHERE or (where is Place.ARRIVING and taken):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nova_lite.model.server import Server
+from nova_lite.services.notes import checked
 from nova_lite.services.ownership import Place, place
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
@@ -67,9 +68,10 @@ class Signals:
 class Work:
     """One operation's subject and memory.
 
-    ``notes`` holds what earlier steps found out (read it with ``notes[...]``, write with ``note``,
-    which is durable). ``signals`` are what the operation was told meanwhile; ``cancelled`` is set
-    by those that end waiting: a step that waits looks at it and raises Interrupted.
+    ``notes`` holds what earlier steps found out: read it with the records of ``services/notes.py``,
+    write with ``note``, which is durable. ``signals`` are what the operation was told meanwhile;
+    ``cancelled`` is set by those that end waiting: a step that waits looks at it and raises
+    Interrupted.
 
     ``resumed`` says that an earlier process began the operation, ``rebooted`` that the host lost
     power or was rebooted since: taps are gone, guests are off, and any step may have been begun.
@@ -95,6 +97,9 @@ class Work:
     arrived: float = field(default_factory=time.monotonic)
     reading: threading.RLock = field(default_factory=threading.RLock)
     _server: Server | None = None
+
+    def __post_init__(self) -> None:
+        self.note = checked(self.note)
 
     @property
     def cancelled(self) -> threading.Event:

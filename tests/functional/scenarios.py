@@ -56,7 +56,8 @@ class Scenario:
     ``attached`` and about to be detached (``encrypted, attached``: one whose key libvirt has
     forgotten); ``grown``: one that it uses is larger than it knows, ``moving``: it is to go on
     elsewhere; ``disks``: all its disks are to be volumes. ``share``: whether the server is to have
-    one, has it, uses it, or is to lose it.
+    one, has it, uses it, or is to lose it. ``dark``: another end, after a power failure: the
+    memory of a guest, or a password, may be lost with it.
     """
 
     method: str
@@ -70,12 +71,15 @@ class Scenario:
     volume: str | None = None
     share: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
+    dark: dict[str, Any] = field(default_factory=dict)
 
     @property
     def encrypted(self) -> bool:
         return (self.volume or "").startswith("encrypted")
 
 
+# Events of a guest that is started again after a power failure.
+RESTARTED = [("compute_reboot_instance", phase, None) for phase in ("start", "finish")]
 # What all know of a share when the request was carried out.
 NO_SHARE = {"let in": [], "mapped": [], "mounted": 0}
 SHARES = {
@@ -372,6 +376,25 @@ def agree(volumes):
 def without_images(seen):
     """The same look without the image cache."""
     return {**seen, "files": [name for name in seen["files"] if not name.startswith("_base/")]}
+
+
+def without_power(seen, wanted, scenario):
+    """A look after a power failure as it would be without what such a failure explains.
+
+    For a guest that is off nothing is plugged, connected or mounted until it starts. One that ran
+    was started again, by a reboot that the host asked of itself. And what ``scenario.dark`` names
+    may be as it says.
+    """
+    seen = dict(seen)
+    if seen["domain"] != RUNS:
+        seen["taps"] = seen["taps"] or wanted["taps"]
+        for kind, name in (("volumes", "connected"), ("shares", "mounted")):
+            seen[kind] = {**seen[kind], name: seen[kind][name] or wanted[kind][name]}
+    if RESTARTED[0] not in wanted["events"]:
+        seen["events"] = seen["events"].difference(RESTARTED)
+    if scenario.dark and parts(seen, scenario.dark) == scenario.dark:
+        seen.update({name: wanted[name] for name in scenario.dark})
+    return seen
 
 
 def parts(seen, wanted):

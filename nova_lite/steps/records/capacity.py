@@ -8,6 +8,7 @@ from typing import Any
 from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
+from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
@@ -29,7 +30,7 @@ class ClaimResources(Step):
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
         )
-        if placed is not None and placed != self.work.notes.get("numa_topology"):
+        if placed is not None and placed != GuestNotes.of(self.work.notes).numa_topology:
             self.work.note(numa_topology=placed)
         check_group_policy(self.work)
 

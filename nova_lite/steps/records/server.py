@@ -14,6 +14,7 @@ from nova_lite.model.states import (
     VmState,
 )
 from nova_lite.services import guest
+from nova_lite.services.notes import GuestNotes
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Work
@@ -107,7 +108,7 @@ class ReportActive(Step):
 
     def do(self) -> None:
         system_metadata = unshelved(self.work)
-        system_metadata.update(self.work.notes.get("registered", {}))
+        system_metadata.update(GuestNotes.of(self.work.notes).registered or {})
         system_metadata.pop("network_allocated", None)  # of a build that another host gave up
         system_metadata.setdefault("boot_roles", ",".join(self.work.context.roles or ()))
         self.tools.instances.save(
@@ -242,7 +243,7 @@ class ForgetServer(Step):
 
 def here(work: Work) -> dict[str, Any]:
     """The Instance fields that name this host, with the NUMA topology that was claimed."""
-    tools, topology = work.tools, work.notes.get("numa_topology")
+    tools, topology = work.tools, GuestNotes.of(work.notes).numa_topology
     fields: dict[str, Any] = {
         "host": tools.host,
         "launched_on": tools.host,
