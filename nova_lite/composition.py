@@ -37,6 +37,7 @@ from nova_lite.drivers import disk, loader
 from nova_lite.drivers.disk.base import DiskBackend
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageService
+from nova_lite.drivers.metrics.base import Metrics
 from nova_lite.drivers.share.base import Shares
 from nova_lite.drivers.share.drivers import ShareDrivers
 from nova_lite.drivers.vif.base import VifDriver
@@ -46,6 +47,8 @@ from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.engine.announcements import Announcements
 from nova_lite.engine.engine import Engine, Observer
 from nova_lite.engine.journal import Journal
+from nova_lite.engine.late import Late
+from nova_lite.engine.metrics import OperationMetrics
 from nova_lite.engine.queues import Pool, ServerQueues
 from nova_lite.inventory.claims import Claims
 from nova_lite.inventory.provider import Provider
@@ -90,6 +93,7 @@ class Parts(TypedDict, total=False):
     volumes: Volumes
     shares: Shares
     connector: HostProperties
+    metrics: tuple[Metrics, ...]
 
 
 class Composition:
@@ -183,6 +187,12 @@ class Composition:
     def connector(self) -> HostProperties:
         return HostConnector(self.conf)
 
+    @cached_property
+    def metrics(self) -> tuple[Metrics, ...]:
+        """:raises InvalidConfiguration: [nova_lite]metrics names a driver that is not there"""
+        names = self.conf.nova_lite.metrics
+        return tuple(loader.load("metrics", name, self.conf) for name in names)
+
     # --- what is made of them ---------------------------------------------------------------
     @cached_property
     def sessions(self) -> Sessions:
@@ -221,7 +231,9 @@ class Composition:
 
         :raises InvalidConfiguration: no such driver, or a transport_url that cannot be read
         """
-        for name in ("transport", "conductor", "hypervisor", "disks", "sessions", "placement"):
+        for name in (
+            "transport", "conductor", "hypervisor", "disks", "sessions", "placement", "metrics",
+        ):  # fmt: skip
             getattr(self, name)
 
     def warm_up(self) -> None:
@@ -319,7 +331,7 @@ class Composition:
         ) -> Work:
             return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
 
-        return Engine(
+        engine = Engine(
             self.journal,
             ServerQueues(dict(self.pools)),
             endpoint.VERBS,
@@ -330,7 +342,11 @@ class Composition:
             announcements=Announcements(tools.notifier),
             clock=self.clock,
             pace=self.pace,
+            late=Late(tools.ownership),
         )
+        if self.metrics:
+            engine.bus.subscribe(OperationMetrics(self.metrics).heard)
+        return engine
 
     # --- later ------------------------------------------------------------------------------
     def forget(self) -> None:
@@ -346,5 +362,7 @@ class Composition:
             self.hypervisor.close()
         if "notifier" in made:
             self.notifier.close()
+        for driver in made.get("metrics", ()):
+            driver.close()
         if "transport" in made:
             self.transport.cleanup()

@@ -5,28 +5,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from functools import partial
 from typing import Any, Unpack
 
 from nova_lite.cmd import notify
 from nova_lite.composition import Composition, Parts
+from nova_lite.conductor.instances import FOR_MOVE
+from nova_lite.conductor.records import Migrations
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
     HypervisorUnavailable,
-    ServerNotFound,
 )
 from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
+from nova_lite.inventory.claims import Claim, Role
+from nova_lite.inventory.moves import claims_of_moves
+from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
 from nova_lite.loops.schedule import interval, periodic_tasks
@@ -34,6 +36,7 @@ from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
 from nova_lite.rpc import endpoint, transport
+from nova_lite.rpc.backlog import Backlog
 from nova_lite.rpc.dispatch import Dispatcher
 from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
 from nova_lite.services.toolbox import Toolbox
@@ -46,6 +49,7 @@ MESSAGE_WORKERS = 16  # messages looked at, and operations promised, at once
 HANDLER_WORKERS = 16  # calls answered at once that may hang, such as consoles
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
 STUCK_INTERVAL = 30.0  # seconds between two looks for workers that hang
+EVACUATED_EVERY = 600.0  # seconds between two looks for servers that were evacuated from here
 CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
 # What a host that starts waits for; other errors mean that it may not join as it is.
 WAITED_FOR = (ControlPlaneUnavailable, HypervisorUnavailable, CredentialsInvalid)
@@ -99,6 +103,8 @@ class Agent:
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
         self._patiently("the hypervisor", parts.hypervisor.connect)
         facts = self._patiently("the hypervisor", parts.hypervisor.facts)
+        # Beside what is asked for while this host joins.
+        early = [_in_thread(lambda: open_moves(parts, facts.hostname))]
         joining = Joining(
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
@@ -109,17 +115,27 @@ class Agent:
             "nova-conductor", lambda: joining.report_service(membership)
         )
         parts.claims.restore(membership.instances)
+        parts.claims.keep(
+            self._patiently(
+                "nova-conductor",
+                lambda: early.pop().result() if early else open_moves(parts, facts.hostname),
+            )
+        )
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         tools = parts.toolbox(
             facts, membership.node_uuid, int(capacity.record["id"]), self._poke_inventory
         )
         engine = self._engine = parts.engine(tools)
-        go_on(tools, engine, membership.instances)
+        apart = engine.resume()
+        # What was resumed of an evacuated server has ended without an effect when this begins.
+        evacuated = EvacuatedServers(tools.host, tools.migrations, engine)
+        apart |= self._patiently("nova-conductor", evacuated.look)
         self._listen(parts, tools, engine)
+        self._survey(tools, engine, membership.instances, apart)
         self._settle(engine)
-        self._timers.extend(periodic_tasks(self._conf, tools, engine))
-        self._start_timers(parts, service, capacity)
+        self._timers.extend(periodic_tasks(self._conf, tools, engine, evacuated))
+        self._start_timers(parts, service, capacity, evacuated)
         notify.notify("READY=1")
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
                  self._conf.host, membership.node_uuid, membership.version,
@@ -154,12 +170,39 @@ class Agent:
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, refusals.report, CallMonitor, self._handlers
         )
+        engine.listening()
         for topic in TOPICS:
             server = ComputeServer(
                 parts.transport, topic, self._conf.host, dispatcher, self._messages
             )
             server.listen()
             self._servers.append(server)
+
+    def _survey(
+        self, tools: Toolbox, engine: Engine, instances: list[WireObject], apart: set[str]
+    ) -> None:
+        """Settle what nobody finished, beside everything else: the host is up without it.
+
+        Only after the messages that waited for this host, for one of them may do it.
+        """
+        survey = Survey.of(tools, engine, endpoint.VERBS)
+        queues = [f"{topic}.{self._conf.host}" for topic in TOPICS]
+        backlog = Backlog(self._conf, queues, lambda: self._messages.idle)
+
+        def run() -> None:
+            try:
+                found = self._patiently(
+                    "the hypervisor", lambda: survey.unsettled(instances, apart)
+                )
+                survey.restore_power(apart)
+                if found and backlog.wait(self._stop):
+                    survey.settle(found)
+            except Stopped:
+                return
+            except Exception:
+                LOG.exception("The servers of this host were not looked at")
+
+        threading.Thread(target=run, name="survey", daemon=True).start()
 
     def _settle(self, engine: Engine) -> None:
         """Give resumed operations time to end before the host reports itself up."""
@@ -169,7 +212,7 @@ class Agent:
                         "and they go on", patience)  # fmt: skip
 
     def _start_timers(
-        self, parts: Composition, service: WireObject, capacity: Any
+        self, parts: Composition, service: WireObject, capacity: Any, evacuated: EvacuatedServers
     ) -> None:
         conf = self._conf
         limit = float(conf.nova_lite.stuck_worker_timeout)
@@ -179,7 +222,9 @@ class Agent:
                 pool.replace_stuck(limit)
 
         self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))
-        heartbeat = Heartbeat(parts.services, service)
+        removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
+        self._timers.append(removal)
+        heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
         report = InventoryReport(capacity.tick, parts.notifier, conf.my_ip)
@@ -240,22 +285,27 @@ class Agent:
 def go_on(tools: Toolbox, engine: Engine, instances: list[WireObject]) -> None:
     """Go on where the last process on this host stopped, and settle what nobody finished.
 
-    :param instances: the servers of this host as they were before any operation could change them
+    :param instances: the servers of this host
     """
-    # What was read of servers may be old as soon as an operation runs: the survey comes before any
-    # can arrive, and leaves out those that go on.
-    resumed = engine.resume()
-    survey = Survey(tools.conf, tools.instances, tools.block_devices, tools.actions, engine)
-    survey.run(instances, tools.hypervisor.domains(), resumed)
+    apart = engine.resume() | EvacuatedServers(tools.host, tools.migrations, engine).look()
+    survey = Survey.of(tools, engine, endpoint.VERBS)
+    survey.settle(survey.unsettled(instances, apart))
+    survey.restore_power(apart)
 
-    def restart(uuid: str) -> None:
-        """Their guests may be off, too; what was resumed does not always start them."""
-        with contextlib.suppress(ServerNotFound):
-            instance = tools.instances.get(RequestContext.admin(), uuid)
-            survey.restart(instance, tools.hypervisor.domains())
 
-    for uuid in resumed:
-        engine.after(uuid, f"look at the guest of server {uuid}", partial(restart, uuid))
+def open_moves(parts: Composition, node: str) -> Mapping[tuple[str, Role], Claim]:
+    """What servers that move claim of this host.
+
+    One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
+    InstanceList.get_by_filters.
+    """
+    context, host = RequestContext.admin(), parts.conf.host
+    migrations = Migrations(parts.conductor).open_of_host(context, host, node)
+    if not migrations:
+        return {}
+    uuids = sorted({str(migration["instance_uuid"]) for migration in migrations})
+    servers = parts.instances.by_filters(context, {"uuid": uuids, "deleted": False}, FOR_MOVE)
+    return claims_of_moves(migrations, servers, host)
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

@@ -31,6 +31,8 @@ EVERYTHING = (
 )
 # What the host needs to know of each server at start-up.
 FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavor")
+# What tells how much a server that moves claims of its hosts.
+FOR_MOVE = ("flavor", "migration_context", "numa_topology")
 FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
 # Fields that are objects, with tables and versions of their own: they are not compared.
 NESTED = frozenset(

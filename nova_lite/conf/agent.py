@@ -27,4 +27,15 @@ OPTS: list[cfg.Opt] = [
         help="Seconds after which a worker that hangs in the hypervisor or in storage is reported "
         "and replaced.",
     ),
+    cfg.ListOpt(
+        "metrics",
+        default=[],
+        help="Drivers that get the agent's metrics, by their entry points in nova_lite.metrics: "
+        "textfile.",
+    ),
+    cfg.StrOpt(
+        "metrics_file",
+        help="The file that the metrics driver textfile writes, in the directory that is named by "
+        "node_exporter's option --collector.textfile.directory; its name ends in .prom.",
+    ),
 ]

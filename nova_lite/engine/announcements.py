@@ -17,6 +17,7 @@ from nova_lite.notifications.subject import Subject, Trouble
 from nova_lite.operations.base import Operation
 from nova_lite.operations.notified import END, ERROR, EXCEPTION, EXISTS, MILESTONE, START
 from nova_lite.services import guest, shares
+from nova_lite.services.notes import RunNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Stage
 from nova_lite.wire import decode
@@ -69,7 +70,7 @@ class Announcements:
     def _once(
         self, phase: str, operation: Operation, entry: Entry, failure: Failure | None = None
     ) -> None:
-        told = entry.notes.get("told", ())
+        told = RunNotes.of(entry.notes).told
         if not self._notifier.on or phase in told:
             return
         try:

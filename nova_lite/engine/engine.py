@@ -22,6 +22,7 @@ from nova_lite.engine.entry import Entry, Unwritten
 from nova_lite.engine.finished import UNKNOWN, Finished, Outcome
 from nova_lite.engine.journal import Journal
 from nova_lite.engine.key import Key, key_of
+from nova_lite.engine.late import Late
 from nova_lite.engine.queues import ServerQueues
 from nova_lite.engine.run import Draining, Run, Surroundings
 from nova_lite.errors import NovaLiteError
@@ -43,7 +44,7 @@ class Engine:
     ``verbs`` maps an RPC method to its Operation class, ``make_work`` builds what the steps share.
     ``observer`` is told of every boundary by name (tests kill the process there), ``announcements``
     of what others may want to hear; both are subscribers of ``bus``, which tells of everything.
-    ``clock`` and ``pace`` say when it tries again.
+    ``clock`` and ``pace`` say when it tries again, ``late`` whether a server is still this host's.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Engine:
         bus: Bus | None = None,
         clock: Clock = SYSTEM,
         pace: Pace = USUAL,
+        late: Late | None = None,
     ) -> None:
         self._journal = journal
         self._queues = queues
@@ -73,10 +75,16 @@ class Engine:
         self._acceptance = Acceptance(journal, verbs, self._finished)
         self._drain = threading.Event()
         self._around = Surroundings(
-            self.bus, self._drain, finish_event, start_event, clock, pace
+            self.bus, self._drain, finish_event, start_event, clock, pace, late
         )
+        self._late = late
         self._lock = threading.Lock()
         self._refused: dict[Key, Future[bool]] = {}
+
+    def listening(self) -> None:
+        """Messages arrive from now on; those that waited for this host come first."""
+        if self._late is not None:
+            self._late.listening()
 
     # --- in ---------------------------------------------------------------------------------
     def accept(
@@ -254,7 +262,7 @@ class Engine:
     def _close(self, entry: Entry, operation: Operation | None, outcome: Outcome) -> None:
         answers = operation is None or operation.answers
         self._finished.add(entry.key, outcome if answers else UNKNOWN)
-        self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation))
+        self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation, failure=outcome.failure))
         give(entry.answer, outcome)
         self._acceptance.forget(entry)
         self.bus.publish(EngineEvent(Moment.CLOSED, entry, operation))

@@ -56,6 +56,12 @@ class Pool:
             self._workers += 1
             self._idle += 1
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that was submitted is over."""
+        with self._wake:
+            return not self._jobs and self._idle == self._workers
+
     def _work(self) -> None:
         me = threading.get_ident()
         while (item := self._next()) is not None:

@@ -19,10 +19,12 @@ from nova_lite.clock import Clock, Pace
 from nova_lite.engine.bus import Bus, EngineEvent, Moment
 from nova_lite.engine.entry import Entry
 from nova_lite.engine.finished import Outcome
+from nova_lite.engine.late import Late
 from nova_lite.engine.patience import WaitEnded, persist
 from nova_lite.errors import NovaLiteError, OperationAborted, ServerBeingDeleted, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import RunNotes
 from nova_lite.services.work import Interrupted, Signal
 from nova_lite.steps.base import NoWayBack, Stage, Step, undoable
 from nova_lite.wire.context import RequestContext
@@ -49,6 +51,7 @@ class Surroundings:
     start_event: Callable[[RequestContext, str, str], None]
     clock: Clock
     pace: Pace
+    late: Late | None = None
 
 
 class Run:
@@ -68,13 +71,28 @@ class Run:
         """
         :raises Draining: the agent stops before it is over
         """
-        if self._entry.failure is None:
+        elsewhere = self._elsewhere()
+        if elsewhere is None and self._entry.failure is None:
             self._forward()
+            elsewhere = self._elsewhere() if self._entry.failure is not None else None
+        if elsewhere is not None:
+            return Outcome(failure=Failure.of(elsewhere))
         failure = self._entry.failure
         if failure is not None:
             failure = self._back(failure)
         self._finish_event(failure)
         return Outcome(self._answer, failure)
+
+    def _elsewhere(self) -> NovaLiteError | None:
+        """Why it must have no effect: the server is not this host's any more (see ``late``).
+
+        Its event, if one was started, stays unfinished, as when a host dies: whether it succeeded
+        is not for this host to say.
+        """
+        late = self._around.late
+        if late is None:
+            return None
+        return late.refusal(self._operation, self._entry, self._persist)
 
     # --- forward ----------------------------------------------------------------------------
     def _forward(self) -> None:
@@ -226,21 +244,19 @@ class Run:
 
     def _take_back(self, failure: Failure) -> Failure:
         """Undo in reverse order what was begun before the point of no return."""
-        steps = self._steps_to_undo()
+        steps: list[Step] = []
+        planned = self._best_effort("plan the way back of", lambda: steps.extend(self._undoable()))
+        if not planned:
+            LOG.error("Nothing of it was taken back; look at server %s", self._entry.server_uuid)
         left = [step for step in steps if not self._undo(step)]
-        if failure.verdict == Verdict.RESCHEDULE and any(step.exclusive for step in left):
+        exclusive = not planned or any(step.exclusive for step in left)
+        if failure.verdict == Verdict.RESCHEDULE and exclusive:
             # Two hosts must not run the same server: it ends here, in ERROR.
             failure = replace(failure, verdict=Verdict.ABORT)
             self._entry.fail(failure)
         if steps:
             self._entry.took_back(step.name for step in left)
         return failure
-
-    def _steps_to_undo(self) -> list[Step]:
-        steps: list[Step] = []
-        if not self._best_effort("plan the way back of", lambda: steps.extend(self._undoable())):
-            LOG.error("Nothing of it was taken back; look at server %s", self._entry.server_uuid)
-        return steps
 
     def _undoable(self) -> list[Step]:
         entry = self._entry
@@ -306,7 +322,7 @@ class Run:
     # --- around -----------------------------------------------------------------------------
     def _start_event(self) -> None:
         event, entry = self._operation.event, self._entry
-        if event is not None and not entry.notes.get("event"):
+        if event is not None and not RunNotes.of(entry.notes).event:
             self._persist(
                 lambda: self._around.start_event(self._work.context, entry.server_uuid, event)
             )

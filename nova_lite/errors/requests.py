@@ -19,6 +19,12 @@ class ServerInvalidState(NovaLiteError):
     nova_name, code, expected = "InstanceInvalidState", 409, True
 
 
+class ServerElsewhere(NovaLiteError):
+    """The request came to a host that does not have the server any more, or not yet."""
+
+    nova_name, code, verdict, expected = "InstanceNotReady", 409, Verdict.GONE, True
+
+
 class ConsoleTypeUnavailable(NovaLiteError):
     nova_name, code, expected = "ConsoleTypeUnavailable", 400, True
 

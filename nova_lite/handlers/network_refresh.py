@@ -7,6 +7,7 @@ import threading
 
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError, ServerNotFound
+from nova_lite.services.ownership import Place, place
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
@@ -41,7 +42,7 @@ class NetworkRefresh:
         tools = self._tools
         try:
             instance = tools.instances.get(context, server_uuid, ("info_cache",))
-            if instance.get("host") != tools.host:
+            if place(instance, tools.host) is not Place.HERE:
                 return
             cache = instance.get("info_cache")
             stored = cache.get("network_info", "[]") if cache else "[]"

@@ -39,6 +39,9 @@ class Refusals:
         record = WireObject.new("Instance", VERSIONS["Instance"])
         record.data.update({key: instance[key] for key in ("uuid", "id") if key in instance})
         fields: dict[str, Any] = {"task_state": None}
+        if "task_state" in instance:
+            # Whoever has begun something else with the server since, here or elsewhere, goes on.
+            fields["expected_task_state"] = [instance.get("task_state")]
         if instance.get("vm_state") == VmState.BUILDING:
             fields["vm_state"] = VmState.ERROR
         try:

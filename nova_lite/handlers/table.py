@@ -15,6 +15,7 @@ from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import NetworkRefresh
+from nova_lite.services.ownership import Place
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -25,11 +26,7 @@ LOG = logging.getLogger(__name__)
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
-    events = ExternalEvents(
-        tools.events,
-        NetworkRefresh(tools, engine).ask,
-        lambda context, instance, volume_ids: _extend(engine, context, instance, volume_ids),
-    )
+    events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask, _extend(tools, engine))
     return {
         "get_console_output": ConsoleLog(tools).get_console_output,
         "get_vnc_console": consoles.get_vnc_console,
@@ -48,12 +45,21 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
 
 
 def _extend(
-    engine: Engine, context: RequestContext, instance: WireObject, volume_ids: list[str]
-) -> None:
-    """Begin to extend volumes, or tell the user that the journal cannot be written."""
-    uuid, arguments = str(instance["uuid"]), {"instance": instance, "volume_ids": volume_ids}
-    try:
-        engine.begin("extend_volumes", context, uuid, arguments)
-    except JournalError as error:
-        LOG.error("Refused to extend volumes of server %s: %s", uuid, error)
-        engine.refuse("extend_volumes", context, uuid, arguments, error)
+    tools: Toolbox, engine: Engine
+) -> Callable[[RequestContext, WireObject, list[str]], None]:
+    """Begins to extend volumes of servers that are here; both hosts of a move hear of it.
+
+    Where the journal cannot be written, the user is told.
+    """
+
+    def extend(context: RequestContext, instance: WireObject, volume_ids: list[str]) -> None:
+        if tools.ownership.place(instance) is not Place.HERE:
+            return
+        uuid, arguments = str(instance["uuid"]), {"instance": instance, "volume_ids": volume_ids}
+        try:
+            engine.begin("extend_volumes", context, uuid, arguments)
+        except JournalError as error:
+            LOG.error("Refused to extend volumes of server %s: %s", uuid, error)
+            engine.refuse("extend_volumes", context, uuid, arguments, error)
+
+    return extend

@@ -1,4 +1,8 @@
-"""What the servers of this host use, in memory and by server, for ComputeNode and for placing more.
+"""What the servers of this host use, in memory, for ComputeNode and for placing more.
+
+A server has a claim for each role that it plays here: what it uses now, what it will use when it
+has come here or was resized, and what is kept for it until its move is confirmed. All of them count
+as used, until each is released.
 
 Placement has already counted vCPUs, memory and disk when a server arrives, so a claim is refused
 only where Placement cannot look: NUMA nodes, pinned CPUs and huge pages. The lock is held for
@@ -7,6 +11,7 @@ arithmetic only, never while anything is read or written elsewhere.
 
 from __future__ import annotations
 
+import enum
 import itertools
 import logging
 import threading
@@ -49,9 +54,17 @@ class Sizes:
         return (self.root_gb + self.ephemeral_gb) * 1024 + self.swap_mb
 
 
+class Role(enum.Enum):
+    """What a server's claim on this host is for."""
+
+    CURRENT = "current"  # it is here
+    INCOMING = "incoming"  # it is coming here, or gets another flavor here
+    OUTGOING = "outgoing"  # it left, or got another flavor, and may come back to this
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A server's share of this host; ``numa`` is its placed topology as a primitive."""
+    """A server's share of this host in one role; ``numa`` is its placed topology as a primitive."""
 
     sizes: Sizes
     state: ServerState
@@ -60,7 +73,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Usage:
-    """All servers of this host, without what is reserved for the host: what node.fields takes."""
+    """All claims of this host, without what is reserved for the host: what node.fields takes.
+
+    ``servers`` are those that are here: what moves does not count as a server, as in stock.
+    """
 
     used: Used
     servers: tuple[ServerState, ...]
@@ -77,7 +93,7 @@ class Claims:
     def __init__(self, host: Sequence[HostCell] = (), *, pack: bool = False) -> None:
         self._lock = threading.Lock()
         self._host, self._pack = tuple(host), pack
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[tuple[str, Role], Claim] = {}
         self._failed_builds = 0
 
     def set_host(self, host: Sequence[HostCell], *, pack: bool = False) -> None:
@@ -98,8 +114,9 @@ class Claims:
         placed: bool = False,
         project_id: str | None = None,
         os_type: str | None = None,
+        role: Role = Role.CURRENT,
     ) -> dict[str, Any] | None:
-        """Claim what server ``uuid`` needs; a second claim of it is the first one.
+        """Claim what server ``uuid`` needs; a second claim of it in a role is the first one.
 
         :param numa: its InstanceNUMATopology primitive, None when it wants none
         :param limits: NUMATopologyLimits primitive of the scheduler's limits
@@ -110,14 +127,14 @@ class Claims:
         if isinstance(sizes, Flavor):
             sizes = Sizes.of(sizes)
         with self._lock:
-            known = self._claims.get(uuid)
+            known = self._claims.get((uuid, role))
             if known is None:
                 topology = primitive_of(numa) if numa else None
                 if topology and not placed:
                     topology = self._place(topology, limits)
                 state = ServerState("building", None, os_type, project_id)
                 known = Claim(sizes, state, topology)
-                self._claims[uuid] = known
+                self._claims[uuid, role] = known
             return dict(known.numa) if known.numa else None
 
     def _place(self, wanted: dict[str, Any], limits: Any) -> dict[str, Any]:
@@ -129,18 +146,19 @@ class Claims:
         bounds = numa_fit.Limits.parse(limits)
         return numa_fit.fit(self._used(), wanted, bounds, pack=self._pack)
 
-    def release(self, uuid: str) -> None:
-        """Give back what ``uuid`` had; a server without a claim has nothing to give."""
+    def release(self, uuid: str, role: Role | None = None) -> None:
+        """Give back what ``uuid`` had in a role, or in all of them; nothing to give is success."""
         with self._lock:
-            self._claims.pop(uuid, None)
+            for each in Role if role is None else (role,):
+                self._claims.pop((uuid, each), None)
 
     def note(self, uuid: str, *, vm_state: str, task_state: str | None = None) -> None:
         """Record a server's state for the statistics; unknown servers are ignored."""
         with self._lock:
-            claim = self._claims.get(uuid)
+            claim = self._claims.get((uuid, Role.CURRENT))
             if claim:
                 state = replace(claim.state, vm_state=vm_state, task_state=task_state)
-                self._claims[uuid] = replace(claim, state=state)
+                self._claims[uuid, Role.CURRENT] = replace(claim, state=state)
 
     def restore(self, instances: Iterable[Any]) -> None:
         """Claim for the servers that are here already, from their Instance objects.
@@ -155,47 +173,55 @@ class Claims:
             fields: Mapping[str, Any] = primitive_of(instance).get(DATA, {})
             uuid = fields.get("uuid")
             try:
-                claim = _claim_of(fields)
+                claim = claim_of(fields)
             except (KeyError, TypeError) as error:
                 LOG.error("Server %s is not accounted for: its record lacks %s", uuid, error)
                 continue
             with self._lock:
                 if fields.get("vm_state") in AWAY:
-                    self._claims.pop(str(uuid), None)
+                    self._claims.pop((str(uuid), Role.CURRENT), None)
                 else:
-                    self._claims[str(uuid)] = claim
+                    self._claims[str(uuid), Role.CURRENT] = claim
+
+    def keep(self, claims: Mapping[tuple[str, Role], Claim]) -> None:
+        """Take over claims of servers that move, as their records have them (``moves``)."""
+        with self._lock:
+            self._claims.update(claims)
 
     def build_ended(self, *, failed: bool) -> None:
         """Count failed builds in a row, which make the scheduler prefer other hosts."""
         with self._lock:
             self._failed_builds = self._failed_builds + 1 if failed else 0
 
-    def topology(self, uuid: str) -> dict[str, Any] | None:
+    def topology(self, uuid: str, role: Role = Role.CURRENT) -> dict[str, Any] | None:
         """The placed NUMA topology of a server."""
         with self._lock:
-            claim = self._claims.get(uuid)
+            claim = self._claims.get((uuid, role))
             return dict(claim.numa) if claim and claim.numa else None
 
     def servers(self) -> frozenset[str]:
         """The uuids with a claim."""
         with self._lock:
-            return frozenset(self._claims)
+            return frozenset(uuid for uuid, _ in self._claims)
 
     def before(self, uuid: str) -> frozenset[str]:
-        """The uuids whose claims are older than that of ``uuid``; all without one."""
+        """The uuids whose claims are older than the first of ``uuid``; all without one."""
         with self._lock:
-            return frozenset(itertools.takewhile(lambda other: other != uuid, self._claims))
+            uuids = [other for other, _ in self._claims]
+        return frozenset(itertools.takewhile(lambda other: other != uuid, uuids))
 
     def usage(self) -> Usage:
         """Totals of now."""
         with self._lock:
-            claims, failed = list(self._claims.values()), self._failed_builds
+            roles, failed = dict(self._claims), self._failed_builds
+        claims = list(roles.values())
+        servers = [claim.state for (_, role), claim in roles.items() if role is Role.CURRENT]
         used = Used(
             vcpus=sum(claim.sizes.vcpus for claim in claims),
             memory_mb=sum(claim.sizes.memory_mb for claim in claims),
             disk_gb=sum(claim.sizes.disk_mb for claim in claims) // 1024,
         )
-        return Usage(used, tuple(claim.state for claim in claims), failed)
+        return Usage(used, tuple(servers), failed)
 
     def numa_json(self) -> str | None:
         """The text of ComputeNode.numa_topology, None for a host without nodes."""
@@ -206,7 +232,7 @@ class Claims:
     def _used(self) -> tuple[HostCell, ...]:
         """The host's nodes with all servers on them; the lock is held."""
         cells = self._host
-        for uuid, claim in self._claims.items():
+        for (uuid, _), claim in self._claims.items():
             if not claim.numa:
                 continue
             try:
@@ -216,8 +242,15 @@ class Claims:
         return cells
 
 
-def _claim_of(fields: Mapping[str, Any]) -> Claim:
-    flavor = fields["flavor"][DATA]
+def claim_of(fields: Mapping[str, Any], flavor_field: str = "flavor", numa: Any = None) -> Claim:
+    """The claim that an Instance record describes.
+
+    :param fields: data of an Instance
+    :param flavor_field: ``new_flavor`` or ``old_flavor`` for what a move brings or leaves
+    :param numa: with one of these, the topology that belongs to it
+    :raises KeyError, TypeError: the record lacks something
+    """
+    flavor = fields[flavor_field][DATA]
     # A server booted from a volume has no image of its own.
     root = flavor["root_gb"] if fields.get("image_ref") else 0
     sizes = Sizes(
@@ -226,4 +259,4 @@ def _claim_of(fields: Mapping[str, Any]) -> Claim:
     )  # fmt: skip
     names = ("vm_state", "task_state", "os_type", "project_id")
     state = ServerState(**{name: fields.get(name) for name in names})
-    return Claim(sizes, state, fields.get("numa_topology"))
+    return Claim(sizes, state, fields.get("numa_topology") if flavor_field == "flavor" else numa)

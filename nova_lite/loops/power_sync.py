@@ -15,6 +15,7 @@ from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.errors import NovaLiteError, ServerNotFound, UnexpectedTaskState
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
+from nova_lite.services.ownership import Place, place
 from nova_lite.services.power_state import power_state
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -86,7 +87,7 @@ class PowerSync:
             return
         # The record first: a start that ends in between makes both agree, not disagree.
         instance = self._instances.get(context, uuid, ())
-        if instance.get("host") != self._host:
+        if place(instance, self._host) is not Place.HERE:
             return
         state = power_state(self._hypervisor, uuid)
         if not (self._own.busy(uuid) or _agree(instance, state)):

@@ -11,6 +11,7 @@ from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import console_tokens
 from nova_lite.loops.console_tokens import ExpiredTokens
+from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
@@ -27,15 +28,18 @@ from nova_lite.services.toolbox import Toolbox
 USUAL = 60.0  # seconds; what an interval of 0 means
 
 
-def periodic_tasks(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
+def periodic_tasks(
+    conf: Any, tools: Toolbox, engine: Engine, evacuated: EvacuatedServers
+) -> list[Timer]:
     """The timers that nova.conf asks for, not started; also subscribes to the hypervisor's events.
 
     :param conf: a ConfigOpts
     """
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
-        conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine
-    )
+        conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
+        evacuated.look,
+    )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)

@@ -1,16 +1,19 @@
-"""Guests whose server was deleted while this host was down.
+"""Guests whose server was deleted, or left this host, while no agent looked.
 
-nova-api then deletes the server's records only; the guest is found here and removed.
+When a host is down, the API deletes the records of its servers alone, and its servers may be
+evacuated. What is left of them here is found by their guests.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import ServerNotFound
+from nova_lite.services.ownership import Place, place
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
@@ -27,8 +30,12 @@ class Strays:
         instances: Instances,
         hypervisor: Hypervisor,
         engine: Engine,
+        evacuated: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """:param evacuated: begins to remove evacuated servers, and tells which those are"""
         self._host = host
+        self._evacuated = evacuated
+        self._reported: set[str] = set()
         self._action = action
         self._instances = instances
         self._hypervisor = hypervisor
@@ -39,12 +46,33 @@ class Strays:
 
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """
-        if self._action == "noop" or self._engine.busy(uuid):
+        if self._engine.busy(uuid):
             return
         context = RequestContext.admin().elevated(read_deleted=True)
-        instance = self._deleted_here(context, uuid)
+        instance = self._find(context, uuid)
         if instance is None:
             return
+        if place(instance, self._host) is Place.ELSEWHERE:
+            self._foreign(instance)
+        elif instance.get("deleted") and self._action != "noop":
+            self._deleted(context, instance)
+
+    def _foreign(self, instance: WireObject) -> None:
+        """A guest of another host's server: removed if that was evacuated, else left alone.
+
+        It may have been resized or migrated, and what is here belong to that. Stock leaves it, too.
+        """
+        uuid = str(instance["uuid"])
+        if uuid in self._evacuated() or uuid in self._reported:
+            return
+        self._reported.add(uuid)
+        LOG.warning("A guest of server %s is here, but the server is on host %s and was not "
+                    "evacuated from here. It is left alone; if that host has its guest and no "
+                    "migration of it is open, remove this one with virsh undefine",
+                    uuid, instance["host"])  # fmt: skip
+
+    def _deleted(self, context: RequestContext, instance: WireObject) -> None:
+        uuid = str(instance["uuid"])
         LOG.warning("Guest of server %s is still here, but the server was deleted: %s",
                     uuid, self._action)  # fmt: skip
         if self._action == "shutdown":
@@ -58,19 +86,19 @@ class Strays:
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """
         context = RequestContext.admin().elevated(read_deleted=True)
-        instance = self._deleted_here(context, uuid)
-        if instance is None:
+        instance = self._find(context, uuid)
+        if instance is None or not instance.get("deleted"):
+            return False
+        if place(instance, self._host) is Place.ELSEWHERE:
             return False
         self._reap(context, instance)
         return True
 
-    def _deleted_here(self, context: RequestContext, uuid: str) -> WireObject | None:
+    def _find(self, context: RequestContext, uuid: str) -> WireObject | None:
         try:
-            instance = self._instances.get(context, uuid, ("flavor", "info_cache"))
+            return self._instances.get(context, uuid, ("flavor", "info_cache"))
         except ServerNotFound:
             return None
-        here = instance.get("host") in (self._host, None)
-        return instance if instance.get("deleted") and here else None
 
     def _reap(self, context: RequestContext, instance: WireObject) -> None:
         """Delete what is left, as if the delete had arrived here."""

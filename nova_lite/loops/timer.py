@@ -23,7 +23,7 @@ class Timer:
     def __init__(
         self,
         name: str,
-        tick: Callable[[], None],
+        tick: Callable[[], object],
         interval: float,
         *,
         settle: float = 0.0,

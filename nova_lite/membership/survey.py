@@ -1,82 +1,39 @@
-"""What this agent finds on arrival: servers whose last operation nobody finished.
+"""Servers that this host finds in a task state which nobody is at work on any more.
 
 Operations of nova_lite have a journal and are resumed from there. What is looked at here was left
-by a stock nova-compute, or was asked for while no agent ran.
+by a stock nova-compute, or its request was lost while no agent ran. A request that still waits at
+the broker is not lost: the survey comes after the messages that waited (see ``rpc.backlog``), looks
+at a server when nothing else is being done with it, and reads its record again then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from nova_lite.conductor.actions import Actions
-from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.instances import FOR_HOST, Instances
 from nova_lite.conductor.records import BlockDevices
+from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import NovaLiteError, Verdict
+from nova_lite.errors import NovaLiteError, ServerNotFound, UnexpectedTaskState, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.host import DomainInfo
 from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.operations.base import Operation
+from nova_lite.operations.restart import AfterRestart, Settlement, by_task_state
+from nova_lite.services.ownership import Place, place
+from nova_lite.services.power_state import power_state
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
-BUILD_TASKS = (
-    TaskState.SCHEDULING,
-    TaskState.BLOCK_DEVICE_MAPPING,
-    TaskState.NETWORKING,
-    TaskState.SPAWNING,
-)
-REBUILD_TASKS = (
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
-)
-CLEARED_TASKS = (
-    TaskState.IMAGE_SNAPSHOT_PENDING,
-    TaskState.IMAGE_SNAPSHOT,
-    TaskState.IMAGE_PENDING_UPLOAD,
-    TaskState.IMAGE_UPLOADING,
-    TaskState.IMAGE_BACKUP,
-    TaskState.UPDATING_PASSWORD,
-    TaskState.SHELVING,
-    TaskState.SHELVING_IMAGE_PENDING_UPLOAD,
-    TaskState.SHELVING_IMAGE_UPLOADING,
-    TaskState.RESIZE_PREP,
-)
-RESCUE_TASKS = (TaskState.RESCUING, TaskState.UNRESCUING)
-# Asked for before the guest was touched: if the request still waits at the broker, it comes now.
-NOT_BEGUN_TASKS = (
-    TaskState.REBOOTING,
-    TaskState.REBOOTING_HARD,
-    TaskState.PAUSING,
-    TaskState.UNPAUSING,
-)
-# Task -> what is done again, and its arguments; all of these may be done twice.
-REDONE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    TaskState.POWERING_OFF: ("stop_instance", {"clean_shutdown": True}),
-    TaskState.POWERING_ON: ("start_instance", {}),
-    TaskState.PAUSING: ("pause_instance", {}),
-    TaskState.UNPAUSING: ("unpause_instance", {}),
-    TaskState.SUSPENDING: ("suspend_instance", {}),
-    TaskState.RESUMING: ("resume_instance", {}),
-    TaskState.SOFT_DELETING: ("soft_delete_instance", {}),
-    TaskState.RESTORING: ("restore_instance", {}),
-    TaskState.SHELVING_OFFLOADING: ("shelve_offload_instance", {"clean_shutdown": False}),
-}
-# What can be asked of a server in ERROR, and must not stay half done; the rest of its tasks is old.
-ERROR_EXCEPT = (
-    TaskState.DELETING,
-    TaskState.POWERING_OFF,
-    TaskState.REBOOTING_HARD,
-    TaskState.REBOOT_PENDING_HARD,
-    TaskState.REBOOT_STARTED_HARD,
-    *REBUILD_TASKS,
-    *RESCUE_TASKS,
-)
+# Task states of verbs that nova_lite does not have yet. The guest was not touched by then.
+OTHERS = {TaskState.RESIZE_PREP: ("", AfterRestart(Settlement.CLEAR))}
+OFF = (PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED)
 
 
 class Survey:
@@ -85,87 +42,130 @@ class Survey:
     def __init__(
         self,
         conf: Any,
+        verbs: Mapping[str, type[Operation]],
         instances: Instances,
         block_devices: BlockDevices,
         actions: Actions,
+        hypervisor: Hypervisor,
         engine: Engine,
     ) -> None:
+        """:param verbs: RPC method -> its operation, which says what becomes of its task states"""
         self._conf = conf
+        self._rules = {**OTHERS, **by_task_state(verbs)}
         self._instances = instances
         self._block_devices = block_devices
         self._actions = actions
+        self._hypervisor = hypervisor
         self._engine = engine
 
-    def run(
-        self, instances: list[WireObject], domains: list[DomainInfo], resumed: set[str]
-    ) -> None:
-        """Look at each server once, those with ``resumed`` operations aside.
+    @classmethod
+    def of(cls, tools: Toolbox, engine: Engine, verbs: Mapping[str, type[Operation]]) -> Survey:
+        """The survey of a host with these tools."""
+        return cls(
+            tools.conf, verbs, tools.instances, tools.block_devices, tools.actions,
+            tools.hypervisor, engine,
+        )  # fmt: skip
 
-        One that cannot be helped is logged and passed over.
+    def unsettled(self, instances: list[WireObject], apart: Collection[str]) -> list[str]:
+        """The servers that something has to be done about, unless a message that waits does it.
+
+        :param instances: the servers of this host, as read while it joined
+        :param apart: servers that are being resumed or removed; they are not looked at
+        :raises HypervisorUnavailable: guests cannot be listed
         """
-        states = {domain.uuid: domain.power_state for domain in domains}
+        states = {domain.uuid: domain.power_state for domain in self._hypervisor.domains()}
+        found = []
         for instance in instances:
             uuid = str(instance["uuid"])
-            if instance.get("host") != self._conf.host or uuid in resumed:
+            if uuid in apart or place(instance, self._conf.host) is not Place.HERE:
                 continue
+            if self._is_unsettled(instance, states.get(uuid, PowerState.NOSTATE)):
+                found.append(uuid)
+        return found
+
+    def settle(self, uuids: Iterable[str]) -> None:
+        """Look at servers again, each when nothing else is being done with it."""
+        for uuid in uuids:
+            self._engine.after(uuid, f"survey of server {uuid}", self._job(uuid))
+
+    def restore_power(self, uuids: Iterable[str]) -> None:
+        """Start guests again that lost their power, once what was resumed of them is over.
+
+        What was resumed does not always start them; everything else about them is its business.
+        """
+        if self._conf.resume_guests_state_on_host_boot:
+            for uuid in uuids:
+                self._engine.after(
+                    uuid, f"look at the guest of server {uuid}", self._job(uuid, power_only=True)
+                )
+
+    def _job(self, uuid: str, *, power_only: bool = False) -> Callable[[], None]:
+        def look() -> None:
             try:
-                self._settle(RequestContext.admin(), instance, states.get(uuid))
+                self._look_again(RequestContext.admin(), uuid, power_only)
+            except (ServerNotFound, UnexpectedTaskState) as error:
+                LOG.info("Server %s is left as it is: %s", uuid, error)
             except NovaLiteError as error:
                 LOG.error("Could not settle server %s at start: %s", uuid, error)
 
-    def restart(self, instance: WireObject, domains: list[DomainInfo]) -> None:
-        """Start a server's guest again if it lost its power and nothing else is to be done."""
-        uuid = str(instance["uuid"])
-        state = next((domain.power_state for domain in domains if domain.uuid == uuid), None)
-        idle = instance.get("host") == self._conf.host and instance.get("task_state") is None
-        if idle and instance.get("vm_state") != VmState.ERROR:
-            self._power_back(RequestContext.admin(), instance, state)
+        return look
 
-    def _settle(
-        self, context: RequestContext, instance: WireObject, state: PowerState | None
-    ) -> None:
+    def _look_again(self, context: RequestContext, uuid: str, power_only: bool) -> None:
+        """What was read at start may be old: requests that waited were carried out since."""
+        instance = self._instances.get(context, uuid, FOR_HOST)
+        if place(instance, self._conf.host) is not Place.HERE:
+            return
+        state = power_state(self._hypervisor, uuid)
+        if power_only and self._rule(instance) is not None:
+            return
+        if self._is_unsettled(instance, state):
+            self._settle(context, instance, state)
+
+    def _is_unsettled(self, instance: WireObject, state: PowerState) -> bool:
+        if self._rule(instance) is not None:
+            return True
+        idle = instance.get("task_state") is None
+        return idle and self._lost_its_power(instance, state)
+
+    def _rule(self, instance: WireObject) -> tuple[str, AfterRestart] | None:
+        """What is to be done about the server's task, and the verb that does it."""
         vm_state, task = instance.get("vm_state"), instance.get("task_state")
-        if vm_state == VmState.SOFT_DELETED and task is None:
-            return
-        if vm_state == VmState.ERROR and task not in ERROR_EXCEPT:
-            return
-        if task == TaskState.DELETING or vm_state == VmState.DELETED:
-            self._delete(context, instance)
-        elif vm_state == VmState.BUILDING or task in BUILD_TASKS or task in REBUILD_TASKS:
-            self._interrupted(context, instance)
-        elif task in RESCUE_TASKS:
-            self._unrescue(context, instance)
-        elif task in NOT_BEGUN_TASKS and state == PowerState.RUNNING:
-            self._runs(context, instance)
-        elif task in REDONE:
-            method, arguments = REDONE[task]
-            self._redo(context, method, instance, **arguments)
-        elif task is not None and task.startswith("reboot"):
-            self._rebooting(context, instance, state, hard=task.endswith("_hard"))
-        elif task is None or task in CLEARED_TASKS:
-            self._idle(context, instance, state)
+        if vm_state == VmState.DELETED:
+            task = TaskState.DELETING  # only the end of it is missing
+        elif vm_state == VmState.BUILDING and task != TaskState.DELETING:
+            task = TaskState.SPAWNING
+        found = self._rules.get(task) if task is not None else None
+        if found is None or (vm_state == VmState.ERROR and not found[1].in_error):
+            return None
+        return found
 
-    def _idle(
-        self, context: RequestContext, instance: WireObject, state: PowerState | None
-    ) -> None:
-        """Nothing is to be done to it that anybody knows of; is its guest there?"""
-        if instance.get("task_state") is not None:
+    def _settle(self, context: RequestContext, instance: WireObject, state: PowerState) -> None:
+        found = self._rule(instance)
+        if found is None:
+            self._power_on(context, instance)
+            return
+        method, rule = found
+        if rule.unless_running and state == PowerState.RUNNING:
+            self._runs(context, instance)
+        elif rule.settlement is Settlement.REDO:
+            self._redo(context, method, rule, instance)
+        elif rule.settlement is Settlement.FAIL:
+            self._fail(context, instance)
+        else:
             LOG.info("Clearing task state %s of server %s", instance["task_state"],
                      instance["uuid"])  # fmt: skip
-            self._instances.save(context, instance, task_state=None)
-        self._power_back(context, instance, state)
+            self._save(context, instance, task_state=None)
+            if self._lost_its_power(instance, state):
+                self._power_on(context, instance)
 
-    def _power_back(
-        self, context: RequestContext, instance: WireObject, state: PowerState | None
-    ) -> None:
-        if self._lost_its_power(instance, state):
-            self._redo(
-                context, "reboot_instance", instance, reboot_type="HARD", block_device_info=None
-            )
+    def _save(self, context: RequestContext, instance: WireObject, **fields: Any) -> None:
+        """Save, if nobody else has done anything with the server since it was read."""
+        expected = [instance.get("task_state")]
+        self._instances.save(context, instance, expected_task_state=expected, **fields)
 
     def _runs(self, context: RequestContext, instance: WireObject) -> None:
-        """Whatever was asked for, the guest runs now."""
-        self._instances.save(
+        """The guest runs: record that, whatever was asked for."""
+        self._save(
             context,
             instance,
             vm_state=VmState.ACTIVE,
@@ -173,24 +173,22 @@ class Survey:
             power_state=int(PowerState.RUNNING),
         )
 
-    def _lost_its_power(self, instance: WireObject, state: PowerState | None) -> bool:
+    def _lost_its_power(self, instance: WireObject, state: PowerState) -> bool:
         """The host was rebooted under a running guest, and the operator wants it back."""
         return bool(
             self._conf.resume_guests_state_on_host_boot
             and instance.get("power_state") == PowerState.RUNNING
-            and state in (None, PowerState.SHUTDOWN, PowerState.CRASHED)
+            and instance.get("vm_state") not in (VmState.ERROR, VmState.SOFT_DELETED)
+            and state in OFF
         )
 
-    def _delete(self, context: RequestContext, instance: WireObject) -> None:
-        LOG.info("Server %s was being deleted; going on", instance["uuid"])
-        mappings = self._block_devices.of_server(context, str(instance["uuid"]))
-        bdms = WireObject.new(
-            "BlockDeviceMappingList", VERSIONS["BlockDeviceMappingList"], objects=mappings
-        )
-        self._redo(context, "terminate_instance", instance, bdms=bdms)
+    def _power_on(self, context: RequestContext, instance: WireObject) -> None:
+        self._save(context, instance, task_state=TaskState.REBOOTING_HARD)
+        method, rule = self._rules[TaskState.REBOOTING_HARD]
+        self._redo(context, method, rule, instance)
 
-    def _interrupted(self, context: RequestContext, instance: WireObject) -> None:
-        """A build that a stock agent left half done, as stock itself ends it."""
+    def _fail(self, context: RequestContext, instance: WireObject) -> None:
+        """A server that is not whole, as stock leaves it: nobody can tell what it lacks."""
         failure = Failure(
             "BuildAbortException",
             "The compute agent was stopped while it built this server; delete it and try again",
@@ -200,37 +198,20 @@ class Survey:
             "",
         )
         LOG.warning("Server %s was left half built by another agent: ERROR", instance["uuid"])
+        self._save(context, instance, vm_state=VmState.ERROR, task_state=None)
         self._actions.fault(context, str(instance["uuid"]), failure)
-        self._instances.save(context, instance, vm_state=VmState.ERROR, task_state=None)
-
-    def _unrescue(self, context: RequestContext, instance: WireObject) -> None:
-        """Back to the guest's own disks: what a rescue was asked for is known to nobody now."""
-        self._instances.save(context, instance, task_state=TaskState.UNRESCUING)
-        self._redo(context, "unrescue_instance", instance)
-
-    def _rebooting(
-        self,
-        context: RequestContext,
-        instance: WireObject,
-        state: PowerState | None,
-        *,
-        hard: bool,
-    ) -> None:
-        if state == PowerState.RUNNING and "started" in instance["task_state"]:
-            self._runs(context, instance)
-            return
-        self._redo(
-            context,
-            "reboot_instance",
-            instance,
-            reboot_type="HARD" if hard else "SOFT",
-            block_device_info=None,
-        )
 
     def _redo(
-        self, context: RequestContext, method: str, instance: WireObject, **arguments: Any
+        self, context: RequestContext, method: str, rule: AfterRestart, instance: WireObject
     ) -> None:
-        LOG.info("Doing %s of server %s again", method, instance["uuid"])
-        self._engine.begin(
-            method, context, str(instance["uuid"]), {"instance": instance, **arguments}
-        )
+        uuid, arguments = str(instance["uuid"]), dict(rule.arguments)
+        if rule.task_state is not None:
+            self._save(context, instance, task_state=rule.task_state)
+        if rule.with_mappings:
+            arguments["bdms"] = WireObject.new(
+                "BlockDeviceMappingList",
+                VERSIONS["BlockDeviceMappingList"],
+                objects=self._block_devices.of_server(context, uuid),
+            )
+        LOG.info("Doing %s of server %s again", method, uuid)
+        self._engine.begin(method, context, uuid, {"instance": instance, **arguments})

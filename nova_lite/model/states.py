@@ -61,6 +61,10 @@ class TaskState(enum.StrEnum):
     SHELVING_OFFLOADING = "shelving_offloading"
     UNSHELVING = "unshelving"
     RESIZE_PREP = "resize_prep"
+    RESIZE_MIGRATING = "resize_migrating"
+    RESIZE_MIGRATED = "resize_migrated"
+    RESIZE_FINISH = "resize_finish"
+    MIGRATING = "migrating"
 
 
 # Keys in the system metadata of a shelved server.

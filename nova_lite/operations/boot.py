@@ -23,9 +23,11 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.notifications import versioned
 from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.services.notes import BuildNotes
+from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -45,9 +47,16 @@ from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
+# Task states of a server that is being built, and was not asked to be deleted.
+BUILD_TASKS = (
+    None, TaskState.SCHEDULING, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
+    TaskState.SPAWNING,
+)  # fmt: skip
+
 
 class Boot(Operation):
     event = "compute__do_build_and_run_instance"
+    places = HERE_OR_NOWHERE
     requires = {
         "image": dict,
         "request_spec": object,
@@ -157,7 +166,7 @@ class Boot(Operation):
         self.work.reload()
         instance = self.work.instance
         deleting = instance.get("task_state") == TaskState.DELETING
-        return instance.get("host") == self.tools.host and not deleting
+        return self.work.here and not deleting
 
     def _retry(self) -> dict[str, object] | None:
         """The retry record of the request; without one the build must not be rescheduled."""
@@ -168,9 +177,9 @@ class Boot(Operation):
         """Cast the build back to the conductor, once: a second cast would build the server on two
         hosts."""
         work = self.work
-        if work.notes.get("handed_over"):
+        if BuildNotes.of(work.notes).handed_over:
             return
-        if not work.notes.get("handing_over"):
+        if not BuildNotes.of(work.notes).handing_over:
             reserve_for_next_host(work)
             self._leave_host()
             work.note(handing_over=True)
@@ -189,7 +198,7 @@ class Boot(Operation):
             instance = self.work.instance
             if (
                 instance.get("task_state") != TaskState.SCHEDULING
-                or instance.get("host")
+                or place(instance, self.tools.host) is not Place.ARRIVING
                 or instance.get("availability_zone")
             ):
                 return True
@@ -201,13 +210,10 @@ class Boot(Operation):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[
-                TaskState.SCHEDULING, None, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
-                TaskState.SPAWNING,
-            ],
+            expected_task_state=BUILD_TASKS,
             task_state=TaskState.SCHEDULING,
             **NOWHERE,
-        )  # fmt: skip
+        )
         self._drop_allocation()
 
     def _cast(self, failure: Failure) -> None:
@@ -233,6 +239,7 @@ class Boot(Operation):
         tools.instances.save(
             work.context,
             work.instance,
+            expected_task_state=[*BUILD_TASKS, work.instance.get("task_state")],
             vm_state=VmState.ERROR,
             task_state=None,
             **NOWHERE,

@@ -14,7 +14,7 @@ from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.notifications.subject import Subject
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 
 class Delete(Operation):
     event = "compute_terminate_instance"
+    # A server that moved on keeps its records, and what the other host has.
+    places = HERE_OR_NOWHERE
     requires = {"bdms": object}
     notifies = "delete"
     notifies_mappings = True
@@ -98,9 +100,7 @@ class Delete(Operation):
             return
         tools, work = self.tools, self.work
         tools.actions.fault(work.context, work.uuid, failure)
-        tools.instances.save(
-            work.context, work.instance, vm_state=VmState.ERROR, task_state=None
-        )
+        self.save_failed(vm_state=VmState.ERROR, task_state=None)
 
 
 def _complete(mapping: WireObject) -> bool:

@@ -14,6 +14,7 @@ from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnav
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import VolumeNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.devices import UntagDevice
@@ -44,7 +45,7 @@ class DetachVolume(Operation):
         self._mapping = self.tools.block_devices.by_volume(
             work.context, work.uuid, self._volume_id
         )
-        if self._mapping is None and not work.notes.get("mapped"):
+        if self._mapping is None and not VolumeNotes.of(work.notes).mapped:
             raise VolumeNotAttached(f"No volume Block Device Mapping with id {self._volume_id}.")
         work.note(mapped=True)
         if self._mapping is not None and self._mapping.get("tag"):
@@ -54,7 +55,7 @@ class DetachVolume(Operation):
         work, mapping = self.work, self._mapping
         if mapping is None:
             return []  # forgetting it was the last step
-        here = work.instance.get("host") == self.tools.host
+        here = work.here
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
         if here and self.tools.conf.volume_usage_poll_interval > 0:
             unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]

@@ -43,7 +43,7 @@ class PowerOperation(Operation):
         vm_state = self.vm_state_after_failure(power)
         if vm_state is not None:
             fields["vm_state"] = vm_state
-        tools.instances.save(work.context, work.instance, **fields)
+        self.save_failed(**fields)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """The vm_state to save after a failure, by the guest's power state; None: unchanged."""

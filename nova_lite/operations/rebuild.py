@@ -24,6 +24,7 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.subject import Detail, Subject
+from nova_lite.operations.base import ANYWHERE
 from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
@@ -73,6 +74,8 @@ class Rebuild(PowerOperation):
         super().__init__(work)
         # As the API sent it; the records change while this goes on.
         self._stopped = work.instance.get("vm_state") == VmState.STOPPED
+        if work.arguments.get("recreate"):
+            self.places = ANYWHERE  # another host's server: what is here of it is to be given back
         self._trusted_certs = bool(work.instance.get("trusted_certs"))
 
     def load(self) -> None:
@@ -109,6 +112,7 @@ class Rebuild(PowerOperation):
             return []  # its new disks are its user's already
         return [
             (FetchNewImages(work), RefreshPorts(work)),
+            (MarkRebuilding(work, rebuilding, rebuilding),),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),
             (MarkRebuilding(work, rebuilding, mapping),),
@@ -193,4 +197,4 @@ class Rebuild(PowerOperation):
         if isinstance(migration, WireObject):
             tools.migrations.save(work.context, migration, status="failed")
         tools.placement.drop_provider(work.uuid, tools.node_uuid)
-        tools.instances.save(work.context, work.instance, task_state=None)
+        self.save_failed(task_state=None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.failures import Failure
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.steps.base import Plan
 from nova_lite.steps.volume.connections import RemoveConnection
 
@@ -19,6 +19,7 @@ class RemoveVolumeConnection(Operation):
     event = None
     requires = {"volume_id": str}
     answers = True
+    places = ANYWHERE
     last_resort = {}
 
     @classmethod

@@ -18,6 +18,7 @@ from nova_lite.model.states import PowerState, VmState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
+from nova_lite.services.notes import RescueNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
@@ -72,4 +73,4 @@ class Rescue(PowerOperation):
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
         """A server whose guest was not powered off yet keeps its vm_state."""
-        return None if self.work.notes.get("ran") is None else VmState.ERROR
+        return None if RescueNotes.of(self.work.notes).ran is None else VmState.ERROR

@@ -12,10 +12,12 @@ from __future__ import annotations
 from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import POWERED_OFF, PowerState, TaskState, VmState
+from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.notified import END, EXISTS, MILESTONE, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.shelve_offload import has_left, leaving
+from nova_lite.services.notes import ShelveNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.direct_snapshot import extract_disk
 from nova_lite.steps.disk.snapshot import SHELVE, UploadImage, discard_image
@@ -26,6 +28,7 @@ from nova_lite.steps.records.shelving import RecordShelved, delete_image, shelve
 
 class Shelve(PowerOperation):
     event = "compute_shelve_instance"
+    places = HERE_OR_NOWHERE  # it ends without a host
     requires = {"image_id": str}
     pool = "snapshots"
     notifies = "shelve"
@@ -45,12 +48,12 @@ class Shelve(PowerOperation):
         super().load()
         work = self.work
         remember_ports(work)
-        if "offload" not in work.notes:
+        if ShelveNotes.of(work.notes).offload is None:
             work.note(offload=self.tools.conf.shelved_offload_time == 0)
 
     def plan(self) -> Plan:
         work, image = self.work, str(self.work.arguments["image_id"])
-        offload = bool(work.notes["offload"])
+        offload = bool(ShelveNotes.of(work.notes).offload)
         if work.resumed and offload and has_left(work):
             return leaving(work)
         record = RecordShelved(work, image, offload=offload)
@@ -65,7 +68,7 @@ class Shelve(PowerOperation):
 
     def notifications(self, phase: str) -> list[str]:
         """The usage audit hears first; leaving the host at once is an action of its own."""
-        offload = bool(self.work.notes.get("offload"))
+        offload = bool(ShelveNotes.of(self.work.notes).offload)
         if phase == START:
             return [EXISTS, "shelve.start"]
         if phase == MILESTONE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from nova_lite.errors import UnexpectedTaskState
 from nova_lite.model.states import TaskState
+from nova_lite.operations.base import HERE_OR_NOWHERE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.work import Work
@@ -25,6 +26,7 @@ from nova_lite.steps.volume.moves import ReserveVolumes
 
 class ShelveOffload(PowerOperation):
     event = "compute_shelve_offload_instance"
+    places = HERE_OR_NOWHERE  # it ends without a host
     notifies = "shelve_offload"
     notifies_mappings = True
     after_restart = {
@@ -34,7 +36,7 @@ class ShelveOffload(PowerOperation):
     def load(self) -> None:
         super().load()
         work = self.work
-        if not work.resumed and work.instance.get("host") != self.tools.host:
+        if not (work.resumed or work.here):
             raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now, or on none")
         remember_ports(work)
 
@@ -48,7 +50,7 @@ class ShelveOffload(PowerOperation):
 def has_left(work: Work) -> bool:
     """Whether the record leads to another host, or to none: its ports, volumes and allocation may
     be those of another host by now."""
-    return bool(work.instance.get("host") != work.tools.host)
+    return not work.here
 
 
 def leaving(work: Work) -> Plan:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from nova_lite.model.states import SHELVED_IMAGE, TaskState, VmState
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.services.notes import ShelveNotes
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
@@ -41,7 +42,7 @@ class Start(PowerOperation):
 
     def plan(self) -> Plan:
         work = self.work
-        image = work.notes.get("shelved_image")
+        image = ShelveNotes.of(work.notes).shelved_image
         # Its volumes may be reserved only, too.
         volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [

@@ -16,6 +16,7 @@ from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.services.notes import VolumeNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.volume.swap import (
     CompleteMigration,
@@ -70,7 +71,7 @@ class SwapVolume(Operation):
                 "delete the attachment of the new volume",
                 lambda: cinder.delete_attachment(work.context, attachment_id(work)),
             )
-            if work.notes.get("migrating"):
+            if VolumeNotes.of(work.notes).migrating:
                 tell_cinder(
                     "end the migration",
                     lambda: cinder.migrate_volume_completion(

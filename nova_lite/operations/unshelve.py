@@ -19,7 +19,9 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.base import Operation
+from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
+from nova_lite.services.notes import BuildNotes
+from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
@@ -36,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 class Unshelve(Operation):
     event = "compute_unshelve_instance"
+    places = HERE_OR_NOWHERE
     requires = {"filter_properties": dict}
     pool = "builds"
     notifies = "unshelve"
@@ -49,7 +52,7 @@ class Unshelve(Operation):
         work.reload()
         if work.instance.get("task_state") == TaskState.DELETING:
             raise ServerBeingDeleted(f"Server {work.uuid} is being deleted")
-        if work.instance.get("host") not in (None, self.tools.host):
+        if place(work.instance, self.tools.host) is Place.ELSEWHERE:
             raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now")
         work.instance.set(availability_zone=zone)
 
@@ -95,11 +98,11 @@ class Unshelve(Operation):
     def _give_up(self, failure: Failure) -> None:
         """Save the server as SHELVED_OFFLOADED without a host again."""
         work, tools = self.work, self.tools
-        host, task = work.instance.get("host"), work.instance.get("task_state")
-        taken = bool(work.notes.get("taken"))
+        where, task = place(work.instance, tools.host), work.instance.get("task_state")
+        taken = BuildNotes.of(work.notes).taken
         if task == TaskState.DELETING:
             self._forget()
-        elif host not in (None, tools.host) or (host is None and taken):
+        elif where is Place.ELSEWHERE or (where is Place.ARRIVING and taken):
             return  # said already, or another host has it
         elif self._guest_is_left():
             tools.actions.fault(work.context, work.uuid, failure)

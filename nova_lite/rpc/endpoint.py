@@ -23,6 +23,7 @@ from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
+from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
@@ -78,8 +79,12 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "deny_share": DenyShare,
 }
 
-# What no method asks for, but an event from outside.
-VERBS: Mapping[str, type[Operation]] = {**OPERATIONS, "extend_volumes": ExtendVolumes}
+# What no method asks for, but an event from outside, and the records of this host.
+VERBS: Mapping[str, type[Operation]] = {
+    **OPERATIONS,
+    "extend_volumes": ExtendVolumes,
+    "remove_evacuated": RemoveEvacuated,
+}
 
 # Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
 PROMPT = frozenset({"external_instance_event"})

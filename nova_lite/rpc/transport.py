@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +78,7 @@ def login(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> str:
     """What went wrong at one broker (``host`` is a TransportHost); empty when nothing did."""
     import amqp
 
-    address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
-    connection = amqp.Connection(
-        f"{address}:{host.port or 5672}",
-        userid=host.username or "guest",
-        password=host.password or "guest",
-        virtual_host=virtual_host or "/",
-        ssl=_tls(conf.oslo_messaging_rabbit),
-        connect_timeout=LOGIN_TIMEOUT_S,
-        read_timeout=LOGIN_TIMEOUT_S,
-        write_timeout=LOGIN_TIMEOUT_S,
-    )
+    connection = _connection(conf, host, virtual_host)
     try:
         connection.connect()
         connection.close()
@@ -99,6 +91,59 @@ def login(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> str:
     except (OSError, amqp.exceptions.AMQPError) as error:
         return f"does not answer: {error or type(error).__name__}"
     return ""
+
+
+def waiting(conf: cfg.ConfigOpts, queues: Sequence[str]) -> int | None:
+    """How many messages wait in queues, not counting those that were handed out.
+
+    A queue that is not there has none.
+
+    :return: None where no broker can be asked: none answers, or it is not RabbitMQ
+    """
+    import amqp
+    import oslo_messaging as messaging
+
+    url = messaging.TransportURL.parse(conf, conf.transport_url)
+    for host in url.hosts if url.transport == "rabbit" else ():
+        connection = _connection(conf, host, url.virtual_host)
+        try:
+            connection.connect()
+            return sum(_ready(connection, queue) for queue in queues)
+        except (OSError, amqp.exceptions.AMQPError):
+            continue
+        finally:
+            with contextlib.suppress(OSError, amqp.exceptions.AMQPError):
+                connection.close()
+    return None
+
+
+def _ready(connection: Any, queue: str) -> int:
+    import amqp
+
+    channel = connection.channel()
+    try:
+        count: int = channel.queue_declare(queue=queue, passive=True).message_count
+    except amqp.exceptions.NotFound:
+        return 0  # the broker has closed the channel
+    channel.close()
+    return count
+
+
+def _connection(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> Any:
+    """A connection to one broker that is not opened yet; ``host`` is a TransportHost."""
+    import amqp
+
+    address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+    return amqp.Connection(
+        f"{address}:{host.port or 5672}",
+        userid=host.username or "guest",
+        password=host.password or "guest",
+        virtual_host=virtual_host or "/",
+        ssl=_tls(conf.oslo_messaging_rabbit),
+        connect_timeout=LOGIN_TIMEOUT_S,
+        read_timeout=LOGIN_TIMEOUT_S,
+        write_timeout=LOGIN_TIMEOUT_S,
+    )
 
 
 def _tls(options: Any) -> Any:

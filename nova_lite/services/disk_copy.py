@@ -9,13 +9,14 @@ from typing import cast
 
 from nova_lite.drivers.disk import durable, space
 from nova_lite.drivers.disk.base import SnapshotBackend
+from nova_lite.services.notes import SnapshotNotes
 from nova_lite.services.work import Work
 
 
 def copy_shared(work: Work) -> None:
     """Copy an image from the shared storage to a file, if Glance does not accept its location."""
     disks = cast(SnapshotBackend, work.tools.disks)
-    location = work.notes["snapshot"]["location"]
+    location = (SnapshotNotes.of(work.notes).snapshot or {})["location"]
     target = copy_path(work, "raw")
     with new_copy(target) as part:
         disks.extract_shared(location, part)
@@ -39,7 +40,7 @@ def new_copy(target: Path) -> Iterator[Path]:
 
 def remove_copy(work: Work) -> None:
     """Remove the copied disk, and what an unfinished copy left."""
-    noted = work.notes.get("snapshot")
+    noted = SnapshotNotes.of(work.notes).snapshot
     if not noted or "path" not in noted:
         return
     target = Path(noted["path"])

@@ -52,14 +52,19 @@ def make_config_drive(work: Work, name: str) -> None:
 
 
 def remove_files(work: Work) -> None:
-    """Remove the server's disks and everything below its directory, and nothing else.
+    """Remove the server's disks and everything below its directory, and nothing else."""
+    work.tools.disks.remove_all(directory(work))
+    remove_directory(work)
+
+
+def remove_directory(work: Work) -> None:
+    """Remove everything below the server's directory.
 
     The directory is renamed first, so that a half-removed one is never taken for a server's. A
     power failure does not bring it back: by then the server may be another host's.
     """
     where = directory(work)
     doomed = where.with_name(where.name + "_del")
-    work.tools.disks.remove_all(where)
     try:
         if where.exists() and not doomed.exists():
             where.rename(doomed)

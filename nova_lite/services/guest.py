@@ -21,6 +21,7 @@ from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
 from nova_lite.services import volume_keys
+from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.shares import guest_shares
 from nova_lite.services.work import Work
 from nova_lite.wire import decode, network_info
@@ -91,7 +92,7 @@ def disk_plan(work: Work) -> DiskPlan:
 
 def vifs(work: Work) -> list[Vif]:
     """The server's ports as this operation knows them, else as the network cache has them."""
-    noted = work.notes.get("vifs")
+    noted = PortNotes.of(work.notes).vifs
     if noted is None:
         cache = work.instance.get("info_cache")
         noted = cache.get("network_info", "[]") if cache else "[]"
@@ -101,7 +102,7 @@ def vifs(work: Work) -> list[Vif]:
 def nic_tags(work: Work) -> dict[str, str]:
     """MAC address -> tag of the server's tagged ports: of the request at boot, of the records
     afterwards."""
-    noted: dict[str, str] | None = work.notes.get("nic_tags")
+    noted = PortNotes.of(work.notes).nic_tags
     if noted is not None:
         return noted
     metadata = work.instance.get("device_metadata")
@@ -130,7 +131,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
     """The guest of ``server`` (the operation's, or one that takes its place) with ``disks``."""
     tools, ports = work.tools, plugged_vifs(work)
     model = devices.nic_model(server, tools.policy)
-    topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
+    topology = GuestNotes.of(work.notes).numa_topology or work.instance.get("numa_topology")
     serial_ports = consoles.serial_ports(Properties(server), tools.policy)
     volumes = connected_volumes(work)
     # A volume that is only being attached is plugged when that is done.
@@ -177,7 +178,7 @@ def _created(text: str | None, clock: Clock) -> float:
 
 def dedicated_cpus(work: Work) -> list[int]:
     """The guest's vCPUs that have host CPUs of their own."""
-    topology = work.notes.get("numa_topology") or work.instance.get("numa_topology")
+    topology = GuestNotes.of(work.notes).numa_topology or work.instance.get("numa_topology")
     if not topology:
         return []
     cells = numa.parse(topology).cells

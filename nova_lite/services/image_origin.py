@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from nova_lite.errors import ImageNotAuthorized, ImageUnacceptable
 from nova_lite.model.server import Image
+from nova_lite.services.notes import ImageNotes
 from nova_lite.services.work import Interrupted, Work
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def origin(work: Work, image: Image) -> str | None:
     """
     if not work.tools.disks.clones or not image.id:
         return None
-    known: dict[str, str] = work.notes.get("origins", {})
+    known = ImageNotes.of(work.notes).origins or {}
     if image.id not in known:
         known = {**known, image.id: _find(work, image.id) or ""}
         work.note(origins=known)

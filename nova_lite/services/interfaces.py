@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from nova_lite.errors import DomainNotFound
 from nova_lite.model.network import Network, Vif
@@ -24,12 +25,33 @@ def adopt_taps(work: Work) -> None:
     nova-api empties the cache when it deletes a server whose host is down. The notes are enough to
     unplug the interfaces; the ports themselves are deleted.
     """
+    left = _own_taps(work, known=())
+    if left:
+        work.note(vifs=network_info.dump(left))
+
+
+def adopt_own_taps(work: Work) -> None:
+    """Note the interfaces that a server has had on this host, though another one has it by now.
+
+    The network cache describes the other host's side of the ports, which may be of another kind,
+    and lacks what was detached there. The guest's definition has this host's side; it is read once,
+    before it is removed.
+    """
+    if "vifs" in work.notes:
+        return
+    known = [vif for vif in guest.vifs(work) if work.tools.vif_driver.supports(vif)]
+    work.note(vifs=network_info.dump([*known, *_own_taps(work, known)]))
+
+
+def _own_taps(work: Work, known: Sequence[Vif]) -> list[Vif]:
+    """The taps of the guest that are of none of the ``known`` ports, as ports without a record."""
     try:
         taps = work.tools.hypervisor.taps(work.uuid)
     except DomainNotFound:
-        return
+        return []
     bridge = work.tools.conf.neutron.ovs_bridge
-    left = [
+    named = {vif.devname for vif in known}
+    return [
         Vif(
             id=str(uuid.uuid5(uuid.NAMESPACE_OID, device)),
             mac=mac,
@@ -39,9 +61,8 @@ def adopt_taps(work: Work) -> None:
             preserve=True,
         )
         for mac, device in taps
+        if device not in named
     ]
-    if left:
-        work.note(vifs=network_info.dump(left))
 
 
 def plug(work: Work) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from nova_lite.errors import NovaLiteError
 from nova_lite.services import guest
 from nova_lite.services.guest_agent import has_agent, require_agent
+from nova_lite.services.notes import SnapshotNotes
 from nova_lite.services.power_state import is_running
 from nova_lite.services.work import Work
 
@@ -53,7 +54,7 @@ def quiet(work: Work, quiesce: str) -> Iterator[None]:
 
 def thaw(work: Work) -> None:
     """Thaw the guest if this operation has frozen it, or tried to."""
-    if not work.notes.get("frozen"):
+    if not SnapshotNotes.of(work.notes).frozen:
         return
     try:
         work.tools.hypervisor.thaw(work.uuid)

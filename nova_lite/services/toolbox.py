@@ -38,6 +38,7 @@ from nova_lite.notifications.notifier import Notifier
 from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.ownership import Ownership
 from nova_lite.services.ports import Ports
 from nova_lite.services.serial_ports import SerialPorts
 
@@ -48,7 +49,8 @@ class Toolbox:
 
     ``host`` is nova.conf's host, ``node`` the hypervisor's host name, ``node_uuid`` the compute_id,
     ``node_id`` the row id of the ComputeNode record. ``usage_changed`` asks the inventory loop to
-    report soon, ``set_disabled`` tells Placement that the host may not be scheduled to.
+    report soon, ``set_disabled`` tells Placement that the host may not be scheduled to,
+    ``ownership`` says whose a server is.
     """
 
     conf: Any
@@ -93,3 +95,7 @@ class Toolbox:
     usage_changed: Callable[[], None]
     set_disabled: Callable[[bool], None]
     notifier: Notifier = field(default_factory=Notifier)
+    ownership: Ownership = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ownership = Ownership(self.host, self.instances, self.migrations)

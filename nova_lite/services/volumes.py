@@ -138,6 +138,19 @@ def disconnect(work: Work, mapping: WireObject, *, force: bool = False) -> None:
         volume_keys.forget(work, connection)
 
 
+def disconnect_own(work: Work, mapping: WireObject) -> None:
+    """Disconnect a volume from this host though the mapping is of a host that has it by now.
+
+    What was not written yet is lost: the other host may have changed the volume since.
+    """
+    connection = connection_info.load(mapping.get("connection_info"), mapping.get("volume_id"))
+    if connection is not None:
+        driver = work.tools.volumes.of(connection)
+        own = driver.on_this_host(connection, work.uuid)
+        driver.disconnect(own, work.uuid, force=True)
+        volume_keys.forget(work, own)
+
+
 def ensure_connected(work: Work, mapping: WireObject) -> None:
     """Connect a volume before its guest starts; attach one that is only reserved.
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nova_lite.model.server import Server
+from nova_lite.services.notes import checked
+from nova_lite.services.ownership import Place, place
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -66,9 +68,10 @@ class Signals:
 class Work:
     """One operation's subject and memory.
 
-    ``notes`` holds what earlier steps found out (read it with ``notes[...]``, write with ``note``,
-    which is durable). ``signals`` are what the operation was told meanwhile; ``cancelled`` is set
-    by those that end waiting: a step that waits looks at it and raises Interrupted.
+    ``notes`` holds what earlier steps found out: read it with the records of ``services/notes.py``,
+    write with ``note``, which is durable. ``signals`` are what the operation was told meanwhile;
+    ``cancelled`` is set by those that end waiting: a step that waits looks at it and raises
+    Interrupted.
 
     ``resumed`` says that an earlier process began the operation, ``rebooted`` that the host lost
     power or was rebooted since: taps are gone, guests are off, and any step may have been begun.
@@ -95,6 +98,9 @@ class Work:
     reading: threading.RLock = field(default_factory=threading.RLock)
     _server: Server | None = None
 
+    def __post_init__(self) -> None:
+        self.note = checked(self.note)
+
     @property
     def cancelled(self) -> threading.Event:
         """Set when nobody wants the operation to wait any longer."""
@@ -117,10 +123,14 @@ class Work:
         return str(self.instance["uuid"])
 
     @property
+    def here(self) -> bool:
+        """Whether the record, as last read, names this host."""
+        return place(self.instance, self.tools.host) is Place.HERE
+
+    @property
     def elsewhere(self) -> bool:
         """Whether the record, as last read, says that the server is another host's."""
-        host = self.instance.get("host")
-        return host is not None and host != self.tools.host
+        return place(self.instance, self.tools.host) is Place.ELSEWHERE
 
     def reload(self) -> None:
         """Fetch the instance with everything an operation may need, in one call."""

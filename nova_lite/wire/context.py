@@ -98,6 +98,11 @@ class RequestContext:
         return self.fields.get("service_catalog") or ()
 
     @property
+    def timestamp(self) -> str | None:
+        """When the API got the request, in ISO format, UTC without a zone."""
+        return self.fields.get("timestamp")
+
+    @property
     def read_deleted(self) -> str:
         """Whether deleted rows are seen: ``no``, ``yes`` or ``only``."""
         return str(self.fields.get("read_deleted") or "no")

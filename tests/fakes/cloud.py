@@ -129,6 +129,13 @@ class FakePlacement:
         with self.ledger.open() as content:
             return content.setdefault("allocations", {}).pop(consumer, None) is not None
 
+    def drop_provider(self, consumer, provider):
+        with self.ledger.open() as content:
+            allocations = content.setdefault("allocations", {})
+            allocations.get(consumer, {}).pop(provider, None)
+            if not allocations.get(consumer, True):
+                del allocations[consumer]
+
 
 class FakeImageSource(ImageService):
     """Images that are files of a directory, named after their ids, metadata beside them.

@@ -33,7 +33,10 @@ KEYS = {
     "VirtualInterface": "uuid",
     "Service": "id",
     "ComputeNode": "id",
+    "Migration": "id",
 }
+# As MigrationList.get_in_progress_and_error leaves them out.
+OVER = ("confirmed", "reverted", "failed", "completed", "cancelled", "done")
 
 
 def now():
@@ -47,6 +50,7 @@ class FakeConductor:
         self._file = Ledger(path)
         self.away = path.with_suffix(".away")
         self.ledger = ledger
+        self.lose_answer = False  # of the call that is being carried out
 
     # --- the database -----------------------------------------------------------------------
     @contextmanager
@@ -115,9 +119,12 @@ class FakeConductor:
         with self.asked() as tables:
             tables["calls"].append(f"{obj.name}.{method}")
             handler = getattr(self, f"object_{obj.name}_{method}".lower(), None)
-            if handler is not None:
-                return handler(tables, context, obj, **kwargs)
-            return getattr(self, f"object_{method}")(tables, context, obj, **kwargs)
+            handler = handler or getattr(self, f"object_{method}")
+            answer = handler(tables, context, obj, **kwargs)
+        if self.lose_answer:
+            self.lose_answer = False
+            raise ControlPlaneUnavailable("nova-conductor did not answer in time")
+        return answer
 
     def create(self, context, name, /, **fields):
         obj = WireObject.new(name, VERSIONS[name], **fields)
@@ -232,6 +239,33 @@ class FakeConductor:
         ]
         return WireObject.new("InstanceList", "2.6", objects=found)
 
+    def class_instancelist_get_by_filters(self, tables, context, filters, expected_attrs=()):
+        found = [
+            self.class_instance_get_by_uuid(tables, context, key)
+            for key, row in tables.get("Instance", {}).items()
+            if _matches({**row, "uuid": key}, filters)
+        ]
+        return WireObject.new("InstanceList", "2.6", objects=found)
+
+    def class_migrationlist_get_by_filters(self, tables, context, filters):
+        rows = tables.get("Migration", {}).values()
+        hidden = context.read_deleted != "yes"
+        return _migrations(
+            row for row in rows if _matches(row, filters) and not (hidden and row.get("deleted"))
+        )
+
+    def class_migrationlist_get_in_progress_and_error(self, tables, context, host, node):
+        ends = ((host, node),)
+        return _migrations(
+            row
+            for row in tables.get("Migration", {}).values()
+            if row["status"] not in OVER
+            and (
+                (row["source_compute"], row["source_node"]) in ends
+                or (row["dest_compute"], row["dest_node"]) in ends
+            )
+        )
+
     def class_instanceactionevent_event_start(self, tables, context, server_uuid, event,
                                               want_result=False, host=None):  # fmt: skip
         tables.setdefault("events", []).append([server_uuid, event, "start", None])
@@ -299,3 +333,18 @@ class FakeConductor:
         rows = tables.get("ConsoleAuthToken", {})
         for key in [k for k, row in rows.items() if row["instance_uuid"] == server]:
             del rows[key]
+
+
+def _matches(row, filters):
+    """Whether a row has the values of all filters; a list stands for any of its members."""
+    return all(
+        row.get(name) in wanted if isinstance(wanted, list) else (row.get(name) or False) == wanted
+        for name, wanted in filters.items()
+    )
+
+
+def _migrations(rows):
+    found = [WireObject.new("Migration", "1.8", **row) for row in rows]
+    for migration in found:
+        migration.clear_changes()
+    return WireObject.new("MigrationList", "1.5", objects=found)

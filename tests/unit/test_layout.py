@@ -50,11 +50,16 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "steps": {"services", "model", "guest", "configdrive", BASES, "clients", "wire", "inventory"},
     "operations": {"steps", "services", "model", "wire", "conductor", "notifications"},
-    "engine": {"operations", "steps", "services", "model", "wire", "conductor", "notifications"},
+    "engine": {
+        "operations", "steps", "services", "model", "wire", "conductor", "notifications", BASES,
+    },
     "handlers": {
         "engine", "services", "inventory", "model", "wire", "conductor", "notifications",
     },
-    "membership": {"engine", "conductor", "model", "wire", "inventory", "guest", BASES},
+    "membership": {
+        "engine", "operations", "services", "conductor", "model", "wire", "inventory", "guest",
+        BASES,
+    },
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
     },
@@ -108,6 +113,13 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 # Module -> why it touches oslo.config's global ConfigOpts.
 GLOBAL_CONF: dict[str, str] = {
     "drivers.oslo_globals": "os-vif and os-brick read nothing else; our files are given to it",
+}
+# Module -> why it compares a record's host with something.
+HOST_COMPARISONS: dict[str, str] = {
+    "services.ownership": "whose server it is, is decided here and nowhere else",
+    "inventory.moves": "both ends of a move claim; it lies below the services",
+    "membership.join": "the host of the ComputeNode record",
+    "preflight.messaging": "the host of the ComputeNode record",
 }
 # Module or module:function -> why it may be longer.
 LONG: dict[str, str] = {
@@ -242,6 +254,30 @@ def test_no_global_configuration(source: Source) -> None:
     imports = [name for name in imported(source) if name == "oslo_config.cfg.CONF"]
 
     assert source.name in GLOBAL_CONF or ([], []) == (uses, imports)
+
+
+@pytest.mark.parametrize("source", sources(), ids=lambda source: source.name)
+def test_ownership_decides_whose_server_it_is(source: Source) -> None:
+    """Nobody else compares a server's host: it may be arriving, leaving, or evacuated."""
+    compared = [
+        f"{source.name}:{node.lineno}"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Compare)
+        and any(_reads_host(side) for side in (node.left, *node.comparators))
+    ]
+
+    assert source.name in HOST_COMPARISONS or [] == compared
+
+
+def _reads_host(node: ast.expr) -> bool:
+    """Whether it is ``record["host"]`` or ``record.get("host")``."""
+    if isinstance(node, ast.Subscript):
+        key: ast.expr | None = node.slice
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        key = node.args[0] if node.func.attr == "get" and node.args else None
+    else:
+        key = None
+    return isinstance(key, ast.Constant) and key.value == "host"
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.name)

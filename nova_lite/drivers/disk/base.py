@@ -38,6 +38,7 @@ class DiskBackend(ABC):
 
     format: str  # format the guest definition names: qcow2 or raw
     clones = False  # whether ``origin`` may find something
+    shared = False  # whether other hosts reach the same disks, as they do in a cluster
 
     @abstractmethod
     def check(self, disk: LocalDisk) -> None:

@@ -36,6 +36,7 @@ class RbdBackend(SnapshotBackend):
 
     format = "raw"
     clones = True
+    shared = True
 
     def __init__(self, images: RbdImages, pool: str, user: str | None, secret_uuid: str | None):
         """

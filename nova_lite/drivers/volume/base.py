@@ -38,6 +38,14 @@ class VolumeDriver(ABC):
         :raises VolumeDetachFailed: says why; the volume may still be in use here
         """
 
+    def on_this_host(self, connection: Connection, server_uuid: str) -> Connection:
+        """The connection that this host has made of a volume that another host has connected since.
+
+        Hosts may reach one volume in different ways, so that the other one's connection would lead
+        to another volume here. What is the same on all hosts need not be kept.
+        """
+        return connection
+
     @abstractmethod
     def source(self, connection: Connection) -> VolumeSource:
         """What the guest's disk needs; looks at nothing but the (kept) connection.

@@ -6,15 +6,17 @@ so each call may come after any other, from another agent as well. It is loaded 
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nova_lite.drivers.volume.base import VolumeDriver
-from nova_lite.drivers.volume.data import hide, native_io, need
+from nova_lite.drivers.volume.data import hide, native_io, need, secret, without_secrets
 from nova_lite.drivers.volume.users import Users
 from nova_lite.errors import (
     NovaLiteError,
@@ -58,13 +60,29 @@ class BlockVolumes(VolumeDriver):
     def connect(self, connection: Connection, server_uuid: str) -> Mapping[str, Any]:
         volume_id = connection.volume_id
         with _reported(connection, VolumeAttachFailed), self._users.held(volume_id, WAIT_S):
-            if connection.multiattach:
-                self._users.add(volume_id, server_uuid)
+            self._note(connection, connection.data, server_uuid)
             device = self._brick().connect_volume(dict(connection.data))
-        kept = {**connection.data, "device_path": _text(device["path"])}
-        if device.get("multipath_id"):
-            kept["multipath_id"] = device["multipath_id"]
+            kept = {**connection.data, "device_path": _text(device["path"])}
+            if device.get("multipath_id"):
+                kept["multipath_id"] = device["multipath_id"]
+            self._note(connection, kept, server_uuid)
         return kept
+
+    def _note(self, connection: Connection, data: Mapping[str, Any], server_uuid: str) -> None:
+        """Keep how this host reaches the volume: another host may reach it in another way."""
+        note = json.dumps(without_secrets(data))
+        self._users.add(connection.volume_id, server_uuid, note)
+
+    def on_this_host(self, connection: Connection, server_uuid: str) -> Connection:
+        """What was kept when it was connected here; secrets, which are not, of the other host's."""
+        try:
+            kept = json.loads(self._users.note(connection.volume_id, server_uuid))
+        except ValueError:
+            return connection  # by an agent that keeps nothing
+        if not isinstance(kept, dict):
+            return connection
+        secrets = {key: value for key, value in connection.data.items() if secret(key)}
+        return replace(connection, data={**secrets, **kept})
 
     def disconnect(self, connection: Connection, server_uuid: str, force: bool = False) -> None:
         volume_id = connection.volume_id

@@ -34,6 +34,20 @@ def hide(text: str, connection: Connection) -> str:
     return text
 
 
+def secret(key: str) -> bool:
+    """Whether what is under this key of a connection's data must not be shown or kept."""
+    return _SECRET.search(key) is not None
+
+
+def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data as it may be kept in a file."""
+    return {
+        key: without_secrets(value) if isinstance(value, Mapping) else value
+        for key, value in data.items()
+        if not secret(key)
+    }
+
+
 def native_io(conf: Any) -> str | None:
     """The io mode of disks without a page cache in between; None leaves the choice to QEMU."""
     return None if conf.libvirt.use_default_aio_mode_for_volumes else "native"
@@ -44,6 +58,6 @@ def _secrets(data: Mapping[str, Any]) -> list[str]:
     for key, value in data.items():
         if isinstance(value, Mapping):
             found += _secrets(value)
-        elif isinstance(value, str) and value and _SECRET.search(key):
+        elif isinstance(value, str) and value and secret(key):
             found.append(value)
     return found

@@ -13,6 +13,8 @@ from nova_lite.drivers.disk.locks import NamedLocks
 class Users:
     """A set of names for every shared thing (a mount, a volume), kept as empty files.
 
+    Each may have a note of how the thing was connected for it, which holds no secret.
+
     A user is added before the thing is connected for it, and removed after it was disconnected:
     killed in between, a driver connects or disconnects once more and finds nothing to do. Every
     method is to be called with the thing ``held``.
@@ -32,13 +34,20 @@ class Users:
         with self._locks.held(thing, timeout_s):
             yield
 
-    def add(self, thing: str, user: str) -> None:
-        """From now on the user counts, also after a crash of the host."""
+    def add(self, thing: str, user: str, note: str = "") -> None:
+        """From now on the user counts, also after a crash of the host; again changes the note."""
         directory = self._directory / thing
         durable.make_directory(directory)
-        (directory / user).touch()
+        (directory / user).write_text(note, encoding="utf-8")
         durable.sync(directory)
         durable.sync(self._directory)
+
+    def note(self, thing: str, user: str) -> str:
+        """What was noted of the user; empty where nothing was, or the user is not known."""
+        try:
+            return (self._directory / thing / user).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def others(self, thing: str, user: str) -> bool:
         """Whether anybody else uses the thing."""

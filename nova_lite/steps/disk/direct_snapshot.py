@@ -14,6 +14,7 @@ from nova_lite.errors import DiskError, ImageNotFound, NovaLiteError
 from nova_lite.services import quiesce
 from nova_lite.services.disk_copy import copy_path, new_copy, remove_copy
 from nova_lite.services.disk_files import ROOT, directory
+from nova_lite.services.notes import SnapshotNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.disk.snapshot import ExtractDisk, States
 
@@ -98,7 +99,7 @@ class SnapshotDisk(ExtractDisk):
 
 def forget_copy(work: Work, image_id: str) -> None:
     """Remove the copy, and the RBD image shared with Glance unless an active image uses it."""
-    noted = work.notes.get("snapshot") or {}
+    noted = SnapshotNotes.of(work.notes).snapshot or {}
     location = noted.get("location") or noted.get("refused")
     if location:
         try:

@@ -7,7 +7,7 @@ with these steps can be taken back, and calls :func:`discard_image` in ``failed`
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from nova_lite.services import quiesce
 from nova_lite.services.disk_copy import copy_path, copy_shared, new_copy, remove_copy
 from nova_lite.services.disk_files import ROOT, directory
 from nova_lite.services.image_leftovers import ImageLeftovers, discard
+from nova_lite.services.notes import SnapshotNotes
 from nova_lite.services.power_state import is_on, is_running
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
@@ -195,7 +196,7 @@ class ExtractDisk(Step):
             self._resume_guest()
 
     def _resume_guest(self) -> None:
-        if self.work.notes.get("held"):
+        if SnapshotNotes.of(self.work.notes).held:
             try:
                 self.tools.hypervisor.resume(self.work.uuid)
             except (GuestNotRunning, DomainNotFound):
@@ -260,10 +261,15 @@ class UploadImage(Step):
                     raise Interrupted from None
         remove_copy(work)
 
+    @property
+    def _copy(self) -> Mapping[str, str]:
+        """What there is to upload, as the step before has noted it."""
+        return SnapshotNotes.of(self.work.notes).snapshot or {}
+
     def _upload(self) -> None:
-        if "location" in self.work.notes["snapshot"] and self._told():
+        if "location" in self._copy and self._told():
             return
-        work, copy = self.work, self.work.notes["snapshot"]
+        work, copy = self.work, self._copy
         metadata = work.instance.get("system_metadata", {})
         self.tools.image_store.upload(
             work.context,
@@ -282,7 +288,7 @@ class UploadImage(Step):
             self.tools.image_store.add_location(
                 work.context,
                 self._image_id,
-                work.notes["snapshot"]["location"],
+                self._copy["location"],
                 properties=image_properties(work),
                 go_on=self._go_on,
             )

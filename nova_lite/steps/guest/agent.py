@@ -18,6 +18,7 @@ from nova_lite.errors import (
 from nova_lite.guest import password
 from nova_lite.model.states import PowerState, TaskState
 from nova_lite.services.guest_agent import require_agent
+from nova_lite.services.notes import PasswordNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import decode
@@ -86,9 +87,10 @@ class ReportPassword(Step):
     def do(self) -> None:
         work = self.work
         fields: dict[str, Any] = {"task_state": None}
-        if "sealed_password" in work.notes:
+        sealed = PasswordNotes.of(work.notes).sealed_password
+        if sealed is not None:
             system_metadata = dict(work.instance.get("system_metadata", {}))
-            fields["system_metadata"] = {**system_metadata, **work.notes["sealed_password"]}
+            fields["system_metadata"] = {**system_metadata, **sealed}
         self.tools.instances.save(
             work.context,
             work.instance,

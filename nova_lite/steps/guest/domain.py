@@ -12,6 +12,7 @@ from nova_lite.errors import (
 )
 from nova_lite.model.states import NOT_ON, PowerState
 from nova_lite.services.guest import wanted_guest
+from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 
@@ -30,7 +31,7 @@ class DefineGuest(Step):
     def do(self) -> None:
         spec, registered = wanted_guest(self.work)
         self.tools.hypervisor.define(spec)
-        if registered != self.work.notes.get("registered"):
+        if registered != GuestNotes.of(self.work.notes).registered:
             self.work.note(registered=registered)
 
     def undo(self) -> None:
@@ -51,7 +52,7 @@ class StartGuest(Step):
         self._pause_for_ports = pause_for_ports
 
     def do(self) -> None:
-        paused = self._pause_for_ports and bool(self.work.notes.get("await_ports"))
+        paused = self._pause_for_ports and bool(PortNotes.of(self.work.notes).await_ports)
         self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import guest, interfaces
 from nova_lite.services.disk_files import GIB, root_disk
+from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.disk.files import FetchImages
@@ -30,7 +31,10 @@ class FetchNewImages(FetchImages):
 
 
 class MarkRebuilding(Step):
-    """Save the task state of the next stage of the rebuild."""
+    """Save the next task state of the rebuild, if the server is still where it was.
+
+    A compare-and-swap: a server that was evacuated or deleted meanwhile is left alone.
+    """
 
     def __init__(self, work: Work, before: TaskState, task_state: TaskState) -> None:
         super().__init__(work)
@@ -80,7 +84,7 @@ class ReportRebuilt(Step):
 
     def do(self) -> None:
         system_metadata = dict(self.work.instance.get("system_metadata", {}))
-        system_metadata.update(self.work.notes.get("registered", {}))
+        system_metadata.update(GuestNotes.of(self.work.notes).registered or {})
         runs = self._vm_state == VmState.ACTIVE
         self.tools.instances.save(
             self.work.context,

@@ -15,6 +15,7 @@ from nova_lite.model.server import Image
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import disk_files, guest, interfaces
 from nova_lite.services.image_origin import origin
+from nova_lite.services.notes import RescueNotes
 from nova_lite.services.power_state import is_on
 from nova_lite.services.work import Signal, Work
 from nova_lite.steps.base import Step
@@ -30,7 +31,7 @@ DEFINITION = "unrescue.xml"
 
 def rescue_image(work: Work) -> Image:
     """The image of the rescue system, once it is known."""
-    return Image(**work.notes["rescue_image"])
+    return Image(**(RescueNotes.of(work.notes).rescue_image or {}))
 
 
 def fetch_images(work: Work) -> None:
@@ -74,13 +75,13 @@ class PowerOffForRescue(PowerOff):
     """Power the guest off; the undo starts it again if it ran."""
 
     def do(self) -> None:
-        if self.work.notes.get("ran") is None:
+        if RescueNotes.of(self.work.notes).ran is None:
             self.work.note(ran=is_on(self.tools.hypervisor, self.work.uuid))
         super().do()
 
     def undo(self) -> None:
         # A server that is being deleted meanwhile need not boot once more.
-        if self.work.notes.get("ran") and Signal.DELETE not in self.work.signals:
+        if RescueNotes.of(self.work.notes).ran and Signal.DELETE not in self.work.signals:
             self.tools.hypervisor.start(self.work.uuid)
 
 

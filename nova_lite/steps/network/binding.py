@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nova_lite.services import guest
+from nova_lite.services.notes import PortNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
@@ -16,8 +17,9 @@ class BindPorts(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         vifs = tools.ports.bind(work.context, work.server, guest.vifs(work), tools.host)
-        work.note(vifs=network_info.dump(vifs))
-        tools.info_caches.save(work.context, work.uuid, work.notes["vifs"])
+        text = network_info.dump(vifs)
+        work.note(vifs=text)
+        tools.info_caches.save(work.context, work.uuid, text)
 
     def undo(self) -> None:
         unbind(self.work)
@@ -42,5 +44,5 @@ def remember_ports(work: Work) -> None:
 
     The interfaces can be unplugged only with the binding that they were plugged with.
     """
-    if work.notes.get("vifs") is None:
+    if PortNotes.of(work.notes).vifs is None:
         work.note(vifs=network_info.dump(guest.vifs(work)))

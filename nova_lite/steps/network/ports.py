@@ -9,6 +9,7 @@ from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.interfaces import plug, requested_ports, unplug
+from nova_lite.services.notes import PortNotes
 from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
@@ -35,10 +36,11 @@ class AllocatePorts(Step):
             tools.host,
         )
         tags = {vif.mac: vif.tag for vif in ports if vif.tag}
-        work.note(vifs=network_info.dump(ports), nic_tags=tags)
+        text = network_info.dump(ports)
+        work.note(vifs=text, nic_tags=tags)
         for vif in ports:
             tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, vif.tag)
-        tools.info_caches.save(work.context, work.uuid, work.notes["vifs"])
+        tools.info_caches.save(work.context, work.uuid, text)
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
@@ -102,7 +104,7 @@ class WaitForPorts(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        waiting = set(work.notes.get("await_ports") or ())
+        waiting = set(PortNotes.of(work.notes).await_ports or ())
         if waiting and (missing := self._wait(waiting)):
             self._give_up(missing)
         tools.hypervisor.resume(work.uuid)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.inventory.claims import Sizes
+from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.services import guest
 from nova_lite.services.groups import check_group_policy
+from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
@@ -25,16 +26,16 @@ class ClaimResources(Step):
             Sizes.of(server.flavor, volume_backed=server.image.id is None),
             instance.get("numa_topology"),
             limits=_limits(self.work).get("numa_topology"),
-            placed=instance.get("host") == self.tools.host,
+            placed=self.work.here,
             project_id=instance.get("project_id"),
             os_type=instance.get("os_type"),
         )
-        if placed is not None and placed != self.work.notes.get("numa_topology"):
+        if placed is not None and placed != GuestNotes.of(self.work.notes).numa_topology:
             self.work.note(numa_topology=placed)
         check_group_policy(self.work)
 
     def undo(self) -> None:
-        self.tools.claims.release(self.work.uuid)
+        self.tools.claims.release(self.work.uuid, Role.CURRENT)
 
 
 def _limits(work: Work) -> Mapping[str, Any]:

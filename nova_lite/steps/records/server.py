@@ -14,6 +14,7 @@ from nova_lite.model.states import (
     VmState,
 )
 from nova_lite.services import guest
+from nova_lite.services.notes import GuestNotes
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Work
@@ -45,7 +46,7 @@ class TakeServer(Step):
         self.work.reload()
         instance = self.work.instance
         return bool(
-            instance.get("host") == self.tools.host
+            self.work.here
             and instance.get("vm_state") == VmState.BUILDING
             and instance.get("task_state") in TAKEN
         )
@@ -100,15 +101,14 @@ class ReportActive(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        instance, here = self.work.instance, self.tools.host
-        active = instance.get("vm_state") == VmState.ACTIVE and instance.get("host") == here
+        active = self.work.here and self.work.instance.get("vm_state") == VmState.ACTIVE
         if active:
             self._tell_host()
         return active
 
     def do(self) -> None:
         system_metadata = unshelved(self.work)
-        system_metadata.update(self.work.notes.get("registered", {}))
+        system_metadata.update(GuestNotes.of(self.work.notes).registered or {})
         system_metadata.pop("network_allocated", None)  # of a build that another host gave up
         system_metadata.setdefault("boot_roles", ",".join(self.work.context.roles or ()))
         self.tools.instances.save(
@@ -132,7 +132,8 @@ class ReportActive(Step):
 class ReportPower(Step):
     """Save the given vm_state and the guest's power state, and clear the task state.
 
-    :param expected: task states that the server may be in; none is accepted as well
+    :param expected: task states that the server may be in; in another one, or in none, somebody
+        has done something else with it
     :param fields: further fields to save
     """
 
@@ -146,11 +147,21 @@ class ReportPower(Step):
         self._expected = expected
         self._fields = fields
 
+    def done(self) -> bool:
+        self.work.reload()
+        instance = self.work.instance
+        reported = bool(
+            instance.get("task_state") is None and instance.get("vm_state") == self._vm_state
+        )
+        if reported:
+            tell_host(self.work, self._vm_state)
+        return reported
+
     def do(self) -> None:
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._expected, None],
+            expected_task_state=self._expected,
             vm_state=self._vm_state,
             task_state=None,
             # Without a guest there is no power; a start defines it anew.
@@ -173,7 +184,7 @@ class MarkRebooting(Step):
         self.tools.instances.save(
             self.work.context,
             self.work.instance,
-            expected_task_state=[*self._states, None],
+            expected_task_state=self._states,
             task_state=self._states[-1],
         )
 
@@ -232,7 +243,7 @@ class ForgetServer(Step):
 
 def here(work: Work) -> dict[str, Any]:
     """The Instance fields that name this host, with the NUMA topology that was claimed."""
-    tools, topology = work.tools, work.notes.get("numa_topology")
+    tools, topology = work.tools, GuestNotes.of(work.notes).numa_topology
     fields: dict[str, Any] = {
         "host": tools.host,
         "launched_on": tools.host,

@@ -65,7 +65,7 @@ class RecordOffloaded(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        return bool(self.work.instance.get("host") != self.tools.host)
+        return not self.work.here
 
     def do(self) -> None:
         self.tools.instances.save(
@@ -98,7 +98,7 @@ class TakeOffloaded(Step):
 
     def done(self) -> bool:
         self.work.reload()
-        taken = bool(self.work.instance.get("host") == self.tools.host)
+        taken = self.work.here
         if taken:
             self.work.note(taken=True)
         return taken

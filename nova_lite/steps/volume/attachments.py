@@ -27,6 +27,7 @@ from nova_lite.guest.volumes import volume_spec
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.volume import ConnectedVolume, Connection
 from nova_lite.services import guest, volume_keys, volumes
+from nova_lite.services.notes import VolumeNotes
 from nova_lite.services.volumes import attachment_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import MappingStep, Step
@@ -60,12 +61,12 @@ class ReserveDevice(Step):
             LOG.info("The device name %s wished for server %s is not used",
                      arguments["device"], work.uuid)  # fmt: skip
         bus, target = self._place(kind or "disk")
-        if "mapping" not in work.notes:
+        if VolumeNotes.of(work.notes).mapping is None:
             work.note(mapping=str(uuid.uuid4()))
         self.mapping = self.tools.block_devices.create(
             work.context,
             work.uuid,
-            uuid=work.notes["mapping"],
+            uuid=VolumeNotes.of(work.notes).mapping,
             source_type="volume",
             destination_type="volume",
             boot_index=None,
@@ -84,7 +85,7 @@ class ReserveDevice(Step):
 
     def _made(self) -> WireObject | None:
         """The mapping that this operation has created."""
-        mine = self.work.notes.get("mapping")
+        mine = VolumeNotes.of(self.work.notes).mapping
         found = self.tools.block_devices.of_server(self.work.context, self.work.uuid)
         return next((m for m in found if mine and m.get("uuid") == mine), None)
 

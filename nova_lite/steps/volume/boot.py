@@ -24,6 +24,7 @@ from nova_lite.errors import (
     VolumeServiceUnavailable,
 )
 from nova_lite.services import guest
+from nova_lite.services.notes import BuildNotes
 from nova_lite.services.volumes import (
     check_zone,
     connect,
@@ -127,7 +128,7 @@ class CreateVolumes(VolumeStep):
 
     def _made_before(self, mapping: WireObject) -> dict[str, Any] | None:
         """The volume that an earlier attempt created, if any."""
-        asked = self.work.notes.get("asked_for_volumes", {})
+        asked = BuildNotes.of(self.work.notes).asked_for_volumes or {}
         if mapping["uuid"] not in asked:
             self.work.note(asked_for_volumes={**asked, mapping["uuid"]: _ends(mapping)})
             return None
@@ -287,7 +288,7 @@ def release_after_failure(work: Work) -> None:
 def delete_unrecorded(work: Work) -> None:
     """Delete the volumes that were created for a server that was deleted meanwhile, where no block
     device mapping has their ids."""
-    asked = work.notes.get("asked_for_volumes")
+    asked = BuildNotes.of(work.notes).asked_for_volumes
     if not asked:
         return
     rows = work.tools.block_devices.of_server(work.context, work.uuid)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from nova_lite.errors import DomainNotFound, VolumeExtendFailed
 from nova_lite.model.volume import Connection
+from nova_lite.services.notes import ExtendNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import connection_info
@@ -64,11 +66,15 @@ class ExtendVolume(Step):
     @property
     def _header(self) -> int:
         """Bytes of the volume that hold LUKS's header, not the guest's data."""
-        return int(self.work.notes.get(f"header_{self._volume_id}") or 0)
+        return int(self._headers.get(self._volume_id) or 0)
+
+    @property
+    def _headers(self) -> Mapping[str, int]:
+        return ExtendNotes.of(self.work.notes).luks_headers or {}
 
     def _note_header(self, connection: Connection, before: int | None) -> None:
         """Note the size of the LUKS header: that of the volume minus that of the guest's disk."""
-        if not connection.encrypted or f"header_{self._volume_id}" in self.work.notes:
+        if not connection.encrypted or self._volume_id in self._headers:
             return
         now = self._size_now()
         if now is None:
@@ -80,7 +86,7 @@ class ExtendVolume(Step):
                 f"its guest sees {now} bytes of {before} GiB; the new size is there when the "
                 "server starts again",
             )
-        self.work.note(**{f"header_{self._volume_id}": header})
+        self.work.note(luks_headers={**self._headers, self._volume_id: header})
 
     def _size_now(self) -> int | None:
         try:

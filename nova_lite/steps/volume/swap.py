@@ -31,6 +31,7 @@ from nova_lite.guest.volumes import volume_spec
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.volume import ConnectedVolume, Connection
 from nova_lite.services import volumes
+from nova_lite.services.notes import VolumeNotes
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import connection_info
@@ -185,7 +186,7 @@ class RecordNewVolume(Step):
                 f"complete attachment {attachment_id(work)}",
                 lambda: tools.cinder.complete_attachment(work.context, attachment_id(work)),
             )
-            if old_attachment := work.notes.get("old_attachment"):
+            if old_attachment := VolumeNotes.of(work.notes).old_attachment:
                 tell_cinder(
                     f"delete attachment {old_attachment}",
                     lambda: tools.cinder.delete_attachment(work.context, old_attachment),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from nova_lite.errors import DomainNotFound
 from nova_lite.model.diagnostics import DiskStats
+from nova_lite.services.notes import VolumeNotes
 from nova_lite.services.volume_usage import counters, record
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
@@ -48,7 +49,7 @@ class RecordUsage(_UsageStep):
         return True
 
     def do(self) -> None:
-        work, noted = self.work, self.work.notes.get("usage")
+        work, noted = self.work, VolumeNotes.of(self.work.notes).usage
         if noted is not None:
             stats = DiskStats(**noted)
             record(

@@ -20,6 +20,7 @@ ADMIN = RequestContext.admin()
 LONG = 1800.0
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("topic", ["compute", "compute-alt"])
 def test_ping_both_ways(agents, peers_of, topic):
     """Each host reaches the other one, by its own queue and on both topics."""
@@ -133,6 +134,7 @@ def test_a_long_call_outlives_the_time_for_a_plain_one(agents, peers_of, tmp_pat
     assert at_work(peers_of("one", two=72), 2.5 * RESPONSE_TIMEOUT, tmp_path) == "two compute-alt"
 
 
+@pytest.mark.core
 def test_a_long_call_ends_soon_when_the_other_host_dies(agents, peers_of, tmp_path):
     """Not after the half hour that the work may take."""
     (agent,) = agents("two")

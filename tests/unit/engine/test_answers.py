@@ -37,7 +37,7 @@ class Ask(Step):
         Ask.seen = self.work.arguments.get("secret")
         if self.error:
             raise self.error
-        self.work.note(found=WireObject.new("BlockDeviceMapping", "1.21", id=5).primitive)
+        self.work.note(usage=WireObject.new("BlockDeviceMapping", "1.21", id=5).primitive)
 
 
 class Inquiry(Operation):
@@ -49,7 +49,7 @@ class Inquiry(Operation):
         return [(Ask(self.work),)]
 
     def answer(self):
-        return self.work.notes["found"]
+        return self.work.notes["usage"]
 
     def failed(self, failure):
         pass

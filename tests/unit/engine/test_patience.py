@@ -97,3 +97,33 @@ def test_other_errors_are_not_tried_again():
         patience.persist(attempt, threading.Event(), ManualClock())
 
     assert len(tries) == 1
+
+
+class FartherAway(ControlPlaneUnavailable):
+    """One of a kind that is waited for without end."""
+
+
+def test_the_nearest_kind_counts(monkeypatch):
+    """An error has the patience of its own class, where that has one."""
+    assert patience.patience_for(FartherAway("away")) == float("inf")
+    monkeypatch.setitem(patience.PATIENCE, FartherAway, 30.0)
+    clock = ManualClock(0.0)
+    attempt, _tries = failing(10**6, FartherAway("away"))
+
+    with pytest.raises(FartherAway):
+        patience.persist(attempt, threading.Event(), clock)
+
+    assert 30 < clock.now < 60
+
+
+def test_the_log_says_what_is_waited_for_and_for_how_long(caplog):
+    """An operator sees why nothing happens."""
+    stop = threading.Event()
+    attempt, _tries = failing(10**6, NetworkUnavailable("Neutron is away"))
+    with pytest.raises(patience.WaitEnded):
+        caplog.set_level("INFO")
+        patience.persist(attempt, stop, StopsAfter(stop, 20))
+
+    assert "Neutron is away; trying again" in caplog.text
+    assert "NetworkUnavailable away for 3 s, waiting for at most 60 s" in caplog.text
+    assert "Stopped waiting after 2" in caplog.text

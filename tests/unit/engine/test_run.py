@@ -180,8 +180,8 @@ def test_what_could_not_be_taken_back_is_named(tmp_path):
 
 
 def test_a_plan_that_cannot_be_made_again_does_not_keep_it_from_ending(tmp_path, caplog):
-    """A mistake of ours; the API is told, and the log says that things are left."""
-    world = World(fail_at="last")
+    """A mistake of ours; the API is told, no other host is asked, and the log says what is left."""
+    world = World(fail_at="last", error=HypervisorError("no memory"))
     verb = make_operation(world)
     plans = []
 
@@ -194,7 +194,7 @@ def test_a_plan_that_cannot_be_made_again_does_not_keep_it_from_ending(tmp_path,
     verb.plan = plan
     run(make_engine(tmp_path, world, verbs={"operate": verb}))
 
-    assert world.reported.message == "Image 42 is gone"
+    assert (world.reported.message, world.reported.verdict) == ("no memory", Verdict.ABORT)
     assert "Nothing of it was taken back" in caplog.text
     assert list(tmp_path.glob("*.journal")) == []
 

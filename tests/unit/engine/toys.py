@@ -59,7 +59,7 @@ class Make(Step):
             raise world.error
         world.exists.add(self.name)
         if world.notes:
-            self.work.note(made=self.name)
+            self.work.note(vifs=self.name)
 
     def undo(self):
         self.world.log.append(f"undo {self.name}")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nova_lite import errors
-from nova_lite.inventory.claims import Claims, Sizes
+from nova_lite.inventory.claims import Claims, Role, Sizes
 from nova_lite.inventory.numa import host_cells
 from nova_lite.model.host import HostFacts, NumaCell
 from nova_lite.model.server import Flavor
@@ -240,3 +240,33 @@ def test_claims_from_many_threads_share_no_cpu():
 
     assert sorted(cpu for cpu in results if cpu is not None) == [0, 1, 2, 3]
     assert results.count(None) == 4
+
+
+def test_a_server_claims_for_each_of_its_roles():
+    """Old and new flavor of a resize on this host do not share CPUs; each is given back alone."""
+    claims = Claims(HOST)
+    claims.claim("a", FLAVOR, pinned(0, 1))
+    new = claims.claim("a", FLAVOR, pinned(0), role=Role.INCOMING)
+
+    assert pins(new) == {"0": 2}
+    assert claims.topology("a", Role.INCOMING) == new
+    assert used(claims) == (4, 256, 11)
+    assert claims.usage().running_vms == 1
+
+    claims.release("a", Role.INCOMING)
+    assert claims.topology("a", Role.INCOMING) is None
+    assert used(claims) == (2, 128, 5)
+
+    claims.release("a")
+    assert claims.servers() == frozenset()
+
+
+def test_what_is_coming_counts_among_the_neighbours():
+    """A server group's policy looks at it, too."""
+    claims = Claims()
+    claims.claim("coming", FLAVOR, role=Role.INCOMING)
+    claims.claim("a", FLAVOR)
+    claims.claim("a", FLAVOR, role=Role.OUTGOING)
+
+    assert claims.before("a") == {"coming"}
+    assert claims.before("new") == {"coming", "a"}

@@ -50,3 +50,16 @@ def test_other_failures_stay_what_they_are():
 
     with pytest.raises(RemoteFailure):
         Heartbeat(services, record()).tick()
+
+
+def test_a_host_that_was_believed_to_be_down_looks_for_what_was_taken_from_it():
+    """Its agent ran all the time, cut off from the cloud."""
+    now, returned = [0.0], []
+    services = Services()
+    heartbeat = Heartbeat(services, record(), 60, lambda: returned.append(now[0]), lambda: now[0])
+
+    for moment in (10.0, 50.0, 111.0, 120.0):
+        now[0] = moment
+        heartbeat.tick()
+
+    assert returned == [111.0]

@@ -65,3 +65,28 @@ def test_the_operator_chooses(action, destroyed):
     look(world, action)
 
     assert (world.accepted, world.destroyed) == ([], destroyed)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_guest_of_another_hosts_server_is_looked_up_among_the_evacuated(deleted, caplog):
+    """Removing it is theirs; nothing is said of it here."""
+    world = World(deleted=deleted, host="node2")
+    asked = []
+
+    strays = Strays("node1", "reap", world, world, world, lambda: asked.append(1) or {"s1"})
+    strays.look_at("s1")
+
+    assert (asked, world.accepted, world.destroyed) == ([1], [], [])
+    assert caplog.messages == []
+
+
+def test_one_that_was_not_evacuated_is_reported_once(caplog):
+    """It may belong to a migration: the operator is told what to look for."""
+    strays = Strays("node1", "noop", *[World(deleted=False, host="node2")] * 3)
+
+    strays.look_at("s1")
+    strays.look_at("s1")
+
+    (message,) = caplog.messages
+    assert "s1" in message
+    assert "host node2" in message

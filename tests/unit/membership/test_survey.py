@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 
+from nova_lite.errors import DomainNotFound
 from nova_lite.membership.survey import Survey
 from nova_lite.model.host import DomainInfo
 from nova_lite.model.states import PowerState
+from nova_lite.rpc.endpoint import VERBS
 from nova_lite.wire.objects import WireObject
 
 
 class Recorder:
-    """Stands for conductor nouns and engine alike: remembers what was asked of it."""
+    """Stands for conductor nouns, hypervisor and engine: remembers what was asked of it.
+
+    ``now`` is the server's record when it is read again, ``state`` its guest's; ``before`` runs
+    before what is queued for the server, as a message that waited does.
+    """
 
     def __init__(self):
-        self.saved, self.faults, self.accepted = [], [], []
+        self.saved, self.faults, self.accepted, self.read = [], [], [], []
+        self.now = self.state = None
+        self.before = lambda: None
 
-    def save(self, context, instance, **fields):
+    def save(self, context, instance, expected_task_state, **fields):
+        assert expected_task_state == [self.now.get("task_state")]
+        instance.set(**fields)
+        self.now = instance
         self.saved.append((instance["uuid"], fields))
 
     def fault(self, context, uuid, failure):
@@ -30,9 +42,25 @@ class Recorder:
     def begin(self, method, context, uuid, arguments):
         self.accepted.append((method, uuid))
 
+    def get(self, context, uuid, expected_attrs):
+        self.read.append(uuid)
+        return WireObject(copy.deepcopy(self.now.primitive))
+
+    def domains(self):
+        return [] if self.state is None else [DomainInfo("s1", "d", self.state)]
+
+    def power_state(self, uuid):
+        if self.state is None:
+            raise DomainNotFound(uuid)
+        return self.state
+
+    def after(self, uuid, label, job):
+        self.before()
+        job()
+
 
 def server(uuid="s1", **fields):
-    return WireObject.new("Instance", "2.8", uuid=uuid, host="node1", **fields)
+    return WireObject.new("Instance", "2.8", uuid=uuid, **{"host": "node1", **fields})
 
 
 @pytest.fixture
@@ -44,8 +72,9 @@ def recorder():
 def look(recorder):
     def run(instance, state=None, resumed=frozenset(), resume_guests=False):
         conf = SimpleNamespace(host="node1", resume_guests_state_on_host_boot=resume_guests)
-        domains = [DomainInfo(instance["uuid"], "d", state)] if state is not None else []
-        Survey(conf, recorder, recorder, recorder, recorder).run([instance], domains, set(resumed))
+        recorder.now, recorder.state = instance, state
+        survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder)
+        survey.settle(survey.unsettled([instance], set(resumed)))
 
     return run
 
@@ -80,10 +109,11 @@ def test_a_guest_whose_resumed_operation_has_not_started_it_is(recorder, fields,
     """resume_guests_state_on_host_boot is about all servers of this host, and about no others."""
     instance = server(power_state=1)
     instance.set(**fields)
-    domains = [DomainInfo("s1", "d", state)] if state is not None else []
+    recorder.now, recorder.state = instance, state
     conf = SimpleNamespace(host="node1", resume_guests_state_on_host_boot=True)
 
-    Survey(conf, recorder, recorder, recorder, recorder).restart(instance, domains)
+    survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder)
+    survey.restore_power({"s1"})
 
     assert recorder.accepted == ([("reboot_instance", "s1")] if restarted else [])
 
@@ -196,7 +226,8 @@ def test_a_guest_comes_back_after_its_snapshot_was_cut_off(look, recorder):
 
     look(instance, PowerState.SHUTDOWN, resume_guests=True)
 
-    assert recorder.saved == [("s1", {"task_state": None})]
+    cleared, asked = ("s1", {"task_state": None}), ("s1", {"task_state": "rebooting_hard"})
+    assert recorder.saved == [cleared, asked]
     assert recorder.accepted == [("reboot_instance", "s1")]
 
 
@@ -211,3 +242,40 @@ def test_guests_that_did_not_run_stay_off_after_a_host_boot(look, recorder, vm_s
     look(instance, PowerState.SHUTDOWN, resume_guests=True)
 
     assert (recorder.saved, recorder.accepted) == ([], [])
+
+
+def test_servers_that_ask_for_nothing_cost_no_call(look, recorder):
+    """Most of them, at every start."""
+    look(server(vm_state="active", task_state=None, power_state=1), PowerState.RUNNING)
+
+    assert recorder.read == []
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "task"), [("active", "rebuilding"), ("active", "powering-off")]
+)
+def test_a_message_that_waited_is_carried_out_and_not_overtaken(look, recorder, vm_state, task):
+    """It was before the survey in the server's queue; the record is read again after it."""
+    done = server(vm_state="active", task_state=None, power_state=1)
+    recorder.before = lambda: setattr(recorder, "now", done)
+
+    look(server(vm_state=vm_state, task_state=task), PowerState.RUNNING)
+
+    assert recorder.read == ["s1"]
+    assert (recorder.saved, recorder.faults, recorder.accepted) == ([], [], [])
+
+
+def test_a_server_that_left_meanwhile_is_left_alone(look, recorder):
+    """It was evacuated while this host started."""
+    recorder.before = lambda: recorder.now.data.update(host="node2")
+
+    look(server(vm_state="active", task_state="rebuilding"), PowerState.RUNNING)
+
+    assert (recorder.saved, recorder.faults, recorder.accepted) == ([], [], [])
+
+
+def test_a_rebuild_whose_message_was_lost_ends_in_error(look, recorder):
+    """Nobody knows how far a stock agent came."""
+    look(server(vm_state="active", task_state="rebuild_spawning"), PowerState.RUNNING)
+
+    assert recorder.saved == [("s1", {"vm_state": "error", "task_state": None})]

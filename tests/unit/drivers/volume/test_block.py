@@ -131,3 +131,24 @@ def test_os_brick_says_how_large_a_volume_is(driver):
     driver._connector.failure = RuntimeError("rescan failed")
     with pytest.raises(VolumeExtendFailed, match="vol1.*rescan failed"):
         driver.extend(volume(device_path="/dev/sdb"), SIZE)
+
+
+def test_how_this_host_reached_a_volume_is_kept_without_its_secrets(tmp_path, driver):
+    """Another host has connected the volume since, in its own way; also a new agent knows ours."""
+    driver.connect(volume(), "server")
+    theirs = volume(target_lun=7, auth_password="theirs")
+
+    for agent in (driver, block.IscsiVolumes(conf(tmp_path))):
+        own = agent.on_this_host(theirs, "server")
+
+        assert own.data["device_path"] == driver.connect(volume(), "server")["device_path"]
+        assert (own.data["target_lun"], own.data["auth_password"]) == (1, "theirs")
+    (kept,) = [path.read_text() for path in tmp_path.rglob("vol1/server")]
+    assert "target_lun" in kept
+    assert "chap" not in kept
+    assert "tk" not in kept
+
+
+def test_what_another_agent_connected_is_taken_as_the_records_have_it(driver):
+    """A stock agent keeps nothing of it."""
+    assert driver.on_this_host(volume(target_lun=7), "server").data["target_lun"] == 7

@@ -54,6 +54,7 @@ def make_work(tmp_path, ledger):
             cinder=SimpleNamespace(cross_az_attach=True),
         )
         tools = SimpleNamespace(
+            host="host1",
             conf=conf,
             cinder=local_cinder(ledger),
             block_devices=BlockDevices(conductor),

@@ -66,6 +66,7 @@ class Lab:
     def work(self):
         """A new process's view."""
         tools = SimpleNamespace(
+            host="host1",
             conf=SimpleNamespace(
                 cinder=SimpleNamespace(cross_az_attach=True), reimage_timeout_per_gb=20
             ),

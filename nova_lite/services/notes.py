@@ -1,0 +1,146 @@
+"""What steps of an operation tell later ones, by subject; the journal keeps it.
+
+A step writes with ``work.note(name=value)``, which is durable and refuses names that no record
+here has. It reads with the record of its subject: ``PortNotes.of(work.notes).vifs``. Values are
+JSON-able. What a newer agent has noted beside is left alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A record of notes; a field that was not noted has its default."""
+
+    @classmethod
+    def of(cls, notes: Mapping[str, Any]) -> Self:
+        """The record as the notes of an operation have it."""
+        known = (field.name for field in fields(cls))
+        return cls(**{name: notes[name] for name in known if name in notes})
+
+
+@dataclass(frozen=True)
+class RunNotes(Notes):
+    """What the engine has told of the operation: that its event began, and which notifications."""
+
+    event: bool = False
+    told: tuple[str, ...] | list[str] = ()
+
+
+@dataclass(frozen=True)
+class PortNotes(Notes):
+    """The ports as this operation knows them (network info cache), the tags of tagged ones by MAC
+    address, and the ids of those that were not wired up when they were plugged."""
+
+    vifs: str | None = None
+    nic_tags: dict[str, str] | None = None
+    await_ports: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class ImageNotes(Notes):
+    """Image id -> where a disk is cloned from; empty: it is fetched into the cache."""
+
+    origins: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class GuestNotes(Notes):
+    """The NUMA topology placed on this host, and the defaults chosen for the guest."""
+
+    numa_topology: dict[str, Any] | None = None
+    registered: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class BuildNotes(Notes):
+    """Volumes asked for (mapping uuid -> whether it ends with the server), and whether the server
+    was, or is being, handed back to the conductor; whether an unshelve took it."""
+
+    asked_for_volumes: Mapping[str, bool] | None = None
+    handing_over: bool = False
+    handed_over: bool = False
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class SnapshotNotes(Notes):
+    """The copy of a disk (``path`` or ``location``, ``format``, ``refused``), whether the guest is
+    held for it, and whether its file systems are frozen."""
+
+    snapshot: Mapping[str, str] | None = None
+    held: bool = False
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class ShelveNotes(Notes):
+    """Whether the server leaves its host at once, and the snapshot that it started from."""
+
+    offload: bool | None = None
+    shelved_image: str | None = None
+
+
+@dataclass(frozen=True)
+class RescueNotes(Notes):
+    """Whether the guest was on before, and the image of the rescue system (``model.Image``)."""
+
+    ran: bool | None = None
+    rescue_image: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class VolumeNotes(Notes):
+    """Of one volume: the uuid of the mapping made for it, whether there was one, its last counters,
+    whether Cinder is migrating it, and the attachment that it had before."""
+
+    mapping: str | None = None
+    mapped: bool = False
+    usage: Mapping[str, Any] | None = None
+    migrating: bool = False
+    old_attachment: str | None = None
+
+
+@dataclass(frozen=True)
+class ExtendNotes(Notes):
+    """Volume id -> bytes of it that hold a LUKS header, not the guest's data."""
+
+    luks_headers: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class PasswordNotes(Notes):
+    """The password, readable with the owner's key only."""
+
+    sealed_password: Mapping[str, str] | None = None
+
+
+RECORDS = (
+    RunNotes, PortNotes, ImageNotes, GuestNotes, BuildNotes, SnapshotNotes, ShelveNotes,
+    RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
+)  # fmt: skip
+
+
+@functools.cache
+def names() -> frozenset[str]:
+    """All names that can be noted."""
+    return frozenset(field.name for record in RECORDS for field in fields(record))
+
+
+def checked(note: Callable[..., None]) -> Callable[..., None]:
+    """``note``, for known names only."""
+    known = names()
+
+    def write(**values: Any) -> None:
+        if unknown := values.keys() - known:
+            raise TypeError(
+                f"no record of services/notes.py has {', '.join(sorted(unknown))}: add it there"
+            )
+        note(**values)
+
+    return write
