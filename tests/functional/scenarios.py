@@ -84,6 +84,15 @@ NO_MEMORY = {
     "vm_state": "stopped", "power_state": 4, "domain": libvirt.VIR_DOMAIN_SHUTOFF, "saved": False,
     "faults": ANY, "events": ANY, "system_metadata": ANY,
 }  # fmt: skip
+# The guest was off when the copy of its disk was to go on: it keeps the volume that it has.
+NOT_SWAPPED = {
+    "faults": {"Volume rebase failed: Instance server is not running."}, "events": ANY,
+    "volumes": {
+        "cinder": [("in-use", "attached")], "attachments": ["attached"],
+        "mapped": [("/dev/sda", True)], "sizes": [1], "places": [(VOLUME, True)] * 2, "secrets": 0,
+        "connected": 1, "disks": [[VOLUME]] * 2,
+    },
+}  # fmt: skip
 # Events of a guest that is started again after a power failure.
 RESTARTED = [("compute_reboot_instance", phase, None) for phase in ("start", "finish")]
 # What all know of a share when the request was carried out.
@@ -227,7 +236,9 @@ SCENARIOS = {
     "extend": Scenario(
         "extend_volumes", {"volume_ids": [VOLUME]}, "active", RUNS, "booted", None, volume="grown"
     ),
-    "swap": Scenario("swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving"),
+    "swap": Scenario(
+        "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving", dark=NOT_SWAPPED
+    ),
     "swap, fails": Scenario(
         "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving",
         how={"fail_move": True},
