@@ -45,9 +45,12 @@ def power(cloud: DevCloud, api: Api, node: str) -> Iterator[Callable[[bool], Non
         cloud.run("node", node, "up" if wanted else "kill")
         on[0] = wanted
         (service,) = services(api, node)
-        body = {"forced_down": not wanted}
-        api.call("PUT", f"/os-services/{service['id']}", body)
-        if wanted:
+        path, body = f"/os-services/{service['id']}", {"forced_down": not wanted}
+        if not wanted:
+            api.call("PUT", path, body)
+        else:
+            # Refused until the host's agent has completed the migrations of its evacuated servers.
+            wait_for(f"{node} accepted", lambda: api.call("PUT", path, body, ok=False), SECONDS)
             wait_for(f"{node} up", lambda: services(api, node)[0]["state"] == "up", SECONDS)
 
     yield switch
