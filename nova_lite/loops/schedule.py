@@ -29,12 +29,13 @@ USUAL = 60.0  # seconds; what an interval of 0 means
 
 
 def periodic_tasks(
-    conf: Any, tools: Toolbox, engine: Engine, evacuated: EvacuatedServers
+    conf: Any, tools: Toolbox, engine: Engine, evacuated: EvacuatedServers | None = None
 ) -> list[Timer]:
     """The timers that nova.conf asks for, not started; also subscribes to the hypervisor's events.
 
     :param conf: a ConfigOpts
     """
+    evacuated = evacuated or EvacuatedServers(conf.host, tools.migrations, engine)
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,

@@ -48,3 +48,5 @@ def remove_copy(work: Work) -> None:
     with space.reported(target):
         for path in (target, part, part.with_name(f"{part.name}.copy{durable.PART}")):
             path.unlink(missing_ok=True)
+        if target.parent.exists():
+            durable.sync(target.parent)  # nobody would look for it after a power failure

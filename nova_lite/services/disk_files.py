@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.errors import DiskError
 from nova_lite.model.states import VmState
@@ -59,7 +60,8 @@ def remove_files(work: Work) -> None:
 def remove_directory(work: Work) -> None:
     """Remove everything below the server's directory.
 
-    The directory is renamed first, so that a half-removed one is never taken for a server's.
+    The directory is renamed first, so that a half-removed one is never taken for a server's. A
+    power failure does not bring it back: by then the server may be another host's.
     """
     where = directory(work)
     doomed = where.with_name(where.name + "_del")
@@ -69,6 +71,8 @@ def remove_directory(work: Work) -> None:
         for path in (doomed, where):
             if path.exists():
                 shutil.rmtree(path)
+        if where.parent.exists():
+            durable.sync(where.parent)
     except OSError as error:
         raise DiskError(
             f"cannot remove the files of server {work.uuid} in {where}: {error.strerror}"

@@ -87,6 +87,13 @@ class ShelveNotes(Notes):
 
 
 @dataclass(frozen=True)
+class RebuildNotes(Notes):
+    """Whether Cinder has written the new image into the root volume."""
+
+    reimaged: bool = False
+
+
+@dataclass(frozen=True)
 class RescueNotes(Notes):
     """Whether the guest was on before, and the image of the rescue system (``model.Image``)."""
 
@@ -122,7 +129,7 @@ class PasswordNotes(Notes):
 
 RECORDS = (
     RunNotes, PortNotes, ImageNotes, GuestNotes, BuildNotes, SnapshotNotes, ShelveNotes,
-    RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
+    RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
 )  # fmt: skip
 
 

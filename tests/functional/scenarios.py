@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import ANY
 
 import libvirt
 
@@ -56,7 +57,8 @@ class Scenario:
     ``attached`` and about to be detached (``encrypted, attached``: one whose key libvirt has
     forgotten); ``grown``: one that it uses is larger than it knows, ``moving``: it is to go on
     elsewhere; ``disks``: all its disks are to be volumes. ``share``: whether the server is to have
-    one, has it, uses it, or is to lose it.
+    one, has it, uses it, or is to lose it. ``dark``: another end, after a power failure: the
+    memory of a guest, or a password, may be lost with it.
     """
 
     method: str
@@ -70,12 +72,29 @@ class Scenario:
     volume: str | None = None
     share: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
+    dark: dict[str, Any] = field(default_factory=dict)
 
     @property
     def encrypted(self) -> bool:
         return (self.volume or "").startswith("encrypted")
 
 
+# The memory of a guest was lost that was to be held, saved, or to go on.
+NO_MEMORY = {
+    "vm_state": "stopped", "power_state": 4, "domain": libvirt.VIR_DOMAIN_SHUTOFF, "saved": False,
+    "faults": ANY, "events": ANY, "system_metadata": ANY,
+}  # fmt: skip
+# The guest was off when the copy of its disk was to go on: it keeps the volume that it has.
+NOT_SWAPPED = {
+    "faults": {"Volume rebase failed: Instance server is not running."}, "events": ANY,
+    "volumes": {
+        "cinder": [("in-use", "attached")], "attachments": ["attached"],
+        "mapped": [("/dev/sda", True)], "sizes": [1], "places": [(VOLUME, True)] * 2, "secrets": 0,
+        "connected": 1, "disks": [[VOLUME]] * 2,
+    },
+}  # fmt: skip
+# Events of a guest that is started again after a power failure.
+RESTARTED = [("compute_reboot_instance", phase, None) for phase in ("start", "finish")]
 # What all know of a share when the request was carried out.
 NO_SHARE = {"let in": [], "mapped": [], "mounted": 0}
 SHARES = {
@@ -107,9 +126,15 @@ SCENARIOS = {
     "reboot soft, deaf guest": Scenario(
         "reboot_instance", SOFT, "active", RUNS, "booted", "rebooting"
     ),
-    "pause": Scenario("pause_instance", {}, "paused", HELD, "booted", "pausing"),
-    "unpause": Scenario("unpause_instance", {}, "active", RUNS, "paused", "unpausing"),
-    "suspend": Scenario("suspend_instance", {}, "suspended", OFF, "booted", "suspending"),
+    "pause": Scenario(
+        "pause_instance", {}, "paused", HELD, "booted", "pausing", dark=NO_MEMORY
+    ),
+    "unpause": Scenario(
+        "unpause_instance", {}, "active", RUNS, "paused", "unpausing", dark=NO_MEMORY
+    ),
+    "suspend": Scenario(
+        "suspend_instance", {}, "suspended", OFF, "booted", "suspending", dark=NO_MEMORY
+    ),
     "resume": Scenario("resume_instance", {}, "active", RUNS, "suspended", "resuming"),
     "suspended, reboot hard": Scenario(
         "reboot_instance", HARD, "active", RUNS, "suspended", "rebooting_hard"
@@ -151,7 +176,10 @@ SCENARIOS = {
         "snapshot_instance", IMAGED, "active", RUNS, "booted", "image_snapshot_pending",
         how={"fail_upload": True},
     ),
-    "backup": Scenario("backup_instance", BACKUP, "paused", HELD, "paused", "image_backup"),
+    "backup": Scenario(
+        "backup_instance", BACKUP, "paused", HELD, "paused", "image_backup",
+        dark={**NO_MEMORY, "faults": set()},
+    ),
     "shelve": Scenario(
         "shelve_instance", shelve_arguments(), "shelved_offloaded", None, "booted", "shelving"
     ),
@@ -208,7 +236,9 @@ SCENARIOS = {
     "extend": Scenario(
         "extend_volumes", {"volume_ids": [VOLUME]}, "active", RUNS, "booted", None, volume="grown"
     ),
-    "swap": Scenario("swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving"),
+    "swap": Scenario(
+        "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving", dark=NOT_SWAPPED
+    ),
     "swap, fails": Scenario(
         "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving",
         how={"fail_move": True},
@@ -372,6 +402,25 @@ def agree(volumes):
 def without_images(seen):
     """The same look without the image cache."""
     return {**seen, "files": [name for name in seen["files"] if not name.startswith("_base/")]}
+
+
+def without_power(seen, wanted, scenario):
+    """A look after a power failure as it would be without what such a failure explains.
+
+    For a guest that is off nothing is plugged, connected or mounted until it starts. One that ran
+    was started again, by a reboot that the host asked of itself. And what ``scenario.dark`` names
+    may be as it says.
+    """
+    seen = dict(seen)
+    if seen["domain"] != RUNS:
+        seen["taps"] = seen["taps"] or wanted["taps"]
+        for kind, name in (("volumes", "connected"), ("shares", "mounted")):
+            seen[kind] = {**seen[kind], name: seen[kind][name] or wanted[kind][name]}
+    if RESTARTED[0] not in wanted["events"]:
+        seen["events"] = seen["events"].difference(RESTARTED)
+    if scenario.dark and parts(seen, scenario.dark) == scenario.dark:
+        seen.update({name: wanted[name] for name in scenario.dark})
+    return seen
 
 
 def parts(seen, wanted):

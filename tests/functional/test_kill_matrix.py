@@ -1,4 +1,4 @@
-"""kill -9 at every boundary of every operation, on real libvirt: nothing is lost or leaks.
+"""kill -9, lost answers and power failures at every boundary of every operation, on real libvirt.
 
 An agent's engine runs in a process of its own (``victim``) with stand-ins for the control plane
 whose state is on disk. It is killed at one boundary: when a step begins, when it has ended, and
@@ -8,6 +8,11 @@ server's record, faults and events, the hypervisor, the files, the taps, the por
 the volumes, what was cast to the conductor, and the journal.
 
 Each operation is also carried out while the first answer to every call of the conductor is lost.
+
+And the power fails at a boundary: the process dies, and with it goes what was not synced (the end
+of the journal, names of files that were made or removed), guests are off, taps and connections of
+volumes are gone. The next agent starts as it does in earnest, with
+resume_guests_state_on_host_boot.
 """
 
 from __future__ import annotations
@@ -18,14 +23,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import rotation
-from tests.functional.scenarios import SCENARIOS, prepared, undisturbed
+from tests.functional.scenarios import SCENARIOS, prepared, undisturbed, without_power
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
 
 AT_ONCE = 2  # hosts whose agents are disturbed in parallel
 LOST = "answers are lost"
 POWER = "power failure at "
-SHARE = 4  # of the effects, every so many is the place of a kill, unless all are
+# Every so many of these is the place of a kill or of a power failure, unless all are.
+ENDS, EFFECTS, POWER_FAILURES = 2, 6, 5
 # What is killed in every run; the others take turns (tests/rotation.py).
 CORE = {
     "boot", "boot, fails, no retry", "delete", "stop", "start", "reboot hard", "suspend", "rescue",
@@ -35,7 +41,8 @@ assert CORE <= SCENARIOS.keys()
 
 
 def disturb(trial, scenario, how):
-    """Kill at a boundary and resume, or lose answers; what was wrong with that, if anything."""
+    """Kill at a boundary or fail the power there and resume, or lose answers; what was wrong with
+    that, if anything."""
     message = trial.message(scenario.method, **scenario.arguments)
     if how == LOST:
         assert trial.run(message, lose_replies=True, **scenario.how)
@@ -59,6 +66,8 @@ def differences(trial, scenario, disturbances, wanted):
         trial.restore()
         wrong = disturb(trial, scenario, how)
         seen = trial.look()
+        if how.startswith(POWER):
+            seen = without_power(seen, wanted, scenario)
         if wrong or seen != wanted:
             found[how] = wrong or {k: (seen[k], wanted[k]) for k in wanted if seen[k] != wanted[k]}
     trial.clear()
@@ -66,28 +75,32 @@ def differences(trial, scenario, disturbances, wanted):
 
 
 def chosen(passed, name, known, seed):
-    """Where to kill: the end of every step, done or undone, and of the effects a sample.
+    """Where to kill, and where the power fails: at samples of the boundaries.
 
     Between the end of a step and the beginning of the next one nothing happens but a line in the
-    journal, so that one of the two will do. The sample is of effects that no earlier scenario of
-    the method had; what fails is not cut off where they ended the same step.
+    journal, so that one of the two will do. Effects are those that no earlier scenario of the
+    method had; what fails is not cut off where they ended the same step.
 
     :param known: boundaries of this method's earlier scenarios
     :param seed: chooses the sample
     """
     fails = bool(SCENARIOS[name].how)
-    effects = [boundary for boundary in passed if "#" in boundary and boundary not in known]
-    sample = set(random.Random(f"{seed} {name}").sample(effects, -(-len(effects) // SHARE)))
+    choice = random.Random(f"{seed} {name}")
 
-    def worth_it(boundary):
-        if "#" in boundary:
-            return boundary in sample
-        if boundary.endswith((":begin", ":undo")):
-            return False
+    def sample(boundaries, share):
+        return set(choice.sample(boundaries, -(-len(boundaries) // share)))
+
+    def is_end(boundary):
         of_a_step = boundary.count(":") == 2
-        return not (fails and of_a_step and boundary in known)
+        return "#" not in boundary and not (
+            boundary.endswith((":begin", ":undo")) or (fails and of_a_step and boundary in known)
+        )
 
-    return [boundary for boundary in passed if worth_it(boundary)]
+    kills = sample([b for b in passed if is_end(b)], ENDS) | sample(
+        [b for b in passed if "#" in b and b not in known], EFFECTS
+    )
+    power = sample(passed, POWER_FAILURES)
+    return [b for b in passed if b in kills] + [POWER + b for b in passed if b in power]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +115,15 @@ def test_killed_at_every_boundary_it_ends_as_without(lab, name, request):
     with ThreadPoolExecutor(at_once) as workers:
         trials = list(workers.map(prepared, [lab] * at_once, [scenario] * at_once))
         passed, wanted = undisturbed(trials[0], scenario)
-        if not request.config.getoption("--full"):
+        if request.config.getoption("--full"):
+            disturbances = [*passed, *(POWER + boundary for boundary in passed)]
+        else:
             known = lab.passed[scenario.method]
-            everywhere, passed = passed, chosen(passed, name, known, rotation.seed(request.config))
-            known.update(everywhere)
+            disturbances = chosen(passed, name, known, rotation.seed(request.config))
+            known.update(passed)
+        disturbances.insert(0, LOST)
         found = [
-            workers.submit(differences, trial, scenario, [LOST, *passed][turn::at_once], wanted)
+            workers.submit(differences, trial, scenario, disturbances[turn::at_once], wanted)
             for turn, trial in enumerate(trials)
         ]
     wrong = {where: what for part in found for where, what in part.result().items()}

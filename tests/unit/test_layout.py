@@ -92,6 +92,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("services.image_ageing", "drivers.disk"): "it reads headers of disks and writes whole files",
     ("steps.disk.files", "drivers.disk"): "a server's directory survives a power failure",
     ("steps.disk.snapshot", "drivers.disk"): "a snapshot is copied from disk to file",
+    ("services.disk_files", "drivers.disk"): "what is removed stays so in a power failure",
     ("services.disk_copy", "drivers.disk"): "what is copied is whole or not there",
     ("steps.volume.snapshots", "drivers.disk"): "files of a guest that is off are merged",
     ("steps.guest.rescue", "drivers.disk"): "a definition is kept whole, with a disk's owner",

@@ -111,7 +111,7 @@ class KeepGuest(Step):
                 part.write_text(hypervisor.definition(work.uuid))
 
     def undo(self) -> None:
-        _kept(self.work).unlink(missing_ok=True)
+        _forget(self.work)
 
 
 class MakeRescueDisks(Step):
@@ -220,7 +220,7 @@ class RemoveRescueFiles(Step):
 
     def do(self) -> None:
         remove_rescue_disks(self.work)
-        _kept(self.work).unlink(missing_ok=True)
+        _forget(self.work)
 
 
 def boot_files(work: Work) -> dict[str, str]:
@@ -288,3 +288,11 @@ def remove_rescue_disks(work: Work) -> None:
 
 def _kept(work: Work) -> Path:
     return disk_files.directory(work) / DEFINITION
+
+
+def _forget(work: Work) -> None:
+    """Remove the kept definition; a power failure does not bring it back."""
+    path = _kept(work)
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        durable.sync(path.parent)

@@ -22,6 +22,7 @@ from nova_lite.errors import (
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED
+from nova_lite.services.notes import RebuildNotes
 from nova_lite.services.volumes import connect, disconnect, ensure_attached, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
@@ -116,6 +117,10 @@ class ReserveRootVolume(Step):
 
     name = "reserve_root_volume"
 
+    def done(self) -> bool:
+        """After a power failure the volume may be attached again: Cinder would refuse."""
+        return RebuildNotes.of(self.work.notes).reimaged
+
     def do(self) -> None:
         reserve(self.work, root_volume(self.work))
 
@@ -133,6 +138,9 @@ class ReimageRootVolume(Step):
         super().__init__(work)
         self._image_id = image_id
 
+    def done(self) -> bool:
+        return RebuildNotes.of(self.work.notes).reimaged
+
     def do(self) -> None:
         work, tools = self.work, self.tools
         volume_id = str(root_volume(work)["volume_id"])
@@ -146,6 +154,7 @@ class ReimageRootVolume(Step):
             self._wait(volume_id, patience)
         finally:
             tools.events.forget(work.uuid)
+        work.note(reimaged=True)
 
     def _wait(self, volume_id: str, patience: float) -> None:
         work, clock = self.work, self.tools.clock

@@ -18,6 +18,7 @@ from nova_lite.steps.volume.moves import (
     AttachReservedVolumes,
     CheckVolumes,
     ReimageRootVolume,
+    ReserveRootVolume,
     ReserveVolumes,
 )
 from nova_lite.wire.context import RequestContext
@@ -48,6 +49,7 @@ class Lab:
         self.guest_is_left = False
         self.task_state = None
         self.clock = SYSTEM
+        self.notes = {}
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"] = {"1": dict(MAPPING)}
         with self.ledger.open() as content:
@@ -82,8 +84,8 @@ class Lab:
             events=EventHub(self.clock),
         )
         return Work(
-            RequestContext({"request_id": "req-1"}), tools, self._instance(), {}, {},
-            lambda **values: None, Signals(),
+            RequestContext({"request_id": "req-1"}), tools, self._instance(), {}, self.notes,
+            self.notes.update, Signals(),
         )  # fmt: skip
 
     def _instance(self):
@@ -274,6 +276,21 @@ def test_the_event_ends_the_wait(lab, reimaging):
     step, asked = reimaging(answer)
     step.do()
     assert asked == [(VOLUME, "i1", True)]
+
+
+def test_an_image_that_was_written_is_not_asked_for_once_more(lab, reimaging):
+    """After a power failure the volume is attached by then, and Cinder would refuse."""
+
+    def answer(work):
+        work.tools.events.deliver(SERVER, VOLUME_REIMAGED, VOLUME, "completed")
+
+    step, _ = reimaging(answer)
+    assert not step.done()
+    step.do()
+    lab.change(status="attaching")
+
+    for successor in (ReserveRootVolume(lab.work()), ReimageRootVolume(lab.work(), "i1")):
+        assert successor.done()
 
 
 def test_an_image_that_is_being_written_is_not_asked_for_again(lab, reimaging):
