@@ -282,17 +282,6 @@ class Agent:
             _within(CLOSE_PATIENCE, self._parts.close)
 
 
-def go_on(tools: Toolbox, engine: Engine, instances: list[WireObject]) -> None:
-    """Go on where the last process on this host stopped, and settle what nobody finished.
-
-    :param instances: the servers of this host
-    """
-    apart = engine.resume() | EvacuatedServers(tools.host, tools.migrations, engine).look()
-    survey = Survey.of(tools, engine, endpoint.VERBS)
-    survey.settle(survey.unsettled(instances, apart))
-    survey.restore_power(apart)
-
-
 def open_moves(parts: Composition, node: str) -> Mapping[tuple[str, Role], Claim]:
     """What servers that move claim of this host.
 

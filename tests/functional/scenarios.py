@@ -57,8 +57,8 @@ class Scenario:
     ``attached`` and about to be detached (``encrypted, attached``: one whose key libvirt has
     forgotten); ``grown``: one that it uses is larger than it knows, ``moving``: it is to go on
     elsewhere; ``disks``: all its disks are to be volumes. ``share``: whether the server is to have
-    one, has it, uses it, or is to lose it. ``dark``: another end, after a power failure: the
-    memory of a guest, or a password, may be lost with it.
+    one, has it, uses it, or is to lose it. ``dark``: other ends, after a power failure: the
+    memory of a guest may be lost with it.
     """
 
     method: str
@@ -72,13 +72,14 @@ class Scenario:
     volume: str | None = None
     share: str | None = None
     how: dict[str, Any] = field(default_factory=dict)
-    dark: dict[str, Any] = field(default_factory=dict)
+    dark: tuple[dict[str, Any], ...] = ()
 
     @property
     def encrypted(self) -> bool:
         return (self.volume or "").startswith("encrypted")
 
 
+NOT_RUNNING = "Instance server is not running."
 # The memory of a guest was lost that was to be held, saved, or to go on.
 NO_MEMORY = {
     "vm_state": "stopped", "power_state": 4, "domain": libvirt.VIR_DOMAIN_SHUTOFF, "saved": False,
@@ -86,7 +87,7 @@ NO_MEMORY = {
 }  # fmt: skip
 # The guest was off when the copy of its disk was to go on: it keeps the volume that it has.
 NOT_SWAPPED = {
-    "faults": {"Volume rebase failed: Instance server is not running."}, "events": ANY,
+    "faults": {f"Volume rebase failed: {NOT_RUNNING}"}, "events": ANY,
     "volumes": {
         "cinder": [("in-use", "attached")], "attachments": ["attached"],
         "mapped": [("/dev/sda", True)], "sizes": [1], "places": [(VOLUME, True)] * 2, "secrets": 0,
@@ -127,13 +128,15 @@ SCENARIOS = {
         "reboot_instance", SOFT, "active", RUNS, "booted", "rebooting"
     ),
     "pause": Scenario(
-        "pause_instance", {}, "paused", HELD, "booted", "pausing", dark=NO_MEMORY
+        "pause_instance", {}, "paused", HELD, "booted", "pausing", dark=(NO_MEMORY,)
     ),
     "unpause": Scenario(
-        "unpause_instance", {}, "active", RUNS, "paused", "unpausing", dark=NO_MEMORY
+        "unpause_instance", {}, "active", RUNS, "paused", "unpausing",
+        dark=(NO_MEMORY, {"faults": {NOT_RUNNING}, "events": ANY}),
     ),
     "suspend": Scenario(
-        "suspend_instance", {}, "suspended", OFF, "booted", "suspending", dark=NO_MEMORY
+        "suspend_instance", {}, "suspended", OFF, "booted", "suspending",
+        dark=(NO_MEMORY,),
     ),
     "resume": Scenario("resume_instance", {}, "active", RUNS, "suspended", "resuming"),
     "suspended, reboot hard": Scenario(
@@ -178,7 +181,7 @@ SCENARIOS = {
     ),
     "backup": Scenario(
         "backup_instance", BACKUP, "paused", HELD, "paused", "image_backup",
-        dark={**NO_MEMORY, "faults": set()},
+        dark=({**NO_MEMORY, "faults": set()},),
     ),
     "shelve": Scenario(
         "shelve_instance", shelve_arguments(), "shelved_offloaded", None, "booted", "shelving"
@@ -237,7 +240,8 @@ SCENARIOS = {
         "extend_volumes", {"volume_ids": [VOLUME]}, "active", RUNS, "booted", None, volume="grown"
     ),
     "swap": Scenario(
-        "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving", dark=NOT_SWAPPED
+        "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving",
+        dark=(NOT_SWAPPED,),
     ),
     "swap, fails": Scenario(
         "swap_volume", SWAPPED, "active", RUNS, "booted", None, volume="moving",
@@ -408,8 +412,8 @@ def without_power(seen, wanted, scenario):
     """A look after a power failure as it would be without what such a failure explains.
 
     For a guest that is off nothing is plugged, connected or mounted until it starts. One that ran
-    was started again, by a reboot that the host asked of itself. And what ``scenario.dark`` names
-    may be as it says.
+    was started again, by a reboot that the host asked of itself. And what one of the
+    ends in ``scenario.dark`` names may be as it says.
     """
     seen = dict(seen)
     if seen["domain"] != RUNS:
@@ -418,8 +422,9 @@ def without_power(seen, wanted, scenario):
             seen[kind] = {**seen[kind], name: seen[kind][name] or wanted[kind][name]}
     if RESTARTED[0] not in wanted["events"]:
         seen["events"] = seen["events"].difference(RESTARTED)
-    if scenario.dark and parts(seen, scenario.dark) == scenario.dark:
-        seen.update({name: wanted[name] for name in scenario.dark})
+    for end in scenario.dark:
+        if parts(seen, end) == end:
+            return {**seen, **{name: wanted[name] for name in end}}
     return seen
 
 

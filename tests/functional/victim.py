@@ -29,9 +29,16 @@ from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, ImageQuotaExceeded
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    HypervisorError,
+    ImageQuotaExceeded,
+    PeerUnavailable,
+)
+from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.schedule import periodic_tasks
-from nova_lite.service import go_on
+from nova_lite.membership.survey import Survey
+from nova_lite.rpc.endpoint import VERBS
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import wrap
@@ -189,6 +196,20 @@ class WatchedConductor(FakeConductor):
         self._answered(method)
 
 
+class OtherHosts:
+    """The other hosts of the trial, that have disks of their own."""
+
+    def __init__(self, own: Path, cloud: Path) -> None:
+        self._own, self._cloud = own, cloud
+
+    def call(self, context, host, method, **arguments):
+        assert method == "check_instance_shared_storage"
+        if not (self._cloud / host).is_dir():
+            raise PeerUnavailable(f"host {host} did not answer {method}")
+        asked = Path(arguments["data"]["filename"]).relative_to(self._own)
+        return (self._cloud / host / asked).exists()
+
+
 def refuse(uuid: str, disk: Any = None, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
@@ -226,6 +247,7 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
         **stand_ins(state, cloud, conf.host),
         "observer": boundaries.passed,
         "boot_id": order.boot_id,
+        "peers": OtherHosts(state, cloud),
         "conductor": WatchedConductor(
             cloud / "conductor.json", ledger, boundaries, order.lose_replies
         ),
@@ -271,7 +293,7 @@ def carry_out(order: Order) -> None:
         DurableFiles(Path(order.state), Path(order.durable)).record()
     boundaries = Boundaries(order)
     parts = compose(order, boundaries)
-    tools = parts.toolbox(parts.hypervisor.facts(), f"node{order.node_id}", order.node_id)
+    tools = parts.toolbox(parts.hypervisor.facts(), parts.conf.host, order.node_id)
     agent = parts.engine(tools)
 
     def deliver(message: dict[str, Any]) -> None:
@@ -287,7 +309,7 @@ def carry_out(order: Order) -> None:
 
     boundaries.deliver = deliver
     if order.joins:
-        go_on(tools, agent, tools.instances.by_host(RequestContext.admin(), tools.host))
+        join(tools, agent)
     else:
         agent.resume()
     for message in order.messages:
@@ -296,6 +318,17 @@ def carry_out(order: Order) -> None:
     if order.joins:
         look_around(tools, agent)
     parts.close()
+
+
+def join(tools: Toolbox, agent: Engine) -> None:
+    """What ``service.Agent`` does before messages arrive and after those that waited."""
+    instances = tools.instances.by_host(RequestContext.admin(), tools.host)
+    apart = agent.resume()
+    apart |= EvacuatedServers(tools.host, tools.migrations, agent).look()
+    survey = Survey.of(tools, agent, VERBS)
+    unsettled = survey.unsettled(instances, apart)
+    survey.restore_power(apart)
+    survey.settle(unsettled)
 
 
 # Those of the periodic tasks that an agent begins with and that settle what it finds.
