@@ -180,6 +180,10 @@ class MarkRebooting(Step):
         super().__init__(work)
         self._states = states
 
+    def done(self) -> bool:
+        """After a power failure, the end of the reboot may be recorded already."""
+        return self.work.rebooted and self.work.instance.get("task_state") is None
+
     def do(self) -> None:
         self.tools.instances.save(
             self.work.context,
