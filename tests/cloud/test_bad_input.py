@@ -216,7 +216,8 @@ def test_a_wrong_cast_on_a_server(api, amqp, server, instance, case):
     method, arguments, more, event, match = CASTS[case]
     uuid_ = server["id"]
     amqp.save(instance, task_state="powering-off")
-    record = cast_and_watch(api, amqp, uuid_, method, {"instance": instance, **arguments}, **more)
+    sent = {"instance": changed(instance, task_state="powering-off"), **arguments}
+    record = cast_and_watch(api, amqp, uuid_, method, sent, **more)
     (found,) = record["events"]
     assert (found["event"], found["result"]) == (event, "Error")
     assert re.search(match, found["details"] or found["traceback"]), found
@@ -228,7 +229,7 @@ def test_a_wrong_cast_on_a_server(api, amqp, server, instance, case):
 def test_an_instance_of_another_major_version(api, amqp, server, instance):
     """3.0 may mean anything: not touched, and said so."""
     amqp.save(instance, task_state="powering-off")
-    future = changed(instance, "3.0", vm_state="melted")
+    future = changed(instance, "3.0", vm_state="melted", task_state="powering-off")
     record = cast_and_watch(api, amqp, server["id"], "stop_instance",
                             {"instance": future, "clean_shutdown": True})  # fmt: skip
     assert record["events"][0]["result"] == "Error"
