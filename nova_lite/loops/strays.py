@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import ServerNotFound
+from nova_lite.errors import DomainNotFound, NovaLiteError, ServerNotFound
 from nova_lite.services.ownership import Place, place
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -44,10 +44,26 @@ class Strays:
     def look_at(self, uuid: str) -> None:
         """Deal with a guest without a server on this host; one without any Instance record is kept.
 
+        One whose server is busy (with an event of a port that was deleted with it, say) is looked
+        at when that is over.
+
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """
         if self._engine.busy(uuid):
-            return
+            self._engine.after(uuid, "a guest without server", lambda: self._look_again(uuid))
+        else:
+            self._look(uuid)
+
+    def _look_again(self, uuid: str) -> None:
+        try:
+            self._hypervisor.power_state(uuid)
+            self._look(uuid)
+        except DomainNotFound:
+            return  # what its server was busy with has removed it
+        except NovaLiteError as error:
+            LOG.warning("Guest %s is looked at later: %s", uuid, error)
+
+    def _look(self, uuid: str) -> None:
         context = RequestContext.admin().elevated(read_deleted=True)
         instance = self._find(context, uuid)
         if instance is None:

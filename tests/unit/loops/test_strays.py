@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.errors import ServerNotFound
+from nova_lite.errors import DomainNotFound, ServerNotFound
 from nova_lite.loops.strays import Strays
 from nova_lite.wire.objects import WireObject
 
@@ -14,6 +14,7 @@ class World:
 
     def __init__(self, **fields):
         self.fields, self.accepted, self.destroyed, self.contexts = fields, [], [], []
+        self.occupied, self.vanished, self.later = False, False, []
 
     def get(self, context, uuid, expected_attrs):
         self.contexts.append(context)
@@ -25,7 +26,14 @@ class World:
         self.destroyed.append(uuid)
 
     def busy(self, uuid):
-        return False
+        return self.occupied
+
+    def after(self, uuid, label, job):
+        self.later.append(job)
+
+    def power_state(self, uuid):
+        if self.vanished:
+            raise DomainNotFound(uuid)
 
     def begin(self, method, context, uuid, arguments):
         self.accepted.append((method, uuid))
@@ -65,6 +73,21 @@ def test_the_operator_chooses(action, destroyed):
     look(world, action)
 
     assert (world.accepted, world.destroyed) == ([], destroyed)
+
+
+@pytest.mark.parametrize("vanished", [False, True])
+def test_a_busy_one_is_looked_at_when_that_is_over(vanished):
+    """An event of its deleted port may come first; what that, or a delete, removed is gone."""
+    world = World(deleted=True, host="node1")
+    world.occupied = True
+    look(world)
+    assert world.accepted == []
+
+    world.vanished = vanished
+    (job,) = world.later
+    job()
+
+    assert world.accepted == ([] if vanished else [("terminate_instance", "s1")])
 
 
 @pytest.mark.parametrize("deleted", [False, True])
