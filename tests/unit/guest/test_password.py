@@ -40,8 +40,14 @@ def test_only_the_owner_of_the_key_reads_the_password(bits):
     assert key.decrypt(sealed, padding.PKCS1v15()) == b"correct horse"
 
 
+# Ids of their own: the workers of a parallel run must find the same tests, whatever the key.
 @pytest.mark.parametrize(
-    "key", ["ssh-rsa nonsense", "", public(ed25519.Ed25519PrivateKey.generate())]
+    "key",
+    [
+        pytest.param("ssh-rsa nonsense", id="nonsense"),
+        pytest.param("", id="empty"),
+        pytest.param(public(ed25519.Ed25519PrivateKey.generate()), id="ed25519"),
+    ],
 )
 def test_other_keys_are_refused(key):
     """A key that cannot encrypt is a ValueError, whatever it is."""
