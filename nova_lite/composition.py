@@ -211,6 +211,10 @@ class Composition:
         return Instances(self.conductor)
 
     @cached_property
+    def migrations(self) -> Migrations:
+        return Migrations(self.conductor)
+
+    @cached_property
     def notifier(self) -> Notifier:
         return Notifier.from_conf(self.conf, self.image_store.url)
 
@@ -290,7 +294,7 @@ class Composition:
             actions=Actions(conductor, conf.host, self.clock),
             builds=Builds(conductor),
             groups=Groups(conductor),
-            migrations=Migrations(conductor),
+            migrations=self.migrations,
             task_logs=TaskLogs(conductor),
             volume_usages=VolumeUsages(conductor),
             share_mappings=ShareMappings(conductor),

@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any, Unpack
 
 from nova_lite.cmd import notify
 from nova_lite.composition import Composition, Parts
-from nova_lite.conductor.instances import FOR_MOVE
-from nova_lite.conductor.records import Migrations
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
@@ -26,8 +25,7 @@ from nova_lite.errors import (
 from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
-from nova_lite.inventory.claims import Claim, Role
-from nova_lite.inventory.moves import claims_of_moves
+from nova_lite.inventory.moves import open_moves
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
@@ -38,9 +36,9 @@ from nova_lite.membership.survey import Survey
 from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.backlog import Backlog
 from nova_lite.rpc.dispatch import Dispatcher
-from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
+from nova_lite.rpc.server import CallMonitor, ComputeServer
 from nova_lite.services.toolbox import Toolbox
-from nova_lite.wire.context import RequestContext
+from nova_lite.wire.compute_api import TOPICS
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -104,7 +102,10 @@ class Agent:
         self._patiently("the hypervisor", parts.hypervisor.connect)
         facts = self._patiently("the hypervisor", parts.hypervisor.facts)
         # Beside what is asked for while this host joins.
-        early = [_in_thread(lambda: open_moves(parts, facts.hostname))]
+        moves = partial(
+            open_moves, parts.instances, parts.migrations, self._conf.host, facts.hostname
+        )
+        early = [_in_thread(moves)]
         joining = Joining(
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
@@ -118,7 +119,7 @@ class Agent:
         parts.claims.keep(
             self._patiently(
                 "nova-conductor",
-                lambda: early.pop().result() if early else open_moves(parts, facts.hostname),
+                lambda: early.pop().result() if early else moves(),
             )
         )
         capacity = parts.capacity(facts, membership)
@@ -280,21 +281,6 @@ class Agent:
         _within(CLOSE_PATIENCE, *(server.wait for server in self._servers))
         if self._parts is not None:
             _within(CLOSE_PATIENCE, self._parts.close)
-
-
-def open_moves(parts: Composition, node: str) -> Mapping[tuple[str, Role], Claim]:
-    """What servers that move claim of this host.
-
-    One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
-    InstanceList.get_by_filters.
-    """
-    context, host = RequestContext.admin(), parts.conf.host
-    migrations = Migrations(parts.conductor).open_of_host(context, host, node)
-    if not migrations:
-        return {}
-    uuids = sorted({str(migration["instance_uuid"]) for migration in migrations})
-    servers = parts.instances.by_filters(context, {"uuid": uuids, "deleted": False}, FOR_MOVE)
-    return claims_of_moves(migrations, servers, host)
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nova_lite.engine.journal import sync_directory
+from nova_lite.drivers.disk import durable
 from nova_lite.engine.key import Key
 from nova_lite.failures import Failure
 
@@ -92,7 +92,7 @@ class Finished:
             with file:  # several may wait for the disk at the same time
                 os.fsync(file.fileno())
             if new:
-                sync_directory(self._path.parent)
+                durable.sync(self._path.parent)
         except OSError as error:
             LOG.warning("Cannot write %s: %s; a request that comes again after a restart may be "
                         "carried out twice", self._path, error.strerror)  # fmt: skip
@@ -112,7 +112,7 @@ class Finished:
             file.flush()
             os.fsync(file.fileno())
         part.rename(self._path)
-        sync_directory(self._path.parent)
+        durable.sync(self._path.parent)
         self._lines = len(kept)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from nova_lite.drivers.disk import durable
 from nova_lite.engine.entry import Entry, cut_torn_line
 from nova_lite.errors import JournalError
 
@@ -61,7 +62,7 @@ class Journal:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for made in missing:
-                sync_directory(made.parent)
+                durable.sync(made.parent)
         except OSError as error:
             raise JournalError(
                 f"cannot create the journal directory {self.directory}: {error.strerror}; check "
@@ -125,7 +126,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             partial.rename(path)
-            sync_directory(self.directory)
+            durable.sync(self.directory)
         except OSError as error:
             for left in (partial, path):
                 _withdraw(left)
@@ -239,12 +240,3 @@ def _withdraw(path: Path) -> None:
         os.fsync(file.fileno())
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to persistent storage."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

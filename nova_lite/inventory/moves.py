@@ -11,8 +11,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nova_lite.conductor.instances import FOR_MOVE, Instances
+from nova_lite.conductor.records import Migrations
 from nova_lite.inventory.claims import Claim, Role, claim_of
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
+from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -24,9 +27,7 @@ _RESIZING = (
     TaskState.RESIZE_MIGRATING,
     TaskState.RESIZE_MIGRATED,
     TaskState.RESIZE_FINISH,
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
+    *REBUILDING_TASKS,
 )
 MOVING: Mapping[str, tuple[str, ...] | None] = {
     VmState.RESIZED: None,
@@ -34,6 +35,26 @@ MOVING: Mapping[str, tuple[str, ...] | None] = {
     VmState.STOPPED: _RESIZING,
     VmState.PAUSED: (TaskState.MIGRATING,),
 }
+
+
+def open_moves(
+    instances: Instances, migrations: Migrations, host: str, node: str
+) -> dict[tuple[str, Role], Claim]:
+    """What servers that move claim of this host.
+
+    One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
+    InstanceList.get_by_filters.
+
+    :param host: nova.conf's host of this agent
+    :param node: the hypervisor's host name
+    """
+    context = RequestContext.admin()
+    found = migrations.open_of_host(context, host, node)
+    if not found:
+        return {}
+    uuids = sorted({str(migration["instance_uuid"]) for migration in found})
+    servers = instances.by_filters(context, {"uuid": uuids, "deleted": False}, FOR_MOVE)
+    return claims_of_moves(found, servers, host)
 
 
 def claims_of_moves(

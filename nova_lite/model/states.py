@@ -67,6 +67,20 @@ class TaskState(enum.StrEnum):
     MIGRATING = "migrating"
 
 
+# Task states of a server that is being built, and of one that is being rebuilt here or, evacuated,
+# on another host, in their order.
+BUILDING_TASKS = (
+    TaskState.SCHEDULING,
+    TaskState.NETWORKING,
+    TaskState.BLOCK_DEVICE_MAPPING,
+    TaskState.SPAWNING,
+)
+REBUILDING_TASKS = (
+    TaskState.REBUILDING,
+    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
+    TaskState.REBUILD_SPAWNING,
+)
+
 # Keys in the system metadata of a shelved server.
 SHELVED_AT, SHELVED_IMAGE, SHELVED_HOST = "shelved_at", "shelved_image_id", "shelved_host"
 

@@ -14,13 +14,11 @@ from typing import Any
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     NovaLiteError,
-    ServerBeingDeleted,
-    ServerNotFound,
     UnexpectedTaskState,
     Verdict,
 )
 from nova_lite.failures import Failure
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import BUILDING_TASKS, TaskState, VmState
 from nova_lite.notifications import versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
@@ -34,7 +32,14 @@ from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
 from nova_lite.steps.network.ports import AllocatePorts, PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.capacity import ClaimResources
-from nova_lite.steps.records.server import NOWHERE, RecordDisks, ReportActive, TakeServer
+from nova_lite.steps.records.server import (
+    NOWHERE,
+    RecordDisks,
+    ReportActive,
+    TakeServer,
+    is_active_here,
+    reload_wanted,
+)
 from nova_lite.steps.volume.boot import (
     AttachVolumes,
     CompleteAttachments,
@@ -48,10 +53,7 @@ from nova_lite.wire.objects import WireObject, unwrap
 LOG = logging.getLogger(__name__)
 
 # Task states of a server that is being built, and was not asked to be deleted.
-BUILD_TASKS = (
-    None, TaskState.SCHEDULING, TaskState.NETWORKING, TaskState.BLOCK_DEVICE_MAPPING,
-    TaskState.SPAWNING,
-)  # fmt: skip
+BUILD_TASKS = (None, *BUILDING_TASKS)
 
 
 class Boot(Operation):
@@ -72,21 +74,13 @@ class Boot(Operation):
     pool = "builds"
     # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("block_device_mapping",)
-    after_restart = dict.fromkeys(
-        (
-            TaskState.SCHEDULING,
-            TaskState.BLOCK_DEVICE_MAPPING,
-            TaskState.NETWORKING,
-            TaskState.SPAWNING,
-        ),
-        AfterRestart(Settlement.FAIL),
-    )
+    after_restart = dict.fromkeys(BUILDING_TASKS, AfterRestart(Settlement.FAIL))
 
     def load(self) -> None:
         # From here on no event of this server is lost, however early Neutron sends it.
         self.tools.events.watch(self.work.uuid)
         if self.work.resumed:
-            self._still_wanted()
+            reload_wanted(self.work)
 
     def notifications(self, phase: str) -> list[str]:
         """A failed boot is ``create.error`` alone, as in stock."""
@@ -99,14 +93,6 @@ class Boot(Operation):
         elif phase == END:
             more = {"message": "Success"}
         return Detail("InstanceCreate", versioned.creation(subject), more, addresses=phase == END)
-
-    def _still_wanted(self) -> None:
-        """Check that the server was not deleted while the agent was down."""
-        self.work.reload()
-        if self.work.instance.get("task_state") == TaskState.DELETING:
-            raise ServerBeingDeleted(f"Server {self.work.uuid} is being deleted")
-        if self.work.elsewhere:
-            raise UnexpectedTaskState(f"Server {self.work.uuid} is on another host by now")
 
     def plan(self) -> Plan:
         work = self.work
@@ -128,10 +114,7 @@ class Boot(Operation):
 
     def succeeded(self) -> bool:
         """What users see as active is not taken from them, whatever went wrong here."""
-        try:
-            return ReportActive(self.work).done()
-        except ServerNotFound:
-            return False
+        return is_active_here(self.work)
 
     def failed(self, failure: Failure) -> None:
         self.tools.events.forget(self.work.uuid)

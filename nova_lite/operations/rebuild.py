@@ -21,7 +21,7 @@ from nova_lite.errors import (
     Verdict,
 )
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, PowerState, VmState
 from nova_lite.notifications import legacy, versioned
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import ANYWHERE
@@ -35,7 +35,6 @@ from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, PowerOff, RemoveGuest, StartGuest
 from nova_lite.steps.guest.rebuild import (
-    STAGES,
     FetchNewImages,
     MarkRebuilding,
     ReplugInterfaces,
@@ -68,7 +67,7 @@ class Rebuild(PowerOperation):
     pool = "builds"
     # connection_info may contain secrets; it is reloaded from the database.
     secrets = ("bdms",)
-    after_restart = dict.fromkeys(STAGES, AfterRestart(Settlement.FAIL, in_error=True))
+    after_restart = dict.fromkeys(REBUILDING_TASKS, AfterRestart(Settlement.FAIL, in_error=True))
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -107,7 +106,7 @@ class Rebuild(PowerOperation):
 
     def plan(self) -> Plan:
         work = self.work
-        rebuilding, mapping, spawning = STAGES
+        rebuilding, mapping, spawning = REBUILDING_TASKS
         if work.rebooted and self._is_over():
             return []  # its new disks are its user's already
         return [

@@ -35,7 +35,6 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 
-
 class RemoveEvacuated(Operation):
     """Decides anew after a restart: the server may have come back, or be on its way."""
 

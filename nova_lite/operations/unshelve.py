@@ -29,7 +29,7 @@ from nova_lite.steps.guest.domain import DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.capacity import ClaimResources
-from nova_lite.steps.records.server import NOWHERE, ReportActive
+from nova_lite.steps.records.server import NOWHERE, ReportActive, is_active_here, reload_wanted
 from nova_lite.steps.records.shelving import DeleteShelvedImage, TakeOffloaded, delete_image
 from nova_lite.steps.volume.moves import AttachReservedVolumes
 
@@ -49,11 +49,7 @@ class Unshelve(Operation):
         self.tools.events.watch(work.uuid)
         # The conductor has set it in the message, for us to save.
         zone = work.instance.get("availability_zone")
-        work.reload()
-        if work.instance.get("task_state") == TaskState.DELETING:
-            raise ServerBeingDeleted(f"Server {work.uuid} is being deleted")
-        if place(work.instance, self.tools.host) is Place.ELSEWHERE:
-            raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now")
+        reload_wanted(work)
         work.instance.set(availability_zone=zone)
 
     def plan(self) -> Plan:
@@ -77,10 +73,7 @@ class Unshelve(Operation):
 
     def succeeded(self) -> bool:
         """What users see as active is not taken from them, whatever went wrong here."""
-        try:
-            return ReportActive(self.work).done()
-        except ServerNotFound:
-            return False
+        return is_active_here(self.work)
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools

@@ -16,9 +16,9 @@ from nova_lite.peers import versions
 from nova_lite.peers.methods import METHODS, Method
 from nova_lite.peers.versions import Version, shown
 from nova_lite.wire import exceptions
+from nova_lite.wire.compute_api import TOPIC, TOPIC_ALT
 from nova_lite.wire.context import RequestContext
 
-TOPIC, TOPIC_ALT = "compute", "compute-alt"
 REMEMBERED = 600.0  # seconds for which a host's service version is believed
 # A plain call is monitored, too, where rpc_response_timeout is longer than this many seconds
 # (HEARTBEAT_THRESHOLD of nova/rpc.py).

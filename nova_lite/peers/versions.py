@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from nova_lite.errors import InvalidConfiguration
+from nova_lite.wire.compute_api import NEWEST
 
 Version = tuple[int, int]
 
-NEWEST: Version = (6, 5)
 OLDEST: Version = (6, 0)
 # The version from which there is a second topic, compute-alt.
 SECOND_TOPIC: Version = (6, 5)

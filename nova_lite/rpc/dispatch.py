@@ -14,6 +14,7 @@ from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
+from nova_lite.wire.compute_api import NEWEST
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import Kind, is_uuid, required
 from nova_lite.wire.objects import WireObject, wrap
@@ -21,7 +22,7 @@ from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
-VERSION = (6, 5)  # of the compute RPC API; messages of any 6.x minor are taken
+MAJOR = str(NEWEST[0])  # of the compute RPC API; messages of any minor are taken
 BASE_NAMESPACE = "baseapi"
 
 
@@ -157,10 +158,10 @@ class Dispatcher:
     @staticmethod
     def _check_version(version: str, method: str) -> None:
         major, _, minor = version.partition(".")
-        if major != str(VERSION[0]) or not minor.isdigit():
+        if major != MAJOR or not minor.isdigit():
             raise MalformedMessage(
                 f"{method} was sent in compute RPC version {version}; this agent speaks "
-                f"{VERSION[0]}.x: remove an old pin from [upgrade_levels]compute of the control "
+                f"{MAJOR}.x: remove an old pin from [upgrade_levels]compute of the control "
                 "plane"
             )
 

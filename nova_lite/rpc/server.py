@@ -23,8 +23,6 @@ from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
 
-TOPICS = ("compute", "compute-alt")  # 2026.1 and later send the second half of the API to -alt
-
 
 class ComputeServer(MessageHandlingServer):
     """Receives messages for one topic and this host.

@@ -16,17 +16,11 @@ from typing import Any
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import OPEN, Migrations
-from nova_lite.model.states import TaskState
+from nova_lite.model.states import REBUILDING_TASKS
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 EVACUATION = "evacuation"
-# What nova-api sets before a rebuild, and before an evacuation, which is a rebuild elsewhere.
-REBUILD_TASKS = (
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
-)
 
 
 class Place(enum.Enum):
@@ -138,7 +132,7 @@ class Ownership:
         instance = self._instances.get(context, uuid, ())
         found = standing(instance, self.host)
         if found.recorded_here:
-            unclear = instance.get("task_state") in REBUILD_TASKS
+            unclear = instance.get("task_state") in REBUILDING_TASKS
         else:
             unclear = moves
         if unclear:

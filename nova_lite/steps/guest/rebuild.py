@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, PowerState, TaskState, VmState
 from nova_lite.services import guest, interfaces
 from nova_lite.services.disk_files import GIB, root_disk
 from nova_lite.services.notes import GuestNotes
@@ -11,12 +11,6 @@ from nova_lite.steps.base import Step
 from nova_lite.steps.disk.files import FetchImages
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
-
-STAGES = (
-    TaskState.REBUILDING,
-    TaskState.REBUILD_BLOCK_DEVICE_MAPPING,
-    TaskState.REBUILD_SPAWNING,
-)
 
 
 class FetchNewImages(FetchImages):
@@ -44,7 +38,7 @@ class MarkRebuilding(Step):
     def done(self) -> bool:
         """Whether it is this far, or further."""
         self.work.reload()
-        later = STAGES[STAGES.index(self._task_state) :]
+        later = REBUILDING_TASKS[REBUILDING_TASKS.index(self._task_state) :]
         return self.work.instance.get("task_state") in later
 
     def do(self) -> None:

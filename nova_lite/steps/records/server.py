@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_lite.errors import ServerNotFound
+from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
 from nova_lite.model.states import (
     SHELVED_AT,
     SHELVED_HOST,
@@ -255,6 +255,27 @@ def here(work: Work) -> dict[str, Any]:
         "compute_id": tools.node_id,
     }
     return {**fields, "numa_topology": topology} if topology else fields
+
+
+def reload_wanted(work: Work) -> None:
+    """Read the record of a server that is to run on this host again; others may have changed it.
+
+    :raises ServerBeingDeleted: it is not wanted any more
+    :raises UnexpectedTaskState: another host has it
+    """
+    work.reload()
+    if work.instance.get("task_state") == TaskState.DELETING:
+        raise ServerBeingDeleted(f"Server {work.uuid} is being deleted")
+    if work.elsewhere:
+        raise UnexpectedTaskState(f"Server {work.uuid} is on another host by now")
+
+
+def is_active_here(work: Work) -> bool:
+    """Whether the record says that the server is active on this host."""
+    try:
+        return ReportActive(work).done()
+    except ServerNotFound:
+        return False
 
 
 def tell_host(work: Work, vm_state: VmState) -> None:

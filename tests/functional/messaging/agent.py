@@ -16,7 +16,8 @@ from nova_lite.engine.queues import Pool
 from nova_lite.errors import ServerNotFound
 from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.dispatch import Dispatcher
-from nova_lite.rpc.server import TOPICS, CallMonitor, ComputeServer
+from nova_lite.rpc.server import CallMonitor, ComputeServer
+from nova_lite.wire.compute_api import TOPICS
 
 
 def handlers(host, topic):

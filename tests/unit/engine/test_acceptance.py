@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,8 +34,8 @@ class SlowDisk:
 
     def __init__(self, monkeypatch):
         self.reached, self.go, self.error = threading.Semaphore(0), threading.Event(), None
-        self._sync = journal_module.sync_directory
-        monkeypatch.setattr(journal_module, "sync_directory", self)
+        self._sync = journal_module.durable.sync
+        monkeypatch.setattr(journal_module, "durable", SimpleNamespace(sync=self))
 
     def __call__(self, directory):
         self.reached.release()

@@ -242,7 +242,7 @@ def test_a_promise_that_could_not_be_synced_is_none(journal, monkeypatch):
     def fail(directory):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(journal_module, "sync_directory", fail)
+    monkeypatch.setattr(journal_module.durable, "sync", fail)
     with pytest.raises(JournalError, match="Input/output error"):
         journal.open(intent())
 
@@ -255,7 +255,7 @@ def test_not_even_where_it_cannot_be_removed(journal, monkeypatch):
     def fail(directory):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(journal_module, "sync_directory", fail)
+    monkeypatch.setattr(journal_module.durable, "sync", fail)
     monkeypatch.setattr(Path, "unlink", lambda path, **how: fail(path))
     with pytest.raises(JournalError):
         journal.open(intent())
