@@ -132,7 +132,7 @@ SCENARIOS = {
     ),
     "unpause": Scenario(
         "unpause_instance", {}, "active", RUNS, "paused", "unpausing",
-        dark=(NO_MEMORY, {"faults": {NOT_RUNNING}, "events": ANY}),
+        dark=(NO_MEMORY,),
     ),
     "suspend": Scenario(
         "suspend_instance", {}, "suspended", OFF, "booted", "suspending",

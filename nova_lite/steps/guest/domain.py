@@ -73,6 +73,11 @@ class UnpauseGuest(Step):
 
     name = "unpause_guest"
 
+    def done(self) -> bool:
+        """After a power failure, the end of the unpause may be recorded already; whether the guest
+        is started again is then for the start of the host to say."""
+        return self.work.rebooted and self.work.instance.get("task_state") is None
+
     def do(self) -> None:
         self.tools.hypervisor.resume(self.work.uuid)
 
