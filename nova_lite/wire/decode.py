@@ -101,11 +101,29 @@ def image_of_server(instance: WireObject) -> Image:
 
 
 def domain_name(instance: WireObject, name_template: str) -> str:
-    """The name of a server's domain, by nova.conf's ``instance_name_template``."""
+    """The name of a server's domain, by nova.conf's ``instance_name_template``.
+
+    The template is about the id of the record (``instance-%08x``) or names fields of the Instance
+    (``%(uuid)s``); with a field that was not sent, or none at all, it is the uuid, as in nova-api.
+    """
     try:
         return name_template % instance["id"]
-    except (TypeError, ValueError):
+    except TypeError:
+        pass  # it names fields
+    except ValueError:
         return str(instance["uuid"])
+    try:
+        return name_template % {field: _as_text(instance, field) for field in instance.data}
+    except (KeyError, TypeError, ValueError):
+        return str(instance["uuid"])
+
+
+def _as_text(instance: WireObject, field: str) -> Any:
+    """A field's value in the form in which nova-api writes it."""
+    value = instance.data[field]
+    if field.endswith("_at") and isinstance(value, str):
+        return str(datetime.datetime.fromisoformat(value))
+    return value
 
 
 def server(
