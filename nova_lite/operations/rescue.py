@@ -20,6 +20,7 @@ from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.services.notes import RescueNotes
 from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.guest.domain import CheckGuest
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
@@ -45,6 +46,7 @@ class Rescue(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         return [
+            (CheckGuest(work),),
             (FetchRescueImages(work), RefreshPorts(work)),
             (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (KeepGuest(work),),

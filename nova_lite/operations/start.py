@@ -16,7 +16,7 @@ from nova_lite.services.notes import ShelveNotes
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
-from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.guest.domain import CheckGuest, DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import ReportPower, unshelved
@@ -43,6 +43,7 @@ class Start(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         image = ShelveNotes.of(work.notes).shelved_image
+        check: Plan = [(CheckGuest(work),)]
         # Its volumes may be reserved only, too.
         volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [
@@ -54,6 +55,6 @@ class Start(PowerOperation):
         expected: list[str | None] = [self.task_state]
         if not image:
             report = ReportPower(work, VmState.ACTIVE, expected)
-            return [(RefreshPorts(work),), *start, (report,)]
+            return [*check, (RefreshPorts(work),), *start, (report,)]
         report = ReportPower(work, VmState.ACTIVE, expected, system_metadata=unshelved(work))
-        return [(BindPorts(work),), *start, (report,), (DeleteShelvedImage(work, image),)]
+        return [*check, (BindPorts(work),), *start, (report,), (DeleteShelvedImage(work, image),)]

@@ -11,6 +11,7 @@ from nova_lite.errors import DiskError
 from nova_lite.model.states import VmState
 from nova_lite.services.config_drive import write_config_drive
 from nova_lite.services.image_origin import origin
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.work import Work
 
 ROOT, KERNEL, RAMDISK, CONFIG_DRIVE = "disk", "kernel", "ramdisk", "disk.config"
@@ -26,6 +27,7 @@ def directory(work: Work) -> Path:
 def fetch_images(work: Work) -> None:
     """Fetch image, kernel and ramdisk into the cache; files that are there are marked as used."""
     server, images = work.server, work.tools.images
+    refuse_certificates(work)
     if server.image.id and origin(work, server.image) is None:
         images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
     for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):

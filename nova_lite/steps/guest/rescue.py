@@ -15,6 +15,7 @@ from nova_lite.model.server import Image
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import disk_files, guest, interfaces
 from nova_lite.services.image_origin import origin
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import RescueNotes
 from nova_lite.services.power_state import is_on
 from nova_lite.services.work import Signal, Work
@@ -37,6 +38,7 @@ def rescue_image(work: Work) -> Image:
 def fetch_images(work: Work) -> None:
     """Fetch image, kernel and ramdisk of the rescue system into the image cache."""
     images, image = work.tools.images, rescue_image(work)
+    refuse_certificates(work)
     if origin(work, image) is None:
         images.fetch(work.context, image)
     for image_id in boot_files(work).values():
@@ -196,6 +198,19 @@ class ReportRescued(Step):
             launched_at=utcnow(),
         )
         tell_host(self.work, VmState.RESCUED)
+
+
+class CheckGuestBack(Step):
+    """Refuse to define the guest from the records without devices that it has, while the rescue
+    system runs; a definition that was kept has them all."""
+
+    name = "check_guest_back"
+
+    def do(self) -> None:
+        if _kept(self.work).exists() or not is_rescue_system(self.work):
+            return
+        self.work.reload()
+        guest.require_definable(self.work)
 
 
 class PutGuestBack(Step):

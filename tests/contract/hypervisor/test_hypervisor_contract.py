@@ -126,6 +126,15 @@ def test_a_guest_is_defined_under_another_name(hypervisor: Hypervisor, spec: Dom
     assert (guest.uuid, guest.name) == (spec.uuid, spec.name)
 
 
+def test_what_this_agent_defines_is_not_foreign(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Devices of other agents are found in the definition."""
+    hypervisor.define(spec)
+
+    assert hypervisor.foreign_devices(spec.uuid) == []
+    with pytest.raises(DomainNotFound):
+        hypervisor.foreign_devices(NOBODY)
+
+
 def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Two guests never share a name."""
     hypervisor.define(spec)

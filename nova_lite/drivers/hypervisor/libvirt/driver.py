@@ -214,6 +214,15 @@ class LibvirtHypervisor(
             lambda domain: live_xml.devices(domain.XMLDesc(0)),
         )
 
+    def foreign_devices(self, uuid: str) -> list[str]:
+        return self._with_domain(
+            f"read the definition of guest {uuid}",
+            uuid,
+            lambda domain: live_xml.foreign_devices(
+                domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            ),
+        )
+
     # --- guests: act ------------------------------------------------------------------------
     def define(self, spec: DomainSpec) -> None:
         def define(connection: Any) -> None:
