@@ -41,8 +41,12 @@ from nova_lite.steps.guest.rebuild import (
     ReportRebuilt,
 )
 from nova_lite.steps.network.ports import RefreshPorts
-from nova_lite.steps.volume.connections import ConnectVolumes
-from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
+from nova_lite.steps.volume.moves import (
+    CheckVolumes,
+    ReimageRootVolume,
+    ReserveRootVolume,
+    boots_from_volume,
+)
 from nova_lite.wire.objects import WireObject
 
 EMPTIED = NoWayBack("the server's disks are given up")
@@ -112,7 +116,7 @@ class Rebuild(PowerOperation):
             (MarkRebuilding(work, rebuilding, mapping),),
             *(() if self._reimages() else (EMPTIED,)),
             (RemoveDisks(work),),
-            (ConnectVolumes(work),),
+            (CheckVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),

@@ -33,7 +33,7 @@ from nova_lite.steps.guest.rescue import (
 )
 from nova_lite.steps.network.ports import RefreshPorts
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Rescue(PowerOperation):
@@ -50,7 +50,7 @@ class Rescue(PowerOperation):
             (FetchRescueImages(work), RefreshPorts(work)),
             (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (KeepGuest(work),),
-            (MakeRescueDisks(work), ConnectVolumes(work), *to_mount(work)),
+            (MakeRescueDisks(work), CheckVolumes(work), *to_mount(work)),
             (DefineRescueGuest(work),),
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),

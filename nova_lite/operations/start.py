@@ -22,7 +22,6 @@ from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import ReportPower, unshelved
 from nova_lite.steps.records.shelving import DeleteShelvedImage
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import CheckVolumes
 
 
@@ -44,10 +43,8 @@ class Start(PowerOperation):
         work = self.work
         image = ShelveNotes.of(work.notes).shelved_image
         check: Plan = [(CheckGuest(work),)]
-        # Its volumes may be reserved only, too.
-        volumes = CheckVolumes(work) if image else ConnectVolumes(work)
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work), volumes, *to_mount(work)),
+            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             (DefineGuest(work),),
             (StartGuest(work, pause_for_ports=False),),
             to_activate(work),

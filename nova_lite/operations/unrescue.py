@@ -18,7 +18,7 @@ from nova_lite.steps.guest.rescue import CheckGuestBack, PutGuestBack, RemoveRes
 from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Unrescue(PowerOperation):
@@ -42,7 +42,7 @@ class Unrescue(PowerOperation):
         return [
             (CheckGuestBack(work),),
             (PowerOff(work, gracefully=False),),
-            () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
+            () if self._ran else (PlugInterfaces(work), CheckVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
             (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),

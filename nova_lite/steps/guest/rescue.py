@@ -113,7 +113,7 @@ class KeepGuest(Step):
                 part.write_text(hypervisor.definition(work.uuid))
 
     def undo(self) -> None:
-        _forget(self.work)
+        forget_definition(self.work)
 
 
 class MakeRescueDisks(Step):
@@ -235,7 +235,7 @@ class RemoveRescueFiles(Step):
 
     def do(self) -> None:
         remove_rescue_disks(self.work)
-        _forget(self.work)
+        forget_definition(self.work)
 
 
 def boot_files(work: Work) -> dict[str, str]:
@@ -305,8 +305,11 @@ def _kept(work: Work) -> Path:
     return disk_files.directory(work) / DEFINITION
 
 
-def _forget(work: Work) -> None:
-    """Remove the kept definition; a power failure does not bring it back."""
+def forget_definition(work: Work) -> None:
+    """Remove the kept definition, if there is one; a power failure does not bring it back.
+
+    An unrescue defines the guest from its records then.
+    """
     path = _kept(work)
     path.unlink(missing_ok=True)
     if path.parent.exists():
