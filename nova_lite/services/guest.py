@@ -64,6 +64,7 @@ def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
     refuse_certificates(work)
     checks.validate(work.server)
+    checks.image_fits(work.server.flavor, work.root_image)
     require_definable(work)
     disk_plan(work)
 
