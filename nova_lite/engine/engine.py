@@ -220,6 +220,13 @@ class Engine:
         """Whether an operation runs or waits for this server."""
         return self._queues.busy(server_uuid)
 
+    def locks_free(self) -> None:
+        """Return as soon as each lock can be had that messages and operations need."""
+        self._acceptance.entries()
+        self._queues.busy("")
+        with self._lock:
+            pass
+
     def settle(self, timeout: float) -> bool:
         """Wait until nothing runs; False when ``timeout`` seconds were not enough."""
         return self._queues.wait_idle(timeout)
