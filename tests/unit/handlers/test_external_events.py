@@ -65,8 +65,9 @@ class Running:
         dispatcher = Dispatcher(
             routes, {}, self.engine, None, lambda message: contextlib.nullcontext()
         )
+        transport = messaging.get_rpc_transport(host.conf, url="fake://")
         self.server = ComputeServer(
-            messaging.get_rpc_transport(host.conf, url="fake://"), "compute", "host1", dispatcher, Pool("messages", 1)
+            transport, "compute", "host1", dispatcher, Pool("messages", 1)
         )
 
     def take(self, *events, acknowledging=lambda: None):
