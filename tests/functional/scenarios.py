@@ -94,6 +94,16 @@ NOT_SWAPPED = {
         "connected": 1, "disks": [[VOLUME]] * 2,
     },
 }  # fmt: skip
+# The password for the config drive was lost with the power.
+NOT_BUILT = {
+    "vm_state": "error", "task_state": None, "host": None, "node": None, "ports": 0, "bound": [],
+    "records": 0, "taps": 0, "domain": None, "devices": [], "allocations": None, "casts": [],
+    **dict.fromkeys(
+        ("power_state", "availability_zone", "config_drive", "root_device_name", "addresses",
+         "system_metadata", "files", "faults", "events", "volumes", "shares"),
+        ANY,
+    ),
+}  # fmt: skip
 # Events of a guest that is started again after a power failure.
 RESTARTED = [("compute_reboot_instance", phase, None) for phase in ("start", "finish")]
 # What all know of a share when the request was carried out.
@@ -112,6 +122,9 @@ FAIL = {"fail_start": True}
 BACK = {**unshelve_arguments(), "image": None}
 SCENARIOS = {
     "boot": Scenario(BOOT, build_arguments(), "active", RUNS, serial=True),
+    "boot, password": Scenario(
+        BOOT, build_arguments(password="secret"), "active", RUNS, dark=(NOT_BUILT,)
+    ),
     "boot, host fails": Scenario(BOOT, build_arguments(), "building", None, how=FAIL),
     "boot, fails, no retry": Scenario(BOOT, build_arguments(retry=False), "error", None, how=FAIL),
     "delete": Scenario("terminate_instance", BDMS, "deleted", None, "booted", "deleting"),
