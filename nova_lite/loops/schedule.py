@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import console_tokens
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
+from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
@@ -41,7 +40,7 @@ def periodic_tasks(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
         evacuated.look,
     )  # fmt: skip
-    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
+    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
     if not conf.periodic_enable:
@@ -131,9 +130,3 @@ def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
         share_mappings=tools.share_mappings,
         logs=tools.task_logs,
     )
-
-
-def _later(seconds: float, run: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, run)
-    timer.daemon = True
-    timer.start()
