@@ -58,6 +58,7 @@ class HostPolicy:
     vnc_listen: str | None = "127.0.0.1"
     spice: GraphicsSpec | None = None
     serial_host: str | None = None
+    swtpm: bool = False
     host_serial: str | None = "unique"
     package_version: str = ""
 
@@ -92,6 +93,7 @@ class HostPolicy:
             file_backed_memory_mb=lv.file_backed_memory,
             pointer_model=getattr(conf, "pointer_model", "usbtablet"),
             perf_events=tuple(lv.enabled_perf_events),
+            swtpm=lv.swtpm_enabled,
             pcie_ports=lv.num_pcie_ports,
             tb_cache_mb=lv.tb_cache_size if lv.virt_type == "qemu" else None,
             machine_types=machine_types(lv.hw_machine_type or ()),
