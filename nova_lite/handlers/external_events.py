@@ -21,21 +21,23 @@ WAITED_FOR = (
 
 
 class ExternalEvents:
-    """Delivers events to waiting operations, refreshes the network cache on network-changed, and
-    extends volumes on volume-extended.
+    """Delivers events to waiting operations, refreshes the network cache on network-changed, takes
+    interfaces away on network-vif-deleted, and extends volumes on volume-extended.
 
-    ``refresh`` is called with (context, server uuid, port id or None), ``extend`` with (context,
-    instance, volume ids).
+    ``refresh`` is called with (context, server uuid, port id or None), ``detach`` with (context,
+    instance, port id), ``extend`` with (context, instance, volume ids).
     """
 
     def __init__(
         self,
         hub: EventHub,
         refresh: Callable[[RequestContext, str, str | None], None],
+        detach: Callable[[RequestContext, WireObject, str], None],
         extend: Callable[[RequestContext, WireObject, list[str]], None],
     ) -> None:
         self._hub = hub
         self._refresh = refresh
+        self._detach = detach
         self._extend = extend
 
     def external_instance_event(
@@ -56,8 +58,10 @@ class ExternalEvents:
             if name in WAITED_FOR:
                 if not self._hub.deliver(uuid, name, tag, event.get("status", "completed")):
                     LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)
-            elif name in ("network-changed", "network-vif-deleted"):
+            elif name == "network-changed":
                 self._refresh(context, uuid, tag)
+            elif name == "network-vif-deleted" and tag:
+                self._detach(context, known[uuid], str(tag))
             elif name == "volume-extended" and tag:
                 extended.setdefault(uuid, []).append(str(tag))
             else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import console_tokens
+from nova_lite.loops import console_tokens, stray_interfaces
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.leftovers import Leftovers
@@ -17,6 +17,7 @@ from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelv
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
+from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
@@ -25,6 +26,7 @@ from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
+STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
 
 
@@ -65,6 +67,7 @@ def periodic_tasks(
         every = interval(conf.image_cache.manager_interval)
         ageing = ImageAgeing(conf, tools.images, tools.clock)
         timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
+    timers.append(_stray_interfaces(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -118,6 +121,14 @@ def _deleted_servers(
         every = interval(conf.instance_delete_interval)
         timers.append(Timer("leftover directories", leftovers.tick, every))
     return timers
+
+
+def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
+    interfaces = StrayInterfaces(
+        conf.host, tools.instances, tools.migrations, tools.hypervisor, tools.vif_driver, engine
+    )
+    every, first = stray_interfaces.INTERVAL_S, stray_interfaces.FIRST_S
+    return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:

@@ -13,7 +13,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
 from nova_lite.steps.guest.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
-from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts, RequireSwitch
 from nova_lite.steps.records.server import MarkRebooting, ReportPower
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import CheckVolumes
@@ -53,18 +53,25 @@ class Reboot(PowerOperation):
         soft = work.arguments["reboot_type"] == "SOFT"
         states = SOFT_STATES if soft else HARD_STATES
         after = VmState(work.instance["vm_state"])
+        # A rescued server's guest is the rescue system, and stays it.
+        rescued = after == VmState.RESCUED
         return [
-            (MarkRebooting(work, states), RefreshPorts(work)),
+            (MarkRebooting(work, states), RefreshPorts(work, keep_lost=rescued)),
+            (RequireSwitch(work),),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
-            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
-            # A rescued server's guest is the rescue system, and stays it.
-            () if after == VmState.RESCUED else (DefineGuest(work),),
+            (
+                PlugInterfaces(work, keep_strays=rescued),
+                RestoreBacking(work),
+                CheckVolumes(work),
+                *to_mount(work),
+            ),
+            () if rescued else (DefineGuest(work),),
             (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
             (
                 ReportPower(
                     work,
-                    after if after == VmState.RESCUED else VmState.ACTIVE,
+                    after if rescued else VmState.ACTIVE,
                     list(states),
                 ),
             ),
