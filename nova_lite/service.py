@@ -195,13 +195,13 @@ class Agent:
 
         def run() -> None:
             try:
-                self._patiently("the hypervisor", lambda: survey.name_foreign(instances))
                 found = self._patiently(
                     "the hypervisor", lambda: survey.unsettled(instances, apart)
                 )
                 survey.restore_power(apart)
                 if found and backlog.wait(self._stop):
                     survey.settle(found)
+                self._patiently("the hypervisor", lambda: survey.name_foreign(instances))
             except Stopped:
                 return
             except Exception:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.engine.key import Key
-from nova_lite.errors import JournalError
+from nova_lite.errors import AnswerLost, JournalError
 from nova_lite.failures import Failure
 from nova_lite.services.work import Signal, Signals
 
@@ -45,11 +45,13 @@ KEPT_SIGNALS = frozenset({Signal.ABORT, Signal.FORCE_COMPLETE})
 class Entry:
     """One open operation. The steps of a stage note and mark at the same time.
 
-    ``secrets`` are the arguments that are kept nowhere, ``answer`` is what a caller waits for; both
-    end with the process. ``kept_apart`` are the names of the secrets that ``engine/secrets.py``
-    keeps, ``lost`` those that are not there any more: null in ``intent``. ``rebooted``: the host
-    was rebooted since it began. ``no_way_back`` is the reason for which nothing is taken back any
-    more, ``taken_back`` are the steps that could not be when everything else was.
+    ``secrets`` are the arguments that are kept nowhere, ``answer`` is what a caller waits for until
+    ``caller_waits_until`` (seconds of the monotonic clock; infinite where nobody knows, or nobody
+    waits); they end with the process. ``kept_apart`` are the names of the secrets that
+    ``engine/secrets.py`` keeps, ``lost`` those that are not there any more: null in ``intent``.
+    ``rebooted``: the host was rebooted since it began. ``no_way_back`` is the reason for which
+    nothing is taken back any more, ``taken_back`` are the steps that could not be when everything
+    else was.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Entry:
         self.secrets: dict[str, Any] = {}
         self.signals = Signals()
         self.answer: Future[Any] = Future()
+        self.caller_waits_until = float("inf")
         self._boot = boot
         self._lock = threading.Lock()
         self._file: Any = None
@@ -104,6 +107,15 @@ class Entry:
     def may_have_begun(self, step: str) -> bool:
         """Whether an earlier attempt may have touched what the step is about."""
         return self.rebooted or step in self.begun
+
+    def check_caller(self) -> None:
+        """What a caller has given up on, while it waited behind the server's other operations, is
+        not begun; nor does it last where that is worse than not to have been done.
+
+        :raises AnswerLost: it has
+        """
+        if time.monotonic() >= self.caller_waits_until:
+            raise AnswerLost(f"The caller of {self.method} has given up waiting: it has no effect")
 
     def note(self, **values: Any) -> None:
         """Remember JSON-able results, durably."""

@@ -71,7 +71,17 @@ class EvacuationUnsupported(NovaLiteError):
 class CertificatesUnsupported(NovaLiteError):
     """Images are not verified here; a host with nova-compute does it."""
 
-    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.RESCHEDULE, True
+    nova_name, verdict, expected = "BuildAbortException", Verdict.RESCHEDULE, True
+
+
+class MoveUnsupported(NovaLiteError):
+    """A move to or from this host; what the conductor and the other host take for a failed check,
+    upon which they try the next host or leave the server as it was."""
+
+    nova_name, verdict, expected, refusal = "MigrationPreCheckError", Verdict.ABORT, True, True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Migration pre-check error: {reason}")
 
 
 class PowerOffFailure(NovaLiteError):
@@ -81,7 +91,7 @@ class PowerOffFailure(NovaLiteError):
 class AnswerLost(NovaLiteError):
     """Whoever called does not wait any more, or what was returned to him is not known any more."""
 
-    expected = True
+    expected, refusal = True, True
 
 
 class OperationAborted(NovaLiteError):

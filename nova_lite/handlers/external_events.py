@@ -61,7 +61,8 @@ class ExternalEvents:
             if uuid not in known:
                 LOG.warning("Event %s names server %s, which is not in the message", name, uuid)
                 continue
-            LOG.info("Received event %s %s for server %s", name, tag, uuid)
+            if name not in WAITED_FOR:
+                LOG.info("Received event %s %s for server %s", name, tag, uuid)
             if name == "volume-extended" and tag:
                 extended.setdefault(uuid, []).append(str(tag))
             else:
@@ -76,8 +77,11 @@ class ExternalEvents:
         self, context: RequestContext, uuid: str, name: str, tag: str | None, event: WireObject
     ) -> None:
         if name in WAITED_FOR:
-            if not self._hub.deliver(uuid, name, tag, event.get("status", "completed")):
-                LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)
+            # Neutron tells of every port again and again: no news where nobody waits for it.
+            awaited = self._hub.deliver(uuid, name, tag, event.get("status", "completed"))
+            LOG.log(logging.INFO if awaited else logging.DEBUG,
+                    "Received event %s %s for server %s%s", name, tag, uuid,
+                    "" if awaited else "; nobody waits for it")  # fmt: skip
         elif name in ("network-changed", "network-vif-deleted"):
             self._refresh(context, uuid, tag)
         else:

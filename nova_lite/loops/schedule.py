@@ -7,7 +7,8 @@ from typing import Any
 
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import console_tokens
+from nova_lite.loops import abandoned_mappings, console_tokens
+from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.later import Later
@@ -64,6 +65,9 @@ def periodic_tasks(
         every = interval(conf.image_cache.manager_interval)
         ageing = ImageAgeing(conf, tools.images, tools.clock)
         timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
+    mappings = AbandonedMappings(tools, engine)
+    every = abandoned_mappings.INTERVAL_S
+    timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)

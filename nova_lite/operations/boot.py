@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
@@ -228,7 +229,8 @@ class Boot(Operation):
     def _abort(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
         release_after_failure(work)
-        tools.actions.fault(work.context, work.uuid, failure)
+        # As in stock, whatever the reason: nova-api shows others' details to everybody.
+        tools.actions.fault(work.context, work.uuid, replace(failure, code=500))
         tools.instances.save(
             work.context,
             work.instance,
