@@ -193,6 +193,7 @@ class Agent:
 
         def run() -> None:
             try:
+                self._patiently("the hypervisor", lambda: survey.name_foreign(instances))
                 found = self._patiently(
                     "the hypervisor", lambda: survey.unsettled(instances, apart)
                 )

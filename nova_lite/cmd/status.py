@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def checks() -> tuple[Check, ...]:
     """All checks in the order of their lines."""
-    from nova_lite.preflight import host, hypervisor, messaging, openstack
+    from nova_lite.preflight import host, hypervisor, messaging, openstack, servers
 
-    return messaging.CHECKS + openstack.CHECKS + hypervisor.CHECKS + host.CHECKS
+    return messaging.CHECKS + openstack.CHECKS + hypervisor.CHECKS + servers.CHECKS + host.CHECKS
 
 
 def _run(conf: object, skipped: Sequence[str]) -> list[Result]:

@@ -28,16 +28,22 @@ EVERYTHING = (
     "keypairs",
     "ec2_ids",
     "device_metadata",
+    "trusted_certs",
 )
 # What the host needs to know of each server at start-up.
-FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavor")
+FOR_HOST = (
+    "info_cache", "metadata", "system_metadata", "numa_topology", "flavor", "pci_requests",
+)  # fmt: skip
 # What tells how much a server that moves claims of its hosts.
 FOR_MOVE = ("flavor", "migration_context", "numa_topology")
 FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
 # Fields that are objects, with tables and versions of their own: they are not compared.
 NESTED = frozenset(
-    {"flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata"}
-)
+    {
+        "flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata",
+        "trusted_certs",
+    }
+)  # fmt: skip
 
 
 class Instances:

@@ -75,9 +75,11 @@ class Run:
         if elsewhere is None and self._entry.failure is None:
             self._forward()
             elsewhere = self._elsewhere() if self._entry.failure is not None else None
-        if elsewhere is not None:
-            return Outcome(failure=Failure.of(elsewhere))
         failure = self._entry.failure
+        if elsewhere is not None:
+            if failure is not None:
+                self._finish_event(failure)
+            return Outcome(failure=Failure.of(elsewhere))
         if failure is not None:
             failure = self._back(failure)
         self._finish_event(failure)
@@ -86,8 +88,8 @@ class Run:
     def _elsewhere(self) -> NovaLiteError | None:
         """Why it must have no effect: the server is not this host's any more (see ``late``).
 
-        Its event, if one was started, stays unfinished, as when a host dies: whether it succeeded
-        is not for this host to say.
+        Its event, if one was started, stays unfinished, as when a host dies, unless it has failed
+        here: whether it succeeded is not for this host to say.
         """
         late = self._around.late
         if late is None:

@@ -54,7 +54,9 @@ class EvacuationUnsupported(NovaLiteError):
 
 
 class CertificatesUnsupported(NovaLiteError):
-    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.ABORT, True
+    """Images are not verified here; a host with nova-compute does it."""
+
+    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.RESCHEDULE, True
 
 
 class PowerOffFailure(NovaLiteError):

@@ -44,7 +44,7 @@ def volume_spec(
         io=source.io,
         discard="unmap" if connection.discard else None,
         serial=connection.volume_id,
-        readonly=connection.readonly,
+        readonly=connection.readonly or disk.kind == "cdrom",
         iotune=_limits(connection),
         alias=connection.volume_id,
         unit=unit,

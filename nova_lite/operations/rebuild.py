@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
-    CertificatesUnsupported,
     EvacuationUnsupported,
     PreserveEphemeralUnsupported,
     Verdict,
@@ -29,6 +28,7 @@ from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.interfaces import remember_taps
 from nova_lite.services.work import Work
 from nova_lite.steps.base import NoWayBack, Plan
@@ -42,8 +42,12 @@ from nova_lite.steps.guest.rebuild import (
     ReportRebuilt,
 )
 from nova_lite.steps.network.ports import RefreshPorts, RequireSwitch
-from nova_lite.steps.volume.connections import ConnectVolumes
-from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
+from nova_lite.steps.volume.moves import (
+    CheckVolumes,
+    ReimageRootVolume,
+    ReserveRootVolume,
+    boots_from_volume,
+)
 from nova_lite.wire.objects import WireObject
 
 EMPTIED = NoWayBack("the server's disks are given up")
@@ -76,7 +80,6 @@ class Rebuild(PowerOperation):
         self._stopped = work.instance.get("vm_state") == VmState.STOPPED
         if work.arguments.get("recreate"):
             self.places = ANYWHERE  # another host's server: what is here of it is to be given back
-        self._trusted_certs = bool(work.instance.get("trusted_certs"))
 
     def load(self) -> None:
         self._refuse()
@@ -100,11 +103,7 @@ class Rebuild(PowerOperation):
                 "Ephemeral disks of this host cannot be preserved: rebuild the server without "
                 "preserve_ephemeral"
             )
-        if self._trusted_certs:
-            raise CertificatesUnsupported(
-                "This host does not verify images with trusted certificates: rebuild the server "
-                "without trusted_image_certificates"
-            )
+        refuse_certificates(self.work)
 
     def plan(self) -> Plan:
         work = self.work
@@ -120,7 +119,7 @@ class Rebuild(PowerOperation):
             (MarkRebuilding(work, rebuilding, mapping),),
             *(() if self._reimages() else (EMPTIED,)),
             (RemoveDisks(work),),
-            (ConnectVolumes(work),),
+            (CheckVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),

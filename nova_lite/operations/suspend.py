@@ -16,7 +16,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import RestoreGuest, SaveGuest
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import ReportPower
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 OLD_VM_STATE = "old_vm_state"
 
@@ -52,7 +52,7 @@ class Resume(PowerOperation):
         return [
             # The saved memory has an interface for each port that the server had.
             (RefreshPorts(work, keep_lost=True),),
-            (PlugInterfaces(work, keep_strays=True), ConnectVolumes(work)),
+            (PlugInterfaces(work, keep_strays=True), CheckVolumes(work, memory_saved=True)),
             (RestoreGuest(work),),
             (ReportPower(work, after, [TaskState.RESUMING], system_metadata=metadata),),
         ]

@@ -14,11 +14,11 @@ from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan, Stage
 from nova_lite.steps.guest.domain import PowerOff, StartGuest
-from nova_lite.steps.guest.rescue import PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.guest.rescue import CheckGuestBack, PutGuestBack, RemoveRescueFiles
 from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Unrescue(PowerOperation):
@@ -40,6 +40,7 @@ class Unrescue(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         return [
+            (CheckGuestBack(work),),
             (PowerOff(work, gracefully=False),),
             () if self._ran else self._plug(),
             (PutGuestBack(work),),
@@ -52,7 +53,7 @@ class Unrescue(PowerOperation):
         """What the definition that was kept asks for, be it of ports that were deleted since."""
         work = self.work
         plug = PlugInterfaces(work, keep_strays=True)
-        return (plug, ConnectVolumes(work), *to_mount(work))
+        return (plug, CheckVolumes(work), *to_mount(work))
 
     def notification_detail(self, phase: str, subject: Subject) -> Detail:
         return Detail(addresses=True)

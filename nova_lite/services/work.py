@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nova_lite.model.server import Server
+from nova_lite.model.server import Image, Server
 from nova_lite.services.notes import checked
 from nova_lite.services.ownership import Place, place
 from nova_lite.wire import decode
@@ -117,6 +117,15 @@ class Work:
                 image_dict=self.arguments.get("image"),
             )
         return self._server
+
+    @property
+    def root_image(self) -> Image:
+        """What the root disk is made from: the server's image, or the snapshot that a shelved
+        server is unshelved from. Its ``id`` is None for a server that boots from a volume."""
+        own, asked = self.server.image, self.arguments.get("image")
+        if not own.id or not asked or asked.get("id") in (None, own.id):
+            return own
+        return decode.image(asked)
 
     @property
     def uuid(self) -> str:

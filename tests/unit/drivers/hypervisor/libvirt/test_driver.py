@@ -139,3 +139,29 @@ def test_devices_stand_where_libvirt_put_them():
         GuestDevice("disk", "sdb", "scsi", "0:0:0:1"),
         GuestDevice("nic", "52:54:00:00:00:01"),
     ]
+
+
+def test_devices_that_this_agent_does_not_define_are_found():
+    """What nova-compute gives to guests beside, in words for the user; ordinary ones are none."""
+    xml = """<domain><devices>
+      <disk type='file'><target dev='vda' bus='virtio'/></disk>
+      <interface type='ethernet'><mac address='52:54:00:00:00:01'/></interface>
+      <hostdev mode='subsystem' type='pci' managed='yes'><source>
+        <address domain='0x0000' bus='0x3b' slot='0x00' function='0x1'/></source></hostdev>
+      <hostdev mode='subsystem' type='mdev' model='vfio-pci'><source>
+        <address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>
+      <interface type='hostdev'><mac address='52:54:00:00:00:02'/></interface>
+      <tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>
+      <memory model='nvdimm'/><memory model='dimm'/>
+    </devices><launchSecurity type='sev'/></domain>"""
+
+    assert live_xml.foreign_devices(xml) == [
+        "PCI device 0000:3b:00.1",
+        "mediated device c2177883-f1bb-47f0-914d-32a22e3a8804",
+        "hardware NIC 52:54:00:00:00:02",
+        "TPM",
+        "nvdimm memory",
+        "memory encryption",
+    ]
+    plain = "<domain><devices><hostdev type='usb'/><interface type='bridge'/></devices></domain>"
+    assert live_xml.foreign_devices(plain) == []
