@@ -7,7 +7,7 @@ from typing import Any
 
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens
+from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
@@ -17,6 +17,7 @@ from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelv
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
+from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
@@ -25,6 +26,7 @@ from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
+STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
 
 
@@ -68,6 +70,7 @@ def periodic_tasks(
     mappings = AbandonedMappings(tools, engine)
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
+    timers.append(_stray_interfaces(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -121,6 +124,14 @@ def _deleted_servers(
         every = interval(conf.instance_delete_interval)
         timers.append(Timer("leftover directories", leftovers.tick, every))
     return timers
+
+
+def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
+    interfaces = StrayInterfaces(
+        conf.host, tools.instances, tools.migrations, tools.hypervisor, tools.vif_driver, engine
+    )
+    every, first = stray_interfaces.INTERVAL_S, stray_interfaces.FIRST_S
+    return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
