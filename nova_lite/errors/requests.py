@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nova_lite.errors.base import NovaLiteError, Verdict
 
 
@@ -9,6 +11,19 @@ class MalformedMessage(NovaLiteError):
     """A message that cannot be decoded or lacks an argument."""
 
     nova_name, code, expected = "Invalid", 400, True
+
+
+class RequestSecretsLost(NovaLiteError):
+    """What is needed of a request was in memory only, and the host has lost power meanwhile."""
+
+    nova_name, verdict, expected = "NovaException", Verdict.ABORT, True
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        what = " and ".join(sorted(name.replace("_", " ") for name in secrets))
+        super().__init__(
+            f"The host lost power before the request was carried out, and with it the {what}, "
+            "which it keeps in memory only: ask again"
+        )
 
 
 class ServerNotReady(NovaLiteError):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens
+from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
+from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
+from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
@@ -26,6 +26,7 @@ from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
+STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
 
 
@@ -42,7 +43,7 @@ def periodic_tasks(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
         evacuated.look,
     )  # fmt: skip
-    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
+    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
     if not conf.periodic_enable:
@@ -69,6 +70,7 @@ def periodic_tasks(
     mappings = AbandonedMappings(tools, engine)
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
+    timers.append(_stray_interfaces(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -124,6 +126,14 @@ def _deleted_servers(
     return timers
 
 
+def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
+    interfaces = StrayInterfaces(
+        conf.host, tools.instances, tools.migrations, tools.hypervisor, tools.vif_driver, engine
+    )
+    every, first = stray_interfaces.INTERVAL_S, stray_interfaces.FIRST_S
+    return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
+
+
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
     return UsageAudit(
         conf.host,
@@ -135,9 +145,3 @@ def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
         share_mappings=tools.share_mappings,
         logs=tools.task_logs,
     )
-
-
-def _later(seconds: float, run: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, run)
-    timer.daemon = True
-    timer.start()

@@ -4,6 +4,9 @@ Ports, addresses, claim and NUMA topology stay. The images are fetched and check
 guest still runs. Volumes stay attached and keep their device names; the root volume keeps its data,
 too, unless the user asks for it to be reimaged by Cinder.
 
+After a power failure the password and the files for a config drive are lost: the rebuild fails,
+before the old disks are removed if it was not that far.
+
 Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks are removed, disks
 and records are unchanged; afterwards the server can only be rebuilt again or deleted. A stopped
 server stays stopped.
@@ -29,6 +32,7 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.image_trust import refuse_certificates
+from nova_lite.services.interfaces import remember_taps
 from nova_lite.services.work import Work
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
@@ -40,7 +44,7 @@ from nova_lite.steps.guest.rebuild import (
     ReplugInterfaces,
     ReportRebuilt,
 )
-from nova_lite.steps.network.ports import RefreshPorts
+from nova_lite.steps.network.ports import RefreshPorts, RequireSwitch
 from nova_lite.steps.volume.moves import (
     CheckVolumes,
     ReimageRootVolume,
@@ -83,9 +87,12 @@ class Rebuild(PowerOperation):
     def load(self) -> None:
         self._refuse()
         super().load()
+        remember_taps(self.work)
         bdms = self.work.arguments.get("bdms")
         if isinstance(bdms, WireObject):
             self.work.mappings = list(bdms.objects())
+        if not self.past_return and guest.has_config_drive(self.work):
+            self.work.require("new_pass", "injected_files")
         if self.work.arguments.get("reimage_boot_volume"):
             guest.mappings(self.work)  # here the conductor is waited for; the plan needs them
 
@@ -110,6 +117,7 @@ class Rebuild(PowerOperation):
             return []  # its new disks are its user's already
         return [
             (FetchNewImages(work), RefreshPorts(work)),
+            (RequireSwitch(work),),
             (MarkRebuilding(work, rebuilding, rebuilding),),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),

@@ -107,7 +107,8 @@ class Dispatcher:
         if route.operation is not None:
             return self._promise(message, context, route, arguments, until)
         if route.prompt:
-            return self._handle(message, context, method, route, arguments)
+            reply = self._handle(message, context, method, route, arguments)
+            return _once_told(reply) if isinstance(reply, Future) else reply
         message.acknowledge()
         if self._handlers is None:
             return self._handle(message, context, method, route, arguments)
@@ -219,13 +220,7 @@ class Dispatcher:
         error: JournalError,
     ) -> Future[Any]:
         """Nothing was begun, so that another host may, or the user again, once they know of it."""
-        answer: Future[Any] = Future()
-
-        def told(over: Future[bool]) -> None:
-            answer.set_exception(error if over.result() else NotNow())
-
-        self._engine.refuse(verb, context, uuid, arguments, error).add_done_callback(told)
-        return answer
+        return _once_told(self._engine.refuse(verb, context, uuid, arguments, error), error)
 
     def _handle(
         self,
@@ -273,6 +268,25 @@ class Dispatcher:
             return  # not even the server can be told from it
         except Exception:
             LOG.exception("Could not report the refused %s to the API", method)
+
+
+def _once_told(over: Future[bool], error: Exception | None = None) -> Future[Any]:
+    """The answer to a message of which something was refused.
+
+    :param over: see ``Engine.refuse``
+    :param error: what the caller is to see
+    """
+    answer: Future[Any] = Future()
+
+    def told(over: Future[bool]) -> None:
+        problem = error if over.result() else NotNow()
+        if problem is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(problem)
+
+    over.add_done_callback(told)
+    return answer
 
 
 def _check_major(name: str, value: WireObject) -> None:
