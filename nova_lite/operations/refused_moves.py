@@ -53,8 +53,9 @@ class RefusedMove(Operation):
         self._migration: WireObject = work.arguments["migration"]
 
     def plan(self) -> Plan:
-        text = f"host {self.tools.host} (nova_lite) does not support {self.what} yet"
-        return [(Refuse(self.work, MoveUnsupported(text)),)]
+        # Users see it, and are not told which host it is.
+        error = MoveUnsupported(f"the compute host (nova_lite) does not support {self.what} yet")
+        return [(Refuse(self.work, error),)]
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools

@@ -87,7 +87,7 @@ def move(tmp_path):
 
 
 def undone(move, method, what):
-    text = f"Migration pre-check error: host host1 (nova_lite) does not support {what} yet"
+    text = f"Migration pre-check error: the compute host (nova_lite) does not support {what} yet"
     return {
         "states": ("stopped", None),
         "migration": "error",
