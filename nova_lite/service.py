@@ -15,6 +15,8 @@ from typing import Any, Unpack
 
 from nova_lite.cmd import notify
 from nova_lite.composition import Composition, Parts
+from nova_lite.conf import unread
+from nova_lite.conf.unsupported import Effect
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
@@ -86,6 +88,7 @@ class Agent:
             not join as it is
         """
         self._stop = stop
+        _report_unread(self._conf)
         try:
             self._start()
         except Stopped as stopped:
@@ -281,6 +284,15 @@ class Agent:
         _within(CLOSE_PATIENCE, *(server.wait for server in self._servers))
         if self._parts is not None:
             _within(CLOSE_PATIENCE, self._parts.close)
+
+
+def _report_unread(conf: Any) -> None:
+    """Name each option that nova-compute would read; what must not be ignored is an error later."""
+    for option in unread.present(conf):
+        effect = option.unread.effect
+        if effect is not Effect.REFUSED:
+            log = LOG.warning if effect is Effect.LOST else LOG.info
+            log("%s; %s", option.message, option.unread.remedy)
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

@@ -179,5 +179,4 @@ OPTS: list[cfg.Opt] = [
         help="Seconds per GiB of an image for Cinder to write it into the root volume of a server "
         "that is rebuilt.",
     ),
-    cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]
