@@ -172,6 +172,13 @@ OPTS: list[cfg.Opt] = [
         min=0,
         help="Seconds between two looks at such a volume; the first ones are closer together.",
     ),
+    cfg.StrOpt(
+        "pointer_model",
+        default="usbtablet",
+        choices=["ps2mouse", "usbtablet", None],
+        help="Pointer of guests with a screen: usbtablet, or the mouse that they have anyway. "
+        "hw_input_bus and hw_pointer_model of an image come first.",
+    ),
     cfg.IntOpt(
         "reimage_timeout_per_gb",
         default=20,

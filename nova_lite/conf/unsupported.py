@@ -91,7 +91,7 @@ _SOON = _lost("not done yet")
 _DEFAULT = {
     **_all(
         (
-            "default_access_ip_network_name", "network_allocate_retries", "pointer_model",
+            "default_access_ip_network_name", "network_allocate_retries",
             "running_deleted_instance_poll_interval", "running_deleted_instance_timeout",
             "scheduler_instance_sync_interval",
         ),
@@ -197,7 +197,6 @@ _LIBVIRT = {
 }  # fmt: skip
 
 _WORKAROUNDS = {
-    "libvirt_disable_apic": _SOON,
     "wait_for_vif_plugged_event_during_hard_reboot": _SOON,
     "disable_rootwrap": _ROOT,
     "disable_compute_service_check_for_ffu": _none(

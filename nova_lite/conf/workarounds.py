@@ -28,6 +28,11 @@ OPTS: list[cfg.Opt] = [
         help="With [libvirt]images_type=rbd: refuse to boot from images that cannot be cloned.",
     ),
     cfg.BoolOpt(
+        "libvirt_disable_apic",
+        default=False,
+        help="Give guests no APIC, for kernels that hang in its initialization.",
+    ),
+    cfg.BoolOpt(
         "disable_group_policy_check_upcall",
         default=False,
         help="Skip the late check of server group policies, which asks the API database.",

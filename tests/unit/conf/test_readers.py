@@ -23,9 +23,6 @@ AWAITED = {
     ("libvirt", "cpu_power_management_strategy"): "power management",
     ("libvirt", "cpu_power_governor_low"): "power management",
     ("libvirt", "cpu_power_governor_high"): "power management",
-    ("compute", "consecutive_build_service_disable_threshold"): "failed builds",
-    ("compute", "image_type_exclude_list"): "image types",
-    ("compute", "shutdown_retry_interval"): "power off",
 }
 # Modules that are given the name of the group.
 ANY_GROUP = ("clients/session.py",)
