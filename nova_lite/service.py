@@ -31,7 +31,7 @@ from nova_lite.inventory.moves import open_moves
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
-from nova_lite.loops.schedule import interval, periodic_tasks
+from nova_lite.loops.schedule import interval, periodic_tasks, scheduler_list
 from nova_lite.loops.timer import Timer
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
@@ -228,6 +228,8 @@ class Agent:
         self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))
         removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
         self._timers.append(removal)
+        assert self._engine is not None
+        self._timers += scheduler_list(conf, parts.scheduler, parts.claims.here, self._engine)
         heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)

@@ -101,6 +101,12 @@ OPTS: list[cfg.Opt] = [
         default=0,
         help="Seconds between two looks at the host's resources; 0: 60 s, <0: never.",
     ),
+    cfg.IntOpt(
+        "scheduler_instance_sync_interval",
+        default=120,
+        help="Seconds between two complete lists of servers for the schedulers; 0: 60 s, <0: only "
+        "one at start. Only with [filter_scheduler]track_instance_changes.",
+    ),
     cfg.StrOpt(
         "running_deleted_instance_action",
         default="reap",

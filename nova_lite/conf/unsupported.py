@@ -93,7 +93,6 @@ _DEFAULT = {
         (
             "default_access_ip_network_name", "network_allocate_retries",
             "running_deleted_instance_poll_interval", "running_deleted_instance_timeout",
-            "scheduler_instance_sync_interval",
         ),
         _SOON,
     ),
@@ -248,7 +247,6 @@ TABLE: Mapping[str, Mapping[str, Unread]] = {
         ),
         "*": _LOCAL_ENCRYPTION,
     },
-    "filter_scheduler": {"track_instance_changes": _SOON},
     "glance": {
         "debug": _none("calls to Glance are logged with the agent's own debug"),
         "default_trusted_certificate_ids": _lost(_CERTIFICATES, RUN_NOVA, ""),

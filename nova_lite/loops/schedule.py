@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import console_tokens
@@ -17,15 +18,18 @@ from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelv
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
+from nova_lite.loops.scheduler_list import SchedulerList
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.loops.volume_usage import VolumeUsage
+from nova_lite.scheduler.client import Scheduler
 from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
 USUAL = 60.0  # seconds; what an interval of 0 means
+SCHEDULER_LOOK = 10.0  # seconds between two looks for servers that came or left unheard
 
 
 def periodic_tasks(
@@ -70,6 +74,29 @@ def periodic_tasks(
     tokens = ExpiredTokens(tools.console_tokens)
     timers.append(Timer("expired console tokens", tokens.tick, console_tokens.INTERVAL_S))
     return timers
+
+
+def scheduler_list(
+    conf: Any, scheduler: Scheduler, servers: Callable[[], Collection[str]], engine: Engine
+) -> list[Timer]:
+    """The timer that keeps the schedulers' list of this host's servers, not started.
+
+    :param conf: a ConfigOpts
+    :param servers: tells the uuids of the servers that are here
+    """
+    if not conf.filter_scheduler.track_instance_changes:
+        return []
+    every = conf.scheduler_instance_sync_interval
+    complete = interval(every) if conf.periodic_enable and every >= 0 else None
+    listed = SchedulerList(scheduler, servers, complete)
+    timer = Timer("list of servers for nova-scheduler", listed.tick, SCHEDULER_LOOK, first=0.0)
+
+    def heard(event: EngineEvent) -> None:
+        if event.moment is Moment.FINISHED:
+            timer.poke()
+
+    engine.bus.subscribe(heard)
+    return [timer]
 
 
 def interval(configured: int) -> float:
