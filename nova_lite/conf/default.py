@@ -113,6 +113,16 @@ OPTS: list[cfg.Opt] = [
         choices=["noop", "log", "shutdown", "reap"],
         help="What happens to a guest whose server was deleted while the host was down.",
     ),
+    cfg.IntOpt(
+        "running_deleted_instance_poll_interval",
+        default=1800,
+        help="Seconds between two looks for such guests, the first of them at start; 0: never.",
+    ),
+    cfg.IntOpt(
+        "running_deleted_instance_timeout",
+        default=0,
+        help="Seconds for which such a server has to be deleted already.",
+    ),
     cfg.BoolOpt(
         "resume_guests_state_on_host_boot",
         default=False,

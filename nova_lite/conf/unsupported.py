@@ -92,7 +92,6 @@ _DEFAULT = {
     **_all(
         (
             "default_access_ip_network_name", "network_allocate_retries",
-            "running_deleted_instance_poll_interval", "running_deleted_instance_timeout",
         ),
         _SOON,
     ),

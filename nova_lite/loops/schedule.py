@@ -43,7 +43,7 @@ def periodic_tasks(
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look,
+        evacuated.look, conf.running_deleted_instance_timeout,
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
@@ -57,6 +57,11 @@ def periodic_tasks(
         timers.append(Timer("power state sync", power.tick, every, first=0.0))
     timers.extend(_overdue_servers(conf, tools, own))
     timers.extend(_deleted_servers(conf, tools, engine, own, strays))
+    # Documented as off with 0, and with no action there is nothing to look for.
+    every = float(conf.running_deleted_instance_poll_interval)
+    if every > 0 and conf.running_deleted_instance_action != "noop":
+        # At once, too: servers may have been deleted while no agent looked.
+        timers.append(Timer("guests of deleted servers", strays.tick, every, first=0.0))
     if conf.instance_usage_audit:
         # At once, too: a period may have ended while no agent looked.
         audit = _usage_audit(conf, tools)
