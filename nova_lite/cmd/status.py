@@ -53,10 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def checks(conf: cfg.ConfigOpts) -> tuple[Check, ...]:
     """All checks in the order of their lines."""
-    from nova_lite.preflight import host, hypervisor, messaging, nova_conf, openstack
+    from nova_lite.preflight import host, hypervisor, messaging, nova_conf, openstack, servers
 
-    fixed = messaging.CHECKS + openstack.CHECKS + hypervisor.CHECKS + host.CHECKS
-    return fixed + nova_conf.checks(conf)
+    return (
+        messaging.CHECKS
+        + openstack.CHECKS
+        + hypervisor.CHECKS
+        + servers.CHECKS
+        + host.CHECKS
+        + nova_conf.checks(conf)
+    )
 
 
 def _run(conf: cfg.ConfigOpts, skipped: Sequence[str]) -> list[Result]:

@@ -28,16 +28,22 @@ EVERYTHING = (
     "keypairs",
     "ec2_ids",
     "device_metadata",
+    "trusted_certs",
 )
 # What the host needs to know of each server at start-up.
-FOR_HOST = ("info_cache", "metadata", "system_metadata", "numa_topology", "flavor")
+FOR_HOST = (
+    "info_cache", "metadata", "system_metadata", "numa_topology", "flavor", "pci_requests",
+)  # fmt: skip
 # What tells how much a server that moves claims of its hosts.
 FOR_MOVE = ("flavor", "migration_context", "numa_topology")
 FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
 # Fields that are objects, with tables and versions of their own: they are not compared.
 NESTED = frozenset(
-    {"flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata"}
-)
+    {
+        "flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata",
+        "trusted_certs",
+    }
+)  # fmt: skip
 
 
 class Instances:
@@ -68,6 +74,11 @@ class Instances:
             context, "InstanceList.get_by_host", host, expected_attrs=list(expected_attrs)
         )
         return list(found.objects())
+
+    def uuids_of_host(self, context: RequestContext, host: str) -> list[str]:
+        """The uuids of the servers whose ``host`` is this one."""
+        found = self._conductor.class_call(context, "InstanceList.get_uuids_by_host", host)
+        return [str(uuid) for uuid in found]
 
     def active_in(
         self,

@@ -26,6 +26,18 @@ OPTS: list[cfg.Opt] = [
         default=False,
         help="Verify signatures of images. Not supported: the agent refuses to start with it.",
     ),
+    cfg.BoolOpt(
+        "enable_certificate_validation",
+        default=False,
+        help="Accept signatures of images only by trusted certificates. Not supported: the agent "
+        "refuses to start with it if default_trusted_certificate_ids names any.",
+    ),
+    cfg.ListOpt(
+        "default_trusted_certificate_ids",
+        default=[],
+        help="Certificates that are trusted where the user names none, for "
+        "enable_certificate_validation.",
+    ),
 ]
 
 

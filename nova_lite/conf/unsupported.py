@@ -84,7 +84,6 @@ _GLANCE_RBD = _lost(
 )
 _NUMA_NETWORKS = _lost("servers are placed on NUMA nodes without regard to their networks")
 _LIVE_ONLY = "it counts for live migrations only, which are not there yet"
-_CERTIFICATES = "the agent verifies no image certificates"
 
 _SOON = _lost("not done yet")
 
@@ -248,8 +247,6 @@ TABLE: Mapping[str, Mapping[str, Unread]] = {
     },
     "glance": {
         "debug": _none("calls to Glance are logged with the agent's own debug"),
-        "default_trusted_certificate_ids": _lost(_CERTIFICATES, RUN_NOVA, ""),
-        "enable_certificate_validation": _lost(_CERTIFICATES, RUN_NOVA, _OFF),
         "enable_rbd_download": Unread(
             Effect.LOST, _GLANCE_RBD.means, _GLANCE_RBD.remedy, (_OFF,)
         ),

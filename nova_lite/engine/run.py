@@ -75,9 +75,11 @@ class Run:
         if elsewhere is None and self._entry.failure is None:
             self._forward()
             elsewhere = self._elsewhere() if self._entry.failure is not None else None
-        if elsewhere is not None:
-            return Outcome(failure=Failure.of(elsewhere))
         failure = self._entry.failure
+        if elsewhere is not None:
+            if failure is not None:
+                self._finish_event(failure)
+            return Outcome(failure=Failure.of(elsewhere))
         if failure is not None:
             failure = self._back(failure)
         self._finish_event(failure)
@@ -86,8 +88,8 @@ class Run:
     def _elsewhere(self) -> NovaLiteError | None:
         """Why it must have no effect: the server is not this host's any more (see ``late``).
 
-        Its event, if one was started, stays unfinished, as when a host dies: whether it succeeded
-        is not for this host to say.
+        Its event, if one was started, stays unfinished, as when a host dies, unless it has failed
+        here: whether it succeeded is not for this host to say.
         """
         late = self._around.late
         if late is None:
@@ -97,10 +99,13 @@ class Run:
     # --- forward ----------------------------------------------------------------------------
     def _forward(self) -> None:
         try:
+            self._entry.check_caller()
             self._start_event()
             self._load()
             self._publish(Moment.BEGUN)
             self._carry_out_plan()
+            if self._operation.rolls_back_unanswered:
+                self._entry.check_caller()
             self._answer = self._keepable_answer()
             self._publish(Moment.CARRIED_OUT)
         except Draining:
@@ -380,8 +385,11 @@ class Run:
             LOG.info("%s of server %s ended early: %s",
                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
         elif failure.expected:
-            LOG.error("%s of server %s failed: %s",
-                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
+            refused = isinstance(error, NovaLiteError) and error.refusal
+            # What the user is not to see of this host, such as the path of a full disk.
+            more = f" ({error})" if isinstance(error, OSError) else ""
+            LOG.log(logging.WARNING if refused else logging.ERROR, "%s of server %s failed: %s%s",
+                    entry.method, entry.server_uuid, failure.message, more)  # fmt: skip
         else:
             LOG.error("%s of server %s failed: %s", entry.method, entry.server_uuid,
                       failure.message, exc_info=error)  # fmt: skip

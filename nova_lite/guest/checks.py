@@ -12,7 +12,7 @@ from nova_lite.errors import (
 )
 from nova_lite.guest.devices import refuse_tpm
 from nova_lite.guest.properties import Properties
-from nova_lite.model.server import Server
+from nova_lite.model.server import Flavor, Image, Server
 
 GIB = 1024**3
 # Extra specs of features that this agent does not have: pattern -> what it is.
@@ -34,7 +34,16 @@ def validate(server: Server) -> None:
     :raises UnsupportedByHost: a feature that only other hosts have
     :raises InvalidGuestConfig: a property of such a feature is invalid
     """
-    _image_fits(server)
+    image_fits(server.flavor, server.image)
+    refuse_features(server)
+
+
+def refuse_features(server: Server) -> None:
+    """Refuse a guest that flavor or image want to have what this agent cannot give to it.
+
+    :raises UnsupportedByHost: a feature that only other hosts have
+    :raises InvalidGuestConfig: a property of such a feature is invalid
+    """
     properties = Properties(server)
     for spec in server.flavor.extra_specs:
         for pattern, feature in NOT_YET:
@@ -50,8 +59,11 @@ def validate(server: Server) -> None:
     refuse_tpm(properties)
 
 
-def _image_fits(server: Server) -> None:
-    flavor, image = server.flavor, server.image
+def image_fits(flavor: Flavor, image: Image) -> None:
+    """Check whether a root disk that the flavor allows can be made from an image.
+
+    :raises ImageUnacceptable, FlavorMemoryTooSmall, FlavorDiskTooSmall: as of ``validate``
+    """
     if image.id and image.status != "active":
         raise ImageUnacceptable(
             f"Image {image.id} is not active (it is {image.status}); wait for its upload or "

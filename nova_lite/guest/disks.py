@@ -139,17 +139,20 @@ class _Layout:
             )
         entry = self._images[0] if self._images else None
         volume = next((v for v in self._volumes if v.boot_index == 0), None)
-        if entry is None and volume is not None:
-            self._volumes.remove(volume)
-            self._add_volume(volume, self._server.root_device_name)
-            return
         iso = self._server.image.disk_format == "iso"
         bus, kind = (self._cdrom_bus, "cdrom") if iso else (self._disk_bus, "disk")
-        wanted = entry or BlockDevice("", "image", "local", boot_index=0)
-        if iso:
+        local = entry is not None or volume is None
+        wanted = entry or volume or BlockDevice("", "image", "local", boot_index=0)
+        # A volume that the guest has had as something else stays that.
+        placed = wanted.device_name and wanted.disk_bus and wanted.device_type
+        if iso and (local or not placed):
             wanted = replace(wanted, disk_bus=bus, device_type=kind)
         if not wanted.device_name and self._server.root_device_name:
             wanted = replace(wanted, device_name=self._server.root_device_name)
+        if not local and volume is not None:
+            self._volumes.remove(volume)
+            self._add_volume(wanted, bus)
+            return
         size = self._server.flavor.root_gb * GIB
         root = self._place(wanted, bus, kind, name="disk", size_bytes=size)
         self._disks.append(replace(root, boot_index=0))
@@ -191,11 +194,11 @@ class _Layout:
         for entry in self._volumes:
             self._add_volume(entry)
 
-    def _add_volume(self, entry: BlockDevice, device_name: str | None = None) -> None:
-        wanted = replace(entry, device_name=entry.device_name or device_name)
-        # No usual bus: a volume's name says more about its bus than the root disk's does.
+    def _add_volume(self, entry: BlockDevice, usual_bus: str | None = None) -> None:
+        """Without a usual bus: a volume's name says more about its bus than the image does, which
+        is that of the root disk."""
         size = (entry.size_gb or 0) * GIB
-        self._disks.append(self._place(wanted, None, "disk", name=None, size_bytes=size))
+        self._disks.append(self._place(entry, usual_bus, "disk", name=None, size_bytes=size))
 
     def add_config_drive(self) -> None:
         iso = self._policy.config_drive_format == "iso9660"

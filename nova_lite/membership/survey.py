@@ -22,6 +22,7 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.operations.restart import AfterRestart, Settlement, by_task_state
+from nova_lite.services import definable
 from nova_lite.services.ownership import Place, place
 from nova_lite.services.power_state import power_state
 from nova_lite.services.toolbox import Toolbox
@@ -82,6 +83,16 @@ class Survey:
             if self._is_unsettled(instance, states.get(uuid, PowerState.NOSTATE)):
                 found.append(uuid)
         return found
+
+    def name_foreign(self, instances: list[WireObject]) -> None:
+        """Name the servers of this host whose guests this agent cannot define.
+
+        :raises HypervisorUnavailable: guests cannot be listed
+        """
+        template = self._conf.instance_name_template
+        for uuid, reason in definable.on_host(self._hypervisor, instances, template).items():
+            LOG.warning("The guest of server %s goes on as it is, but cannot be started, rebooted "
+                        "or rebuilt by this agent: %s", uuid, reason)  # fmt: skip
 
     def settle(self, uuids: Iterable[str]) -> None:
         """Look at servers again, each when nothing else is being done with it."""

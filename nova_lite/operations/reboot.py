@@ -12,7 +12,13 @@ from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
-from nova_lite.steps.guest.domain import DefineGuest, PowerOff, SoftPowerOff, StartGuest
+from nova_lite.steps.guest.domain import (
+    CheckGuest,
+    DefineGuest,
+    PowerOff,
+    SoftPowerOff,
+    StartGuest,
+)
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import MarkRebooting, ReportPower
 from nova_lite.steps.shares import to_mount
@@ -24,6 +30,8 @@ HARD_STATES = (
     TaskState.REBOOT_PENDING_HARD,
     TaskState.REBOOT_STARTED_HARD,
 )
+# Task states of a reboot whose guest may have been powered off already.
+REBOOT_STARTED = (SOFT_STATES[-1], HARD_STATES[-1])
 
 # Arguments of a reboot that this host asks of itself.
 SOFT = {"reboot_type": "SOFT", "block_device_info": None}
@@ -54,10 +62,11 @@ class Reboot(PowerOperation):
         states = SOFT_STATES if soft else HARD_STATES
         after = VmState(work.instance["vm_state"])
         return [
+            # A rescued server's guest is the rescue system, and stays it.
+            () if after == VmState.RESCUED else (CheckGuest(work),),
             (MarkRebooting(work, states), RefreshPorts(work)),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
             (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
-            # A rescued server's guest is the rescue system, and stays it.
             () if after == VmState.RESCUED else (DefineGuest(work),),
             (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
@@ -77,5 +86,7 @@ class Reboot(PowerOperation):
         return super().notifications(phase)
 
     def vm_state_after_failure(self, power: PowerState | None) -> VmState | None:
-        """A server whose guest still runs keeps its vm_state; otherwise it goes to ERROR."""
-        return None if power == PowerState.RUNNING else VmState.ERROR
+        """A server whose guest still runs, or was not touched yet, keeps its vm_state; otherwise it
+        goes to ERROR."""
+        begun = self.work.instance.get("task_state") in REBOOT_STARTED
+        return VmState.ERROR if begun and power != PowerState.RUNNING else None

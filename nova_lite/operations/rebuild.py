@@ -4,6 +4,9 @@ Ports, addresses, claim and NUMA topology stay. The images are fetched and check
 guest still runs. Volumes stay attached and keep their device names; the root volume keeps its data,
 too, unless the user asks for it to be reimaged by Cinder.
 
+After a power failure the password and the files for a config drive are lost: the rebuild fails,
+before the old disks are removed if it was not that far.
+
 Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks are removed, disks
 and records are unchanged; afterwards the server can only be rebuilt again or deleted. A stopped
 server stays stopped.
@@ -15,7 +18,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
-    CertificatesUnsupported,
     EvacuationUnsupported,
     PreserveEphemeralUnsupported,
     Verdict,
@@ -29,6 +31,7 @@ from nova_lite.operations.notified import END, ERROR, EXISTS, START
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.work import Work
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
@@ -41,8 +44,12 @@ from nova_lite.steps.guest.rebuild import (
     ReportRebuilt,
 )
 from nova_lite.steps.network.ports import RefreshPorts
-from nova_lite.steps.volume.connections import ConnectVolumes
-from nova_lite.steps.volume.moves import ReimageRootVolume, ReserveRootVolume, boots_from_volume
+from nova_lite.steps.volume.moves import (
+    CheckVolumes,
+    ReimageRootVolume,
+    ReserveRootVolume,
+    boots_from_volume,
+)
 from nova_lite.wire.objects import WireObject
 
 EMPTIED = NoWayBack("the server's disks are given up")
@@ -75,7 +82,6 @@ class Rebuild(PowerOperation):
         self._stopped = work.instance.get("vm_state") == VmState.STOPPED
         if work.arguments.get("recreate"):
             self.places = ANYWHERE  # another host's server: what is here of it is to be given back
-        self._trusted_certs = bool(work.instance.get("trusted_certs"))
 
     def load(self) -> None:
         self._refuse()
@@ -83,6 +89,8 @@ class Rebuild(PowerOperation):
         bdms = self.work.arguments.get("bdms")
         if isinstance(bdms, WireObject):
             self.work.mappings = list(bdms.objects())
+        if not self.past_return and guest.has_config_drive(self.work):
+            self.work.require("new_pass", "injected_files")
         if self.work.arguments.get("reimage_boot_volume"):
             guest.mappings(self.work)  # here the conductor is waited for; the plan needs them
 
@@ -98,11 +106,7 @@ class Rebuild(PowerOperation):
                 "Ephemeral disks of this host cannot be preserved: rebuild the server without "
                 "preserve_ephemeral"
             )
-        if self._trusted_certs:
-            raise CertificatesUnsupported(
-                "This host does not verify images with trusted certificates: rebuild the server "
-                "without trusted_image_certificates"
-            )
+        refuse_certificates(self.work)
 
     def plan(self) -> Plan:
         work = self.work
@@ -117,7 +121,7 @@ class Rebuild(PowerOperation):
             (MarkRebuilding(work, rebuilding, mapping),),
             *(() if self._reimages() else (EMPTIED,)),
             (RemoveDisks(work),),
-            (ConnectVolumes(work),),
+            (CheckVolumes(work),),
             (MarkRebuilding(work, mapping, spawning),),
             (MakeDisks(work), ReplugInterfaces(work)),
             (DefineGuest(work),),

@@ -2,7 +2,8 @@
 
 Resume rule: forward. Roll back: remove the rescue system and its files, restore the guest's
 definition and start it again if it ran. The images are fetched while the guest still runs; a
-failure there leaves the server as it was.
+failure there leaves the server as it was. After a power failure the password for a config drive is
+lost, and the rescue fails.
 
 A server that is found in task state RESCUING without a journal is unrescued
 (``operations/unrescue.py``).
@@ -20,6 +21,7 @@ from nova_lite.operations.notified import EXISTS, MILESTONE
 from nova_lite.operations.power import PowerOperation
 from nova_lite.services.notes import RescueNotes
 from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.guest.domain import CheckGuest
 from nova_lite.steps.guest.rescue import (
     DefineRescueGuest,
     FetchRescueImages,
@@ -32,7 +34,7 @@ from nova_lite.steps.guest.rescue import (
 )
 from nova_lite.steps.network.ports import RefreshPorts
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Rescue(PowerOperation):
@@ -45,10 +47,11 @@ class Rescue(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         return [
+            (CheckGuest(work),),
             (FetchRescueImages(work), RefreshPorts(work)),
             (PowerOffForRescue(work, gracefully=bool(work.arguments.get("clean_shutdown", True))),),
             (KeepGuest(work),),
-            (MakeRescueDisks(work), ConnectVolumes(work), *to_mount(work)),
+            (MakeRescueDisks(work), CheckVolumes(work), *to_mount(work)),
             (DefineRescueGuest(work),),
             (MakeRescueConfigDrive(work),),
             (StartRescueGuest(work),),

@@ -16,13 +16,12 @@ from nova_lite.services.notes import ShelveNotes
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
 from nova_lite.steps.guest.devices import to_activate
-from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.guest.domain import CheckGuest, DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import ReportPower, unshelved
 from nova_lite.steps.records.shelving import DeleteShelvedImage
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import CheckVolumes
 
 
@@ -43,10 +42,9 @@ class Start(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         image = ShelveNotes.of(work.notes).shelved_image
-        # Its volumes may be reserved only, too.
-        volumes = CheckVolumes(work) if image else ConnectVolumes(work)
+        check: Plan = [(CheckGuest(work),)]
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work), volumes, *to_mount(work)),
+            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             (DefineGuest(work),),
             (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
@@ -54,6 +52,6 @@ class Start(PowerOperation):
         expected: list[str | None] = [self.task_state]
         if not image:
             report = ReportPower(work, VmState.ACTIVE, expected)
-            return [(RefreshPorts(work),), *start, (report,)]
+            return [*check, (RefreshPorts(work),), *start, (report,)]
         report = ReportPower(work, VmState.ACTIVE, expected, system_metadata=unshelved(work))
-        return [(BindPorts(work),), *start, (report,), (DeleteShelvedImage(work, image),)]
+        return [*check, (BindPorts(work),), *start, (report,), (DeleteShelvedImage(work, image),)]

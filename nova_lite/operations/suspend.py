@@ -16,7 +16,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import RestoreGuest, SaveGuest
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
 from nova_lite.steps.records.server import ReportPower
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 OLD_VM_STATE = "old_vm_state"
 
@@ -51,7 +51,7 @@ class Resume(PowerOperation):
             after = VmState(work.instance["vm_state"])
         return [
             (RefreshPorts(work),),
-            (PlugInterfaces(work), ConnectVolumes(work)),
+            (PlugInterfaces(work), CheckVolumes(work, memory_saved=True)),
             (RestoreGuest(work),),
             (ReportPower(work, after, [TaskState.RESUMING], system_metadata=metadata),),
         ]

@@ -14,11 +14,11 @@ from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.power_state import is_running
 from nova_lite.steps.base import Plan
 from nova_lite.steps.guest.domain import PowerOff, StartGuest
-from nova_lite.steps.guest.rescue import PutGuestBack, RemoveRescueFiles
+from nova_lite.steps.guest.rescue import CheckGuestBack, PutGuestBack, RemoveRescueFiles
 from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_mount
-from nova_lite.steps.volume.connections import ConnectVolumes
+from nova_lite.steps.volume.moves import CheckVolumes
 
 
 class Unrescue(PowerOperation):
@@ -40,8 +40,9 @@ class Unrescue(PowerOperation):
     def plan(self) -> Plan:
         work = self.work
         return [
+            (CheckGuestBack(work),),
             (PowerOff(work, gracefully=False),),
-            () if self._ran else (PlugInterfaces(work), ConnectVolumes(work), *to_mount(work)),
+            () if self._ran else (PlugInterfaces(work), CheckVolumes(work), *to_mount(work)),
             (PutGuestBack(work),),
             (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),

@@ -1,4 +1,4 @@
-"""The host itself: room for disks, and Open vSwitch."""
+"""The host itself: room for disks, a place in memory for secrets, and Open vSwitch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from nova_lite.engine.secrets import MEMORY, file_system
 from nova_lite.inventory import disk
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
@@ -39,6 +40,16 @@ def _disk(env: Env) -> Finding:
     if space.free_gb < LOW_GB or space.available_least_gb < 0:
         return warning(text, DISK.remedy)
     return ok(text)
+
+
+def _secrets(env: Env) -> Finding:
+    """Whether what is written to runtime_path is on no disk."""
+    path = Path(env.conf.nova_lite.runtime_path)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    kind = file_system(existing)
+    if kind not in MEMORY:
+        return warning(f"{path} is on {kind or 'an unknown file system'}", SECRETS.remedy)
+    return ok(f"{path} is in memory ({kind})")
 
 
 def _ovs(env: Env) -> Finding:
@@ -125,10 +136,16 @@ DISK = Check(
     _disk,
     "free space below instances_path, or point it at a larger file system",
 )
+SECRETS = Check(
+    "secrets in memory",
+    _secrets,
+    "point [nova_lite]runtime_path to a tmpfs that survives a restart of the agent, such as the "
+    "host's /run",
+)
 OVS = Check(
     "Open vSwitch",
     _ovs,
     "start ovsdb-server and ovs-vswitchd, and set [os_vif_ovs]ovsdb_connection to where it "
     "listens (unix:/run/openvswitch/db.sock)",
 )
-CHECKS = (DISK, OVS)
+CHECKS = (DISK, SECRETS, OVS)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
 from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import LocalDisk
-from nova_lite.errors import DiskError
+from nova_lite.errors import DiskError, ImageNotAuthorized, ImageNotFound, ImageUnacceptable
 from nova_lite.model.states import VmState
 from nova_lite.services.config_drive import write_config_drive
 from nova_lite.services.image_origin import origin
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.work import Work
+
+LOG = logging.getLogger(__name__)
 
 ROOT, KERNEL, RAMDISK, CONFIG_DRIVE = "disk", "kernel", "ramdisk", "disk.config"
 
@@ -25,23 +29,56 @@ def directory(work: Work) -> Path:
 
 def fetch_images(work: Work) -> None:
     """Fetch image, kernel and ramdisk into the cache; files that are there are marked as used."""
-    server, images = work.server, work.tools.images
-    if server.image.id and origin(work, server.image) is None:
-        images.fetch(work.context, server.image, root_bytes=server.flavor.root_gb * GIB)
+    server, images, image = work.server, work.tools.images, work.root_image
+    refuse_certificates(work)
+    if image.id and origin(work, image) is None:
+        images.fetch(work.context, image, root_bytes=server.flavor.root_gb * GIB)
+        if is_overlay_of_snapshot(work):
+            _fetch_original(work)
     for image_id in filter(None, (server.kernel_id, server.ramdisk_id)):
         images.fetch_as_is(work.context, image_id)
+
+
+def is_overlay_of_snapshot(work: Work) -> bool:
+    """Whether the root disk is first made as an overlay of a snapshot, which is not to stay."""
+    return work.root_image.id != work.server.image.id and work.tools.disks.format == "qcow2"
+
+
+def _fetch_original(work: Work) -> None:
+    """Fetch the server's image, to base the disk on it instead of the snapshot.
+
+    Where it cannot be had any more, the disk is made independent of both.
+    """
+    images, image_id = work.tools.images, str(work.server.image.id)
+    if images.complete(image_id):
+        return
+    try:
+        images.fetch(work.context, images.show(work.context, image_id))
+    except (ImageNotFound, ImageNotAuthorized, ImageUnacceptable) as error:
+        LOG.warning("The root disk of server %s is kept whole, without a base image: %s",
+                    work.uuid, error)  # fmt: skip
 
 
 def root_disk(work: Work, size_bytes: int) -> LocalDisk:
     """The root disk, as large as its image where ``size_bytes`` is 0; fetch the image first.
 
-    An unshelved server must not depend on its snapshot, which is deleted afterwards.
+    An unshelved server must not depend on its snapshot, which is deleted afterwards: its disk is
+    based on the server's own image again, where it was, and that is in the cache.
     """
-    image = work.server.image
+    image, images = work.root_image, work.tools.images
     cloned = origin(work, image)
-    base = None if cloned else work.tools.images.path(str(image.id))
+    base = None if cloned else images.path(str(image.id))
     unshelved = work.instance.get("vm_state") == VmState.SHELVED_OFFLOADED
-    return LocalDisk(ROOT, size_bytes, base, origin=cloned, independent=unshelved)
+    own = str(work.server.image.id)
+    rebased = is_overlay_of_snapshot(work) and images.complete(own)
+    return LocalDisk(
+        ROOT,
+        size_bytes,
+        base,
+        origin=cloned,
+        independent=unshelved,
+        rebase_on=images.path(own) if rebased else None,
+    )
 
 
 def make_config_drive(work: Work, name: str) -> None:

@@ -20,7 +20,8 @@ from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
-from nova_lite.services import volume_keys
+from nova_lite.services import abandoned, definable, volume_keys
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.shares import guest_shares
 from nova_lite.services.work import Work
@@ -30,15 +31,15 @@ from nova_lite.wire.objects import WireObject
 
 def mappings(work: Work) -> list[WireObject]:
     """The server's block device mappings with the changes of this operation: from the request at
-    boot, from the database afterwards and after a restart."""
+    boot, from the database afterwards and after a restart. Abandoned ones are removed there."""
     with work.reading:
         if work.mappings is None:
             asked = None if work.resumed else work.arguments.get("block_device_mapping")
-            work.mappings = (
-                work.tools.block_devices.of_server(work.context, work.uuid)
-                if asked is None
-                else list(asked.objects())
-            )
+            if asked is None:
+                found = work.tools.block_devices.of_server(work.context, work.uuid)
+                work.mappings = abandoned.without_abandoned(work, found)
+            else:
+                work.mappings = list(asked.objects())
         return work.mappings
 
 
@@ -61,8 +62,19 @@ def connected_volumes(work: Work) -> dict[str, ConnectedVolume]:
 
 def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
+    refuse_certificates(work)
     checks.validate(work.server)
+    checks.image_fits(work.server.flavor, work.root_image)
+    require_definable(work)
     disk_plan(work)
+
+
+def require_definable(work: Work) -> None:
+    """Refuse a server with devices that this agent cannot give to its guest.
+
+    :raises UnsupportedByHost: see ``services.definable``
+    """
+    definable.refuse(work.server, work.instance, vifs(work))
 
 
 def image_says(work: Work, name: str) -> bool:
@@ -130,6 +142,7 @@ def wanted_guest(work: Work) -> tuple[DomainSpec, dict[str, str]]:
 def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
     """The guest of ``server`` (the operation's, or one that takes its place) with ``disks``."""
     tools, ports = work.tools, plugged_vifs(work)
+    require_definable(work)
     model = devices.nic_model(server, tools.policy)
     topology = GuestNotes.of(work.notes).numa_topology or work.instance.get("numa_topology")
     serial_ports = consoles.serial_ports(Properties(server), tools.policy)

@@ -101,11 +101,29 @@ def image_of_server(instance: WireObject) -> Image:
 
 
 def domain_name(instance: WireObject, name_template: str) -> str:
-    """The name of a server's domain, by nova.conf's ``instance_name_template``."""
+    """The name of a server's domain, by nova.conf's ``instance_name_template``.
+
+    The template is about the id of the record (``instance-%08x``) or names fields of the Instance
+    (``%(uuid)s``); with a field that was not sent, or none at all, it is the uuid, as in nova-api.
+    """
     try:
         return name_template % instance["id"]
-    except (TypeError, ValueError):
+    except TypeError:
+        pass  # it names fields
+    except ValueError:
         return str(instance["uuid"])
+    try:
+        return name_template % {field: _as_text(instance, field) for field in instance.data}
+    except (KeyError, TypeError, ValueError):
+        return str(instance["uuid"])
+
+
+def _as_text(instance: WireObject, field: str) -> Any:
+    """A field's value in the form in which nova-api writes it."""
+    value = instance.data[field]
+    if field.endswith("_at") and isinstance(value, str):
+        return str(datetime.datetime.fromisoformat(value))
+    return value
 
 
 def server(
@@ -117,14 +135,11 @@ def server(
 ) -> Server:
     """An Instance as the server it describes.
 
-    ``name_template`` is nova.conf's ``instance_name_template``; ``image_dict`` is given at boot,
-    afterwards the image is read from system_metadata.
+    ``name_template`` is nova.conf's ``instance_name_template``. ``image_dict`` is the image of the
+    request, if that has one: it describes the server's image at boot. Afterwards, and where it is
+    another one (the snapshot of a shelved server), the image is read from system_metadata.
     """
     system = dict(instance.get("system_metadata", {}))
-    started_from = image(image_dict) if image_dict is not None else image_of_server(instance)
-    if not instance.get("image_ref"):
-        # The API also sends the image that a volume is to be made from.
-        started_from = replace(started_from, id=None)
     keypair = next(iter(instance["keypairs"].objects()), None) if instance.get("keypairs") else None
     ec2 = instance.get("ec2_ids")
     return Server(
@@ -133,7 +148,7 @@ def server(
         display_name=instance.get("display_name", ""),
         hostname=instance.get("hostname", ""),
         flavor=flavor(instance["flavor"]),
-        image=started_from,
+        image=_image_of(instance, image_dict),
         project_id=instance.get("project_id", ""),
         project_name=system.get("owner_project_name") or context.project_name or "",
         user_id=instance.get("user_id", ""),
@@ -154,6 +169,14 @@ def server(
         ec2_ami_id=ec2.get("ami_id") if ec2 else None,
         created_at=instance.get("created_at"),
     )
+
+
+def _image_of(instance: WireObject, image_dict: Mapping[str, Any] | None) -> Image:
+    own = instance.get("image_ref")
+    asked = image_dict is not None and (not own or image_dict.get("id") == own)
+    found = image(image_dict or {}) if asked else image_of_server(instance)
+    # The API also sends the image that a volume is to be made from.
+    return found if own else replace(found, id=None)
 
 
 def block_devices(mappings: Iterable[WireObject]) -> tuple[BlockDevice, ...]:

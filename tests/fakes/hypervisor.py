@@ -57,7 +57,7 @@ class FakeHypervisor(Hypervisor):
     ``agents`` have an agent that answers (if their definition has a channel to it); ``frozen`` and
     ``passwords`` are what it did.
     Guests in ``stubborn`` keep disks that they are asked for; ``secrets`` maps the id of an
-    encrypted volume to (uuid, passphrase).
+    encrypted volume to (uuid, passphrase). ``foreign`` are devices that another agent has defined.
     """
 
     def __init__(self) -> None:
@@ -70,6 +70,7 @@ class FakeHypervisor(Hypervisor):
         self.passwords: dict[tuple[str, str], str] = {}
         self.stubborn: set[str] = set()
         self.secrets: dict[str, tuple[str, str]] = {}
+        self.foreign: dict[str, tuple[str, ...]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
         self._texts: dict[str, DomainSpec] = {}
@@ -149,6 +150,7 @@ class FakeHypervisor(Hypervisor):
                 raise HypervisorError(f"another guest is named {spec.name}")
             guest = self.guests.setdefault(spec.uuid, Guest(spec))
             guest.spec = spec
+            self.foreign.pop(spec.uuid, None)
 
     def definition(self, uuid: str) -> str:
         spec = self._guest("definition", uuid).spec
@@ -265,6 +267,10 @@ class FakeHypervisor(Hypervisor):
             GuestDevice(kind, name, "pci", f"0000:00:{slot:02x}.0")
             for slot, (kind, name) in enumerate(names, 3)
         ]
+
+    def foreign_devices(self, uuid: str) -> list[str]:
+        self._guest("foreign_devices", uuid)
+        return list(self.foreign.get(uuid, ()))
 
     def disks(self, uuid: str) -> list[GuestDisk]:
         guest = self._guest("disks", uuid)

@@ -18,7 +18,8 @@ class LocalDisk:
     it starts from, already in a format the backend accepts, or ``origin`` an image that the backend
     can clone (see :meth:`DiskBackend.origin`); without either the disk starts empty, with ``fs`` (a
     mkfs name such as ext4, vfat, swap) made on it when given. An ``independent`` disk does not need
-    its image any more once it is made.
+    its image any more once it is made; as an overlay it may need the cached image ``rebase_on``
+    instead.
     """
 
     name: str
@@ -28,6 +29,7 @@ class LocalDisk:
     label: str | None = None
     origin: str | None = None
     independent: bool = False
+    rebase_on: Path | None = None
 
 
 class DiskBackend(ABC):

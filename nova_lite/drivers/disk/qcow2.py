@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nova_lite.drivers.disk import durable, filesystems, qemu_img
+from nova_lite.drivers.disk import durable, filesystems, inspect, qemu_img
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.drivers.disk.files import FileBackend, look
 
@@ -29,10 +29,20 @@ class Qcow2Backend(FileBackend):
                 backing_format=base.format,
                 cluster_size=base.cluster_bytes,
             )
+            if disk.independent:
+                self._part_from_image(part, disk.rebase_on)
         elif disk.fs:
             self._formatted(part, disk, disk.fs)
         else:
             qemu_img.create(part, disk.size_bytes)
+
+    @staticmethod
+    def _part_from_image(part: Path, other: Path | None) -> None:
+        """Base the new overlay on another image, or on none: copy into it what that lacks."""
+        if other is None:
+            qemu_img.rebase(part, None)
+        else:
+            qemu_img.rebase(part, other, inspect.base(other).format)
 
     def _formatted(self, part: Path, disk: LocalDisk, fs: str) -> None:
         raw = part.with_name(f"{disk.name}.raw{durable.PART}")

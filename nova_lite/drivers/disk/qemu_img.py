@@ -63,14 +63,16 @@ def create(
     process.run(*argv, timeout_s=_QUICK_S, packages=_PACKAGES)
 
 
-def rebase(path: Path, backing: str | None) -> None:
+def rebase(path: Path, backing: Path | str | None, backing_format: str | None = None) -> None:
     """Copy into a qcow2 file that nobody has open what it needs of the files below ``backing``.
 
-    :param backing: name of the file beside it that it is based on from now on; None for no file
+    :param backing: the file that it is based on from now on, or the name of one beside it; None for
+        no file
+    :param backing_format: QEMU's name of its format, if it is known
     """
-    argv = ["qemu-img", "rebase", "-f", "qcow2", "-b", backing or ""]
+    argv = ["qemu-img", "rebase", "-f", "qcow2", "-b", str(backing or "")]
     if backing:
-        argv += ["-F", str(info(path.with_name(backing))["format"])]
+        argv += ["-F", backing_format or str(info(path.parent / backing)["format"])]
     process.run(*argv, str(path), timeout_s=_CONVERT_S, packages=_PACKAGES)
 
 

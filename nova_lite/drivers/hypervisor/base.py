@@ -152,6 +152,10 @@ class Hypervisor(ABC):
         """The guest's disks and network cards, in its own order."""
 
     @abstractmethod
+    def foreign_devices(self, uuid: str) -> list[str]:
+        """Devices in the persistent definition that no DomainSpec describes, in words."""
+
+    @abstractmethod
     def disks(self, uuid: str) -> list[GuestDisk]:
         """The guest's disks, of now and of its next start; empty CD drives are left out."""
 

@@ -43,6 +43,12 @@ class GlanceImages(GlanceStore, GlanceLocations, ImageService):
                 "[glance]verify_glance_signatures is not supported: turn it off, or run "
                 "nova-compute on this host"
             )
+        if conf.enable_certificate_validation and conf.default_trusted_certificate_ids:
+            raise InvalidConfiguration(
+                "[glance]enable_certificate_validation with default_trusted_certificate_ids asks "
+                "for signed images, which this agent cannot verify: turn it off, or run "
+                "nova-compute on this host"
+            )
         super().__init__(conf, sessions, sleep=sleep)
 
     def show(self, context: object, image_id: str) -> Image:

@@ -6,6 +6,7 @@ import logging
 
 from nova_lite.errors import DiskError
 from nova_lite.services.disk_files import GIB, ROOT, directory
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.steps.base import Step
 
 LOG = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class RestoreBacking(Step):
         lost = images.lost_base(directory(work) / ROOT)
         if lost is None:
             return
+        refuse_certificates(work)
         if not server.image.id or images.path(server.image.id) != lost:
             raise DiskError(
                 f"The root disk of instance {work.uuid} needs {lost}, which is gone, and its image "

@@ -39,7 +39,8 @@ class MakeDisks(Step):
 
     def do(self) -> None:
         server, images = self.work.server, self.tools.images
-        used = filter(None, (server.image.id, server.kernel_id, server.ramdisk_id))
+        root = (self.work.root_image.id, server.image.id)
+        used = set(filter(None, (*root, server.kernel_id, server.ramdisk_id)))
         with images.held(*map(images.path, used)):
             fetch_images(self.work)  # the cache may have been cleaned since it was fetched
             self._make()

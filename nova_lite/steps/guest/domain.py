@@ -11,7 +11,8 @@ from nova_lite.errors import (
     PowerOffFailure,
 )
 from nova_lite.model.states import NOT_ON, PowerState
-from nova_lite.services.guest import wanted_guest
+from nova_lite.services.definable import refuse_to_replace
+from nova_lite.services.guest import require_definable, wanted_guest
 from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
@@ -19,6 +20,24 @@ from nova_lite.steps.base import Step
 LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
+
+
+class CheckGuest(Step):
+    """Refuse to define the guest anew without devices that it has, before it is touched."""
+
+    name = "check_guest"
+
+    def do(self) -> None:
+        check(self.work)
+
+
+def check(work: Work) -> None:
+    """Refuse a guest that this agent cannot define as it is to be, and as it is.
+
+    :raises UnsupportedByHost: see ``services.definable``
+    """
+    require_definable(work)
+    refuse_to_replace(work.tools.hypervisor, work.uuid)
 
 
 class DefineGuest(Step):
@@ -71,6 +90,11 @@ class UnpauseGuest(Step):
     """Resume the guest's vCPUs."""
 
     name = "unpause_guest"
+
+    def done(self) -> bool:
+        """After a power failure, the end of the unpause may be recorded already; whether the guest
+        is started again is then for the start of the host to say."""
+        return self.work.rebooted and self.work.instance.get("task_state") is None
 
     def do(self) -> None:
         self.tools.hypervisor.resume(self.work.uuid)

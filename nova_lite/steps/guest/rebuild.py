@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nova_lite.model.states import REBUILDING_TASKS, PowerState, TaskState, VmState
 from nova_lite.services import guest, interfaces
+from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.disk_files import GIB, root_disk
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
@@ -19,6 +20,7 @@ class FetchNewImages(FetchImages):
     def do(self) -> None:
         server = self.work.server
         guest.validate(self.work)
+        refuse_to_replace(self.tools.hypervisor, self.work.uuid)
         super().do()
         if server.image.id:
             self.tools.disks.check(root_disk(self.work, server.flavor.root_gb * GIB))

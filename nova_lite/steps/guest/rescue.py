@@ -15,6 +15,7 @@ from nova_lite.model.server import Image
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import disk_files, guest, interfaces
 from nova_lite.services.image_origin import origin
+from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import RescueNotes
 from nova_lite.services.power_state import is_on
 from nova_lite.services.work import Signal, Work
@@ -37,6 +38,7 @@ def rescue_image(work: Work) -> Image:
 def fetch_images(work: Work) -> None:
     """Fetch image, kernel and ramdisk of the rescue system into the image cache."""
     images, image = work.tools.images, rescue_image(work)
+    refuse_certificates(work)
     if origin(work, image) is None:
         images.fetch(work.context, image)
     for image_id in boot_files(work).values():
@@ -111,7 +113,7 @@ class KeepGuest(Step):
                 part.write_text(hypervisor.definition(work.uuid))
 
     def undo(self) -> None:
-        _forget(self.work)
+        forget_definition(self.work)
 
 
 class MakeRescueDisks(Step):
@@ -198,6 +200,19 @@ class ReportRescued(Step):
         tell_host(self.work, VmState.RESCUED)
 
 
+class CheckGuestBack(Step):
+    """Refuse to define the guest from the records without devices that it has, while the rescue
+    system runs; a definition that was kept has them all."""
+
+    name = "check_guest_back"
+
+    def do(self) -> None:
+        if _kept(self.work).exists() or not is_rescue_system(self.work):
+            return
+        self.work.reload()
+        guest.require_definable(self.work)
+
+
 class PutGuestBack(Step):
     """Define the guest as it was before the rescue."""
 
@@ -220,7 +235,7 @@ class RemoveRescueFiles(Step):
 
     def do(self) -> None:
         remove_rescue_disks(self.work)
-        _forget(self.work)
+        forget_definition(self.work)
 
 
 def boot_files(work: Work) -> dict[str, str]:
@@ -290,8 +305,11 @@ def _kept(work: Work) -> Path:
     return disk_files.directory(work) / DEFINITION
 
 
-def _forget(work: Work) -> None:
-    """Remove the kept definition; a power failure does not bring it back."""
+def forget_definition(work: Work) -> None:
+    """Remove the kept definition, if there is one; a power failure does not bring it back.
+
+    An unrescue defines the guest from its records then.
+    """
     path = _kept(work)
     path.unlink(missing_ok=True)
     if path.parent.exists():

@@ -18,6 +18,7 @@ from nova_lite.errors import (
     InvalidBlockDevice,
     InvalidVolume,
     NovaLiteError,
+    RequestTokenExpired,
     VolumeAttachFailed,
     VolumeKeyUnavailable,
     VolumeNotCreated,
@@ -52,6 +53,7 @@ ENDS_BUILD = (
     VolumeAttachFailed,
     VolumeKeyUnavailable,
     HostConnectorFailed,
+    RequestTokenExpired,
 )
 
 

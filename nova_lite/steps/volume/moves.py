@@ -21,11 +21,13 @@ from nova_lite.errors import (
 )
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest
+from nova_lite.services.abandoned import is_unfinished
 from nova_lite.services.events import VOLUME_REIMAGED
 from nova_lite.services.notes import RebuildNotes
 from nova_lite.services.volumes import connect, disconnect, ensure_attached, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
+from nova_lite.steps.guest.rescue import forget_definition
 from nova_lite.steps.volume.attachments import detach, disconnected
 from nova_lite.wire.objects import WireObject
 
@@ -41,7 +43,8 @@ class ReserveVolumes(Step):
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
-            reserve(self.work, mapping)
+            if not is_unfinished(mapping):  # nova is still at work on it, or has left it
+                reserve(self.work, mapping)
 
 
 class AttachReservedVolumes(Step):
@@ -73,14 +76,22 @@ class AttachReservedVolumes(Step):
 
 
 class CheckVolumes(Step):
-    """Connect the volumes of a server that is rebooted, after checking their attachments in Cinder.
+    """Connect the volumes of a server before its guest starts, after checking their attachments in
+    Cinder: a volume that was detached behind Nova's back may be another server's by now.
 
     The mapping of a volume whose attachment was deleted in Cinder is deleted; a volume that is only
     reserved, after an interrupted rebuild, is attached. If Cinder does not answer, the
     connection_info of the mapping is used.
+
+    :param memory_saved: the guest goes on from saved memory, which knows all its volumes: without
+        one of them it is refused
     """
 
     name = "check_volumes"
+
+    def __init__(self, work: Work, *, memory_saved: bool = False) -> None:
+        super().__init__(work)
+        self._memory_saved = memory_saved
 
     def do(self) -> None:
         for mapping in list(volume_mappings(self.work)):
@@ -105,8 +116,17 @@ class CheckVolumes(Step):
                 f"Invalid volume: the attachment of volume {mapping['volume_id']}, from which "
                 f"server {work.uuid} boots, is gone"
             )
+        if self._memory_saved:
+            raise InvalidVolume(
+                f"Invalid volume: the attachment of volume {mapping['volume_id']}, which the saved "
+                f"memory of server {work.uuid} uses, is gone; hard reboot the server, which drops "
+                "its memory"
+            )
         LOG.warning("Server %s loses volume %s: its attachment is gone",
                     work.uuid, mapping["volume_id"])  # fmt: skip
+        # The definitions that are not made anew now: a rescue system's, and the guest's own beside.
+        self.tools.hypervisor.detach_disk(work.uuid, str(mapping["volume_id"]))
+        forget_definition(work)
         disconnect(work, mapping)
         guest.mappings(work).remove(mapping)
         self.tools.block_devices.destroy(work.context, mapping)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nova_lite.drivers import disk as disks
+from nova_lite.drivers.disk import backing
 from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
 from nova_lite.drivers.disk.rbd import RbdBackend
 from nova_lite.errors import DiskError, DiskFull, FlavorDiskTooSmall
@@ -124,6 +125,34 @@ def test_an_existing_disk_is_left_as_it_is(backend, directory, base, tmp_path):
 
     assert size(backend, directory, "disk") == 16 * MIB
     assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+
+
+def test_an_independent_disk_does_not_need_its_image(backend, directory, base, tmp_path):
+    """The snapshot of a shelved server is deleted once it runs again."""
+    backend.create(directory, LocalDisk("disk", 64 * MIB, base=base, independent=True))
+    base.unlink()
+
+    assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+    assert size(backend, directory, "disk") == 64 * MIB
+    assert leftovers(directory, backend) == []
+
+
+@pytest.mark.parametrize("mib", [1, 16])
+def test_an_independent_overlay_is_based_on_another_image(directory, base, tmp_path, mib):
+    """Smaller or larger; it keeps what it was made from."""
+    other = tmp_path / "other"
+    other.write_bytes(b"another one".ljust(mib * MIB, b"x"))
+    qcow2 = disks.backend("qcow2", use_cow_images=True)
+    made = LocalDisk("disk", 64 * MIB, base=base, independent=True, rebase_on=other)
+
+    qcow2.create(directory, made)
+    expected = tmp_path / "expected"
+    qemu_img("convert", "-O", "raw", str(base), str(expected))
+    base.unlink()
+
+    found = content(qcow2, directory, "disk", tmp_path)
+    assert found == expected.read_bytes().ljust(64 * MIB, b"\0")
+    assert backing.backing_file(directory / "disk") == other
 
 
 def test_what_a_killed_attempt_left_is_replaced(files, directory, base):

@@ -110,6 +110,31 @@ def test_a_definition_is_taken_aside_and_put_back(
         hypervisor.definition(NOBODY)
 
 
+def test_a_guest_is_defined_under_another_name(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Names may be made of what users change, and an older agent may have given another one."""
+    hypervisor.define(spec)
+    kept = hypervisor.definition(spec.uuid)
+    hypervisor.start(spec.uuid)
+    hypervisor.save(spec.uuid)
+
+    hypervisor.define(replace(spec, name="another"))
+
+    (guest,) = hypervisor.domains()
+    assert (guest.uuid, guest.name) == (spec.uuid, "another")
+    hypervisor.redefine(spec.uuid, kept)
+    (guest,) = hypervisor.domains()
+    assert (guest.uuid, guest.name) == (spec.uuid, spec.name)
+
+
+def test_what_this_agent_defines_is_not_foreign(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Devices of other agents are found in the definition."""
+    hypervisor.define(spec)
+
+    assert hypervisor.foreign_devices(spec.uuid) == []
+    with pytest.raises(DomainNotFound):
+        hypervisor.foreign_devices(NOBODY)
+
+
 def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Two guests never share a name."""
     hypervisor.define(spec)

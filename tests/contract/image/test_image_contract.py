@@ -50,7 +50,10 @@ def files() -> Iterator[ImageSource]:
 def glance() -> Iterator[ImageSource]:
     server = GlanceServer()
     server.add(ID, DATA)
-    conf = SimpleNamespace(api_servers=None, num_retries=0, verify_glance_signatures=False)
+    conf = SimpleNamespace(
+        api_servers=None, num_retries=0, verify_glance_signatures=False,
+        enable_certificate_validation=False,
+    )  # fmt: skip
     yield GlanceImages(conf, UserSessions(server.url))
     server.close()
 

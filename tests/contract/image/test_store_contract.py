@@ -39,7 +39,10 @@ def files() -> Iterator[tuple[ImageService, AwaitUpload]]:
 
 def glance() -> Iterator[tuple[ImageService, AwaitUpload]]:
     server = UploadServer()
-    conf = SimpleNamespace(api_servers=None, num_retries=0, verify_glance_signatures=False)
+    conf = SimpleNamespace(
+        api_servers=None, num_retries=0, verify_glance_signatures=False,
+        enable_certificate_validation=False,
+    )  # fmt: skip
 
     def await_upload(image_id: str, properties: dict[str, str] | None = None) -> None:
         server.await_upload(image_id, **(properties or {}))

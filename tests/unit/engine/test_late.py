@@ -227,3 +227,22 @@ def test_a_failed_operation_is_not_taken_back_on_a_server_that_left(host, silent
 
     assert host.ledger.read()["ports"] == ports
     assert host.conductor.instance(server) == before
+
+
+def test_what_failed_here_is_told_though_the_next_host_has_the_server(host, silent):
+    """Killed after the boot was handed over: the event is this host's, and its failure is known."""
+    server = host.schedule()
+    host.hypervisor.fail("start", RuntimeError("no"))
+    assert killed_at(
+        host, "build_and_run_instance:reported", "build_and_run_instance", server,
+        **boot_arguments(),
+    )  # fmt: skip
+    host.conductor.set(server, host="host2")
+
+    host.restart()
+    host.engine.resume()
+    host.settle()
+
+    *_, (event, phase, error) = host.events()
+    assert (event, phase) == ("compute__do_build_and_run_instance", "finish")
+    assert error

@@ -128,6 +128,50 @@ def test_boot_from_volume_has_no_root_file():
     assert (plan.root_device_name, plan.disks[0].volume_id) == ("/dev/vda", "v1")
 
 
+@pytest.mark.parametrize("wishes", [{}, {"disk_bus": "virtio", "device_type": "disk"}])
+def test_a_volume_made_of_an_iso_image_boots_from_the_cdrom(wishes):
+    """As a local root does, and as in nova 34, whatever else its user wishes for."""
+    server = a_server(image={"hw_cdrom_bus": "sata"})
+    server = replace(server, image=replace(server.image, id=None, disk_format="iso"))
+    volume = BlockDevice("b", "image", "volume", boot_index=0, volume_id="v1", **wishes)
+
+    plan = a_plan(server, (volume,))
+
+    assert (plan.disks[0].kind, plan.disks[0].bus) == ("cdrom", "sata")
+    assert plan.boot_devices == ("cdrom",)
+    assert plan.root_device_name == "/dev/sda"
+    assert plan.bdm_updates["b"]["device_type"] == "cdrom"
+
+
+def test_a_guest_keeps_the_disk_that_it_has_had_of_an_iso_image():
+    """An older agent has made it: another device under the same name would fit nowhere."""
+    server = a_server(config_drive=True)
+    server = replace(server, image=replace(server.image, id=None, disk_format="iso"))
+    volume = BlockDevice("b", "image", "volume", 0, "/dev/vda", "virtio", "disk", volume_id="v1")
+
+    plan = a_plan(server, (volume,))
+
+    assert [(disk.device_name, disk.bus, disk.kind) for disk in plan.disks] == [
+        ("/dev/vda", "virtio", "disk"),
+        ("/dev/hda", "ide", "cdrom"),
+    ]
+
+
+def test_the_bus_that_the_image_wants_is_that_of_a_root_volume_with_a_name():
+    """A name that the user gave says nothing then, for the root disk alone."""
+    server = a_server(image={"hw_disk_bus": "scsi"})
+    server = replace(server, image=replace(server.image, id=None))
+    root = BlockDevice("b", "volume", "volume", 0, "/dev/vda", volume_id="v1")
+    other = BlockDevice("c", "volume", "volume", None, "/dev/vdb", volume_id="v2")
+
+    plan = a_plan(server, (root, other))
+
+    assert [(disk.device_name, disk.bus) for disk in plan.disks] == [
+        ("/dev/vda", "scsi"),
+        ("/dev/vdb", "virtio"),
+    ]
+
+
 def test_iso_image_boots_from_the_cdrom():
     """An ISO is attached as a CD-ROM on its bus and booted from."""
     server = a_server({"hw_machine_type": "q35"})
@@ -237,8 +281,9 @@ def test_a_root_volume_comes_first_whatever_its_place_in_the_request():
 
 
 def test_a_root_volume_is_called_as_the_server_says():
-    """The name that the image wishes for is its root disk's, on whatever that is."""
+    """The name that the image wishes for is its root disk's, on whatever that is; its bus is the
+    image's, as in nova-compute."""
     root = BlockDevice("b-root", "image", "volume", volume_id="v-root", boot_index=0)
     plan = a_plan(replace(a_server(), root_device_name="/dev/sda"), (root,))
 
-    assert (plan.disks[0].target, plan.disks[0].bus) == ("sda", "scsi")
+    assert (plan.disks[0].target, plan.disks[0].bus) == ("sda", "virtio")

@@ -185,6 +185,8 @@ OFF = PowerState.SHUTDOWN
 def test_a_failure_leaves_a_state_to_act_on(work, verb, state, saved, vm_state) -> None:
     """No task, a fault, and a vm_state that fits the guest; None: the one it had."""
     operation = verb(work(state, saved))
+    if verb is Reboot:  # as it marks the server before it touches the guest
+        operation.work.instance.data["task_state"] = "reboot_started_hard"
 
     operation.failed(FAILED)
 

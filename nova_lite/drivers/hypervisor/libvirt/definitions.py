@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+from typing import Any
+
 import libvirt
 
-from nova_lite.drivers.hypervisor.libvirt.calls import Calls
+from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find
 
 
 class Definitions(Calls):
@@ -18,4 +21,23 @@ class Definitions(Calls):
         )
 
     def redefine(self, uuid: str, definition: str) -> None:
-        self._call(f"define guest {uuid} as before", lambda c: c.defineXML(definition))
+        def define(connection: Any) -> None:
+            name = ET.fromstring(definition).findtext("name")
+            if name and (domain := find(connection, uuid)) is not None:
+                rename(domain, name)
+            connection.defineXML(definition)
+
+        self._call(f"define guest {uuid} as before", define)
+
+
+def rename(domain: Any, name: str) -> None:
+    """Give a guest that is off another name (virDomainRename): libvirt defines no second guest with
+    its uuid, and names may be made of what users change.
+
+    Memory that was saved goes: what is defined anew boots.
+    """
+    if domain.name() == name or domain.isActive():
+        return  # libvirt refuses another name of a guest that runs, and says so
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+    domain.rename(name)

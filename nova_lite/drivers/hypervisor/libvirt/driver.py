@@ -16,7 +16,7 @@ from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
-from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions
+from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions, rename
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
 from nova_lite.drivers.hypervisor.libvirt.disk_moves import DiskMoves
 from nova_lite.drivers.hypervisor.libvirt.disk_overlays import DiskOverlays
@@ -214,12 +214,23 @@ class LibvirtHypervisor(
             lambda domain: live_xml.devices(domain.XMLDesc(0)),
         )
 
+    def foreign_devices(self, uuid: str) -> list[str]:
+        return self._with_domain(
+            f"read the definition of guest {uuid}",
+            uuid,
+            lambda domain: live_xml.foreign_devices(
+                domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            ),
+        )
+
     # --- guests: act ------------------------------------------------------------------------
     def define(self, spec: DomainSpec) -> None:
         def define(connection: Any) -> None:
-            existing = None
-            if spec.firmware == "uefi" and (domain := find(connection, spec.uuid)) is not None:
-                existing = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            existing, domain = None, find(connection, spec.uuid)
+            if domain is not None:
+                rename(domain, spec.name)
+                if spec.firmware == "uefi":
+                    existing = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             connection.defineXML(domain_xml.render(spec, existing))
 
         self._call(f"define guest {spec.uuid}", define)

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import ALIAS_PREFIX, SOURCES
 from nova_lite.model.host import GuestDevice
 
+# Interfaces that are a piece of the host's hardware, or hang on one.
+HARDWARE_NICS = ("hostdev", "direct", "vdpa")
+PERSISTENT_MEMORY = ("nvdimm", "virtio-pmem")
+
 
 @dataclass(frozen=True)
 class FoundDisk:
@@ -81,12 +85,43 @@ def scsi_units(xml: str) -> set[int]:
     return {int(address.get("unit", 0)) for address in ET.fromstring(xml).findall(path)}
 
 
+def foreign_devices(xml: str) -> list[str]:
+    """Devices that domain_xml does not write: pieces of the host's hardware, TPMs and so on.
+
+    https://libvirt.org/formatdomain.html#devices
+    """
+    root, found = ET.fromstring(xml), []
+    for element in root.findall("devices/hostdev"):
+        if element.get("type") == "pci":
+            found.append(f"PCI device {_pci_address(element.find('source/address'))}")
+        elif element.get("type") == "mdev":
+            address = element.find("source/address")
+            found.append(f"mediated device {'' if address is None else address.get('uuid')}")
+    for element in root.findall("devices/interface"):
+        if element.get("type") in HARDWARE_NICS:
+            mac = element.find("mac")
+            found.append(f"hardware NIC {'' if mac is None else mac.get('address')}")
+    found += ["TPM" for _ in root.findall("devices/tpm")]
+    found += [
+        f"{element.get('model')} memory"
+        for element in root.findall("devices/memory")
+        if element.get("model") in PERSISTENT_MEMORY
+    ]
+    found += ["memory encryption" for _ in root.findall("launchSecurity")]
+    return found
+
+
+def _pci_address(address: ET.Element | None) -> str:
+    where = {} if address is None else dict(address.attrib)
+    parts = (int(where.get(part, "0"), 16) for part in ("domain", "bus", "slot", "function"))
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*parts)
+
+
 def _placed(element: ET.Element, kind: str, name: str, disk_bus: str) -> GuestDevice:
     address = element.find("address")
     where = {} if address is None else dict(address.attrib)
     if where.get("type") == "pci":
-        parts = (int(where[part], 16) for part in ("domain", "bus", "slot", "function"))
-        return GuestDevice(kind, name, "pci", "{:04x}:{:02x}:{:02x}.{:x}".format(*parts))
+        return GuestDevice(kind, name, "pci", _pci_address(element.find("address")))
     if disk_bus in ("scsi", "ide", "usb"):
         drive = [where.get(part) for part in ("controller", "bus", "target", "unit")]
         return GuestDevice(kind, name, disk_bus, ":".join(filter(None, drive)) or None)

@@ -55,7 +55,10 @@ def target(tmp_path: Path) -> Path:
 
 
 def images(url: str, retries: int = 3, servers: list[str] | None = None, **kwargs: Any):
-    conf = SimpleNamespace(api_servers=servers, num_retries=retries, verify_glance_signatures=False)
+    conf = SimpleNamespace(
+        api_servers=servers, num_retries=retries, verify_glance_signatures=False,
+        enable_certificate_validation=False,
+    )  # fmt: skip
     slept: list[float] = kwargs.pop("slept", [])
     return GlanceImages(conf, UserSessions(url, **kwargs), sleep=slept.append)
 
@@ -219,6 +222,19 @@ def test_signatures_are_not_silently_ignored():
     conf = SimpleNamespace(api_servers=None, num_retries=0, verify_glance_signatures=True)
     with pytest.raises(InvalidConfiguration, match="verify_glance_signatures"):
         GlanceImages(conf, UserSessions("http://unused.invalid"))
+
+
+def test_certificates_that_are_trusted_by_default_are_not_silently_ignored():
+    """Without any, nova-compute verifies nothing either."""
+    conf = SimpleNamespace(
+        api_servers=None, num_retries=0, verify_glance_signatures=False,
+        enable_certificate_validation=True, default_trusted_certificate_ids=["c1"],
+    )  # fmt: skip
+    with pytest.raises(InvalidConfiguration, match="enable_certificate_validation"):
+        GlanceImages(conf, UserSessions("http://unused.invalid"))
+
+    conf.default_trusted_certificate_ids = []
+    GlanceImages(conf, UserSessions("http://unused.invalid"))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,10 @@ def copy(tmp_path: Path) -> Path:
 
 
 def store(server: UploadServer, retries: int = 3) -> GlanceImages:
-    conf = SimpleNamespace(api_servers=None, num_retries=retries, verify_glance_signatures=False)
+    conf = SimpleNamespace(
+        api_servers=None, num_retries=retries, verify_glance_signatures=False,
+        enable_certificate_validation=False,
+    )  # fmt: skip
     return GlanceImages(conf, UserSessions(server.url), sleep=lambda seconds: None)
 
 

@@ -50,6 +50,7 @@ def step(cache: Cache, tmp_path: Path) -> RestoreBacking:
     work = SimpleNamespace(
         uuid="s1",
         context=None,
+        instance={},
         server=SimpleNamespace(image=SimpleNamespace(id=MINE), flavor=flavor),
         tools=SimpleNamespace(images=cache, conf=SimpleNamespace(instances_path=str(tmp_path))),
     )

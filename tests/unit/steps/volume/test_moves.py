@@ -13,7 +13,6 @@ from nova_lite.conductor.records import BlockDevices
 from nova_lite.services import guest
 from nova_lite.services.events import VOLUME_REIMAGED, EventHub
 from nova_lite.services.work import Signals, Work
-from nova_lite.steps.volume.connections import ConnectVolumes
 from nova_lite.steps.volume.moves import (
     AttachReservedVolumes,
     CheckVolumes,
@@ -43,6 +42,7 @@ class Lab:
     """One volume that is reserved for a server, and processes at work on it."""
 
     def __init__(self, directory):
+        self.directory, self.unplugged = directory, []
         self.ledger = Ledger(directory / "cloud.json")
         self.conductor = FakeConductor(directory / "conductor.json", self.ledger)
         self.files = FileVolumes(directory)
@@ -70,13 +70,17 @@ class Lab:
         tools = SimpleNamespace(
             host="host1",
             conf=SimpleNamespace(
-                cinder=SimpleNamespace(cross_az_attach=True), reimage_timeout_per_gb=20
+                cinder=SimpleNamespace(cross_az_attach=True), reimage_timeout_per_gb=20,
+                instances_path=str(self.directory),
             ),
             cinder=local_cinder(self.ledger),
             block_devices=BlockDevices(self.conductor),
             volumes=FakeVolumeDrivers(self.files),
             connector=FakeHostConnector(),
-            hypervisor=SimpleNamespace(defined=lambda uuid: self.guest_is_left),
+            hypervisor=SimpleNamespace(
+                defined=lambda uuid: self.guest_is_left,
+                detach_disk=lambda uuid, serial: self.unplugged.append(serial),
+            ),
             instances=SimpleNamespace(get=lambda context, uuid: self._instance()),
             images=SimpleNamespace(show=lambda context, image: SimpleNamespace(size=2 * 1024**3)),
             clock=self.clock,
@@ -242,8 +246,28 @@ def test_a_reboot_does_not_need_cinder(lab):
 def test_a_start_waits_for_no_volume_that_is_being_attached(lab):
     """Its name is reserved, nothing more; the guest gets it when that is done."""
     lab.map(attachment_id=None)
-    ConnectVolumes(lab.work()).do()
+    CheckVolumes(lab.work()).do()
     assert lab.look()[2:] == ((False, False), 0)
+
+
+def test_saved_memory_is_not_restored_without_a_volume_that_it_uses(lab):
+    """It would go on writing to what may be somebody else's: the user has to give the memory up."""
+    AttachReservedVolumes(lab.work()).do()
+    lab.work().tools.cinder.delete_attachment(RequestContext({}), ATTACHMENT)
+    with pytest.raises(errors.InvalidVolume, match="hard reboot"):
+        CheckVolumes(lab.work(), memory_saved=True).do()
+    assert lab.look()[2:] == ((False, True), 1)
+
+
+def test_no_definition_keeps_a_volume_that_was_taken(lab):
+    """Neither the rescue system's nor the one that is kept beside it."""
+    AttachReservedVolumes(lab.work()).do()
+    lab.work().tools.cinder.delete_attachment(RequestContext({}), ATTACHMENT)
+    kept = lab.directory / SERVER / "unrescue.xml"
+    kept.parent.mkdir()
+    kept.touch()
+    CheckVolumes(lab.work()).do()
+    assert (kept.exists(), lab.unplugged) == (False, [VOLUME])
 
 
 # --- images -------------------------------------------------------------------------------------

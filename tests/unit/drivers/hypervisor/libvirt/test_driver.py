@@ -13,10 +13,14 @@ from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, consoles, live_xml
 from nova_lite.errors import (
     DomainNotFound,
+    GuestRefused,
     HypervisorError,
     HypervisorTooOld,
     HypervisorUnavailable,
+    InvalidBlockDevice,
     InvalidConfiguration,
+    NovaLiteError,
+    Verdict,
 )
 from nova_lite.model.host import ConsoleAddress, GuestDevice
 
@@ -33,9 +37,9 @@ def conf(**options: str) -> cfg.ConfigOpts:
 class Refusal(libvirt.libvirtError):
     """A libvirt error of any code and origin."""
 
-    def __init__(self, code: int, domain: int = 0) -> None:
-        Exception.__init__(self, "refused")
-        self.err = (code, domain, "refused", 2, None, None, None, 0, 0)
+    def __init__(self, code: int, domain: int = 0, text: str = "refused") -> None:
+        Exception.__init__(self, text)
+        self.err = (code, domain, text, 2, None, None, None, 0, 0)
 
 
 def test_the_package_imports_without_libvirt() -> None:
@@ -88,7 +92,8 @@ def test_the_oldest_versions_are_accepted() -> None:
         (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
         (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
         (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
-        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU, GuestRefused),
+        (libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_FROM_DOMAIN, HypervisorError),
     ],
 )
 def test_errors_are_told_apart_by_code_and_origin(
@@ -96,6 +101,45 @@ def test_errors_are_told_apart_by_code_and_origin(
 ) -> None:
     """An internal error of the wire is a lost connection, one of QEMU is QEMU's."""
     assert type(connection.translate("start guest", Refusal(code, origin))) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected", "verdict"),
+    [
+        (
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: disk device='lun' is not supported for protocol='rbd'",
+            InvalidBlockDevice,
+            Verdict.ABORT,
+        ),
+        (
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: IDE controllers are unsupported for this QEMU binary",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+        (
+            libvirt.VIR_ERR_SYSTEM_ERROR,
+            "Unable to open '/dev/vhost-vsock' for vsock device: No such device",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "internal error: process exited while connecting to monitor: qemu-system-x86_64: ...",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+    ],
+    ids=["lun on ceph", "no such device here", "no kernel module", "qemu does not start"],
+)
+def test_a_refusal_is_expected(
+    code: int, text: str, expected: type[NovaLiteError], verdict: Verdict
+) -> None:
+    """One line in the log, and another host only where that may help."""
+    error = connection.translate("start guest", Refusal(code, libvirt.VIR_FROM_QEMU, text))
+
+    assert (type(error), error.expected, error.verdict) == (expected, True, verdict)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +183,29 @@ def test_devices_stand_where_libvirt_put_them():
         GuestDevice("disk", "sdb", "scsi", "0:0:0:1"),
         GuestDevice("nic", "52:54:00:00:00:01"),
     ]
+
+
+def test_devices_that_this_agent_does_not_define_are_found():
+    """What nova-compute gives to guests beside, in words for the user; ordinary ones are none."""
+    xml = """<domain><devices>
+      <disk type='file'><target dev='vda' bus='virtio'/></disk>
+      <interface type='ethernet'><mac address='52:54:00:00:00:01'/></interface>
+      <hostdev mode='subsystem' type='pci' managed='yes'><source>
+        <address domain='0x0000' bus='0x3b' slot='0x00' function='0x1'/></source></hostdev>
+      <hostdev mode='subsystem' type='mdev' model='vfio-pci'><source>
+        <address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source></hostdev>
+      <interface type='hostdev'><mac address='52:54:00:00:00:02'/></interface>
+      <tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>
+      <memory model='nvdimm'/><memory model='dimm'/>
+    </devices><launchSecurity type='sev'/></domain>"""
+
+    assert live_xml.foreign_devices(xml) == [
+        "PCI device 0000:3b:00.1",
+        "mediated device c2177883-f1bb-47f0-914d-32a22e3a8804",
+        "hardware NIC 52:54:00:00:00:02",
+        "TPM",
+        "nvdimm memory",
+        "memory encryption",
+    ]
+    plain = "<domain><devices><hostdev type='usb'/><interface type='bridge'/></devices></domain>"
+    assert live_xml.foreign_devices(plain) == []
