@@ -29,10 +29,12 @@ from nova_lite.handlers.announced import announced
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
 from nova_lite.inventory.moves import open_moves
+from nova_lite.loops import switch
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
-from nova_lite.loops.schedule import interval, periodic_tasks, scheduler_list
+from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks, scheduler_list
+from nova_lite.loops.switch import SwitchWatch, use_a_switch
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.watchdog import Signs, Watchdog
 from nova_lite.membership.join import Joining
@@ -118,9 +120,7 @@ class Agent:
         membership = self._patiently("nova-conductor", lambda: joining.look(facts))
         # Before any record is made: nova-api cannot delete a host that Placement does not know.
         self._patiently("Placement", lambda: warm.pop().result() if warm else parts.warm_up())
-        service = self._patiently(
-            "nova-conductor", lambda: joining.report_service(membership)
-        )
+        service = self._patiently("nova-conductor", lambda: joining.report_service(membership))
         parts.claims.restore(membership.instances)
         parts.claims.keep(
             self._patiently(
@@ -142,6 +142,7 @@ class Agent:
         self._survey(tools, engine, membership.instances, apart)
         self._settle(engine)
         self._timers.extend(periodic_tasks(self._conf, tools, engine, evacuated))
+        self._timers.append(self._switch_watch(parts, tools, service, membership.instances))
         self._start_timers(parts, service, capacity, evacuated)
         notify.notify("READY=1")
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
@@ -218,6 +219,26 @@ class Agent:
         if not engine.settle(patience):
             LOG.warning("Resumed operations are not over after %d s; the host reports itself up "
                         "and they go on", patience)  # fmt: skip
+
+    def _switch_watch(
+        self,
+        parts: Composition,
+        tools: Toolbox,
+        service: WireObject,
+        instances: list[WireObject],
+    ) -> Timer:
+        """:param instances: the servers of this host, as read while it joined"""
+
+        def returned() -> None:
+            for timer in self._timers:
+                if timer.name == STRAY_INTERFACES:
+                    timer.poke()
+
+        watch = SwitchWatch(
+            tools.vif_driver, parts.services, service, tools.set_disabled, returned,
+            needed=use_a_switch(instances),
+        )  # fmt: skip
+        return Timer("switch", watch.tick, switch.INTERVAL_S, first=0.0)
 
     def _start_timers(
         self, parts: Composition, service: WireObject, capacity: Any, evacuated: EvacuatedServers

@@ -13,6 +13,7 @@ from nova_lite.errors import (
     NetworkUnavailable,
     NovaLiteError,
     PeerUnavailable,
+    SwitchUnavailable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     ControlPlaneUnavailable: float("inf"),
     HypervisorUnavailable: 120.0,
     NetworkUnavailable: 60.0,
+    SwitchUnavailable: 20.0,  # ovs-vswitchd is started again; a boot goes to the next host soon
     PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
 }
 

@@ -18,7 +18,9 @@ class ImageUnavailable(NovaLiteError):
 
 
 class ImageCorrupt(NovaLiteError):
-    nova_name, code, verdict, expected = "ImageUnacceptable", 400, Verdict.ABORT, True
+    """Other bytes arrived than the image service promises: by its fault, or on the way here."""
+
+    nova_name, code, expected = "ImageUnacceptable", 400, True
 
 
 class ImageUnacceptable(NovaLiteError):

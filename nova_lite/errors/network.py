@@ -94,7 +94,15 @@ class PortBindingFailed(NovaLiteError):
 
 
 class VifPlugError(NovaLiteError):
-    nova_name, code, verdict = "VirtualInterfacePlugException", 500, Verdict.ABORT
+    """This host could not make, or remove, the host side of a port."""
+
+    nova_name, code = "VirtualInterfacePlugException", 500
+
+
+class SwitchUnavailable(VifPlugError):
+    """Open vSwitch does not answer; it may be back soon."""
+
+    expected = True
 
 
 class VifPlugTimeout(NovaLiteError):
@@ -102,4 +110,6 @@ class VifPlugTimeout(NovaLiteError):
 
 
 class VifTypeUnsupported(NovaLiteError):
-    nova_name, code, verdict, expected = "VirtualInterfacePlugException", 500, Verdict.ABORT, True
+    """This host cannot serve ports of that kind; another one may."""
+
+    nova_name, code, expected = "VirtualInterfacePlugException", 500, True

@@ -24,10 +24,16 @@ class HostConnectorFailed(NovaLiteError):
         super().__init__(f"The volume connector of this host cannot be found: {reason}")
 
 
-class VolumeAttachFailed(NovaLiteError):
-    """This host cannot reach the volume."""
+class VolumeDriverMissing(InvalidVolume):
+    """This host cannot connect volumes of that kind; another one may."""
 
-    nova_name, code, verdict, expected = "VolumeAttachFailed", 400, Verdict.ABORT, True
+    verdict = Verdict.RESCHEDULE
+
+
+class VolumeAttachFailed(NovaLiteError):
+    """This host cannot reach the volume; another one may."""
+
+    nova_name, code, expected = "VolumeAttachFailed", 400, True
 
     def __init__(self, volume_id: str, reason: str) -> None:
         super().__init__(f"Volume {volume_id} could not be attached. Reason: {reason}")

@@ -120,10 +120,11 @@ def nic_model(server: Server, policy: HostPolicy) -> str | None:
     """The model to ask of a VIF driver: the image's, else virtio, None for the hypervisor's choice.
 
     :raises InvalidGuestConfig: hw_vif_model is unknown
+    :raises UnsupportedByHost: only emulated guests can have it
     """
     model = Properties(server).image("hw_vif_model")
     if model in EMULATED_NICS and policy.virt_type == "kvm":
-        raise InvalidGuestConfig(f"image property hw_vif_model = {model} is not possible with kvm")
+        raise UnsupportedByHost(f"image property hw_vif_model = {model} is not possible with kvm")
     return model or ("virtio" if policy.virtio_nics else None)
 
 

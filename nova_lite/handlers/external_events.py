@@ -23,22 +23,25 @@ WAITED_FOR = (
 
 
 class ExternalEvents:
-    """Delivers events to waiting operations, refreshes the network cache on network-changed, and
-    extends volumes on volume-extended.
+    """Delivers events to waiting operations, refreshes the network cache on network-changed, takes
+    interfaces away on network-vif-deleted, and extends volumes on volume-extended.
 
-    ``refresh`` is called with (context, server uuid, port id or None), ``extend`` with (context,
-    instance, volume ids); where nothing could be promised, it returns what is done when that was
-    told, and False when the message must come again.
+    ``refresh`` is called with (context, server uuid, port id or None), ``detach`` with (context,
+    instance, port id), ``extend`` with (context, instance, volume ids); where nothing could be
+    promised, it returns what is done when that was told, and False when the message must come
+    again.
     """
 
     def __init__(
         self,
         hub: EventHub,
         refresh: Callable[[RequestContext, str, str | None], None],
+        detach: Callable[[RequestContext, WireObject, str], None],
         extend: Callable[[RequestContext, WireObject, list[str]], Future[bool] | None],
     ) -> None:
         self._hub = hub
         self._refresh = refresh
+        self._detach = detach
         self._extend = extend
 
     def external_instance_event(
@@ -66,24 +69,32 @@ class ExternalEvents:
             if name == "volume-extended" and tag:
                 extended.setdefault(uuid, []).append(str(tag))
             else:
-                ours.append((uuid, name, tag, event))
+                ours.append((known[uuid], name, tag, event))
         # First what is a promise, so that nothing else can keep it from being made.
         told = [self._extend(context, known[uuid], ids) for uuid, ids in extended.items()]
-        for uuid, name, tag, event in ours:
-            self._take_in(context, uuid, name, tag, event)
+        for instance, name, tag, event in ours:
+            self._take_in(context, instance, name, tag, event)
         return _all_over([over for over in told if over is not None])
 
     def _take_in(
-        self, context: RequestContext, uuid: str, name: str, tag: str | None, event: WireObject
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        name: str,
+        tag: str | None,
+        event: WireObject,
     ) -> None:
+        uuid = str(instance["uuid"])
         if name in WAITED_FOR:
             # Neutron tells of every port again and again: no news where nobody waits for it.
             awaited = self._hub.deliver(uuid, name, tag, event.get("status", "completed"))
             LOG.log(logging.INFO if awaited else logging.DEBUG,
                     "Received event %s %s for server %s%s", name, tag, uuid,
                     "" if awaited else "; nobody waits for it")  # fmt: skip
-        elif name in ("network-changed", "network-vif-deleted"):
+        elif name == "network-changed":
             self._refresh(context, uuid, tag)
+        elif name == "network-vif-deleted" and tag:
+            self._detach(context, instance, str(tag))
         else:
             LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
 

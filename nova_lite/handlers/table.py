@@ -15,7 +15,7 @@ from nova_lite.handlers.diagnostics import Diagnostics
 from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
-from nova_lite.handlers.network_refresh import NetworkRefresh
+from nova_lite.handlers.network_refresh import DeletedPorts, NetworkRefresh
 from nova_lite.services.ownership import Place
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
@@ -27,7 +27,9 @@ LOG = logging.getLogger(__name__)
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
-    events = ExternalEvents(tools.events, NetworkRefresh(tools, engine).ask, _extend(tools, engine))
+    refresh = NetworkRefresh(tools, engine).ask
+    detach, extend = DeletedPorts(tools, engine).detach, _extend(tools, engine)
+    events = ExternalEvents(tools.events, refresh, detach, extend)
     return {
         "get_console_output": ConsoleLog(tools).get_console_output,
         "get_vnc_console": consoles.get_vnc_console,

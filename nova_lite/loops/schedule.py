@@ -9,7 +9,7 @@ from typing import Any
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens
+from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
@@ -20,6 +20,7 @@ from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
 from nova_lite.loops.scheduler_list import SchedulerList
+from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
@@ -29,6 +30,7 @@ from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
+STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
 SCHEDULER_LOOK = 10.0  # seconds between two looks for servers that came or left unheard
 
@@ -58,11 +60,6 @@ def periodic_tasks(
         timers.append(Timer("power state sync", power.tick, every, first=0.0))
     timers.extend(_overdue_servers(conf, tools, own))
     timers.extend(_deleted_servers(conf, tools, engine, own, strays))
-    # Documented as off with 0, and with no action there is nothing to look for.
-    every = float(conf.running_deleted_instance_poll_interval)
-    if every > 0 and conf.running_deleted_instance_action != "noop":
-        # At once, too: servers may have been deleted while no agent looked.
-        timers.append(Timer("guests of deleted servers", strays.tick, every, first=0.0))
     if conf.instance_usage_audit:
         # At once, too: a period may have ended while no agent looked.
         audit = _usage_audit(conf, tools)
@@ -78,6 +75,7 @@ def periodic_tasks(
     mappings = AbandonedMappings(tools, engine)
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
+    timers.append(_stray_interfaces(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -137,6 +135,11 @@ def _deleted_servers(
     conf: Any, tools: Toolbox, engine: Engine, own: OwnRequests, strays: Strays
 ) -> list[Timer]:
     timers = []
+    # Documented as off with 0, and with no action there is nothing to look for.
+    every = float(conf.running_deleted_instance_poll_interval)
+    if every > 0 and conf.running_deleted_instance_action != "noop":
+        # At once, too: servers may have been deleted while no agent looked.
+        timers.append(Timer("guests of deleted servers", strays.tick, every, first=0.0))
     if conf.reclaim_instance_interval > 0:
         reclaim = Reclaim(
             conf.host, conf.reclaim_instance_interval, tools.instances, tools.block_devices, own
@@ -154,6 +157,14 @@ def _deleted_servers(
         every = interval(conf.instance_delete_interval)
         timers.append(Timer("leftover directories", leftovers.tick, every))
     return timers
+
+
+def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
+    interfaces = StrayInterfaces(
+        conf.host, tools.instances, tools.migrations, tools.hypervisor, tools.vif_driver, engine
+    )
+    every, first = stray_interfaces.INTERVAL_S, stray_interfaces.FIRST_S
+    return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:

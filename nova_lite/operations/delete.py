@@ -18,7 +18,7 @@ from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
-from nova_lite.services.interfaces import adopt_taps
+from nova_lite.services.interfaces import remember_taps
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
 from nova_lite.steps.guest.domain import RemoveGuest
@@ -54,8 +54,7 @@ class Delete(Operation):
             # recorded the ports.
             with contextlib.suppress(ServerNotFound):
                 self.work.reload()
-        if not guest.vifs(self.work):
-            adopt_taps(self.work)
+        remember_taps(self.work)
         self.work.mappings = self._mappings()
 
     def _mappings(self) -> list[WireObject]:

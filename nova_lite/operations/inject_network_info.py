@@ -20,7 +20,7 @@ class InjectNetworkInfo(Operation):
         self.work.reload()
 
     def plan(self) -> Plan:
-        return [(RefreshPorts(self.work),)]
+        return [(RefreshPorts(self.work, keep_lost=True),)]
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:

@@ -19,7 +19,7 @@ from nova_lite.steps.guest.domain import (
     SoftPowerOff,
     StartGuest,
 )
-from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts, RequireSwitch
 from nova_lite.steps.records.server import MarkRebooting, ReportPower
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import CheckVolumes
@@ -61,19 +61,26 @@ class Reboot(PowerOperation):
         soft = work.arguments["reboot_type"] == "SOFT"
         states = SOFT_STATES if soft else HARD_STATES
         after = VmState(work.instance["vm_state"])
+        # A rescued server's guest is the rescue system, and stays it.
+        rescued = after == VmState.RESCUED
         return [
-            # A rescued server's guest is the rescue system, and stays it.
-            () if after == VmState.RESCUED else (CheckGuest(work),),
-            (MarkRebooting(work, states), RefreshPorts(work)),
+            () if rescued else (CheckGuest(work),),
+            (MarkRebooting(work, states), RefreshPorts(work, keep_lost=rescued)),
+            (RequireSwitch(work),),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
-            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
-            () if after == VmState.RESCUED else (DefineGuest(work),),
+            (
+                PlugInterfaces(work, keep_strays=rescued),
+                RestoreBacking(work),
+                CheckVolumes(work),
+                *to_mount(work),
+            ),
+            () if rescued else (DefineGuest(work),),
             (StartGuest(work, pause_for_ports=False),),
             to_activate(work),
             (
                 ReportPower(
                     work,
-                    after if after == VmState.RESCUED else VmState.ACTIVE,
+                    after if rescued else VmState.ACTIVE,
                     list(states),
                 ),
             ),

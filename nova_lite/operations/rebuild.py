@@ -32,6 +32,7 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.image_trust import refuse_certificates
+from nova_lite.services.interfaces import remember_taps
 from nova_lite.services.work import Work
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import MakeConfigDrive, MakeDisks, RemoveDisks
@@ -43,7 +44,7 @@ from nova_lite.steps.guest.rebuild import (
     ReplugInterfaces,
     ReportRebuilt,
 )
-from nova_lite.steps.network.ports import RefreshPorts
+from nova_lite.steps.network.ports import RefreshPorts, RequireSwitch
 from nova_lite.steps.volume.moves import (
     CheckVolumes,
     ReimageRootVolume,
@@ -86,6 +87,7 @@ class Rebuild(PowerOperation):
     def load(self) -> None:
         self._refuse()
         super().load()
+        remember_taps(self.work)
         bdms = self.work.arguments.get("bdms")
         if isinstance(bdms, WireObject):
             self.work.mappings = list(bdms.objects())
@@ -115,6 +117,7 @@ class Rebuild(PowerOperation):
             return []  # its new disks are its user's already
         return [
             (FetchNewImages(work), RefreshPorts(work)),
+            (RequireSwitch(work),),
             (MarkRebuilding(work, rebuilding, rebuilding),),
             (PowerOff(work, gracefully=True),),
             *(self._reimaging() if self._reimages() else [(RemoveGuest(work),)]),

@@ -16,7 +16,7 @@ import logging
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
-from nova_lite.services.interfaces import adopt_own_taps
+from nova_lite.services.interfaces import remember_own_side
 from nova_lite.services.ownership import Place, standing
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan, Stage
@@ -61,7 +61,7 @@ class RemoveEvacuated(Operation):
         self._left = self._has_left()
         if self._left:
             tools.events.forget(work.uuid)
-            adopt_own_taps(work)
+            remember_own_side(work)
             # Of a deleted server, what it had when it was deleted.
             deleted = bool(work.instance.get("deleted"))
             context = everything if deleted else work.context

@@ -50,8 +50,9 @@ class Resume(PowerOperation):
         if work.instance["vm_state"] != VmState.SUSPENDED:
             after = VmState(work.instance["vm_state"])
         return [
-            (RefreshPorts(work),),
-            (PlugInterfaces(work), CheckVolumes(work, memory_saved=True)),
+            # The saved memory has an interface for each port that the server had.
+            (RefreshPorts(work, keep_lost=True),),
+            (PlugInterfaces(work, keep_strays=True), CheckVolumes(work, memory_saved=True)),
             (RestoreGuest(work),),
             (ReportPower(work, after, [TaskState.RESUMING], system_metadata=metadata),),
         ]

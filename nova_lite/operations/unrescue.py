@@ -12,7 +12,7 @@ from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.power_state import is_running
-from nova_lite.steps.base import Plan
+from nova_lite.steps.base import Plan, Stage
 from nova_lite.steps.guest.domain import PowerOff, StartGuest
 from nova_lite.steps.guest.rescue import CheckGuestBack, PutGuestBack, RemoveRescueFiles
 from nova_lite.steps.network.ports import PlugInterfaces
@@ -42,12 +42,18 @@ class Unrescue(PowerOperation):
         return [
             (CheckGuestBack(work),),
             (PowerOff(work, gracefully=False),),
-            () if self._ran else (PlugInterfaces(work), CheckVolumes(work), *to_mount(work)),
+            () if self._ran else self._plug(),
             (PutGuestBack(work),),
             (StartGuest(work, pause_for_ports=False),),
             (RemoveRescueFiles(work),),
             (ReportPower(work, VmState.ACTIVE, [TaskState.UNRESCUING]),),
         ]
+
+    def _plug(self) -> Stage:
+        """What the definition that was kept asks for, be it of ports that were deleted since."""
+        work = self.work
+        plug = PlugInterfaces(work, keep_strays=True)
+        return (plug, CheckVolumes(work), *to_mount(work))
 
     def notification_detail(self, phase: str, subject: Subject) -> Detail:
         return Detail(addresses=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from pathlib import Path
-from typing import Any
 
-from oslo_config import cfg
-
+from nova_lite.drivers.vif.ovsdb import REMEDY, Ovsdb, connection_of
 from nova_lite.engine.secrets import MEMORY, file_system
+from nova_lite.errors import SwitchUnavailable
 from nova_lite.inventory import disk
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
 
 LEAST_GB = 1
 LOW_GB = 10
-OVSDB_DEFAULT = "tcp:127.0.0.1:6640"  # os-vif's default of [os_vif_ovs]ovsdb_connection
-OVSDB_S = 5.0
 
 
 def _disk(env: Env) -> Finding:
@@ -53,82 +48,25 @@ def _secrets(env: Env) -> Finding:
 
 
 def _ovs(env: Env) -> Finding:
-    """ovsdb-server answers and has the integration bridge."""
-    where, bridge = _ovsdb_connection(env.conf), env.conf.neutron.ovs_bridge
+    """ovsdb-server answers and has the integration bridge, and ovs-vswitchd serves it."""
+    switch, bridge = Ovsdb(connection_of(env.conf)), env.conf.neutron.ovs_bridge
+    if not switch.askable:
+        return failure(
+            f"{switch.where}: only unix:PATH and tcp:HOST:PORT can be checked", OVS.remedy
+        )
     try:
-        rows = _bridges(where)
-    except (OSError, ValueError) as error:
-        return failure(f"ovsdb-server at {where} does not answer: {error}", OVS.remedy)
-    for row in rows:
-        if row["name"] == bridge:
-            datapath = row.get("datapath_type") or "system"
-            return ok(f"{where} answers, {bridge} exists (datapath {datapath})")
+        datapath = switch.bridges().get(bridge)
+        if datapath is not None:
+            switch.check()
+    except SwitchUnavailable as error:
+        return failure(error.message, OVS.remedy)
+    if datapath is not None:
+        return ok(f"{switch.where} and ovs-vswitchd answer, {bridge} exists (datapath {datapath})")
     return failure(
-        f"{where} answers, but has no bridge {bridge}",
+        f"{switch.where} answers, but has no bridge {bridge}",
         f"start ovn-controller or the Neutron OVS agent, which makes {bridge}, or correct "
         "[neutron]ovs_bridge",
     )
-
-
-def _ovsdb_connection(conf: cfg.ConfigOpts) -> str:
-    """os-vif's own option, read without loading os-vif."""
-    opt = cfg.StrOpt("ovsdb_connection", default=OVSDB_DEFAULT)
-    try:
-        conf.register_opt(opt, group="os_vif_ovs")
-    except cfg.DuplicateOptError:
-        pass
-    return str(conf.os_vif_ovs.ovsdb_connection)
-
-
-def _bridges(where: str) -> list[dict[str, Any]]:
-    """Name and datapath of each bridge, by OVSDB's JSON-RPC (RFC 7047)."""
-    select = {
-        "op": "select",
-        "table": "Bridge",
-        "where": [],
-        "columns": ["name", "datapath_type"],
-    }
-    request = {"method": "transact", "params": ["Open_vSwitch", select], "id": 0}
-    with _connect(where) as connection:
-        connection.settimeout(OVSDB_S)
-        connection.sendall(json.dumps(request).encode())
-        answer = _receive(connection)
-    result = answer.get("result") if isinstance(answer, dict) else None
-    if not result or "rows" not in result[0]:
-        raise ValueError(f"unexpected answer {answer}")
-    return list(result[0]["rows"])
-
-
-def _connect(where: str) -> socket.socket:
-    """Connect to ``unix:PATH`` or ``tcp:HOST:PORT``."""
-    kind, _, address = where.partition(":")
-    if kind == "unix":
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(OVSDB_S)
-        try:
-            connection.connect(address)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-    if kind == "tcp":
-        host, _, port = address.rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=OVSDB_S)
-    raise ValueError("only unix:PATH and tcp:HOST:PORT can be checked")
-
-
-def _receive(connection: socket.socket) -> Any:
-    """The first JSON value of the stream; there is no framing."""
-    decoder, text = json.JSONDecoder(), ""
-    while True:
-        part = connection.recv(65536)
-        if not part:
-            raise ValueError("connection closed")
-        text += part.decode()
-        try:
-            return decoder.raw_decode(text)[0]
-        except ValueError:
-            continue
 
 
 DISK = Check(
@@ -142,10 +80,5 @@ SECRETS = Check(
     "point [nova_lite]runtime_path to a tmpfs that survives a restart of the agent, such as the "
     "host's /run",
 )
-OVS = Check(
-    "Open vSwitch",
-    _ovs,
-    "start ovsdb-server and ovs-vswitchd, and set [os_vif_ovs]ovsdb_connection to where it "
-    "listens (unix:/run/openvswitch/db.sock)",
-)
+OVS = Check("Open vSwitch", _ovs, REMEDY)
 CHECKS = (DISK, SECRETS, OVS)

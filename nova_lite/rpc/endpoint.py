@@ -16,6 +16,7 @@ from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
+from nova_lite.operations.detach_deleted_port import DetachDeletedPort
 from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.extend_volume import ExtendVolumes
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
@@ -99,6 +100,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
 # What no method asks for, but an event from outside, and the records of this host.
 VERBS: Mapping[str, type[Operation]] = {
     **OPERATIONS,
+    "detach_deleted_port": DetachDeletedPort,
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
 }

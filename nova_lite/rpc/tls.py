@@ -33,10 +33,12 @@ def parameters(values: Any, url: Any) -> dict[str, Any] | bool:
 
     :param values: see :func:`options`
     :param url: a TransportURL
-    :raises InvalidConfiguration: a file cannot be read, or there is no such version
+    :raises InvalidConfiguration: a file cannot be read; there is no such version, or no FIPS mode
     """
     if not values.ssl:
         return False
+    if values.ssl_enforce_fips_mode:
+        _check_fips_mode()
     given: dict[str, Any] = {}
     if values.ssl_version:
         given["ssl_version"] = _version(values.ssl_version)
@@ -61,6 +63,19 @@ def _version(name: str) -> Any:
             f"[{GROUP}]ssl_version {name!r} is not known here: leave it out, which takes the best "
             "version that the broker knows, too"
         ) from None
+
+
+def _check_fips_mode() -> None:
+    """oslo.messaging before 18 makes no connection where it cannot enforce it; later releases leave
+    it to OpenSSL."""
+    from oslo_messaging._drivers import impl_rabbit
+
+    option = next(opt for opt in impl_rabbit.rabbit_opts if opt.dest == "ssl_enforce_fips_mode")
+    if not option.deprecated_for_removal and not hasattr(ssl, "FIPS_mode"):
+        raise InvalidConfiguration(
+            f"[{GROUP}]ssl_enforce_fips_mode cannot be had with this Python: leave it out, and "
+            "have OpenSSL enforce FIPS mode for the whole system"
+        )
 
 
 def _hostname(url: Any) -> dict[str, Any]:

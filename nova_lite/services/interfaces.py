@@ -1,16 +1,28 @@
-"""The interfaces (taps) of a server's ports on this host: plug, unplug, find again."""
+"""The interfaces (taps) of a server's ports on this host: plug, unplug, find again.
+
+What a server has here is more than its network cache tells: a port may have been deleted, or the
+cache may have been emptied, while the guest had the interface. So whatever unplugs asks the cache,
+the guest and Open vSwitch, which keeps the server of each port that it has.
+"""
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from nova_lite.errors import DomainNotFound
+from nova_lite.errors import DomainNotFound, NovaLiteError, SwitchUnavailable
 from nova_lite.model.network import Network, Vif
+from nova_lite.model.states import NOT_ON
 from nova_lite.services import guest
+from nova_lite.services.notes import PortNotes
 from nova_lite.services.port_requests import PortRequest, port_requests
 from nova_lite.services.work import Work
 from nova_lite.wire import network_info
+
+NAME_LENGTH = 14  # of a host device, with room for the kernel's terminator
+
+LOG = logging.getLogger(__name__)
 
 
 def requested_ports(work: Work) -> list[PortRequest]:
@@ -19,38 +31,73 @@ def requested_ports(work: Work) -> list[PortRequest]:
     return [] if networks is None else port_requests(networks.objects())
 
 
-def adopt_taps(work: Work) -> None:
-    """Note the interfaces of the guest where the network cache is empty.
+def remember_taps(work: Work) -> None:
+    """Note the taps that the guest has beside those of its ports, before it is removed; once."""
+    if PortNotes.of(work.notes).taps is not None:
+        return
+    named = {vif.devname for vif in guest.vifs(work)}
+    beside = {device: mac for device, mac in _taps(work).items() if device not in named}
+    if beside:  # usually there are none, and nothing to write down
+        work.note(taps=beside)
 
-    nova-api empties the cache when it deletes a server whose host is down. The notes are enough to
-    unplug the interfaces; the ports themselves are deleted.
-    """
-    left = _own_taps(work, known=())
-    if left:
-        work.note(vifs=network_info.dump(left))
 
-
-def adopt_own_taps(work: Work) -> None:
+def remember_own_side(work: Work) -> None:
     """Note the interfaces that a server has had on this host, though another one has it by now.
 
-    The network cache describes the other host's side of the ports, which may be of another kind,
-    and lacks what was detached there. The guest's definition has this host's side; it is read once,
-    before it is removed.
+    The network cache describes the other host's side of the ports, which may be of another kind.
     """
-    if "vifs" in work.notes:
-        return
-    known = [vif for vif in guest.vifs(work) if work.tools.vif_driver.supports(vif)]
-    work.note(vifs=network_info.dump([*known, *_own_taps(work, known)]))
+    if PortNotes.of(work.notes).vifs is None:
+        known = [vif for vif in guest.vifs(work) if work.tools.vif_driver.supports(vif)]
+        work.note(vifs=network_info.dump(known))
+    remember_taps(work)
 
 
-def _own_taps(work: Work, known: Sequence[Vif]) -> list[Vif]:
-    """The taps of the guest that are of none of the ``known`` ports, as ports without a record."""
+def lost_vifs(work: Work) -> list[Vif]:
+    """Ports of the network cache that the server has no more; see ``PortNotes``."""
+    return network_info.load(PortNotes.of(work.notes).lost)
+
+
+def strays(work: Work) -> list[Vif]:
+    """The interfaces that the server has on this host beside those of its ports."""
+    ports = guest.vifs(work)
+    mine, others = _in_switch(work)
+    devices, ids = {vif.devname for vif in ports} | others, {vif.id for vif in ports}
+    found = []
+    # What is known best comes first.
+    for vif in (*lost_vifs(work), *mine, *_of_taps(work)):
+        if vif.id not in ids and vif.devname not in devices:
+            found.append(vif)
+            ids.add(vif.id)
+            devices.add(vif.devname)
+    return found
+
+
+def deleted_port(work: Work, port_id: str) -> Vif | None:
+    """What the server has here of a port, by its cache, the switch or the guest."""
+    for vif in (*guest.vifs(work), *_in_switch(work)[0]):
+        if vif.id == port_id:
+            return vif
+    tap = f"tap{port_id}"[:NAME_LENGTH]
+    return next((vif for vif in _of_taps(work) if vif.devname == tap), None)
+
+
+def _in_switch(work: Work) -> tuple[list[Vif], set[str]]:
+    """The interfaces that the switch has for the server, and the devices that it has for others: a
+    port may be another server's by now. While the switch does not answer, none."""
     try:
-        taps = work.tools.hypervisor.taps(work.uuid)
-    except DomainNotFound:
-        return []
+        found = work.tools.vif_driver.plugged_vifs()
+    except SwitchUnavailable as error:
+        # Hosts without Open vSwitch have none; elsewhere plugging and unplugging say it, too.
+        LOG.debug("Server %s: %s", work.uuid, error)
+        return [], set()
+    mine = found.pop(work.uuid, [])
+    return mine, {vif.devname for vifs in found.values() for vif in vifs}
+
+
+def _of_taps(work: Work) -> list[Vif]:
+    """The taps of the guest as interfaces without a record."""
+    taps = PortNotes.of(work.notes).taps
     bridge = work.tools.conf.neutron.ovs_bridge
-    named = {vif.devname for vif in known}
     return [
         Vif(
             id=str(uuid.uuid5(uuid.NAMESPACE_OID, device)),
@@ -60,9 +107,16 @@ def _own_taps(work: Work, known: Sequence[Vif]) -> list[Vif]:
             devname=device,
             preserve=True,
         )
-        for mac, device in taps
-        if device not in named
+        for device, mac in (_taps(work) if taps is None else taps).items()
     ]
+
+
+def _taps(work: Work) -> dict[str, str]:
+    """Host device -> MAC address of the guest's interfaces."""
+    try:
+        return {device: mac for mac, device in work.tools.hypervisor.taps(work.uuid)}
+    except DomainNotFound:
+        return {}
 
 
 def plug(work: Work) -> None:
@@ -72,9 +126,57 @@ def plug(work: Work) -> None:
 
 
 def unplug(work: Work) -> None:
-    """Unplug the interfaces of all ports of the operation."""
-    for vif in guest.vifs(work):
-        work.tools.vif_driver.unplug(vif, **_owner(work))
+    """Unplug all interfaces that the server has on this host, and none that another one has."""
+    _, others = _in_switch(work)
+    ports = [vif for vif in guest.vifs(work) if vif.devname not in others]
+    _unplug_all(work, [*ports, *strays(work)])
+
+
+def leave(work: Work) -> None:
+    """Unplug all interfaces of a server that has no guest here and gets none.
+
+    While the switch does not answer they stay: ``loops.stray_interfaces`` removes them later.
+    """
+    try:
+        unplug(work)
+    except SwitchUnavailable as error:
+        LOG.warning("The interfaces of server %s stay until the switch is back: %s",
+                    work.uuid, error)  # fmt: skip
+
+
+def unplug_strays(work: Work) -> bool:
+    """Unplug what the server has on this host beside its ports; False: its guest is on, and keeps
+    what it has."""
+    try:
+        if work.tools.hypervisor.power_state(work.uuid) not in NOT_ON:
+            return False
+    except DomainNotFound:
+        pass
+    _unplug_all(work, found := strays(work))
+    for vif in found:
+        LOG.info("Interface %s of server %s was unplugged: it has no such port any more",
+                 vif.devname, work.uuid)  # fmt: skip
+    return True
+
+
+def unplug_port(work: Work, vif: Vif) -> None:
+    """Unplug one interface."""
+    work.tools.vif_driver.unplug(vif, **_owner(work))
+
+
+def _unplug_all(work: Work, vifs: Iterable[Vif]) -> None:
+    """Unplug each, whatever becomes of the others."""
+    failure: NovaLiteError | None = None
+    for vif in vifs:
+        try:
+            unplug_port(work, vif)
+        except SwitchUnavailable:
+            raise  # the others would not fare better
+        except NovaLiteError as error:
+            LOG.warning("Server %s: %s", work.uuid, error)
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def _owner(work: Work) -> dict[str, str]:

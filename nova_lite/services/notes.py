@@ -35,9 +35,16 @@ class RunNotes(Notes):
 @dataclass(frozen=True)
 class PortNotes(Notes):
     """The ports as this operation knows them (network info cache), the tags of tagged ones by MAC
-    address, and the ids of those that were not wired up when they were plugged."""
+    address, and the ids of those that were not wired up when they were plugged.
+
+    ``lost`` are ports of the cache that the server has no more, though their interfaces may still
+    be here; ``taps`` (device -> MAC address) those that the guest had beside; ``deleted`` is the
+    port that a server is to be rid of."""
 
     vifs: str | None = None
+    lost: str | None = None
+    taps: dict[str, str] | None = None
+    deleted: str | None = None
     nic_tags: dict[str, str] | None = None
     await_ports: list[str] | None = None
 

@@ -186,6 +186,14 @@ class Ports:
                 result.append(vif)
         return result + list(fresh.values())
 
+    def gone(self, context: Any, port_ids: Iterable[str]) -> set[str]:
+        """Those of the ports that were deleted; one that is somebody else's by now was not."""
+        wanted = set(port_ids)
+        if not wanted:
+            return set()
+        rows = self._neutron.admin(context).ports(id=sorted(wanted), fields=("id",))
+        return wanted - {row["id"] for row in rows}
+
     def active(self, context: Any, server_uuid: str) -> set[str]:
         """Ids of the server's ports that are wired up, or never will be: see ``Vif.active``."""
         rows = self._neutron.admin(context).ports(

@@ -62,7 +62,8 @@ def vif_of(port_id, *, active=True):
 class FakePorts:
     """Neutron's ports: made for a server, found again by its uuid; ``bound``: port -> host.
 
-    They are wired up at once, unless the ledger says ``ports_stay_down``.
+    They are wired up at once, unless the ledger says ``ports_stay_down``; a server gets as many as
+    it says in ``ports_each``, by default one.
     """
 
     def __init__(self, ledger: Ledger):
@@ -72,9 +73,9 @@ class FakePorts:
         with self.ledger.open() as content:
             ports = content.setdefault("ports", {})
             mine = [port for port, owner in ports.items() if owner == server.uuid]
-            if not mine:
-                mine = [f"{server.uuid[:8]}-{len(ports) + 1:04x}"]
-                ports[mine[0]] = server.uuid
+            while len(mine) < content.get("ports_each", 1):
+                mine.append(f"{server.uuid[:8]}-{len(ports) + 1:02x}")
+                ports[mine[-1]] = server.uuid
             content.setdefault("bound", {}).update(dict.fromkeys(mine, host))
             return [vif_of(port, active=not content.get("ports_stay_down")) for port in mine]
 
@@ -107,6 +108,9 @@ class FakePorts:
             for vif in known
             if vif.id in mine or only is not None
         ]
+
+    def gone(self, context, port_ids):
+        return set(port_ids) - self.ledger.read().get("ports", {}).keys()
 
     def active(self, context, server_uuid):
         content = self.ledger.read()
@@ -237,6 +241,12 @@ class TapVifs(VifDriver):
     def unplug(self, vif, *, server_uuid, server_name, project_id):
         if vif.vif_type not in ("", "unbound", "binding_failed") and self.plugged(vif):
             self._run("link", "del", vif.devname)
+
+    def check(self):
+        """There is no switch that could be away."""
+
+    def plugged_vifs(self, server_uuid=None):
+        return {}  # a tap does not tell whose it is
 
     def plugged(self, vif):
         self._check(vif)

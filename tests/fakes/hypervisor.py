@@ -303,6 +303,18 @@ class FakeHypervisor(Hypervisor):
             raise DeviceDetachFailed(serial, "the guest did not release it")
         self._set_disks(guest, tuple(d for d in guest.spec.disks if d.serial != serial))
 
+    def detach_nic(self, uuid: str, mac: str, device: str) -> None:
+        self._called("detach_nic", uuid)
+        guest = self.guests.get(uuid)
+        if guest is None:
+            return
+        if guest.saved:
+            raise DeviceDetachFailed(mac, "the guest is suspended")
+        left = tuple(n for n in guest.spec.nics if (n.mac, n.target) != (mac, device))
+        if len(left) < len(guest.spec.nics) and uuid in self.stubborn and guest.state not in OFF:
+            raise DeviceDetachFailed(mac, "the guest did not release it")
+        guest.spec = replace(guest.spec, nics=left)
+
     @staticmethod
     def _set_disks(guest: Guest, disks: tuple[DiskSpec, ...]) -> None:
         guest.spec = replace(guest.spec, disks=disks)

@@ -50,6 +50,12 @@ class RemoteOsVif(VifDriver):
     def unplug(self, vif: Vif, **server: str) -> None:
         self._call("unplug", vif, **server)
 
+    def check(self) -> None:
+        self._call("check")
+
+    def plugged_vifs(self, server_uuid: str | None = None) -> dict[str, list[Vif]]:
+        return self._call("plugged_vifs", server_uuid)
+
     def plugged(self, vif: Vif) -> bool:
         return self._call("plugged", vif)
 

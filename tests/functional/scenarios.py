@@ -97,10 +97,10 @@ NOT_SWAPPED = {
 # The password for the config drive was lost with the power.
 NOT_BUILT = {
     "vm_state": "error", "task_state": None, "host": None, "node": None, "ports": 0, "bound": [],
-    "records": 0, "taps": 0, "domain": None, "devices": [], "allocations": None, "casts": [],
+    "records": 0, "domain": None, "devices": [], "allocations": None, "casts": [],
     **dict.fromkeys(
         ("power_state", "availability_zone", "config_drive", "root_device_name", "addresses",
-         "system_metadata", "files", "faults", "events", "volumes", "shares"),
+         "system_metadata", "files", "faults", "events", "volumes", "shares", "taps"),
         ANY,
     ),
 }  # fmt: skip

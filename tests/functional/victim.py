@@ -56,7 +56,7 @@ EFFECTS = {
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
-        "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "set_secret",
+        "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "detach_nic", "set_secret",
         "forget_secret", "begin_move", "finish_move", "drop_move", "resize_disk",
     },  # fmt: skip
     "image_store": {"upload", "delete"},

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from nova_lite import errors
 from nova_lite.errors import ImageNotFound, Verdict
 from nova_lite.failures import Failure
 
@@ -51,3 +52,33 @@ def test_what_was_kept_comes_back():
 
     assert (kept["verdict"], back) == ("abort", failure)
     assert back.verdict is Verdict.ABORT
+
+
+# Errors that are found on a host and say nothing about others.
+HOST = (
+    errors.VifPlugError, errors.SwitchUnavailable, errors.VifTypeUnsupported,
+    errors.PortBindingFailed, errors.VolumeAttachFailed, errors.VolumeDriverMissing,
+    errors.HostConnectorFailed, errors.VolumeUnusable, errors.ImageCorrupt, errors.DiskFull,
+    errors.DiskError, errors.ConfigDriveError, errors.HypervisorError, errors.HypervisorUnavailable,
+    errors.UnsupportedByHost, errors.ResourcesUnavailable, errors.GroupPolicyViolation,
+    errors.SerialPortsExhausted, errors.JournalError, errors.InvalidConfiguration,
+)  # fmt: skip
+# Errors of the request, or of what it names: every host would find the same.
+REQUEST = (
+    errors.NetworkRequestInvalid, errors.InvalidGuestConfig, errors.InvalidBlockDevice,
+    errors.InvalidVolume, errors.BuildAborted, errors.ImageNotFound, errors.ImageNotAuthorized,
+    errors.ImageUnacceptable, errors.FlavorDiskTooSmall, errors.FlavorMemoryTooSmall,
+    errors.VifPlugTimeout,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", HOST, ids=lambda error: error.__name__)
+def test_what_fails_on_a_host_is_tried_on_the_next_one(error):
+    """As in stock, which sends everything there that it does not know to be the request's fault."""
+    assert error.verdict is Verdict.RESCHEDULE
+
+
+@pytest.mark.parametrize("error", REQUEST, ids=lambda error: error.__name__)
+def test_what_is_wrong_with_the_request_ends_the_build(error):
+    """A port that Neutron does not wire up in time, too: as in stock."""
+    assert error.verdict is Verdict.ABORT

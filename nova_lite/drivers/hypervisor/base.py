@@ -182,6 +182,14 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
+    def detach_nic(self, uuid: str, mac: str, device: str) -> None:
+        """Take a network card from the guest for good, as ``detach_disk`` does with a disk.
+
+        :param device: its tap on the host; two cards may have one MAC address
+        :raises DeviceDetachFailed: the guest does not let go and keeps the card, or is suspended
+        """
+
+    @abstractmethod
     def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
         """Tell a running guest the new size of a disk; does nothing when the guest is off.
 

@@ -11,8 +11,17 @@ from nova_lite.model.network import Vif
 class VifDriver(ABC):
     """Plugs ports of some vif types.
 
-    May raise VifPlugError (the message names port and cause) and VifTypeUnsupported.
+    May raise VifPlugError (the message names port and cause), SwitchUnavailable where the switch
+    does not answer, and VifTypeUnsupported.
+
+    ``uses_switch``: the host has shown that it needs its switch, which ``check`` asks.
     """
+
+    uses_switch = False
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return when the host's switch answers, raise SwitchUnavailable when not, in seconds."""
 
     @abstractmethod
     def supports(self, vif: Vif) -> bool:
@@ -29,6 +38,16 @@ class VifDriver(ABC):
     @abstractmethod
     def plugged(self, vif: Vif) -> bool:
         """Whether the host side exists now."""
+
+    @abstractmethod
+    def plugged_vifs(self, server_uuid: str | None = None) -> dict[str, list[Vif]]:
+        """The interfaces that the host itself says it has, by the uuid of their server; enough of
+        each to unplug it.
+
+        Only those of Open vSwitch, which keeps whose they are.
+
+        :param server_uuid: look for this server's only
+        """
 
     @abstractmethod
     def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:

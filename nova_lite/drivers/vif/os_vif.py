@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nova_lite.drivers import oslo_globals
 from nova_lite.drivers.vif import os_vif_objects as objects
 from nova_lite.drivers.vif.base import VifDriver
-from nova_lite.errors import VifPlugError, VifTypeUnsupported
+from nova_lite.drivers.vif.ovsdb import Ovsdb, connection_of
+from nova_lite.errors import SwitchUnavailable, VifPlugError, VifTypeUnsupported
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.network import Vif
 
@@ -26,6 +28,9 @@ TYPES = ("ovs", "bridge", "vhostuser", "tap")
 # What Neutron calls a port that no host serves: it has no host side.
 NOWHERE = ("", "unbound", "binding_failed")
 NET = Path("/sys/class/net")
+# Seconds that os-vif waits for a switch that dies in the middle of a request, unless nova.conf says
+# it. Its own default is two minutes for each of the requests that make up a port.
+OVSDB_S = 30
 
 _lock = threading.Lock()  # os-vif's plugins and the options they read exist once per process
 
@@ -40,6 +45,10 @@ class OsVifDriver(VifDriver):
     def __init__(self, conf: Any) -> None:
         self._conf = conf
         self._ready = False
+
+    @cached_property
+    def _switch(self) -> Ovsdb:
+        return Ovsdb(connection_of(self._conf))
 
     def initialize(self) -> None:
         """Load os-vif and its plugins; done by itself at the first port, repeating is free.
@@ -58,7 +67,26 @@ class OsVifDriver(VifDriver):
             except (ExceptionBase, ImportError, ValueError) as exc:
                 raise VifPlugError(f"os-vif cannot be initialised: {exc}") from exc
             oslo_globals.stay_in_process("vif_plug_", ".privsep")
+            self._limit_patience()
             self._ready = True
+
+    def _limit_patience(self) -> None:
+        """Wait less for Open vSwitch than os-vif would, where nova.conf does not say how long."""
+        import os_vif
+        from oslo_config import cfg
+
+        if "ovs" not in os_vif._EXT_MANAGER:
+            return
+        shared = oslo_globals.share_options(self._conf)
+        said = shared.get_location("ovs_vsctl_timeout", "os_vif_ovs")
+        if said is None or said.location is cfg.Locations.opt_default:
+            os_vif._EXT_MANAGER["ovs"].obj.ovsdb.timeout = OVSDB_S
+
+    def check(self) -> None:
+        if not self._switch.askable:
+            return  # os-vif speaks to it by other ways
+        self._switch.check()
+        self.uses_switch = True
 
     def supports(self, vif: Vif) -> bool:
         return vif.vif_type in TYPES and vif.vnic_type == objects.NORMAL
@@ -86,6 +114,15 @@ class OsVifDriver(VifDriver):
             return _exists(objects.bridge_of(vif))
         return True  # nothing is made before the guest starts
 
+    def plugged_vifs(self, server_uuid: str | None = None) -> dict[str, list[Vif]]:
+        found: dict[str, list[Vif]] = {}
+        if self._switch.askable:
+            for port in self._switch.ports(server_uuid):
+                if not port.name.startswith(objects.PREFIXES):
+                    continue  # a piece of hardware
+                found.setdefault(port.server_uuid, []).append(objects.vif_of(port))
+        return found
+
     def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
         self._check(vif)
         return NicSpec(
@@ -111,6 +148,7 @@ class OsVifDriver(VifDriver):
             )
 
     def _call(self, verb: str, vif: Vif, *server: str) -> None:
+        self._await_switch(vif)
         self.initialize()
         import os_vif
         from os_vif.exception import ExceptionBase
@@ -122,8 +160,19 @@ class OsVifDriver(VifDriver):
             cause = exc.__context__ or exc
             raise VifPlugError(f"cannot {verb} port {vif.id}: {_said(cause)}") from exc
 
+    def _await_switch(self, vif: Vif) -> None:
+        """:raises SwitchUnavailable: os-vif would wait for a long time, and say nothing at last"""
+        if objects.ovs_port_of(vif) is None:
+            return
+        self.uses_switch = True
+        try:
+            self.check()
+        except SwitchUnavailable as error:
+            raise SwitchUnavailable(f"port {vif.id}: {error.message}") from error
+
     def _in_ovs(self, vif: Vif, port: str) -> bool:
         """Whether Open vSwitch has the port, asked through os-vif's own connection."""
+        self._await_switch(vif)
         self.initialize()
         import os_vif
 

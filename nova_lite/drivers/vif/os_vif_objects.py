@@ -8,10 +8,14 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from nova_lite.drivers.vif.ovsdb import OvsPort
 from nova_lite.errors import VifTypeUnsupported
 from nova_lite.model.network import Network, Subnet, Vif
 
 NAME_LENGTH = 14  # of a host device, with room for the kernel's terminator
+# How the names of ports in Open vSwitch begin that are interfaces: of taps, veth pairs, vhost-user
+# sockets, and bridges of their own ([os_vif_ovs]per_port_bridge).
+PREFIXES = ("tap", "qvo", "vhu", "ibp")
 NORMAL = "normal"  # the vnic_type of an interface that is not a piece of hardware
 
 
@@ -39,6 +43,26 @@ def ovs_port_of(vif: Vif) -> str | None:
     if vif.vif_type == "vhostuser" and vif.details.get("vhostuser_ovs_plug"):
         return f"vhu{vif.id}"[:NAME_LENGTH]
     return None
+
+
+def vif_of(port: OvsPort) -> Vif:
+    """What of an interface is needed to unplug a port that Open vSwitch has."""
+    vhost_user = port.name.startswith("vhu")
+    details: dict[str, Any] = {}
+    if vhost_user:
+        details = {"vhostuser_ovs_plug": True, "vhostuser_socket": "unknown"}
+    elif port.name.startswith("qvo"):
+        details = {"ovs_hybrid_plug": True}
+    return Vif(
+        id=port.port_id,
+        mac=port.mac,
+        # The switch does not know the network's id.
+        network=Network(port.port_id, bridge=port.bridge),
+        vif_type="vhostuser" if vhost_user else "ovs",
+        details=details,
+        devname=port.name if port.name.startswith("tap") else f"tap{port.port_id}"[:NAME_LENGTH],
+        ovs_interfaceid=port.port_id,
+    )
 
 
 def socket_of(vif: Vif) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from nova_lite.drivers.disk.locks import NamedLocks
 from nova_lite.drivers.loader import OnDemand
 from nova_lite.drivers.volume.base import VolumeDriver, Volumes
-from nova_lite.errors import InvalidVolume
+from nova_lite.errors import VolumeDriverMissing
 from nova_lite.model.volume import Connection
 
 GUARD_S = 600.0  # how long others may take to connect volumes of the same target
@@ -28,8 +28,8 @@ class VolumeDrivers(Volumes):
     def of(self, connection: Connection) -> VolumeDriver:
         """See ``Volumes``."""
 
-        def unknown(installed: str) -> InvalidVolume:
-            return InvalidVolume(
+        def unknown(installed: str) -> VolumeDriverMissing:
+            return VolumeDriverMissing(
                 f"Invalid volume: no driver for {connection.type!r}, the kind of volume "
                 f"{connection.volume_id}, is installed on this host; there are drivers for "
                 f"{installed}"

@@ -10,6 +10,7 @@ from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.disk.files import FetchImages
+from nova_lite.steps.network.binding import forget_lost
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire.decode import utcnow
 
@@ -59,6 +60,7 @@ class ReplugInterfaces(Step):
 
     def do(self) -> None:
         interfaces.unplug(self.work)
+        forget_lost(self.work)
         interfaces.plug(self.work)
 
 

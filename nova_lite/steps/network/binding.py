@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from nova_lite.model.network import Vif
 from nova_lite.services import guest
+from nova_lite.services.interfaces import lost_vifs, remember_taps
 from nova_lite.services.notes import PortNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
@@ -16,10 +20,9 @@ class BindPorts(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        vifs = tools.ports.bind(work.context, work.server, guest.vifs(work), tools.host)
-        text = network_info.dump(vifs)
-        work.note(vifs=text)
-        tools.info_caches.save(work.context, work.uuid, text)
+        known = [*guest.vifs(work), *lost_vifs(work)]
+        vifs = tools.ports.bind(work.context, work.server, known, tools.host)
+        note_ports(work, known, vifs)
 
     def undo(self) -> None:
         unbind(self.work)
@@ -34,15 +37,55 @@ class UnbindPorts(Step):
         unbind(self.work)
 
 
+def note_ports(
+    work: Work, known: Sequence[Vif], fresh: Sequence[Vif], *, keep_lost: bool = False
+) -> None:
+    """Note the ports as Neutron describes them now, and save them in the network cache.
+
+    Ports that the server has no more stay in the cache until their interfaces are unplugged
+    (PlugInterfaces).
+
+    :param known: as they were, with those that were lost earlier
+    :param keep_lost: the guest is not defined anew: it needs the taps of lost ports, too
+    """
+    ids = {vif.id for vif in fresh}
+    lost = [vif for vif in known if vif.id not in ids]
+    text = network_info.dump([*fresh, *lost])
+    if keep_lost:
+        work.note(vifs=text, lost="[]")
+    else:
+        work.note(vifs=network_info.dump(fresh), lost=network_info.dump(lost))
+    if text != _cached(work):
+        work.tools.info_caches.save(work.context, work.uuid, text)
+
+
+def forget_lost(work: Work) -> None:
+    """Drop the ports from the network cache that the server has no more; they are unplugged."""
+    if lost_vifs(work):
+        work.tools.info_caches.save(
+            work.context, work.uuid, network_info.dump(guest.vifs(work))
+        )
+        work.note(lost="[]")
+
+
+def _cached(work: Work) -> str | None:
+    """The network cache as the record has it, whatever was noted since."""
+    cache = work.instance.get("info_cache")
+    if not cache:
+        return None
+    return network_info.dump(network_info.load(cache.get("network_info", "[]")))
+
+
 def unbind(work: Work) -> None:
     """Unbind a server's ports from this host; those bound to another host stay bound."""
     work.tools.ports.unbind(work.context, work.uuid, work.tools.host)
 
 
 def remember_ports(work: Work) -> None:
-    """Note the ports' bindings, for Neutron forgets them when the ports are unbound.
+    """Note the ports' bindings, for Neutron forgets them when the ports are unbound, and the taps.
 
     The interfaces can be unplugged only with the binding that they were plugged with.
     """
+    remember_taps(work)
     if PortNotes.of(work.notes).vifs is None:
         work.note(vifs=network_info.dump(guest.vifs(work)))

@@ -8,10 +8,11 @@ import logging
 from nova_lite.errors import VifPlugTimeout
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
-from nova_lite.services.interfaces import plug, requested_ports, unplug
+from nova_lite.services.interfaces import leave, lost_vifs, plug, requested_ports, unplug_strays
 from nova_lite.services.notes import PortNotes
-from nova_lite.services.work import Interrupted
+from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
+from nova_lite.steps.network.binding import forget_lost, note_ports
 from nova_lite.wire import network_info
 
 LOG = logging.getLogger(__name__)
@@ -59,33 +60,59 @@ class AllocatePorts(Step):
 
 
 class RefreshPorts(Step):
-    """Refresh the network cache from Neutron before the guest is defined again."""
+    """Refresh the network cache from Neutron before the guest is defined again.
+
+    :param keep_lost: the guest is not: it needs the taps also of ports that the server has no more
+    """
 
     name = "refresh_ports"
 
+    def __init__(self, work: Work, *, keep_lost: bool = False) -> None:
+        super().__init__(work)
+        self._keep_lost = keep_lost
+
     def do(self) -> None:
-        work, tools = self.work, self.tools
-        known = guest.vifs(work)
-        fresh = tools.ports.refresh(work.context, work.uuid, known)
-        text = network_info.dump(fresh)
-        work.note(vifs=text)
-        if text != network_info.dump(known):
-            tools.info_caches.save(work.context, work.uuid, text)
+        work = self.work
+        known = [*guest.vifs(work), *lost_vifs(work)]
+        fresh = self.tools.ports.refresh(work.context, work.uuid, known)
+        note_ports(work, known, fresh, keep_lost=self._keep_lost)
+
+
+class RequireSwitch(Step):
+    """Fail while the host's switch is dead, before a guest is powered off that would not start."""
+
+    name = "require_switch"
+
+    def do(self) -> None:
+        if any(vif.vif_type == "ovs" for vif in guest.vifs(self.work)):
+            self.tools.vif_driver.check()
 
 
 class PlugInterfaces(Step):
-    """Plug the interfaces, and note the ports that are not active yet."""
+    """Plug the interfaces, and note the ports that are not active yet.
+
+    What the server has on this host beside them, of ports that it has no more, is unplugged, and
+    leaves the network cache.
+
+    :param keep_strays: the guest is not defined anew, and may need them
+    """
 
     name = "plug_interfaces"
+
+    def __init__(self, work: Work, *, keep_strays: bool = False) -> None:
+        super().__init__(work)
+        self._keep_strays = keep_strays
 
     def do(self) -> None:
         work = self.work
         if self.tools.conf.vif_plugging_timeout:
             work.note(await_ports=[vif.id for vif in guest.vifs(work) if not vif.active])
+        if not self._keep_strays and unplug_strays(work):
+            forget_lost(work)
         plug(work)
 
     def undo(self) -> None:
-        unplug(self.work)
+        leave(self.work)
 
 
 class UnplugInterfaces(Step):
@@ -94,7 +121,7 @@ class UnplugInterfaces(Step):
     name = "unplug_interfaces"
 
     def do(self) -> None:
-        unplug(self.work)
+        leave(self.work)
 
 
 class WaitForPorts(Step):

@@ -14,12 +14,11 @@ from typing import Any
 
 from nova_lite.errors import (
     BuildAborted,
-    HostConnectorFailed,
     InvalidBlockDevice,
     InvalidVolume,
     NovaLiteError,
     RequestTokenExpired,
-    VolumeAttachFailed,
+    Verdict,
     VolumeKeyUnavailable,
     VolumeNotCreated,
     VolumeServiceUnavailable,
@@ -46,15 +45,8 @@ MADE_FOR = "nova_block_device_mapping"
 PATIENCE = 60.0
 # Seconds between the first looks at a volume that is being made; later ones are nova.conf's.
 LOOKS = (0.2, 0.5, 1.0, 2.0)
-# What ends a build, as anything does in stock that goes wrong with a volume.
-ENDS_BUILD = (
-    InvalidVolume,
-    InvalidBlockDevice,
-    VolumeAttachFailed,
-    VolumeKeyUnavailable,
-    HostConnectorFailed,
-    RequestTokenExpired,
-)
+# What ends a build, as in stock: what goes wrong with a volume, but not on this host.
+ENDS_BUILD = (InvalidVolume, InvalidBlockDevice, VolumeKeyUnavailable, RequestTokenExpired)
 
 
 class VolumeStep(Step):
@@ -91,6 +83,8 @@ class VolumeStep(Step):
                 raise  # the engine tries again
             raise BuildAborted(self.work.uuid, error.message) from error
         except ENDS_BUILD as error:
+            if error.verdict is Verdict.RESCHEDULE and isinstance(error, InvalidVolume):
+                raise  # this host's fault
             raise BuildAborted(self.work.uuid, error.message) from error
 
 

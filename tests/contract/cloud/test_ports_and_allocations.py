@@ -146,3 +146,13 @@ def test_allocations_are_deleted_once(make, tmp_path):
     assert placement.delete_allocations("s1") is True
     assert placement.delete_allocations("s1") is False
     assert placement.delete_allocations("s2") is False
+
+
+def test_a_port_that_was_deleted_is_told_from_one_that_moved_on(ports):
+    """Only of the former nothing is left in Neutron."""
+    mine, other = allocate(ports), allocate(ports, 2)
+    deleted = [vif.id for vif in mine]
+    ports[0].deallocate(CONTEXT, server(1).uuid, ())
+
+    assert ports[0].gone(CONTEXT, [*deleted, *(vif.id for vif in other)]) == set(deleted)
+    assert ports[0].gone(CONTEXT, []) == set()

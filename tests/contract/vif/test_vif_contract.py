@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
 
-from nova_lite.errors import VifTypeUnsupported
+from nova_lite.errors import SwitchUnavailable, VifTypeUnsupported
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
 from tests.fakes import private_ovs
 from tests.fakes.cloud import TapVifs
@@ -109,6 +110,52 @@ def test_repeating_changes_nothing(driver):
         assert not driver.plugged(VIF)
 
 
+@pytest.mark.parametrize("kind", ["fake", "os_vif"])
+def test_the_host_says_what_is_plugged(kind, request):
+    """By server, and enough of each interface to unplug it: the network cache may have lost it."""
+    driver = FakeVifDriver() if kind == "fake" else request.getfixturevalue(kind)
+    server = SERVER["server_uuid"]
+    assert driver.plugged_vifs() == {}
+    driver.plug(VIF, **SERVER)
+
+    found = driver.plugged_vifs()
+
+    assert found.keys() == {server}
+    assert driver.plugged_vifs(server) == found
+    assert driver.plugged_vifs("344a9120-b410-41e7-af51-000000000000") == {}
+    ((vif,),) = found.values()
+    assert (vif.id, vif.mac, vif.devname) == (VIF.id, VIF.mac, VIF.devname)
+    driver.unplug(vif, **SERVER)
+    assert not driver.plugged(VIF)
+    assert driver.plugged_vifs() == {}
+
+
+def test_a_switch_that_lives_is_no_error(driver):
+    """However often it is asked."""
+    driver.check()
+    driver.check()
+
+
+def test_a_switch_that_hangs_is_found_out_in_seconds(os_vif):
+    """os-vif would wait for two minutes, and then log that all is well."""
+    pid = (os_vif.folder / "vs.pid").read_text().strip()
+    os_vif.plug(VIF, **SERVER)
+    os_vif.switch.call("tests.fakes.private_ovs:run", "kill", "-STOP", pid)
+    try:
+        began = time.monotonic()
+        with pytest.raises(SwitchUnavailable, match="ovs-vswitchd does not answer"):
+            os_vif.check()
+        with pytest.raises(SwitchUnavailable, match=PORT):
+            os_vif.unplug(VIF, **SERVER)
+        assert time.monotonic() - began < 30
+        assert list(os_vif.plugged_vifs()) == [SERVER["server_uuid"]]
+    finally:
+        os_vif.switch.call("tests.fakes.private_ovs:run", "kill", "-CONT", pid)
+    os_vif.check()
+    os_vif.unplug(VIF, **SERVER)
+    assert not os_vif.plugged(VIF)
+
+
 def test_the_guest_uses_the_tap_that_was_made(driver):
     """The definition names the plugged device."""
     nic = driver.nic(VIF, model="virtio", queues=None)
@@ -191,6 +238,11 @@ def test_a_hybrid_port_hangs_on_a_bridge_of_its_own(os_vif):
         assert link(os_vif, "qbr0725fe29-8b")["linkinfo"]["info_kind"] == "bridge"
         nic = os_vif.nic(vif, model=None, queues=None)
         assert (nic.plug, nic.bridge, nic.target) == ("bridge", "qbr0725fe29-8b", VIF.devname)
+        ((found,),) = os_vif.plugged_vifs().values()
+        os_vif.unplug(found, **SERVER)  # what the switch knows of it is enough
+        assert not os_vif.plugged(vif)
+        names = os_vif.switch.call("tests.fakes.private_ovs:run", "ls", "/sys/class/net")
+        assert "0725fe29" not in names
     finally:
         os_vif.unplug(vif, **SERVER)
     assert not os_vif.plugged(vif)

@@ -162,7 +162,7 @@ def test_the_promise_comes_first():
         raise ZeroDivisionError
 
     events = ExternalEvents(
-        EventHub(), refresh, lambda context, instance, ids: extended.append(ids)
+        EventHub(), refresh, None, lambda context, instance, ids: extended.append(ids)
     )
 
     with pytest.raises(ZeroDivisionError):
@@ -179,7 +179,9 @@ def test_it_is_over_when_each_server_was_told():
     """Two servers of one message; one refusal that must come again is enough."""
     refused = [Future(), Future()]
     waiting = list(refused)
-    events = ExternalEvents(EventHub(), None, lambda context, instance, ids: waiting.pop(0))
+    events = ExternalEvents(
+        EventHub(), None, None, lambda context, instance, ids: waiting.pop(0)
+    )
     servers = [WireObject.new("Instance", "2.8", uuid=uuid) for uuid in ("s1", "s2")]
 
     over = events.external_instance_event(
@@ -195,7 +197,7 @@ def test_it_is_over_when_each_server_was_told():
 def received(hub, *names):
     """One event of each name, of server s1 and port p1; what was refreshed."""
     refreshed = []
-    handler = ExternalEvents(hub, lambda context, uuid, tag: refreshed.append(tag), None)
+    handler = ExternalEvents(hub, lambda context, uuid, tag: refreshed.append(tag), None, None)
     events = [
         WireObject.new("InstanceExternalEvent", "1.5", instance_uuid="s1", name=name, tag="p1")
         for name in names

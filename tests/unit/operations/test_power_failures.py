@@ -5,6 +5,7 @@ Only what was synced of the journal is left; guests are off and taps are gone.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -287,3 +288,54 @@ def test_what_the_next_host_has_made_is_not_taken_from_it(tmp_path):
 
     assert host.look()["ports"] == 1
     assert host.look()["casts"] == ["build_instances"]
+
+
+def lose_a_port(host):
+    """A server with two ports, of which Neutron has deleted one."""
+    with host.ledger.open() as content:
+        content["ports_each"] = 2
+    host.boot()
+    with host.ledger.open() as content:
+        del content["ports"][sorted(content["ports"])[1]]
+
+
+def cached(host):
+    """Ids of the ports in the network cache."""
+    text = host.conductor.read()["InstanceInfoCache"][host.server]["network_info"]
+    return [vif["id"] for vif in json.loads(text)]
+
+
+@pytest.mark.parametrize(
+    ("method", "task_state", "arguments"),
+    [
+        ("detach_deleted_port", None, {}),
+        ("reboot_instance", "rebooting_hard", {"reboot_type": "HARD"}),
+        ("start_instance", "powering-on", {}),
+    ],
+)
+def test_a_port_that_was_deleted(tmp_path, method, task_state, arguments):
+    """Guest and cache have it no more, and the other one has its tap when the guest runs."""
+
+    def prepare(name):
+        host = Host(tmp_path / name)
+        lose_a_port(host)
+        if method == "start_instance":
+            host.hypervisor.destroy(host.server)
+            host.set(vm_state="stopped")
+        host.set(task_state=task_state)
+        asked = arguments or ({"port_id": cached(host)[1]} if task_state is None else {})
+        return host, asked
+
+    host, asked = prepare("dry")
+    for number, boundary in enumerate(chosen(host.boundaries(method, **asked))):
+        host, asked = prepare(str(number))
+        kept = cached(host)[0]
+        host.power_fails(boundary, method, **asked)
+        host.resume()
+
+        seen = host.look()
+        spec = host.hypervisor.guests[host.server].spec
+        assert (cached(host), len(spec.nics)) == ([kept], 1), boundary
+        if seen["guest"] == "RUNNING":
+            assert list(host.vifs.ports) == [kept], boundary
+        assert (seen["journal"], seen["task_state"]) == ([], None), boundary

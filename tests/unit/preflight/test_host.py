@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,31 +10,18 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from nova_lite.drivers.vif import ovsdb
 from nova_lite.inventory.disk import DiskSpace
 from nova_lite.preflight import host
 from nova_lite.preflight.base import Status
+from tests.fakes.ovsdb import FakeOvs
 
 
-@contextmanager
-def ovsdb(path: Path, answer: bytes) -> Iterator[None]:
-    """An ovsdb-server that gives one answer, in two pieces."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(str(path))
-    server.listen()
-
-    def serve() -> None:
-        client, _ = server.accept()
-        with client:
-            request = json.loads(client.recv(65536))
-            assert request["method"] == "transact"
-            client.sendall(answer[:10])
-            client.sendall(answer[10:])
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    yield
-    thread.join(5)
-    server.close()
+@pytest.fixture
+def ovs(tmp_path: Path) -> Iterator[FakeOvs]:
+    switch = FakeOvs(tmp_path)
+    yield switch
+    switch.close()
 
 
 def env(where: str) -> Any:
@@ -48,26 +32,27 @@ def env(where: str) -> Any:
     return SimpleNamespace(conf=conf)
 
 
-def rows(*names: str) -> bytes:
-    found = [{"name": name, "datapath_type": "netdev"} for name in names]
-    return json.dumps({"id": 0, "error": None, "result": [{"rows": found}]}).encode()
-
-
 @pytest.mark.parametrize(
-    ("answer", "status", "says"),
+    ("bridges", "obeys", "said", "status", "says"),
     [
-        (rows("br-ex", "br-int"), Status.OK, "br-int exists (datapath netdev)"),
-        (rows("br-ex"), Status.FAILURE, "has no bridge br-int"),
-        (b'{"id": 0, "error": "x", "result": null}', Status.FAILURE, "unexpected answer"),
-        (b'{"id": 0, "err', Status.FAILURE, "connection closed"),
+        (["br-ex", "br-int"], True, b"", Status.OK, "br-int exists (datapath netdev)"),
+        (["br-ex"], True, b"", Status.FAILURE, "has no bridge br-int"),
+        (["br-int"], False, b"", Status.FAILURE, "ovs-vswitchd does not answer"),
+        ([], True, b'{"id": 0, "error": "x", "result": null}', Status.FAILURE, "unexpected answer"),
+        ([], True, b'{"id": 0, "err', Status.FAILURE, "connection closed"),
     ],
 )
-def test_ovs_needs_the_integration_bridge(
-    tmp_path: Path, answer: bytes, status: Status, says: str
-) -> None:
-    """ovsdb-server is asked in its own protocol; no command-line tool is needed."""
-    with ovsdb(tmp_path / "db.sock", answer):
-        found = host.OVS.look(env(f"unix:{tmp_path}/db.sock"))
+def test_ovs_needs_its_daemons_and_the_integration_bridge(
+    monkeypatch: pytest.MonkeyPatch, ovs: FakeOvs, bridges: list[str], obeys: bool, said: bytes,
+    status: Status, says: str,
+) -> None:  # fmt: skip
+    """Both are asked in their own protocol; no command-line tool is needed."""
+    monkeypatch.setattr(ovsdb, "ANSWER_S", 0.2)
+    for bridge in bridges:
+        ovs.bridge(bridge)
+    ovs.obeys, ovs.said = obeys, said
+
+    found = host.OVS.look(env(ovs.where))
 
     assert found.status is status
     assert says in found.message
@@ -75,7 +60,7 @@ def test_ovs_needs_the_integration_bridge(
 
 def test_a_silent_ovsdb_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It accepts and says nothing."""
-    monkeypatch.setattr(host, "OVSDB_S", 0.1)
+    monkeypatch.setattr(ovsdb, "ANSWER_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = host.OVS.look(env(f"tcp:127.0.0.1:{server.getsockname()[1]}"))
 

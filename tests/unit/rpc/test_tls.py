@@ -95,3 +95,17 @@ def test_a_version_that_does_not_exist(configured):
 
     with pytest.raises(InvalidConfiguration, match="ssl_version 'TLSv9'.*leave it out"):
         transport.reach(conf)
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_fips_mode_that_cannot_be_enforced(monkeypatch, configured, ignored):
+    """Where oslo.messaging insists on it, no connection is ever made: that is said at the start."""
+    (option,) = [o for o in impl_rabbit.rabbit_opts if o.dest == "ssl_enforce_fips_mode"]
+    monkeypatch.setattr(option, "deprecated_for_removal", ignored)
+    conf, url = configured(ssl="true", ssl_enforce_fips_mode="true")
+
+    if ignored:
+        assert tls.parameters(tls.options(conf, url), url) is True
+    else:
+        with pytest.raises(InvalidConfiguration, match="ssl_enforce_fips_mode.*leave it out"):
+            transport.reach(conf)

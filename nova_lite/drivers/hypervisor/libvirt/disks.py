@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import count
@@ -12,11 +11,10 @@ from typing import Any
 import libvirt
 
 from nova_lite.drivers.hypervisor.libvirt import live_xml
-from nova_lite.drivers.hypervisor.libvirt.calls import Calls, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.live_xml import FoundDisk
-from nova_lite.drivers.hypervisor.libvirt.removals import Removals
+from nova_lite.drivers.hypervisor.libvirt.releases import Releases, refuse_saved
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk
-from nova_lite.errors import DeviceDetachFailed, DomainNotFound, HypervisorError, NoFreeSlot
+from nova_lite.errors import DomainNotFound, HypervisorError, NoFreeSlot
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.host import GuestDisk
 
@@ -24,19 +22,10 @@ LOG = logging.getLogger(__name__)
 
 # Opening a volume waits for the storage behind it.
 ATTACH_TIMEOUT = 120.0
-NO_DEVICE = "ua-nova-lite-none"
-# Seconds between looks whether the guest has let go, for the case that libvirt does not tell.
-LOOK_INTERVAL = 1.0
-REFUSED = "the guest refused to release it; is it in use there?"
-# QEMU's words for a request that it has from before, and that the guest may still heed.
-_PENDING = ("in the process of unplug", "guest is busy")
 
 
-class Disks(Calls):
+class Disks(Releases):
     """The part of the Hypervisor contract that plugs disks in and out."""
-
-    _conf: Any
-    _removals: Removals
 
     def disks(self, uuid: str) -> list[GuestDisk]:
         return self._with_domain(f"read the disks of guest {uuid}", uuid, _disks)
@@ -63,48 +52,12 @@ class Disks(Calls):
 
     def detach_disk(self, uuid: str, serial: str) -> None:
         try:
-            self._with_domain(f"look at guest {uuid}", uuid, lambda d: _refuse_saved(d, serial))
-            self._unplug(uuid, serial)
+            self._with_domain(f"look at guest {uuid}", uuid, lambda d: refuse_saved(d, serial))
+            self._release(uuid, f"disk {serial}", serial, lambda d: _alias(d, serial))
             what = f"remove disk {serial} from the definition of guest {uuid}"
             self._with_domain(what, uuid, lambda domain: _undefine(domain, serial))
         except DomainNotFound:
             LOG.info("Guest %s is gone, and disk %s with it", uuid, serial)
-
-    def _unplug(self, uuid: str, serial: str) -> None:
-        """Take the disk from the running guest, which has to agree."""
-        what = f"wait for what guest {uuid} is busy with"
-        self._with_domain(what, uuid, lambda domain: _refuse_busy(domain, serial))
-        attempts, timeout = self._conf.device_detach_attempts, self._conf.device_detach_timeout
-        for attempt in range(1, attempts + 1):
-            alias = self._plugged(uuid, serial)
-            if alias is None:
-                return
-            LOG.debug("Asking guest %s for disk %s, %d of %d", uuid, serial, attempt, attempts)
-            with self._removals.expect(uuid, alias) as answer:
-                self._with_domain(
-                    f"ask guest {uuid} for disk {serial}", uuid, lambda d: _ask_for(d, serial)
-                )
-                deadline = time.monotonic() + timeout
-                while (left := deadline - time.monotonic()) > 0:
-                    answer.wait(min(left, LOOK_INTERVAL))
-                    if self._plugged(uuid, serial) is None:
-                        return
-                    if answer.refused:
-                        raise DeviceDetachFailed(serial, REFUSED)
-        raise DeviceDetachFailed(
-            serial,
-            f"the guest did not release it, asked {attempts} times over {attempts * timeout} s; "
-            "is its operating system up?",
-        )
-
-    def _plugged(self, uuid: str, serial: str) -> str | None:
-        """libvirt's name of a disk that the guest has now; None: it has it not."""
-
-        def alias(domain: Any) -> str | None:
-            disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
-            return None if disk is None else disk.alias
-
-        return self._with_domain(f"look for disk {serial} of guest {uuid}", uuid, alias)
 
     def resize_disk(self, uuid: str, serial: str, size_bytes: int) -> None:
         def resize(domain: Any) -> None:
@@ -184,51 +137,16 @@ def _render(domain: Any, disk: DiskSpec) -> str:
     return ET.tostring(add_disk(ET.Element("devices"), disk), encoding="unicode")
 
 
-def _ask_for(domain: Any, serial: str) -> None:
-    """Ask the guest to let go of a disk, without waiting for its answer."""
+def _alias(domain: Any, serial: str) -> str | None:
+    """libvirt's name of a disk that the guest has now; None: it has it not."""
     disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_LIVE, serial)
-    if disk is None:
-        return
-    try:
-        domain.detachDeviceAlias(disk.alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    except libvirt.libvirtError as error:
-        code, message = error.get_error_code(), error.get_error_message()
-        gone = code == libvirt.VIR_ERR_DEVICE_MISSING or is_invalid(error) and not domain.isActive()
-        if code == libvirt.VIR_ERR_OPERATION_FAILED and "rejected" in message:
-            raise DeviceDetachFailed(serial, REFUSED) from None
-        if not gone and not any(words in message for words in _PENDING):
-            raise
+    return None if disk is None else disk.alias
 
 
 def _undefine(domain: Any, serial: str) -> None:
     disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG, serial)
     if disk is not None:
         domain.detachDeviceFlags(disk.xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-
-
-def _refuse_saved(domain: Any, serial: str) -> None:
-    """What a guest had when its memory was saved it needs to go on from there."""
-    if not domain.isActive() and domain.hasManagedSaveImage(0):
-        raise DeviceDetachFailed(serial, "the guest is suspended: resume or stop it first")
-
-
-def _refuse_busy(domain: Any, serial: str) -> None:
-    """A disk may come yet: plugging it in, given up by an agent, goes on while its storage hangs.
-
-    libvirt serves one such request at a time, so that one about a device that no guest has either
-    finds that nothing is under way or does not get through.
-    """
-    if not domain.isActive():
-        return
-    try:
-        domain.detachDeviceAlias(NO_DEVICE, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
-            raise DeviceDetachFailed(
-                serial,
-                "libvirt is still busy with an earlier request to the guest; is the storage of one "
-                "of its volumes out of reach?",
-            ) from None
 
 
 def _no_slot(domain: Any) -> str:

@@ -23,6 +23,7 @@ from nova_lite.drivers.hypervisor.libvirt.disk_overlays import DiskOverlays
 from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
+from nova_lite.drivers.hypervisor.libvirt.nics import Nics
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
@@ -57,6 +58,7 @@ class LibvirtHypervisor(
     DiskOverlays,
     Disks,
     GuestAgent,
+    Nics,
     Power,
     Secrets,
     Hypervisor,

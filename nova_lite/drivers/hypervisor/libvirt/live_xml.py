@@ -24,6 +24,33 @@ class FoundDisk:
     xml: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class FoundNic:
+    """A network card; ``device`` is on the host, ``alias`` libvirt's name, ``xml`` the element."""
+
+    mac: str
+    device: str
+    alias: str
+    xml: str = field(repr=False)
+
+
+def nics(xml: str) -> list[FoundNic]:
+    """The domain's network cards."""
+    found = []
+    for element in ET.fromstring(xml).findall("devices/interface"):
+        mac, alias, target = (element.find(name) for name in ("mac", "alias", "target"))
+        if mac is not None:
+            found.append(
+                FoundNic(
+                    mac.get("address", "").lower(),
+                    "" if target is None else target.get("dev", ""),
+                    "" if alias is None else alias.get("name", ""),
+                    ET.tostring(element, encoding="unicode"),
+                )
+            )
+    return found
+
+
 def taps(xml: str) -> list[tuple[str, str]]:
     """MAC address and host device of the interfaces that have one."""
     found = []
