@@ -177,6 +177,17 @@ OPTS: list[cfg.Opt] = [
         "month@15 on the 15th, year@4 in April.",
     ),
     cfg.IntOpt(
+        "network_allocate_retries",
+        default=0,
+        min=0,
+        help="How often ports are asked for again when a server that is built gets none; Neutron "
+        "that does not answer is waited for in any case.",
+    ),
+    cfg.StrOpt(
+        "default_access_ip_network_name",
+        help="Network whose addresses become the access addresses of new servers.",
+    ),
+    cfg.IntOpt(
         "block_device_allocate_retries",
         default=60,
         min=0,

@@ -88,12 +88,6 @@ _LIVE_ONLY = "it counts for live migrations only, which are not there yet"
 _SOON = _lost("not done yet")
 
 _DEFAULT = {
-    **_all(
-        (
-            "default_access_ip_network_name", "network_allocate_retries",
-        ),
-        _SOON,
-    ),
     "vcpu_pin_set": _refused(
         "CPUs that are kept for the host would be given to servers",
         "say the same in [compute]cpu_shared_set, or in cpu_dedicated_set for pinned servers",

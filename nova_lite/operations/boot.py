@@ -118,7 +118,7 @@ class Boot(Operation):
             (MakeConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work),),
             (WaitForPorts(work), CompleteAttachments(work)),
-            (ReportActive(work),),
+            (ReportActive(work, built=True),),
             NoWayBack("its record says that it is active here", self.succeeded),
         ]
 
