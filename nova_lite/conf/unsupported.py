@@ -85,8 +85,6 @@ _GLANCE_RBD = _lost(
 _NUMA_NETWORKS = _lost("servers are placed on NUMA nodes without regard to their networks")
 _LIVE_ONLY = "it counts for live migrations only, which are not there yet"
 
-_SOON = _lost("not done yet")
-
 _DEFAULT = {
     "vcpu_pin_set": _refused(
         "CPUs that are kept for the host would be given to servers",
@@ -188,7 +186,6 @@ _LIBVIRT = {
 }  # fmt: skip
 
 _WORKAROUNDS = {
-    "wait_for_vif_plugged_event_during_hard_reboot": _SOON,
     "disable_rootwrap": _ROOT,
     "disable_compute_service_check_for_ffu": _none(
         "the agent chooses the service version that the control plane takes"

@@ -148,9 +148,13 @@ class UnplugInterfaces(Step):
 
 
 class WaitForPorts(Step):
-    """Wait for Neutron's network-vif-plugged events, then resume the guest."""
+    """Wait for Neutron's network-vif-plugged events, then resume the guest.
+
+    ``looks`` are the pauses between two looks at Neutron itself; the last one is repeated.
+    """
 
     name = "wait_for_ports"
+    looks = LOOKS
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -165,7 +169,7 @@ class WaitForPorts(Step):
         work, events = self.work, self.tools.events
         clock = self.tools.clock
         deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
-        for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
+        for pause in itertools.chain(self.looks, itertools.repeat(self.looks[-1])):
             left = deadline - clock.monotonic()
             turn = max(0.0, min(left, pause))
             waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)
