@@ -50,6 +50,7 @@ from nova_lite.engine.journal import Journal
 from nova_lite.engine.late import Late
 from nova_lite.engine.metrics import OperationMetrics
 from nova_lite.engine.queues import Pool, ServerQueues
+from nova_lite.engine.secrets import SecretFiles
 from nova_lite.inventory.claims import Claims
 from nova_lite.inventory.provider import Provider
 from nova_lite.membership.capacity import Capacity
@@ -113,7 +114,9 @@ class Composition:
         check(conf)
         # What is in the instance's dictionary comes before a cached_property of the class.
         self.__dict__.update(replaced)
-        self.journal = Journal(Path(conf.state_path) / "nova-lite" / "journal", self.boot_id)
+        journal = Path(conf.state_path) / "nova-lite" / "journal"
+        secrets = SecretFiles(Path(conf.nova_lite.runtime_path), journal)
+        self.journal = Journal(journal, self.boot_id, secrets)
         self.journal.prepare()
         self.claims = Claims()
         self._provider: Provider | None = None

@@ -47,9 +47,9 @@ class Failure:
         expected = False
         message = f"Unexpected {type(error).__name__} in the compute agent; see its log"
         if isinstance(error, OSError) and error.filename is not None:
-            # A disk of this host: full, read-only, not permitted.
+            # A disk of this host: full, read-only, not permitted. The log names the path.
             expected = True
-            message = f"{error.strerror}: {error.filename}; check that path on the compute host"
+            message = f"{error.strerror} on the compute host; its log names the file"
         return cls("NovaException", message, 500, Verdict.RESCHEDULE, expected, trace)
 
     def as_dict(self) -> dict[str, Any]:

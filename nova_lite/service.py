@@ -15,6 +15,7 @@ from typing import Any, Unpack
 
 from nova_lite.cmd import notify
 from nova_lite.composition import Composition, Parts
+from nova_lite.conductor import repeats
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
@@ -33,6 +34,7 @@ from nova_lite.loops.inventory import InventoryReport
 from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks
 from nova_lite.loops.switch import SwitchWatch, use_a_switch
 from nova_lite.loops.timer import Timer
+from nova_lite.loops.watchdog import Signs, Watchdog
 from nova_lite.membership.join import Joining
 from nova_lite.membership.survey import Survey
 from nova_lite.rpc import endpoint, transport
@@ -49,6 +51,7 @@ MESSAGE_WORKERS = 16  # messages looked at, and operations promised, at once
 HANDLER_WORKERS = 16  # calls answered at once that may hang, such as consoles
 RESOURCE_SETTLE = 3.0  # seconds in which changes of usage are collected into one report
 STUCK_INTERVAL = 30.0  # seconds between two looks for workers that hang
+HEARTBEAT_MARGIN = 60.0  # seconds for which a heartbeat may hang in the sending of its message
 EVACUATED_EVERY = 600.0  # seconds between two looks for servers that were evacuated from here
 CLOSE_PATIENCE = 6.0  # seconds to say goodbye to the broker
 # What a host that starts waits for; other errors mean that it may not join as it is.
@@ -193,13 +196,13 @@ class Agent:
 
         def run() -> None:
             try:
-                self._patiently("the hypervisor", lambda: survey.name_foreign(instances))
                 found = self._patiently(
                     "the hypervisor", lambda: survey.unsettled(instances, apart)
                 )
                 survey.restore_power(apart)
                 if found and backlog.wait(self._stop):
                     survey.settle(found)
+                self._patiently("the hypervisor", lambda: survey.name_foreign(instances))
             except Stopped:
                 return
             except Exception:
@@ -259,22 +262,34 @@ class Agent:
             self._timers.append(self._inventory)
         keep_alive = notify.watchdog_interval()
         if keep_alive:
-            self._timers.append(Timer("watchdog", self._feed_watchdog, keep_alive, first=0.0))
+            watchdog = self._watchdog()
+            self._timers.append(Timer("watchdog", watchdog.tick, keep_alive, first=0.0))
         for timer in self._timers:
             timer.start()
+
+    def _watchdog(self) -> Watchdog:
+        """What tells systemd that this process is not stuck."""
+        conf, engine = self._conf, self._engine
+        assert engine is not None
+        signs = Signs(
+            locks=engine.locks_free,
+            message=lambda answered: self._messages.submit("the watchdog", answered),
+            heartbeat=lambda: self._heartbeat.since_tick,
+            broker=lambda: transport.carries(conf),
+        )
+        longest = conf.report_interval + sum(repeats.waits(float(conf.rpc_response_timeout)))
+        return Watchdog(
+            lambda: notify.notify("WATCHDOG=1"),
+            signs,
+            heartbeat_limit=longest + HEARTBEAT_MARGIN,
+            worker_limit=conf.nova_lite.stuck_worker_timeout + 2 * STUCK_INTERVAL,
+        )
 
     # --- while it runs ----------------------------------------------------------------------
     def _poke_inventory(self) -> None:
         inventory = getattr(self, "_inventory", None)
         if inventory is not None:
             inventory.poke()
-
-    def _feed_watchdog(self) -> None:
-        """Keep systemd content only while heartbeats get through and the hypervisor answers."""
-        assert self._parts is not None
-        if self._heartbeat.age < self._conf.service_down_time:
-            self._parts.hypervisor.ping()
-            notify.notify("WATCHDOG=1")
 
     def reload(self) -> None:
         """SIGHUP: read log settings again and believe nothing remembered of Placement."""

@@ -92,6 +92,7 @@ class RequestAuth(plugin.BaseAuthPlugin):
     :param service_token: whose token is sent as X-Service-Token, which lets a service accept a user
         token that has expired meanwhile, and tells Cinder that it is asked by a service
     :param rejected: told the token that was not accepted
+    :param fall_back: whether the agent's credentials take the place of a token that is not accepted
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class RequestAuth(plugin.BaseAuthPlugin):
         *,
         service_token: GuardedAuth | None = None,
         rejected: Callable[[str], None] | None = None,
+        fall_back: bool = True,
     ) -> None:
         super().__init__()
         self._token = token
@@ -109,12 +111,8 @@ class RequestAuth(plugin.BaseAuthPlugin):
         self._own = own
         self._service_token = service_token
         self._on_rejected = rejected
+        self.fall_back = fall_back
         self._switch = threading.Lock()
-
-    @property
-    def is_user(self) -> bool:
-        """Whether calls are made with the user's token (still)."""
-        return self._token is not None
 
     def get_token(self, session: Any) -> str | None:
         return self._token or self._own.get_token(session)
@@ -145,6 +143,9 @@ class RequestAuth(plugin.BaseAuthPlugin):
         return self._own.get_connection_params(session)
 
     def invalidate(self) -> bool:
+        if not self.fall_back:
+            # Once more with another service token, which may be the one that was not accepted.
+            return self._service_token is not None and self._service_token.invalidate()
         with self._switch:
             token, self._token = self._token, None
             if self._service_token is not None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.clients.rest import answering, reason
+from nova_lite.clients.rest import answering, reason, token_expired
 from nova_lite.clients.session import Sessions
 from nova_lite.wire.context import RequestContext
 
@@ -48,6 +48,7 @@ class Cinder:
 
     What the user may not do, or not see, is not done: only a request without a token (the agent's
     own work), or whose token has expired meanwhile, is made with the credentials of [cinder].
+    Volumes are made with the user's token alone, for they belong to the project of who makes them.
 
     Every method may raise VolumeServiceUnavailable (no answer), CredentialsInvalid,
     VolumeServiceError (Cinder, or the storage behind it, failed) and the child of InvalidVolume
@@ -83,8 +84,11 @@ class Cinder:
         self, context: RequestContext, metadata: Mapping[str, str]
     ) -> list[dict[str, Any]]:
         """The project's volumes that have all of these metadata."""
-        # Cinder reads the filter as a Python dict.
+        # Cinder reads the filter as a Python dict. The rest is for our own credentials, whose
+        # project is another one; of a user Cinder ignores it.
         query = {"metadata": repr(dict(metadata))}
+        if context.project_id:
+            query.update(all_tenants="1", project_id=context.project_id)
         answer = self._call(context, "GET", "volumes/detail", params=query)
         found: list[dict[str, Any]] = list(answer["volumes"])
         while answer.get("volumes_links"):
@@ -100,10 +104,11 @@ class Cinder:
         :param values: name, description, volume_type, availability_zone, imageRef, snapshot_id,
             metadata ...
         :raises VolumeQuotaExceeded: the project has too many, or too large ones
+        :raises RequestTokenExpired: the request has no token that Cinder accepts
         """
         asked = {name: value for name, value in values.items() if value is not None}
         body = {"volume": {"size": size_gb, **asked}}
-        answer = self._call(context, "POST", "volumes", json=body, **ONCE)
+        answer = self._call(context, "POST", "volumes", json=body, fall_back=False, **ONCE)
         volume: dict[str, Any] = answer["volume"]
         return volume
 
@@ -273,21 +278,24 @@ class Cinder:
         method: str,
         path: str,
         microversion: str | None = None,
+        fall_back: bool = True,
         **kwargs: Any,
     ) -> dict[str, Any]:
         headers = {"OpenStack-API-Version": f"volume {microversion or '3.0'}"}
         with answering("Cinder", f"{method} {path}", errors.VolumeServiceUnavailable):
-            adapter = self._adapter(context)
+            adapter = self._adapter(context, fall_back)
             url = f"{self._endpoint(adapter, context)}/{path}"
             answer = adapter.request(url, method, raise_exc=False, headers=headers, **kwargs)
         LOG.debug("%s %s: HTTP %s", method, path, answer.status_code)
+        if token_expired(adapter, answer):
+            raise errors.RequestTokenExpired("Cinder")
         if answer.status_code >= 400:
             raise _refusal(answer, method, path)
         return answer.json() if answer.content else {}
 
-    def _adapter(self, context: RequestContext) -> Any:
+    def _adapter(self, context: RequestContext, fall_back: bool) -> Any:
         service_type, name, interface = self._options.catalog_info.split(":")
-        adapter = self._sessions.user(GROUP, service_type, context)
+        adapter = self._sessions.user(GROUP, service_type, context, fall_back=fall_back)
         adapter.service_type, adapter.interface = service_type, interface
         adapter.service_name = name or None
         if self._options.os_region_name:

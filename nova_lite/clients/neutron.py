@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.clients.rest import answering
+from nova_lite.clients.rest import answering, token_expired
 from nova_lite.clients.session import Sessions
 
 GROUP = "neutron"
@@ -43,25 +43,24 @@ class Neutron:
         """Calls with the credentials of [neutron]; only they may bind ports to hosts."""
         return Api(self._sessions.service(GROUP, "network", context))
 
-    def user(self, context: Any) -> Api:
-        """Calls with the user's token, so that Neutron's policies see the user."""
-        return Api(self._sessions.user(GROUP, "network", context))
+    def user(self, context: Any, *, fall_back: bool = True) -> Api:
+        """Calls with the user's token, so that Neutron's policies see the user.
+
+        :param fall_back: False for calls that make something: no other credentials then
+        :raises RequestTokenExpired: with ``fall_back`` False, where the request has no token
+        """
+        return Api(self._sessions.user(GROUP, "network", context, fall_back=fall_back))
 
 
 class Api:
     """Neutron's REST calls through one adapter.
 
     Every method may raise NetworkUnavailable (no answer, or a server error), CredentialsInvalid,
-    and the child of NetworkRequestInvalid that a refusal means.
+    RequestTokenExpired, and the child of NetworkRequestInvalid that a refusal means.
     """
 
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
-
-    @property
-    def is_user(self) -> bool:
-        """Whether the calls so far were made with the user's own token, none as the agent."""
-        return bool(getattr(self._adapter.auth, "is_user", False))
 
     def ports(self, *, fields: Iterable[str] = (), **filters: Any) -> list[dict[str, Any]]:
         """Ports that match; a filter with several values matches any of them.
@@ -147,6 +146,8 @@ class Api:
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         with answering("Neutron", f"{method} {path}", errors.NetworkUnavailable):
             answer = self._adapter.request(f"/v2.0/{path}", method, raise_exc=False, **kwargs)
+        if token_expired(self._adapter, answer):
+            raise errors.RequestTokenExpired("Neutron")
         if answer.status_code >= 400:
             raise _refusal(answer, method, path.partition("?")[0])
         return answer.json() if answer.content else {}

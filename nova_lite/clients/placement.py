@@ -194,6 +194,44 @@ class Placement:
                 if attempt == ATTEMPTS:
                     raise
 
+    def move_allocations(self, source: str, target: str) -> bool:
+        """Let one consumer hold what another one holds; what it held before is given back.
+
+        Both change in one request (``POST /allocations``), so that nobody can take it in between.
+
+        :returns: whether there was anything to move; where not, both stay as they are, as after a
+            move that was carried out before
+        :raises GenerationConflict: somebody changes the allocations again and again
+        """
+        for _ in range(ATTEMPTS):
+            held, old = self.allocations(source), self.allocations(target)
+            if not held["allocations"]:
+                return False
+            owner = {"project_id": held["project_id"], "user_id": held["user_id"]}
+            rows = held["allocations"].items()
+            resources = {uuid: {"resources": row["resources"]} for uuid, row in rows}
+            body = {
+                source: {
+                    "allocations": {},
+                    "consumer_generation": held["consumer_generation"],
+                    **owner,
+                },
+                target: {
+                    "allocations": resources,
+                    "consumer_generation": old.get("consumer_generation"),
+                    **owner,
+                },
+            }
+            try:
+                self._call("POST", "/allocations", ALLOCATIONS, body)
+                return True
+            except GenerationConflict:
+                continue
+        raise GenerationConflict(
+            f"the allocations of {source} could not be moved to {target}: Placement met concurrent "
+            f"changes {ATTEMPTS} times"
+        )
+
     def release_allocations(self, consumer: str) -> None:
         """Like ``delete_allocations``, unless somebody changes them at the same time.
 

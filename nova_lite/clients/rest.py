@@ -50,6 +50,11 @@ def answering(
         raise away(f"{service} cannot be called: {exc}") from exc
 
 
+def token_expired(adapter: Any, answer: Any) -> bool:
+    """Whether a service refuses the token of a request, and no other may take its place."""
+    return answer.status_code == 401 and not getattr(adapter.auth, "fall_back", True)
+
+
 def reason(answer: Any) -> str:
     """Why a service refuses, in its own words: ``{KIND: {"message": ...}}``."""
     try:

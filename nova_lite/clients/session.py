@@ -53,17 +53,25 @@ class Sessions:
         """
         return self._adapter(group, service_type, self._auth_of(group), context)
 
-    def user(self, group: str, service_type: str, context: Any) -> Any:
+    def user(
+        self, group: str, service_type: str, context: Any, *, fall_back: bool = True
+    ) -> Any:
         """An Adapter that speaks with the token of the received request.
 
         With ``[service_user] send_service_user_token`` a service token goes along. When the request
         has no token, or the service answers 401 to it (expired while the server was built), the
         agent's own credentials go on. The endpoint comes from the request's catalog, else from the
         agent's.
+
+        :param fall_back: False for a call that makes something which belongs to the user: the
+            agent's rights are not the user's, and its project is not the user's project
+        :raises RequestTokenExpired: with ``fall_back`` False, where the request has no token
         """
         own = self._auth_of(group)
         token = context.auth_token if context is not None else None
-        if token and _digest(token) in self._rejected:
+        if not fall_back and not token:
+            raise errors.RequestTokenExpired(f"the {service_type} service")
+        if fall_back and token and _digest(token) in self._rejected:
             token = None
         auth = RequestAuth(
             token or None,
@@ -71,6 +79,7 @@ class Sessions:
             own,
             service_token=self._service_token_auth(),
             rejected=self._reject,
+            fall_back=fall_back,
         )
         return self._adapter(group, service_type, auth, context)
 

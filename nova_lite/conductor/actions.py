@@ -14,6 +14,8 @@ from nova_lite.wire.exceptions import RemoteFailure
 LOG = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 255  # characters; the column's width
+TAIL = 75  # of them, for the end of a message that is too long
+SHOWN_TO_ADMINISTRATORS = 500  # code of faults whose details nova-api keeps from users
 # Seconds between tries to finish an event that does not exist yet: nobody waits for its start, and
 # of several workers of the conductor one may be at the end before another is at the start.
 START_LAGS = (0.1, 0.3, 1.0, 3.0)
@@ -74,7 +76,12 @@ class Actions:
         )
 
     def fault(self, context: RequestContext, server_uuid: str, failure: Failure) -> None:
-        """Record the fault that ``openstack server show`` prints."""
+        """Record the fault that ``openstack server show`` prints.
+
+        nova-api shows ``details`` to administrators where the code is 500, and to everybody where
+        it is another one: traces of ours go with the former only (``views/servers.py`` of its
+        compute API). The action event has the trace in any case, for administrators.
+        """
         try:
             self._conductor.create(
                 context,
@@ -82,14 +89,23 @@ class Actions:
                 host=self._host,
                 instance_uuid=server_uuid,
                 code=failure.code,
-                message=failure.message[:MESSAGE_LIMIT],
-                details=failure.trace,
+                message=shortened(failure.message),
+                details=failure.trace if failure.code == SHOWN_TO_ADMINISTRATORS else "",
             )
         except ControlPlaneUnavailable:
             raise
         except NovaLiteError:
             # The server may be gone; a fault that cannot be stored must not hide the error itself.
             return
+
+
+def shortened(message: str) -> str:
+    """A message that fits: one that is too long loses its middle, which may be a long list; what
+    went wrong is at the beginning, and the remedy at the end."""
+    if len(message) <= MESSAGE_LIMIT:
+        return message
+    gap = " ... "
+    return message[: MESSAGE_LIMIT - TAIL - len(gap)] + gap + message[-TAIL:]
 
 
 def _not_there_yet(error: NovaLiteError) -> bool:

@@ -31,6 +31,13 @@ class BlockDevices:
     def of_server(self, context: RequestContext, server_uuid: str) -> list[WireObject]:
         return list(self.list_of_server(context, server_uuid).objects())
 
+    def of_servers(self, context: RequestContext, servers: Iterable[str]) -> list[WireObject]:
+        """Those of several servers, in one call."""
+        found = self._conductor.class_call(
+            context, "BlockDeviceMappingList.get_by_instance_uuids", list(servers)
+        )
+        return list(found.objects())
+
     def list_of_server(self, context: RequestContext, server_uuid: str) -> WireObject:
         """The same as the list object that RPC arguments are."""
         found: WireObject = self._conductor.class_call(
@@ -207,6 +214,37 @@ class Migrations:
     def save(self, context: RequestContext, migration: WireObject, **fields: Any) -> None:
         """Save ``fields`` of a migration."""
         self._conductor.save(context, migration, **fields)
+
+    def reschedule(
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        request: dict[str, Any],
+        filter_properties: dict[str, Any],
+    ) -> None:
+        """Cast ``migrate_server``, so that the conductor tries the hosts left in ``host_list``.
+
+        When there is none that can have it, the conductor itself restores the server and its
+        allocations.
+
+        :param request: the arguments of ``prep_resize``
+        """
+        self._conductor.task_cast(
+            context,
+            "migrate_server",
+            "1.20",
+            instance=instance,
+            scheduler_hint={"filter_properties": filter_properties},
+            live=False,
+            rebuild=False,
+            flavor=request["flavor"],
+            block_migration=None,
+            disk_over_commit=None,
+            reservations=None,
+            clean_shutdown=request["clean_shutdown"],
+            request_spec=request["request_spec"],
+            host_list=request["host_list"],
+        )
 
     def complete(self, context: RequestContext, migration: WireObject) -> None:
         """Record that nothing is left to be done for an evacuation."""

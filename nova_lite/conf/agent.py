@@ -13,6 +13,12 @@ OPTS: list[cfg.Opt] = [
         help="Version that the Service record reports. Default: that of the control plane found, "
         "within what this agent keeps the promises of.",
     ),
+    cfg.StrOpt(
+        "runtime_path",
+        default="/run/nova-lite",
+        help="Directory in memory (tmpfs) for the passwords, files and tokens of open requests, "
+        "which survive a restart of the agent, but not of the machine.",
+    ),
     cfg.IntOpt(
         "resume_timeout",
         default=10,

@@ -204,8 +204,10 @@ class Engine:
             elif entry.key in self._finished:
                 entry.close()  # a kill, or a power failure, has left it or brought it back
             else:
-                LOG.warning("Resuming %s of server %s (%s)", entry.method, entry.server_uuid,
-                            "rolling back" if entry.failure else "forward")  # fmt: skip
+                LOG.warning("Resuming %s of server %s (%s%s)", entry.method, entry.server_uuid,
+                            "rolling back" if entry.failure else "forward",
+                            f", without {', '.join(sorted(entry.lost))}" if entry.lost else "",
+                            )  # fmt: skip
                 self._acceptance.resume(entry)
         # All are known before the first one starts: what is to be deleted is not made any more.
         entries = self._acceptance.entries()
@@ -219,6 +221,13 @@ class Engine:
     def busy(self, server_uuid: str) -> bool:
         """Whether an operation runs or waits for this server."""
         return self._queues.busy(server_uuid)
+
+    def locks_free(self) -> None:
+        """Return as soon as each lock can be had that messages and operations need."""
+        self._acceptance.entries()
+        self._queues.busy("")
+        with self._lock:
+            pass
 
     def settle(self, timeout: float) -> bool:
         """Wait until nothing runs; False when ``timeout`` seconds were not enough."""
@@ -257,6 +266,7 @@ class Engine:
         work = self._make_work(context, arguments, entry)
         work.signals = entry.signals
         work.resumed, work.rebooted, work.arrived = entry.resumed, entry.rebooted, entry.arrived
+        work.lost = entry.lost
         return verb(work)
 
     def _close(self, entry: Entry, operation: Operation | None, outcome: Outcome) -> None:

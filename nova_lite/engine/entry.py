@@ -26,13 +26,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from nova_lite.engine.key import Key
-from nova_lite.errors import JournalError
+from nova_lite.errors import AnswerLost, JournalError
 from nova_lite.failures import Failure
 from nova_lite.services.work import Signal, Signals
 
@@ -45,15 +45,29 @@ KEPT_SIGNALS = frozenset({Signal.ABORT, Signal.FORCE_COMPLETE})
 class Entry:
     """One open operation. The steps of a stage note and mark at the same time.
 
-    ``secrets`` are the arguments that are not on disk, ``answer`` is what a caller waits for; both
-    end with the process. ``rebooted``: the host was rebooted since it began. ``no_way_back`` is the
-    reason for which nothing is taken back any more, ``taken_back`` are the steps that could not be
-    when everything else was.
+    ``secrets`` are the arguments that are kept nowhere, ``answer`` is what a caller waits for until
+    ``caller_waits_until`` (seconds of the monotonic clock; infinite where nobody knows, or nobody
+    waits); they end with the process. ``kept_apart`` are the names of the secrets that
+    ``engine/secrets.py`` keeps, ``lost`` those that are not there any more: null in ``intent``.
+    ``rebooted``: the host was rebooted since it began. ``no_way_back`` is the reason for which
+    nothing is taken back any more, ``taken_back`` are the steps that could not be when everything
+    else was.
     """
 
-    def __init__(self, path: Path, intent: Mapping[str, Any], boot: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        intent: Mapping[str, Any],
+        boot: str = "",
+        kept_apart: frozenset[str] = frozenset(),
+        over: Callable[[], None] = lambda: None,
+    ) -> None:
+        """:param over: called when the operation is over and its file is gone"""
         self.path = path
         self.intent = intent
+        self.kept_apart = kept_apart
+        self.lost: frozenset[str] = frozenset()
+        self.over = over
         self.notes: dict[str, Any] = {}
         self.begun: set[str] = set()
         self.ended: set[str] = set()
@@ -66,6 +80,7 @@ class Entry:
         self.secrets: dict[str, Any] = {}
         self.signals = Signals()
         self.answer: Future[Any] = Future()
+        self.caller_waits_until = float("inf")
         self._boot = boot
         self._lock = threading.Lock()
         self._file: Any = None
@@ -92,6 +107,15 @@ class Entry:
     def may_have_begun(self, step: str) -> bool:
         """Whether an earlier attempt may have touched what the step is about."""
         return self.rebooted or step in self.begun
+
+    def check_caller(self) -> None:
+        """What a caller has given up on, while it waited behind the server's other operations, is
+        not begun; nor does it last where that is worse than not to have been done.
+
+        :raises AnswerLost: it has
+        """
+        if time.monotonic() >= self.caller_waits_until:
+            raise AnswerLost(f"The caller of {self.method} has given up waiting: it has no effect")
 
     def note(self, **values: Any) -> None:
         """Remember JSON-able results, durably."""
@@ -145,6 +169,7 @@ class Entry:
         with self._lock:
             self._drop_file()
         self.path.unlink(missing_ok=True)
+        self.over()
 
     # --- the file ---------------------------------------------------------------------------
     def _append(self, record: Mapping[str, Any], *, sync: bool = False) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from nova_lite.drivers.disk import durable
 from nova_lite.engine.key import Key
 from nova_lite.failures import Failure
+from nova_lite.wire import confidential
 
 LOG = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def _line(key: Key, outcome: Outcome) -> str:
     if outcome.failure is not None:
         record["failure"] = outcome.failure.as_dict()
     elif outcome.known:
-        record["answer"] = outcome.answer
+        record["answer"] = confidential.without(outcome.answer)
     return json.dumps(record) + "\n"
 
 

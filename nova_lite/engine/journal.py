@@ -1,7 +1,8 @@
 """The journal: what this agent has promised to do and how far it got, on disk.
 
-One file per operation, mode 0600 because the request holds a token, named by a number that grows
-with each: sorting gives the order of arrival whatever the clock does. What is in it: ``entry.py``.
+One file per operation, mode 0600, named by a number that grows with each: sorting gives the order
+of arrival whatever the clock does. What is in it: ``entry.py``. The request's secrets are not:
+``secrets.py``.
 
 The intent is synced, file and directory, before the message is acknowledged. A file that cannot be
 understood is set aside with an ERROR, and the agent goes on without it.
@@ -22,7 +23,10 @@ from typing import IO, Any
 
 from nova_lite.drivers.disk import durable
 from nova_lite.engine.entry import Entry, cut_torn_line
+from nova_lite.engine.private import make_private
+from nova_lite.engine.secrets import SecretFiles
 from nova_lite.errors import JournalError
+from nova_lite.wire import confidential
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ SUFFIX = ".journal"
 SET_ASIDE = "set-aside"
 LOCK = "lock"
 # Of the records. One that an older agent would misunderstand gets the next number.
-FORMAT = 2
+FORMAT = 3
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Records that are synced, and with them all that was written before.
 SYNCED = ("note", "failed", "no way back", "taken back", "succeeded", "signal")
@@ -44,11 +48,15 @@ class Journal:
     """All open operations of this host, below ``directory``.
 
     :param boot_id: what is different after each boot of the host; None: the kernel says
+    :param secrets: where the secrets of requests are kept; None: they end with the process
     """
 
-    def __init__(self, directory: Path, boot_id: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, boot_id: str | None = None, secrets: SecretFiles | None = None
+    ) -> None:
         self.directory = directory
         self._boot_id = boot_id
+        self._secrets = secrets
         self._lock = threading.Lock()
         self._last_number: int | None = None
         self._locked: IO[str] | None = None
@@ -56,18 +64,11 @@ class Journal:
     def prepare(self) -> None:
         """Create the directory, readable by the agent alone; on return it is on disk.
 
-        :raises JournalError: it cannot be created, or not be written to
+        :raises JournalError: it cannot be created, or not be written to, or is somebody else's
         """
-        missing = [p for p in (self.directory, *self.directory.parents) if not p.exists()]
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for made in missing:
-                durable.sync(made.parent)
-        except OSError as error:
-            raise JournalError(
-                f"cannot create the journal directory {self.directory}: {error.strerror}; check "
-                "[DEFAULT]state_path and its permissions"
-            ) from error
+        make_private(self.directory, "[DEFAULT]state_path")
+        if self._secrets is not None:
+            self._secrets.prepare()
         if not os.access(self.directory, os.R_OK | os.W_OK | os.X_OK):
             raise JournalError(
                 f"cannot write to the journal directory {self.directory}; check its permissions, "
@@ -111,14 +112,19 @@ class Journal:
     def open(self, intent: Mapping[str, Any]) -> Entry:
         """Promise an operation: on return the intent is on disk.
 
-        :param intent: JSON-able; needs ``request_id``, ``method`` and ``server``
+        :param intent: JSON-able; needs ``request_id``, ``method`` and ``server``. Its secrets
+            (``wire/confidential.py``) are kept apart
         :raises JournalError: it could not be written; nothing was promised, and nothing is left
             that could be taken for a promise
         """
         method = re.sub(r"\W", "", str(intent["method"]))
         path = self.directory / f"{self._next_number():020d}-{method}{SUFFIX}"
         partial = path.with_suffix(".part")
-        record = {"intent": intent, "format": FORMAT, "boot": self.boot_id}
+        told, secrets = confidential.taken_out(dict(intent))
+        kept_apart = sorted(confidential.names(secrets))
+        record = {"intent": told, "secrets": kept_apart, "format": FORMAT, "boot": self.boot_id}
+        if secrets and self._secrets is not None:
+            self._secrets.keep(path.stem, secrets)
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
@@ -130,11 +136,16 @@ class Journal:
         except OSError as error:
             for left in (partial, path):
                 _withdraw(left)
+            self._forget(path.stem)
             raise JournalError(
                 f"cannot write the journal {path}: {error.strerror}; free space in "
                 f"{self.directory} and check its permissions"
             ) from error
-        return Entry(path, intent, self.boot_id)
+        return Entry(path, intent, self.boot_id, over=lambda: self._forget(path.stem))
+
+    def _forget(self, name: str) -> None:
+        if self._secrets is not None:
+            self._secrets.drop(name)
 
     def _next_number(self) -> int:
         with self._lock:
@@ -156,6 +167,7 @@ class Journal:
             if entry is None:
                 path.unlink(missing_ok=True)
                 continue
+            self._give_secrets(entry)
             try:
                 entry.resume(self.boot_id)
             except JournalError as error:
@@ -163,6 +175,21 @@ class Journal:
             yield entry
         for path in self.directory.glob("*.part"):
             path.unlink(missing_ok=True)
+        if self._secrets is not None:
+            self._secrets.sweep({path.stem for path in self.directory.rglob(f"*{SUFFIX}*")})
+
+    def _give_secrets(self, entry: Entry) -> None:
+        """Put the secrets back into a request that an earlier process has promised."""
+        if entry.kept_apart:
+            name = entry.path.stem
+            secrets = self._secrets.read(name) if self._secrets is not None else None
+            try:
+                if secrets is None or confidential.names(secrets) != entry.kept_apart:
+                    raise KeyError(name)
+                confidential.put_back(dict(entry.intent), secrets)
+            except (KeyError, IndexError, TypeError):
+                entry.lost = entry.kept_apart
+        entry.over = lambda: self._forget(entry.path.stem)
 
     def set_aside(self, path: Path, problem: str) -> None:
         """Move a file out of the way that nobody here can go on with, and say so."""
@@ -230,7 +257,10 @@ def _intent(path: Path, record: dict[str, Any] | None) -> Entry:
     missing = {"request_id", "method", "server"} - intent.keys()
     if missing:
         raise _Unreadable(f"its request lacks {', '.join(sorted(missing))}")
-    return Entry(path, intent, str(record.get("boot") or ""))
+    kept_apart = record.get("secrets") or ()
+    if not isinstance(kept_apart, list | tuple):
+        raise _Unreadable("its list of secrets is damaged")
+    return Entry(path, intent, str(record.get("boot") or ""), frozenset(map(str, kept_apart)))
 
 
 def _withdraw(path: Path) -> None:

@@ -8,7 +8,6 @@ comes at once costs no call: its message shows the server as it is.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import time
 from collections.abc import Callable
@@ -88,7 +87,7 @@ class Late:
         since = self._listening_since
         if since is not None and 0 <= entry.arrived - since < FIRST_S:
             return True
-        return _age(operation.work.context.timestamp) > OLD_S
+        return operation.work.context.age > OLD_S
 
 
 def _explanation(found: Found, uuid: str, here: str) -> str:
@@ -98,14 +97,3 @@ def _explanation(found: Found, uuid: str, here: str) -> str:
     if named == here:
         return f"Server {uuid} is being evacuated from host {here}; try again when that is over"
     return f"Server {uuid} is on host {named} by now, and was asked for at host {here}; try again"
-
-
-def _age(timestamp: str | None) -> float:
-    """Seconds since the API got the request, by its clock and ours; 0 where that is not known."""
-    try:
-        then = datetime.datetime.fromisoformat(str(timestamp))
-    except ValueError:
-        return 0.0
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=datetime.UTC)
-    return (datetime.datetime.now(datetime.UTC) - then).total_seconds()

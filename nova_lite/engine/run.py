@@ -99,10 +99,13 @@ class Run:
     # --- forward ----------------------------------------------------------------------------
     def _forward(self) -> None:
         try:
+            self._entry.check_caller()
             self._start_event()
             self._load()
             self._publish(Moment.BEGUN)
             self._carry_out_plan()
+            if self._operation.rolls_back_unanswered:
+                self._entry.check_caller()
             self._answer = self._keepable_answer()
             self._publish(Moment.CARRIED_OUT)
         except Draining:
@@ -382,8 +385,11 @@ class Run:
             LOG.info("%s of server %s ended early: %s",
                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
         elif failure.expected:
-            LOG.error("%s of server %s failed: %s",
-                      entry.method, entry.server_uuid, failure.message)  # fmt: skip
+            refused = isinstance(error, NovaLiteError) and error.refusal
+            # What the user is not to see of this host, such as the path of a full disk.
+            more = f" ({error})" if isinstance(error, OSError) else ""
+            LOG.log(logging.WARNING if refused else logging.ERROR, "%s of server %s failed: %s%s",
+                    entry.method, entry.server_uuid, failure.message, more)  # fmt: skip
         else:
             LOG.error("%s of server %s failed: %s", entry.method, entry.server_uuid,
                       failure.message, exc_info=error)  # fmt: skip

@@ -17,12 +17,14 @@ class NovaLiteError(Exception):
     """Root of all errors raised on purpose; ``message`` is shown to the user.
 
     ``details`` are arguments of nova's exception from which the API makes a message of its own.
+    ``refusal``: this agent does not do what it was asked for; a warning, since nothing went wrong.
     """
 
     nova_name = "NovaException"
     code = 500
     verdict = Verdict.RESCHEDULE
     expected = False
+    refusal = False
 
     def __init__(self, message: str, **details: str) -> None:
         super().__init__(message)

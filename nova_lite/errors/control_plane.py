@@ -33,6 +33,19 @@ class CredentialsInvalid(NovaLiteError):
     nova_name, code, expected = "Forbidden", 500, True
 
 
+class RequestTokenExpired(NovaLiteError):
+    """What is asked for is only made with the token of the request, which does not do any more."""
+
+    nova_name, code, verdict, expected = "Unauthorized", 401, Verdict.ABORT, True
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            f"The token of the request has expired or was lost, and {service} is asked to make "
+            "something only with the rights of who wants it: ask again; with [service_user]"
+            "send_service_user_token = true tokens do not expire meanwhile"
+        )
+
+
 class ServerNotFound(NovaLiteError):
     nova_name, code, verdict, expected = "InstanceNotFound", 404, Verdict.GONE, True
 

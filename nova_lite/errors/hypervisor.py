@@ -17,6 +17,13 @@ class HypervisorError(NovaLiteError):
     nova_name = "InternalError"
 
 
+class GuestRefused(HypervisorError):
+    """The hypervisor does not do it, with a reason that is this host's: a missing kernel module, an
+    emulator without the device. Another host may do it."""
+
+    expected = True
+
+
 class VolumeUnusable(HypervisorError):
     """QEMU cannot open a volume, so that its guest does not start."""
 
@@ -87,7 +94,7 @@ class InvalidGuestConfig(NovaLiteError):
 class AttachInterfaceUnsupported(NovaLiteError):
     """nova-api knows no 501 for it."""
 
-    nova_name, code, expected = "AttachInterfaceNotSupported", 400, True
+    nova_name, code, expected, refusal = "AttachInterfaceNotSupported", 400, True, True
 
 
 class UnsupportedByHost(NovaLiteError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nova_lite.errors.base import NovaLiteError, Verdict
 
 
@@ -9,6 +11,19 @@ class MalformedMessage(NovaLiteError):
     """A message that cannot be decoded or lacks an argument."""
 
     nova_name, code, expected = "Invalid", 400, True
+
+
+class RequestSecretsLost(NovaLiteError):
+    """What is needed of a request was in memory only, and the host has lost power meanwhile."""
+
+    nova_name, verdict, expected = "NovaException", Verdict.ABORT, True
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        what = " and ".join(sorted(name.replace("_", " ") for name in secrets))
+        super().__init__(
+            f"The host lost power before the request was carried out, and with it the {what}, "
+            "which it keeps in memory only: ask again"
+        )
 
 
 class ServerNotReady(NovaLiteError):
@@ -56,7 +71,17 @@ class EvacuationUnsupported(NovaLiteError):
 class CertificatesUnsupported(NovaLiteError):
     """Images are not verified here; a host with nova-compute does it."""
 
-    nova_name, code, verdict, expected = "BuildAbortException", 400, Verdict.RESCHEDULE, True
+    nova_name, verdict, expected = "BuildAbortException", Verdict.RESCHEDULE, True
+
+
+class MoveUnsupported(NovaLiteError):
+    """A move to or from this host; what the conductor and the other host take for a failed check,
+    upon which they try the next host or leave the server as it was."""
+
+    nova_name, verdict, expected, refusal = "MigrationPreCheckError", Verdict.ABORT, True, True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Migration pre-check error: {reason}")
 
 
 class PowerOffFailure(NovaLiteError):
@@ -66,7 +91,7 @@ class PowerOffFailure(NovaLiteError):
 class AnswerLost(NovaLiteError):
     """Whoever called does not wait any more, or what was returned to him is not known any more."""
 
-    expected = True
+    expected, refusal = True, True
 
 
 class OperationAborted(NovaLiteError):

@@ -143,7 +143,9 @@ class _Layout:
         bus, kind = (self._cdrom_bus, "cdrom") if iso else (self._disk_bus, "disk")
         local = entry is not None or volume is None
         wanted = entry or volume or BlockDevice("", "image", "local", boot_index=0)
-        if iso:
+        # A volume that the guest has had as something else stays that.
+        placed = wanted.device_name and wanted.disk_bus and wanted.device_type
+        if iso and (local or not placed):
             wanted = replace(wanted, disk_bus=bus, device_type=kind)
         if not wanted.device_name and self._server.root_device_name:
             wanted = replace(wanted, device_name=self._server.root_device_name)

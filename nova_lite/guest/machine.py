@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,11 @@ def plan_machine(
         )
     known = capabilities.machine_types.get(arch)
     if machine and known and machine not in known:
+        usual = [name for name in sorted(known) if not re.search(r"-\d", name)] or sorted(known)
         raise UnsupportedByHost(
             f"machine type {machine} is not available here for {arch} (image property "
-            f"hw_machine_type or [libvirt] hw_machine_type); known are {', '.join(sorted(known))}"
+            f"hw_machine_type or [libvirt] hw_machine_type); known are {', '.join(usual)}, and "
+            "versions of them"
         )
     return Machine(arch, virt_type, machine, emulated)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nova_lite.errors import InvalidVolume
+from nova_lite.errors import InvalidBlockDevice, InvalidVolume
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.model.domain import DiskSpec
-from nova_lite.model.volume import ConnectedVolume, Connection
+from nova_lite.model.volume import ConnectedVolume, Connection, VolumeSource
 
 if TYPE_CHECKING:
     from nova_lite.guest.disks import PlannedDisk
@@ -29,8 +29,10 @@ def volume_spec(
 
     :param unit: its place on the virtio-scsi controller, where places are numbered
     :raises InvalidVolume: Cinder's description of the volume says something unknown
+    :raises InvalidBlockDevice: it is to be a lun, and is no SCSI device
     """
     connection, source = volume.connection, volume.source
+    _check_kind(disk, source)
     shareable = connection.multiattach
     return DiskSpec(
         disk.target,
@@ -54,6 +56,19 @@ def volume_spec(
         logical_block_size=_bytes(connection, "logical_block_size"),
         physical_block_size=_bytes(connection, "physical_block_size"),
     )
+
+
+def _check_kind(disk: PlannedDisk, source: VolumeSource) -> None:
+    """A lun takes SCSI commands of the guest: only devices of the host, and iSCSI, understand them.
+
+    Any other host would be refused by its hypervisor as well.
+    """
+    protocol = source.network.protocol if source.network else None
+    if disk.kind == "lun" and source.type != "block" and protocol != "iscsi":
+        raise InvalidBlockDevice(
+            f"Block Device Mapping is Invalid: volume {disk.volume_id} cannot have the device type "
+            f"lun, for its storage ({protocol or source.type}) takes no SCSI commands; use disk"
+        )
 
 
 def _limits(connection: Connection) -> dict[str, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from nova_lite.services.events import EventHub
@@ -25,7 +27,9 @@ class ExternalEvents:
     interfaces away on network-vif-deleted, and extends volumes on volume-extended.
 
     ``refresh`` is called with (context, server uuid, port id or None), ``detach`` with (context,
-    instance, port id), ``extend`` with (context, instance, volume ids).
+    instance, port id), ``extend`` with (context, instance, volume ids); where nothing could be
+    promised, it returns what is done when that was told, and False when the message must come
+    again.
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class ExternalEvents:
         hub: EventHub,
         refresh: Callable[[RequestContext, str, str | None], None],
         detach: Callable[[RequestContext, WireObject, str], None],
-        extend: Callable[[RequestContext, WireObject, list[str]], None],
+        extend: Callable[[RequestContext, WireObject, list[str]], Future[bool] | None],
     ) -> None:
         self._hub = hub
         self._refresh = refresh
@@ -46,25 +50,69 @@ class ExternalEvents:
         instances: list[WireObject],
         events: list[WireObject],
         **_ignored: Any,
-    ) -> None:
+    ) -> Future[bool] | None:
+        """Take events in.
+
+        :return: what is not None keeps the message from being acknowledged until it is done, and
+            after that if it is False
+        """
         known = {str(instance["uuid"]): instance for instance in instances}
+        ours = []
         extended: dict[str, list[str]] = {}
         for event in events:
             uuid, name, tag = str(event["instance_uuid"]), event["name"], event.get("tag")
             if uuid not in known:
                 LOG.warning("Event %s names server %s, which is not in the message", name, uuid)
                 continue
-            LOG.info("Received event %s %s for server %s", name, tag, uuid)
-            if name in WAITED_FOR:
-                if not self._hub.deliver(uuid, name, tag, event.get("status", "completed")):
-                    LOG.info("Nobody waits for event %s %s of server %s", name, tag, uuid)
-            elif name == "network-changed":
-                self._refresh(context, uuid, tag)
-            elif name == "network-vif-deleted" and tag:
-                self._detach(context, known[uuid], str(tag))
-            elif name == "volume-extended" and tag:
+            if name not in WAITED_FOR:
+                LOG.info("Received event %s %s for server %s", name, tag, uuid)
+            if name == "volume-extended" and tag:
                 extended.setdefault(uuid, []).append(str(tag))
             else:
-                LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
-        for uuid, volume_ids in extended.items():
-            self._extend(context, known[uuid], volume_ids)
+                ours.append((known[uuid], name, tag, event))
+        # First what is a promise, so that nothing else can keep it from being made.
+        told = [self._extend(context, known[uuid], ids) for uuid, ids in extended.items()]
+        for instance, name, tag, event in ours:
+            self._take_in(context, instance, name, tag, event)
+        return _all_over([over for over in told if over is not None])
+
+    def _take_in(
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        name: str,
+        tag: str | None,
+        event: WireObject,
+    ) -> None:
+        uuid = str(instance["uuid"])
+        if name in WAITED_FOR:
+            # Neutron tells of every port again and again: no news where nobody waits for it.
+            awaited = self._hub.deliver(uuid, name, tag, event.get("status", "completed"))
+            LOG.log(logging.INFO if awaited else logging.DEBUG,
+                    "Received event %s %s for server %s%s", name, tag, uuid,
+                    "" if awaited else "; nobody waits for it")  # fmt: skip
+        elif name == "network-changed":
+            self._refresh(context, uuid, tag)
+        elif name == "network-vif-deleted" and tag:
+            self._detach(context, instance, str(tag))
+        else:
+            LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
+
+
+def _all_over(each: Sequence[Future[bool]]) -> Future[bool] | None:
+    """Done when all are, True when all are; None where there are none."""
+    if not each:
+        return None
+    over: Future[bool] = Future()
+    lock, left = threading.Lock(), set(each)
+
+    def one_is(done: Future[bool]) -> None:
+        with lock:
+            left.discard(done)
+            last = not left
+        if last:
+            over.set_result(all(one.result() for one in each))
+
+    for one in each:
+        one.add_done_callback(one_is)
+    return over

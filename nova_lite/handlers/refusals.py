@@ -16,6 +16,9 @@ from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
+# What is asked of a move that goes on: its task state is not over.
+IN_PASSING = frozenset({"live_migration_abort", "live_migration_force_complete"})
+
 
 class Refusals:
     """Records the failure of casts that this agent could not or would not carry out.
@@ -35,6 +38,11 @@ class Refusals:
         event = self._events.get(method, f"compute_{method}")
         actions.start(context, uuid, event)
         actions.fault(context, uuid, failure)
+        if method not in IN_PASSING:
+            self._clear(context, instance)
+        actions.finish(context, uuid, event, failure)
+
+    def _clear(self, context: RequestContext, instance: WireObject) -> None:
         # Of an instance that may be anything no more than its keys goes back.
         record = WireObject.new("Instance", VERSIONS["Instance"])
         record.data.update({key: instance[key] for key in ("uuid", "id") if key in instance})
@@ -47,5 +55,4 @@ class Refusals:
         try:
             self._tools.instances.save(context, record, **fields)
         except NovaLiteError as error:
-            LOG.error("Could not clear the task state of server %s: %s", uuid, error)
-        actions.finish(context, uuid, event, failure)
+            LOG.error("Could not clear the task state of server %s: %s", instance["uuid"], error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from nova_lite.engine.engine import Engine
@@ -48,20 +49,24 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
 
 def _extend(
     tools: Toolbox, engine: Engine
-) -> Callable[[RequestContext, WireObject, list[str]], None]:
+) -> Callable[[RequestContext, WireObject, list[str]], Future[bool] | None]:
     """Begins to extend volumes of servers that are here; both hosts of a move hear of it.
 
-    Where the journal cannot be written, the user is told.
+    On return that is in the journal. Where it cannot be written, the user is told: what comes back
+    says when they were, as ``Engine.refuse`` does.
     """
 
-    def extend(context: RequestContext, instance: WireObject, volume_ids: list[str]) -> None:
+    def extend(
+        context: RequestContext, instance: WireObject, volume_ids: list[str]
+    ) -> Future[bool] | None:
         if tools.ownership.place(instance) is not Place.HERE:
-            return
+            return None
         uuid, arguments = str(instance["uuid"]), {"instance": instance, "volume_ids": volume_ids}
         try:
             engine.begin("extend_volumes", context, uuid, arguments)
         except JournalError as error:
             LOG.error("Refused to extend volumes of server %s: %s", uuid, error)
-            engine.refuse("extend_volumes", context, uuid, arguments, error)
+            return engine.refuse("extend_volumes", context, uuid, arguments, error)
+        return None
 
     return extend

@@ -36,7 +36,8 @@ SETTLE = 2.0
 
 
 class PowerSync:
-    """``later`` runs something after some seconds, ``stray`` is told of guests without server."""
+    """``later`` runs something about a server after some seconds, ``stray`` is told of guests
+    without server."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class PowerSync:
         hypervisor: Hypervisor,
         instances: Instances,
         own: OwnRequests,
-        later: Callable[[float, Callable[[], None]], Any],
+        later: Callable[[float, str, Callable[[], None]], Any],
         stray: Callable[[str], None],
     ) -> None:
         self._host = host
@@ -59,7 +60,7 @@ class PowerSync:
         if self._own.busy(event.uuid):
             return  # our own doing, and the operation reports it
         LOG.info("Lifecycle event: guest of server %s %s %s", event.uuid, event.kind, event.detail)
-        self._later(SETTLE, lambda: self.check_uuid(event.uuid))
+        self._later(SETTLE, event.uuid, lambda: self.check_uuid(event.uuid))
 
     def tick(self) -> None:
         """Compare all servers of this host."""

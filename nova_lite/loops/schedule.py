@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import console_tokens, stray_interfaces
+from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
+from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
+from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
@@ -43,7 +43,7 @@ def periodic_tasks(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
         evacuated.look,
     )  # fmt: skip
-    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, _later, strays.look_at)
+    power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
     if not conf.periodic_enable:
@@ -67,6 +67,9 @@ def periodic_tasks(
         every = interval(conf.image_cache.manager_interval)
         ageing = ImageAgeing(conf, tools.images, tools.clock)
         timers.append(Timer("image cache", ageing.run, every, first=min(every, USUAL)))
+    mappings = AbandonedMappings(tools, engine)
+    every = abandoned_mappings.INTERVAL_S
+    timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
     timers.append(_stray_interfaces(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
@@ -142,9 +145,3 @@ def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:
         share_mappings=tools.share_mappings,
         logs=tools.task_logs,
     )
-
-
-def _later(seconds: float, run: Callable[[], None]) -> None:
-    timer = threading.Timer(seconds, run)
-    timer.daemon = True
-    timer.start()

@@ -16,8 +16,7 @@ class Timer:
     """Runs ``tick`` every ``interval`` seconds and whenever :meth:`poke` asks for it.
 
     ``settle`` (seconds) is how long a poke waits for more of its kind, so that ten changes at once
-    are one report. A tick that fails is logged and tried again at the next turn. ``age`` tells how
-    long ago a tick last succeeded.
+    are one report. A tick that fails is logged and tried again at the next turn.
     """
 
     def __init__(
@@ -36,14 +35,14 @@ class Timer:
         self._first = interval if first is None else first
         self._poked = threading.Event()
         self._stopped = threading.Event()
-        self._succeeded = time.monotonic()
+        self._ended = time.monotonic()
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def age(self) -> float:
-        """Seconds since a tick last succeeded."""
-        return time.monotonic() - self._succeeded
+    def since_tick(self) -> float:
+        """Seconds since a tick last ended, whether it succeeded or not."""
+        return time.monotonic() - self._ended
 
     def start(self) -> None:
         self._thread.start()
@@ -67,6 +66,7 @@ class Timer:
                 return
             start = time.monotonic()
             self._guarded()
+            self._ended = time.monotonic()
             wait = max(0.0, self._interval - (time.monotonic() - start))
 
     def _guarded(self) -> None:
@@ -82,4 +82,3 @@ class Timer:
             if self._failing:
                 LOG.info("%s works again", self.name)
             self._failing = False
-            self._succeeded = time.monotonic()

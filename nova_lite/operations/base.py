@@ -39,8 +39,10 @@ class Operation(Notified, ABC):
     nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
     what runs on the server now.
     ``answers``: somebody waits for :meth:`answer`, or for the error; who asks again with the same
-    request gets the same, also after a restart. ``secrets`` are arguments that never go to disk:
-    whoever resumes the operation does not have them.
+    request gets the same, also after a restart. ``secrets`` are arguments that are kept nowhere:
+    whoever resumes the operation reads them from the records. What no record has (passwords,
+    files, the token) is in memory as long as the host runs; after a power failure ``work.lost``
+    names it, and the operation says how it ends.
     ``places``: where its server must be for it to have an effect, when it comes late; see
     ``services.ownership``.
     ``called_with_task_state``: the API sets a task state before it calls, and does not clear it

@@ -3,12 +3,17 @@
 Resume rule: forward. An interrupted boot continues where it was; what exists already is kept.
 Roll back: every step is undone; then, when the host was at fault, the conductor is asked to try the
 next host (reschedule), and when the request was, the server goes to ERROR with a fault.
+
+After a power failure the secrets of the request are lost. A boot fails where it needs one that is
+not in the records: the token to make a volume or a port, password and files for a config drive. It
+is not handed to another host then, which would miss them, too.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
@@ -54,6 +59,8 @@ LOG = logging.getLogger(__name__)
 
 # Task states of a server that is being built, and was not asked to be deleted.
 BUILD_TASKS = (None, *BUILDING_TASKS)
+# Secrets of the request that the record has, too.
+REREAD = {"user_data"}
 
 
 class Boot(Operation):
@@ -127,7 +134,7 @@ class Boot(Operation):
             elif failure.verdict == Verdict.GONE:
                 delete_unrecorded(self.work)
                 self._drop_allocation()
-            elif failure.verdict == Verdict.RESCHEDULE and self._retry() is not None:
+            elif failure.verdict == Verdict.RESCHEDULE and self._may_go_on_elsewhere():
                 self._reschedule(failure)
             else:
                 self._abort(failure)
@@ -150,6 +157,10 @@ class Boot(Operation):
         instance = self.work.instance
         deleting = instance.get("task_state") == TaskState.DELETING
         return self.work.here and not deleting
+
+    def _may_go_on_elsewhere(self) -> bool:
+        """Not without what the request had: the next host would build another server."""
+        return self._retry() is not None and not self.work.lost - REREAD
 
     def _retry(self) -> dict[str, object] | None:
         """The retry record of the request; without one the build must not be rescheduled."""
@@ -218,7 +229,8 @@ class Boot(Operation):
     def _abort(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
         release_after_failure(work)
-        tools.actions.fault(work.context, work.uuid, failure)
+        # As in stock, whatever the reason: nova-api shows others' details to everybody.
+        tools.actions.fault(work.context, work.uuid, replace(failure, code=500))
         tools.instances.save(
             work.context,
             work.instance,

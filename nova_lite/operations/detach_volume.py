@@ -14,6 +14,7 @@ from nova_lite.errors import NovaLiteError, VolumeNotAttached, VolumeServiceUnav
 from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import Operation
+from nova_lite.services.abandoned import is_abandoned
 from nova_lite.services.notes import VolumeNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
@@ -35,6 +36,7 @@ class DetachVolume(Operation):
         super().__init__(work)
         self._volume_id = str(work.arguments["volume_id"])
         self._mapping: WireObject | None = None
+        self._abandoned = False
 
     @classmethod
     def subject(cls, arguments: Mapping[str, Any]) -> str:
@@ -48,6 +50,8 @@ class DetachVolume(Operation):
         if self._mapping is None and not VolumeNotes.of(work.notes).mapped:
             raise VolumeNotAttached(f"No volume Block Device Mapping with id {self._volume_id}.")
         work.note(mapped=True)
+        if self._mapping is not None:
+            self._abandoned = is_abandoned(self.tools.cinder, work.context, self._mapping)
         if self._mapping is not None and self._mapping.get("tag"):
             work.reload()
 
@@ -56,6 +60,8 @@ class DetachVolume(Operation):
         if mapping is None:
             return []  # forgetting it was the last step
         here = work.here
+        if self._abandoned:
+            return [(ForgetMapping(work, mapping),)]
         unplug: Plan = [(UnplugDisk(work, mapping),)] if here else []
         if here and self.tools.conf.volume_usage_poll_interval > 0:
             unplug = [(ReadUsage(work, mapping),), *unplug, (RecordUsage(work, mapping),)]

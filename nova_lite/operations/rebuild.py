@@ -4,6 +4,9 @@ Ports, addresses, claim and NUMA topology stay. The images are fetched and check
 guest still runs. Volumes stay attached and keep their device names; the root volume keeps its data,
 too, unless the user asks for it to be reimaged by Cinder.
 
+After a power failure the password and the files for a config drive are lost: the rebuild fails,
+before the old disks are removed if it was not that far.
+
 Resume rule: forward. A rebuild that fails ends in ERROR. Before the old disks are removed, disks
 and records are unchanged; afterwards the server can only be rebuilt again or deleted. A stopped
 server stays stopped.
@@ -88,6 +91,8 @@ class Rebuild(PowerOperation):
         bdms = self.work.arguments.get("bdms")
         if isinstance(bdms, WireObject):
             self.work.mappings = list(bdms.objects())
+        if not self.past_return and guest.has_config_drive(self.work):
+            self.work.require("new_pass", "injected_files")
         if self.work.arguments.get("reimage_boot_volume"):
             guest.mappings(self.work)  # here the conductor is waited for; the plan needs them
 

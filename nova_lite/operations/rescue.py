@@ -2,7 +2,8 @@
 
 Resume rule: forward. Roll back: remove the rescue system and its files, restore the guest's
 definition and start it again if it ran. The images are fetched while the guest still runs; a
-failure there leaves the server as it was.
+failure there leaves the server as it was. After a power failure the password for a config drive is
+lost, and the rescue fails.
 
 A server that is found in task state RESCUING without a journal is unrescued
 (``operations/unrescue.py``).

@@ -1,7 +1,7 @@
 """set_admin_password: set it through the QEMU guest agent; nova-api waits for the answer.
 
-Resume rule: forward once the guest has the password. Before that the operation fails and clears the
-task state, for the password is not in the journal.
+Resume rule: forward. After a power failure that came before the guest had the password it fails
+and clears the task state, for the password was in memory only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ class SetAdminPassword(PowerOperation):
     answers = True
     last_resort = {"task_state": None}
     called_with_task_state = True
-    secrets = ("new_pass",)
     after_restart = {TaskState.UPDATING_PASSWORD: AfterRestart(Settlement.CLEAR)}
 
     def plan(self) -> Plan:

@@ -1,4 +1,4 @@
-"""The host itself: room for disks, and Open vSwitch."""
+"""The host itself: room for disks, a place in memory for secrets, and Open vSwitch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from nova_lite.drivers.vif.ovsdb import REMEDY, Ovsdb, connection_of
+from nova_lite.engine.secrets import MEMORY, file_system
 from nova_lite.errors import SwitchUnavailable
 from nova_lite.inventory import disk
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
@@ -36,6 +37,16 @@ def _disk(env: Env) -> Finding:
     return ok(text)
 
 
+def _secrets(env: Env) -> Finding:
+    """Whether what is written to runtime_path is on no disk."""
+    path = Path(env.conf.nova_lite.runtime_path)
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    kind = file_system(existing)
+    if kind not in MEMORY:
+        return warning(f"{path} is on {kind or 'an unknown file system'}", SECRETS.remedy)
+    return ok(f"{path} is in memory ({kind})")
+
+
 def _ovs(env: Env) -> Finding:
     """ovsdb-server answers and has the integration bridge, and ovs-vswitchd serves it."""
     switch, bridge = Ovsdb(connection_of(env.conf)), env.conf.neutron.ovs_bridge
@@ -63,5 +74,11 @@ DISK = Check(
     _disk,
     "free space below instances_path, or point it at a larger file system",
 )
+SECRETS = Check(
+    "secrets in memory",
+    _secrets,
+    "point [nova_lite]runtime_path to a tmpfs that survives a restart of the agent, such as the "
+    "host's /run",
+)
 OVS = Check("Open vSwitch", _ovs, REMEDY)
-CHECKS = (DISK, OVS)
+CHECKS = (DISK, SECRETS, OVS)

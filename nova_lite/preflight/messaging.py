@@ -27,7 +27,7 @@ def _amqp(env: Env) -> Finding:
     for host in url.hosts:
         where = f"{host.hostname}:{host.port or 5672}"
         began = time.monotonic()
-        problem = transport.login(env.conf, host, url.virtual_host)
+        problem = transport.login(env.conf, url, host)
         if problem:
             problems.append(f"{where} {problem}")
         else:

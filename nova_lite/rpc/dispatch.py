@@ -14,6 +14,8 @@ from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, Verdict
 from nova_lite.failures import Failure
+from nova_lite.rpc import callers
+from nova_lite.rpc.callers import is_call
 from nova_lite.wire.compute_api import NEWEST
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.decode import Kind, is_uuid, required
@@ -57,11 +59,6 @@ class NotNow(Exception):
     """Leave the message unacknowledged: whoever listens next gets it."""
 
 
-def is_call(message: Any) -> bool:
-    """Whether somebody waits for the answer; oslo.messaging gives casts a ``msg_id``, too."""
-    return bool(message.reply_q)
-
-
 class Dispatcher:
     """Routes messages of the compute API and of ``baseapi``.
 
@@ -94,20 +91,24 @@ class Dispatcher:
         """
         method = str(message.message.get("method"))
         context = RequestContext(message.ctxt)
+        until = callers.waits_until(message, context)
         try:
             route, arguments = self._understand(message.message, method)
+            callers.check(until, method, context)
         except Unsupported as error:
             LOG.warning("%s (request %s)", error, context.request_id)
             self._tell(message, context, method, error)
             raise
         except NovaLiteError as error:
-            LOG.error("Refused message %s (request %s): %s", method, context.request_id, error)
+            log = LOG.warning if error.refusal else LOG.error
+            log("Refused message %s (request %s): %s", method, context.request_id, error)
             self._tell(message, context, method, error)
             raise
         if route.operation is not None:
-            return self._promise(message, context, route, arguments)
+            return self._promise(message, context, route, arguments, until)
         if route.prompt:
-            return self._handle(message, context, method, route, arguments)
+            reply = self._handle(message, context, method, route, arguments)
+            return _once_told(reply) if isinstance(reply, Future) else reply
         message.acknowledge()
         if self._handlers is None:
             return self._handle(message, context, method, route, arguments)
@@ -115,6 +116,7 @@ class Dispatcher:
 
         def handle() -> None:
             try:
+                callers.check(until, method, context)
                 answer.set_result(self._handle(message, context, method, route, arguments))
             except BaseException as error:
                 answer.set_exception(error)
@@ -182,7 +184,12 @@ class Dispatcher:
         return decoded
 
     def _promise(
-        self, message: Any, context: RequestContext, route: Route, arguments: dict[str, Any]
+        self,
+        message: Any,
+        context: RequestContext,
+        route: Route,
+        arguments: dict[str, Any],
+        until: float,
     ) -> Future[Any] | None:
         verb, uuid = str(route.operation), str(arguments["instance"]["uuid"])
         try:
@@ -192,6 +199,7 @@ class Dispatcher:
             return self._refuse(verb, context, uuid, arguments, error)
         message.acknowledge()
         if entry is not None:
+            entry.caller_waits_until = until
             self._engine.start(entry)
         if not route.answers:
             return None
@@ -212,13 +220,7 @@ class Dispatcher:
         error: JournalError,
     ) -> Future[Any]:
         """Nothing was begun, so that another host may, or the user again, once they know of it."""
-        answer: Future[Any] = Future()
-
-        def told(over: Future[bool]) -> None:
-            answer.set_exception(error if over.result() else NotNow())
-
-        self._engine.refuse(verb, context, uuid, arguments, error).add_done_callback(told)
-        return answer
+        return _once_told(self._engine.refuse(verb, context, uuid, arguments, error), error)
 
     def _handle(
         self,
@@ -266,6 +268,25 @@ class Dispatcher:
             return  # not even the server can be told from it
         except Exception:
             LOG.exception("Could not report the refused %s to the API", method)
+
+
+def _once_told(over: Future[bool], error: Exception | None = None) -> Future[Any]:
+    """The answer to a message of which something was refused.
+
+    :param over: see ``Engine.refuse``
+    :param error: what the caller is to see
+    """
+    answer: Future[Any] = Future()
+
+    def told(over: Future[bool]) -> None:
+        problem = error if over.result() else NotNow()
+        if problem is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(problem)
+
+    over.add_done_callback(told)
+    return answer
 
 
 def _check_major(name: str, value: WireObject) -> None:

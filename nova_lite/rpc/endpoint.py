@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nova_lite.errors import AttachInterfaceUnsupported
+from nova_lite.errors import AttachInterfaceUnsupported, MoveUnsupported
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
@@ -24,6 +24,15 @@ from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
+from nova_lite.operations.refused_moves import (
+    RefusedConfirmation,
+    RefusedFinish,
+    RefusedFinishRevert,
+    RefusedLiveMigration,
+    RefusedPrepResize,
+    RefusedResize,
+    RefusedRevert,
+)
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
@@ -78,6 +87,14 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "volume_snapshot_delete": VolumeSnapshotDelete,
     "allow_share": AllowShare,
     "deny_share": DenyShare,
+    # Not supported yet; a refusal that takes back what the control plane has done for the move.
+    "prep_resize": RefusedPrepResize,
+    "resize_instance": RefusedResize,
+    "finish_resize": RefusedFinish,
+    "confirm_resize": RefusedConfirmation,
+    "revert_resize": RefusedRevert,
+    "finish_revert_resize": RefusedFinishRevert,
+    "live_migration": RefusedLiveMigration,
 }
 
 # What no method asks for, but an event from outside, and the records of this host.
@@ -97,33 +114,33 @@ NOT_YET = (
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
     "check_instance_shared_storage",
-    "confirm_resize",
     "confirm_snapshot_based_resize_at_source",
     "detach_interface",
     "drop_move_claim_at_destination",
-    "finish_resize",
-    "finish_revert_resize",
     "finish_revert_snapshot_based_resize_at_source",
     "finish_snapshot_based_resize_at_dest",
     "host_maintenance_mode",
     "host_power_action",
-    "live_migration",
     "live_migration_abort",
     "live_migration_force_complete",
     "post_live_migration_at_destination",
     "pre_live_migration",
-    "prep_resize",
     "prep_snapshot_based_resize_at_dest",
     "prep_snapshot_based_resize_at_source",
     "remove_fixed_ip_from_instance",
-    "resize_instance",
-    "revert_resize",
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
 )
 
-# Methods of NOT_YET for which the API has a better answer than 501.
-UNSUPPORTED_AS: Mapping[str, type[Exception]] = {"attach_interface": AttachInterfaceUnsupported}
+# Methods of NOT_YET for whose callers there is a better answer than NotImplementedError. That one
+# would put a server into ERROR whose live migration was only being checked.
+UNSUPPORTED_AS: Mapping[str, type[Exception]] = {
+    "attach_interface": AttachInterfaceUnsupported,
+    "check_can_live_migrate_destination": MoveUnsupported,
+    "check_can_live_migrate_source": MoveUnsupported,
+    "prep_snapshot_based_resize_at_dest": MoveUnsupported,
+    "prep_snapshot_based_resize_at_source": MoveUnsupported,
+}
 
 
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:

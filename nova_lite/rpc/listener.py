@@ -9,10 +9,13 @@ dispatcher.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from typing import Any
 
 from oslo_messaging._drivers import amqp, amqpdriver, base, common
+
+from nova_lite.rpc.callers import WAITED_S
 
 LOG = logging.getLogger(__name__)
 
@@ -20,9 +23,20 @@ REMEMBERED = 1000  # acknowledged messages; one that comes again then has lost i
 
 
 class Incoming(amqpdriver.AMQPIncomingMessage):
-    """A request whose :meth:`acknowledge` is what the broker waits for."""
+    """A request whose :meth:`acknowledge` is what the broker waits for.
+
+    ``received`` is when it came (seconds of the monotonic clock), ``limit`` how long its caller
+    waits in all (seconds; None: nobody does, or it was not said), ``may_have_waited`` whether it
+    may have been at the broker while this host was not connected.
+    """
 
     _acknowledged = False
+
+    def __init__(self, listener: Listener, ctxt: Any, message: Any, *rest: Any) -> None:
+        super().__init__(listener, ctxt, message, *rest)
+        self.received = time.monotonic()
+        self.limit = _limit(message)
+        self.may_have_waited = self.received - listener.connected < WAITED_S
 
     def acknowledge(self) -> None:
         """Give the message up for good; safe to repeat, from any thread."""
@@ -49,6 +63,8 @@ class Listener(amqpdriver.AMQPListener):
     def __init__(self, driver: Any, connection: Any) -> None:
         super().__init__(driver, connection)
         self._known: deque[str] = deque(maxlen=REMEMBERED)
+        self._channel: Any = None
+        self.connected = time.monotonic()
 
     def remember(self, unique_id: str | None) -> None:
         if unique_id:
@@ -56,11 +72,25 @@ class Listener(amqpdriver.AMQPListener):
 
     def __call__(self, message: Any) -> None:
         """Called by the connection, in the listener's thread."""
+        self._notice_connection(message)
         if message.get(amqp.UNIQUE_ID) in self._known:
             LOG.info("Dropped a message that came again: its acknowledgement was lost")
             message.acknowledge()
             return
         super().__call__(message)
+
+    def _notice_connection(self, message: Any) -> None:
+        """Messages that waited while the broker was away come over another channel."""
+        channel = getattr(getattr(message, "_raw_message", None), "channel", None)
+        if channel is not self._channel:
+            self._channel, self.connected = channel, time.monotonic()
+
+
+def _limit(message: Any) -> float | None:
+    """Seconds after which the broker would have dropped a message; None: never."""
+    properties = getattr(getattr(message, "_raw_message", None), "properties", None) or {}
+    expiration = str(properties.get("expiration") or "")
+    return int(expiration) / 1000 if expiration.isdigit() else None
 
 
 def listen(transport: Any, target: Any) -> Any:

@@ -17,7 +17,8 @@ from oslo_messaging.server import MessageHandlingServer
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, NovaLiteError
 from nova_lite.rpc import listener
-from nova_lite.rpc.dispatch import Dispatcher, NotNow, is_call
+from nova_lite.rpc.callers import is_call
+from nova_lite.rpc.dispatch import Dispatcher, NotNow
 from nova_lite.wire import exceptions
 from nova_lite.wire.objects import unwrap
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import ssl
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from oslo_config import cfg
 
 from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration
+from nova_lite.rpc import tls
+
+T = TypeVar("T")
 
 HOW_TO_WRITE = (
     "it is like rabbit://USER:PASSWORD@HOST:PORT/VHOST, with / @ : and # of user and password "
@@ -57,6 +62,7 @@ def reach(conf: cfg.ConfigOpts) -> None:
     oslo.messaging itself waits for a broker without an end and without a word to us.
 
     :raises ControlPlaneUnavailable: none does; says of each what is wrong
+    :raises InvalidConfiguration: the options of TLS make no sense
     """
     import oslo_messaging as messaging
 
@@ -65,7 +71,7 @@ def reach(conf: cfg.ConfigOpts) -> None:
         return  # not a broker that we know how to ask
     problems = []
     for host in url.hosts:
-        problem = login(conf, host, url.virtual_host)
+        problem = login(conf, url, host)
         if not problem:
             return
         problems.append(f"{host.hostname}:{host.port or 5672} {problem}")
@@ -74,23 +80,42 @@ def reach(conf: cfg.ConfigOpts) -> None:
     )
 
 
-def login(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> str:
-    """What went wrong at one broker (``host`` is a TransportHost); empty when nothing did."""
+def login(conf: cfg.ConfigOpts, url: Any, host: Any) -> str:
+    """What went wrong at one broker of ``url`` (a TransportURL); empty when nothing did.
+
+    :param host: a TransportHost of the url
+    :raises InvalidConfiguration: the options of TLS make no sense
+    """
     import amqp
 
-    connection = _connection(conf, host, virtual_host)
+    connection = _connection(conf, url, host)
     try:
         connection.connect()
         connection.close()
     except amqp.exceptions.AccessRefused:
-        return f"refuses user {host.username!r}"
+        return f"refuses {_identity(conf, url, host)}"
     except amqp.exceptions.NotAllowed:
-        return f"does not let user {host.username!r} into virtual host {virtual_host!r}"
+        return (
+            f"does not let {_identity(conf, url, host)} into virtual host "
+            f"{url.virtual_host or '/'!r}"
+        )
     except TimeoutError:
         return f"does not answer within {LOGIN_TIMEOUT_S:.0f} s"
+    except ssl.SSLError as error:
+        return (
+            f"does not get on with us in TLS: {error}; check ssl, ssl_ca_file, ssl_cert_file and "
+            f"ssl_key_file of [{tls.GROUP}] and the broker's certificate"
+        )
     except (OSError, amqp.exceptions.AMQPError) as error:
         return f"does not answer: {error or type(error).__name__}"
     return ""
+
+
+def _identity(conf: cfg.ConfigOpts, url: Any, host: Any) -> str:
+    """Who we are to the broker."""
+    if tls.options(conf, url).rabbit_login_method == "EXTERNAL":
+        return "the user of our certificate"
+    return f"user {host.username!r}"
 
 
 def waiting(conf: cfg.ConfigOpts, queues: Sequence[str]) -> int | None:
@@ -100,21 +125,57 @@ def waiting(conf: cfg.ConfigOpts, queues: Sequence[str]) -> int | None:
 
     :return: None where no broker can be asked: none answers, or it is not RabbitMQ
     """
+    return _first_answer(
+        conf, lambda connection: sum(_ready(connection, queue) for queue in queues)
+    )
+
+
+def carries(conf: cfg.ConfigOpts) -> bool:
+    """Whether a broker takes a message and hands it out again.
+
+    One that is short of memory or disk lets us in and takes nothing.
+    """
+    return bool(_first_answer(conf, _carried))
+
+
+def _first_answer(conf: cfg.ConfigOpts, ask: Callable[[Any], T]) -> T | None:
+    """What the first broker of transport_url answers; None where none does."""
     import amqp
     import oslo_messaging as messaging
 
     url = messaging.TransportURL.parse(conf, conf.transport_url)
     for host in url.hosts if url.transport == "rabbit" else ():
-        connection = _connection(conf, host, url.virtual_host)
+        try:
+            connection = _connection(conf, url, host)
+        except InvalidConfiguration:
+            return None  # a certificate that is just being replaced
         try:
             connection.connect()
-            return sum(_ready(connection, queue) for queue in queues)
+            return ask(connection)
         except (OSError, amqp.exceptions.AMQPError):
             continue
         finally:
             with contextlib.suppress(OSError, amqp.exceptions.AMQPError):
                 connection.close()
     return None
+
+
+def _carried(connection: Any) -> bool:
+    """Send a message to a queue of this connection's own, and get it back.
+
+    :raises OSError: there is no answer within LOGIN_TIMEOUT_S
+    """
+    import amqp
+
+    channel = connection.channel()
+    queue = channel.queue_declare(queue="", exclusive=True, auto_delete=True).queue
+    channel.basic_publish(amqp.Message(b"?"), routing_key=queue)
+    deadline = time.monotonic() + LOGIN_TIMEOUT_S
+    while channel.basic_get(queue, no_ack=True) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _ready(connection: Any, queue: str) -> int:
@@ -129,29 +190,26 @@ def _ready(connection: Any, queue: str) -> int:
     return count
 
 
-def _connection(conf: cfg.ConfigOpts, host: Any, virtual_host: str | None) -> Any:
-    """A connection to one broker that is not opened yet; ``host`` is a TransportHost."""
+def _connection(conf: cfg.ConfigOpts, url: Any, host: Any) -> Any:
+    """A connection to one broker that is not opened yet; ``host`` is a TransportHost of ``url``.
+
+    :raises InvalidConfiguration: the options of TLS make no sense
+    """
     import amqp
 
+    options = tls.options(conf, url)
     address = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     return amqp.Connection(
         f"{address}:{host.port or 5672}",
         userid=host.username or "guest",
         password=host.password or "guest",
-        virtual_host=virtual_host or "/",
-        ssl=_tls(conf.oslo_messaging_rabbit),
+        login_method=options.rabbit_login_method,
+        virtual_host=url.virtual_host or "/",
+        ssl=tls.parameters(options, url),
         connect_timeout=LOGIN_TIMEOUT_S,
         read_timeout=LOGIN_TIMEOUT_S,
         write_timeout=LOGIN_TIMEOUT_S,
     )
-
-
-def _tls(options: Any) -> Any:
-    if not options.ssl:
-        return False
-    names = {"ca_certs": "ssl_ca_file", "certfile": "ssl_cert_file", "keyfile": "ssl_key_file"}
-    given = {key: getattr(options, name, "") for key, name in names.items()}
-    return {key: value for key, value in given.items() if value}
 
 
 def _register_hidden_options(conf: cfg.ConfigOpts) -> None:

@@ -14,9 +14,17 @@ from nova_lite.errors import ConfigDriveError
 from nova_lite.services import devices, guest
 from nova_lite.services.work import Work
 
+PASSWORDS = ("admin_password", "new_pass", "rescue_password")
+# What the drive alone brings into the guest; user data can be read from the record again.
+SECRETS = (*PASSWORDS, "injected_files")
+
 
 def write_config_drive(work: Work, path: Path) -> None:
-    """Make the drive at ``path``; see ``configdrive`` for what is on it."""
+    """Make the drive at ``path``; see ``configdrive`` for what is on it.
+
+    :raises RequestSecretsLost: a password or a file for it is
+    """
+    work.require(*SECRETS)
     conf = work.tools.conf
     data = DriveData(
         server=work.server,
@@ -43,8 +51,7 @@ def write_config_drive(work: Work, path: Path) -> None:
 
 def _password(work: Work) -> str | None:
     """The administrator's password of the request: boot, rebuild and rescue name it differently."""
-    names = ("admin_password", "new_pass", "rescue_password")
-    return next((work.arguments[name] for name in names if work.arguments.get(name)), None)
+    return next((work.arguments[name] for name in PASSWORDS if work.arguments.get(name)), None)
 
 
 def _files(injected: Any) -> tuple[tuple[str, bytes], ...]:

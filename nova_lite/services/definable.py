@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
-from nova_lite.errors import DomainNotFound, InvalidGuestConfig, UnsupportedByHost
+from nova_lite.errors import (
+    DomainNotFound,
+    HypervisorUnavailable,
+    NovaLiteError,
+    UnsupportedByHost,
+)
 from nova_lite.guest import checks
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
@@ -67,21 +72,26 @@ def on_host(
     :raises HypervisorUnavailable: guests cannot be listed
     """
     found: dict[str, str] = {}
-    context = RequestContext.admin()
     for instance in instances:
-        server = decode.server(instance, name_template=name_template, context=context)
-        cache = instance.get("info_cache")
         try:
-            vifs = network_info.load(cache.get("network_info", "[]") if cache else "[]")
-            refuse(server, instance, vifs)
-        except (UnsupportedByHost, InvalidGuestConfig) as error:
-            found[server.uuid] = error.message
+            _refuse_recorded(instance, name_template)
+        except NovaLiteError as error:
+            found[str(instance["uuid"])] = error.message
     for domain in hypervisor.domains():
         try:
             refuse_to_replace(hypervisor, domain.uuid)
-        except UnsupportedByHost as error:
+        except HypervisorUnavailable:
+            raise
+        except NovaLiteError as error:
             found.setdefault(domain.uuid, error.message)
     return found
+
+
+def _refuse_recorded(instance: WireObject, name_template: str) -> None:
+    context, cache = RequestContext.admin(), instance.get("info_cache")
+    server = decode.server(instance, name_template=name_template, context=context)
+    vifs = network_info.load(cache.get("network_info", "[]") if cache else "[]")
+    refuse(server, instance, vifs)
 
 
 def _pci(instance: WireObject) -> list[str]:

@@ -20,7 +20,7 @@ from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
-from nova_lite.services import definable, volume_keys
+from nova_lite.services import abandoned, definable, volume_keys
 from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.shares import guest_shares
@@ -31,15 +31,15 @@ from nova_lite.wire.objects import WireObject
 
 def mappings(work: Work) -> list[WireObject]:
     """The server's block device mappings with the changes of this operation: from the request at
-    boot, from the database afterwards and after a restart."""
+    boot, from the database afterwards and after a restart. Abandoned ones are removed there."""
     with work.reading:
         if work.mappings is None:
             asked = None if work.resumed else work.arguments.get("block_device_mapping")
-            work.mappings = (
-                work.tools.block_devices.of_server(work.context, work.uuid)
-                if asked is None
-                else list(asked.objects())
-            )
+            if asked is None:
+                found = work.tools.block_devices.of_server(work.context, work.uuid)
+                work.mappings = abandoned.without_abandoned(work, found)
+            else:
+                work.mappings = list(asked.objects())
         return work.mappings
 
 

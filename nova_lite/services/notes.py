@@ -76,6 +76,13 @@ class BuildNotes(Notes):
 
 
 @dataclass(frozen=True)
+class MoveNotes(Notes):
+    """Whether this host has begun to end a move that it refuses."""
+
+    refusing: bool = False
+
+
+@dataclass(frozen=True)
 class SnapshotNotes(Notes):
     """The copy of a disk (``path`` or ``location``, ``format``, ``refused``), whether the guest is
     held for it, and whether its file systems are frozen."""
@@ -135,7 +142,7 @@ class PasswordNotes(Notes):
 
 
 RECORDS = (
-    RunNotes, PortNotes, ImageNotes, GuestNotes, BuildNotes, SnapshotNotes, ShelveNotes,
+    RunNotes, PortNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes, ShelveNotes,
     RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.neutron import Api, Neutron
 from nova_lite.clients.neutron_vifs import Surroundings, age, ensure_bound
 from nova_lite.clock import Clock
 from nova_lite.model.server import Server
@@ -35,7 +35,7 @@ class Allocation:
     ) -> None:
         self._rights = rights
         self._admin = neutron.admin(context)
-        self._user = neutron.user(context)
+        self._neutron = neutron
         self._context = context
         self._server = server
         self._around = around
@@ -107,14 +107,20 @@ class Allocation:
         if request.fixed_ip:
             # Whether an address may be chosen is judged apart: no short cut.
             values["fixed_ips"] = [{"ip_address": request.fixed_ip}]
-            return self._user.create_port(**values)
+            return self._as_user().create_port(**values)
         right = self._right(request)
         if self._rights.known(right):
             return self._admin.create_port(**values, **self._binding(values))
-        port = self._user.create_port(**values)
-        if self._user.is_user:  # and not the agent, because the token had expired
-            self._rights.learn(right)
+        port = self._as_user().create_port(**values)
+        self._rights.learn(right)
         return port
+
+    def _as_user(self) -> Api:
+        """Never the agent, because the token has expired: it may make any port.
+
+        :raises RequestTokenExpired: the request has no token
+        """
+        return self._neutron.user(self._context, fall_back=False)
 
     def _right(self, request: PortRequest) -> tuple[Any, ...]:
         context = self._context
@@ -153,7 +159,8 @@ class Allocation:
         ensure_bound(port)
         network = self._around.networks.get(port["network_id"], {})
         if network.get("dns_domain") and port.get("dns_name") != self._server.hostname:
-            self._user.update_port(port["id"], dns_name=self._server.hostname)
+            user = self._neutron.user(self._context)
+            user.update_port(port["id"], dns_name=self._server.hostname)
         return port
 
 

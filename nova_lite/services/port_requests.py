@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nova_lite import errors
-from nova_lite.clients.neutron import Api, Neutron
+from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import NETWORK_FIELDS, Surroundings, ensure_bound
 from nova_lite.model.server import Server
 from nova_lite.wire.decode import is_uuid
@@ -165,14 +165,15 @@ class Resolver:
         if found:
             return found[0]
         if auto:
-            return self._auto_allocate(user, project)
+            return self._auto_allocate(project)
         if requests:
             raise errors.NoNetworkAvailable(
                 f"No specific network was requested and none are available for project '{project}'."
             )
         return None
 
-    def _auto_allocate(self, user: Api, project: str) -> str:
+    def _auto_allocate(self, project: str) -> str:
+        user = self._neutron.user(self._context, fall_back=False)
         try:
             return user.auto_allocated_network(project)
         except errors.NetworkRequestInvalid as exc:

@@ -44,9 +44,15 @@ def connection_of(mapping: WireObject) -> Connection:
 def attachment_of(mapping: WireObject) -> str:
     """The id of a mapping's Cinder attachment.
 
-    :raises InvalidVolume: it has none, for it was attached through the pre-Queens API
+    :raises InvalidVolume: it has none, for it was attached through the pre-Queens API, or is not
+        attached yet
     """
     attachment_id = mapping.get("attachment_id")
+    if not attachment_id and not mapping.get("connection_info"):
+        raise InvalidVolume(
+            f"Invalid volume: volume {mapping.get('volume_id')} was not attached to the server: "
+            "nova has not recorded its attachment; try again when its attach is over"
+        )
     if not attachment_id:
         raise InvalidVolume(
             f"Invalid volume: volume {mapping.get('volume_id')} has no attachment; it was attached "

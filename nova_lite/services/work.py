@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nova_lite.errors import RequestSecretsLost
 from nova_lite.model.server import Image, Server
 from nova_lite.services.notes import checked
 from nova_lite.services.ownership import Place, place
@@ -76,7 +77,9 @@ class Work:
     ``resumed`` says that an earlier process began the operation, ``rebooted`` that the host lost
     power or was rebooted since: taps are gone, guests are off, and any step may have been begun.
     ``arrived`` is when this process got it (seconds of the monotonic clock). ``past_return``: the
-    point of no return is behind it. ``left``: names of the steps that could not be taken back.
+    point of no return is behind it. ``lost`` are the names of secrets that the request had and the
+    host has forgotten (see :meth:`require`). ``left``: names of the steps that could not be taken
+    back.
     ``reading`` is held while records are read that steps share: steps of a stage run side by side,
     and must not change different copies.
     """
@@ -93,6 +96,7 @@ class Work:
     resumed: bool = False
     rebooted: bool = False
     past_return: bool = False
+    lost: frozenset[str] = frozenset()
     left: frozenset[str] = frozenset()
     arrived: float = field(default_factory=time.monotonic)
     reading: threading.RLock = field(default_factory=threading.RLock)
@@ -140,6 +144,15 @@ class Work:
     def elsewhere(self) -> bool:
         """Whether the record, as last read, says that the server is another host's."""
         return place(self.instance, self.tools.host) is Place.ELSEWHERE
+
+    def require(self, *secrets: str) -> None:
+        """See that none of these secrets of the request is lost; call it before they are used.
+
+        :raises RequestSecretsLost: one is, for the host has lost power since it was asked
+        """
+        gone = self.lost.intersection(secrets)
+        if gone:
+            raise RequestSecretsLost(gone)
 
     def reload(self) -> None:
         """Fetch the instance with everything an operation may need, in one call."""

@@ -103,6 +103,17 @@ class RequestContext:
         return self.fields.get("timestamp")
 
     @property
+    def age(self) -> float:
+        """Seconds since the API got the request, by its clock and ours; 0 where nobody knows."""
+        try:
+            then = datetime.datetime.fromisoformat(str(self.timestamp))
+        except ValueError:
+            return 0.0
+        if then.tzinfo is None:
+            then = then.replace(tzinfo=datetime.UTC)
+        return (datetime.datetime.now(datetime.UTC) - then).total_seconds()
+
+    @property
     def read_deleted(self) -> str:
         """Whether deleted rows are seen: ``no``, ``yes`` or ``only``."""
         return str(self.fields.get("read_deleted") or "no")

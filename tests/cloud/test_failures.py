@@ -46,6 +46,20 @@ def test_an_image_larger_than_the_disk(api, node, garbage, upload, tmp_path):
     assert "too small" in fault["message"] or "larger" in fault["message"], fault
 
 
+@pytest.mark.alone
+def test_users_see_no_inside_of_the_agent(demo, garbage, upload, tmp_path):
+    """nova-api keeps the details of a fault from them only where its code is 500."""
+    path = make(tmp_path / "big.qcow2", ["3G"], "-f", "qcow2")
+    image = upload(path, "qcow2", visibility="public")
+    server = demo.request_boot(image=image, networks="none")["id"]
+    garbage.server(server)
+
+    fault = demo.wait_status(server, ("ERROR", "ACTIVE"), 120)["fault"]
+
+    assert fault["code"] == 500
+    assert "details" not in fault, fault
+
+
 @pytest.fixture
 def plant(cloud, upload):
     """Put an image into Glance that Glance itself, which looks at uploads, would not take."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import subprocess
 import time
@@ -14,6 +15,7 @@ from tests.cloud.support.trials import Trial
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
+SECRET = "hush-Korrekt-Pferd"
 # How many boundaries of each operation are tried unless --full is given; the seed chooses which.
 SAMPLE = {"boot": 3, "abort": 2, "delete": 2, "power": 3}
 
@@ -213,3 +215,31 @@ def test_deletes_survive_a_kill(cloud, api, node, own_agent, garbage):
     cloud.restart_agent(node)
     for server in servers:
         api.wait_gone(server)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("lost", [False, True], ids=["killed", "power failure"])
+def test_secrets_of_a_request_are_in_memory_only(cloud, api, node, agent, garbage, lost):
+    """The next agent has them; on a host that has lost power the user is asked to try again."""
+    agent.arm("build_and_run_instance:take_server:end")
+    server = garbage.server(
+        api.request_boot(node, config_drive=True, adminPass=SECRET, user_data=SECRET)["id"]
+    )
+    agent.wait_dead()
+    journal = cloud.on(node, "sh", "-c", "cat /var/lib/nova/nova-lite/journal/*.journal")
+    assert '"auth_token": null' in journal
+    assert SECRET not in journal
+    assert base64.b64encode(SECRET.encode()).decode() not in journal
+    if lost:
+        cloud.on(node, "sh", "-c", "rm -rf /run/nova-lite/*")
+    agent.start()
+    found = api.wait_status(server, ("ACTIVE", "ERROR"), 90)
+    if lost:
+        assert found["status"] == "ERROR" and "ask again" in found["fault"]["message"]
+    else:
+        assert found["status"] == "ACTIVE"
+        api.wait_event(server, "create", "compute__do_build_and_run_instance")
+    left = "find /run/nova-lite -name '*.secrets'"
+    wait_for("no secrets", lambda: not cloud.on(node, "sh", "-c", left).strip(), 10)
+    api.delete(server)
+    api.wait_gone(server)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 from tests.cloud.support.devcloud import wait_for
 from tests.cloud.support.extra_agent import ExtraAgent, providers, remove_host, services
 from tests.cloud.support.raw_amqp import RawAmqp
+from tests.fakes.certificates import Authority
 from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
 from tests.fakes.tcp_forwarder import TcpForwarder
 
@@ -156,6 +158,40 @@ def test_a_broker_that_comes_later(agent, broker, api):
     agent.wait_log(rf"Waiting for the message broker: .*127.0.0.1:{broker.port} does not answer")
     assert agent.alive
     broker.open()
+    agent.wait_up()
+    (service,) = services(api, HOST)
+    assert service["state"] == "up"
+    assert agent.stop() == 0
+
+
+@pytest.fixture
+def tls_broker(cloud, node, tmp_path) -> Iterator[tuple[TcpForwarder, Authority]]:
+    """The broker behind TLS that lets in only who has a certificate of the authority."""
+    authority = Authority(tmp_path / "authority")
+    own = authority.sign("broker", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.certificate, own.key)
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    url = urlsplit(cloud.setting(node, "transport_url", ""))
+    forwarder = TcpForwarder((str(url.hostname), url.port or 5672), context)
+    forwarder.open()
+    yield forwarder, authority
+    forwarder.shut()
+
+
+def test_a_broker_with_tls_and_client_certificates(agent, tls_broker, api):
+    """Without a certificate it says which options to look at; with one the host joins."""
+    forwarder, authority = tls_broker
+    trust = {"ssl": "true", "ssl_ca_file": str(authority.file)}
+    agent.configure_more(DEFAULT=through(agent, forwarder), oslo_messaging_rabbit=trust)
+    agent.start()
+    agent.wait_log("Waiting for the message broker: .*ssl_cert_file")
+    assert agent.stop() == 0
+    own = authority.sign("compute")
+    files = {"ssl_cert_file": str(own.certificate), "ssl_key_file": str(own.key)}
+    agent.configure_more(oslo_messaging_rabbit=files)
+    agent.start()
     agent.wait_up()
     (service,) = services(api, HOST)
     assert service["state"] == "up"

@@ -411,7 +411,7 @@ class _LocalSessions:
     def __init__(self, rules):
         self._rules = rules
 
-    def user(self, group, service_type, context):
+    def user(self, group, service_type, context, *, fall_back=True):
         return _LocalAdapter(self._rules)
 
 

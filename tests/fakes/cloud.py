@@ -133,6 +133,18 @@ class FakePlacement:
         with self.ledger.open() as content:
             return content.setdefault("allocations", {}).pop(consumer, None) is not None
 
+    def allocations(self, consumer):
+        held = self.ledger.read().get("allocations", {}).get(consumer, {})
+        return {"allocations": {host: {"resources": row} for host, row in held.items()}}
+
+    def move_allocations(self, source, target):
+        with self.ledger.open() as content:
+            held = content.setdefault("allocations", {}).pop(source, None)
+            if held is None:
+                return False
+            content["allocations"][target] = held
+            return True
+
     def drop_provider(self, consumer, provider):
         with self.ledger.open() as content:
             allocations = content.setdefault("allocations", {})

@@ -239,6 +239,10 @@ class FakeConductor:
         ]
         return WireObject.new("InstanceList", "2.6", objects=found)
 
+    def class_instancelist_get_uuids_by_host(self, tables, context, host):
+        rows = tables.get("Instance", {}).items()
+        return [k for k, row in rows if row.get("host") == host and not row.get("deleted")]
+
     def class_instancelist_get_by_filters(self, tables, context, filters, expected_attrs=()):
         found = [
             self.class_instance_get_by_uuid(tables, context, key)
@@ -286,6 +290,11 @@ class FakeConductor:
             if row.get("instance_uuid") == server_uuid
             and (context.read_deleted == "yes" or not row.get("deleted"))
         ]
+        return WireObject.new("BlockDeviceMappingList", "1.18", objects=found)
+
+    def class_blockdevicemappinglist_get_by_instance_uuids(self, tables, context, servers):
+        get = self.class_blockdevicemappinglist_get_by_instance_uuid
+        found = [row for uuid in servers for row in get(tables, context, uuid).objects()]
         return WireObject.new("BlockDeviceMappingList", "1.18", objects=found)
 
     def class_blockdevicemapping_get_by_volume_and_instance(self, tables, context, volume_id,

@@ -21,4 +21,6 @@ def read_conf(folder: Path, groups: Mapping[str, Mapping[str, str]]) -> cfg.Conf
     conf = cfg.ConfigOpts()
     nova_lite_conf.register_opts(conf)
     conf(["--config-file", str(path)])
+    # Not the host's own.
+    conf.set_default("runtime_path", str(folder / "run"), group="nova_lite")
     return conf

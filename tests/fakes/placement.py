@@ -164,5 +164,17 @@ class FakePlacementApi:
         self.consumers[path[0]] = {u: row["resources"] for u, row in body["allocations"].items()}
         return FakeAnswer(204)
 
+    def _post_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
+        for consumer, wanted in body.items():
+            known = self._get_allocations([consumer], query, None).json()
+            if wanted["consumer_generation"] != known.get("consumer_generation"):
+                return problem(409, "placement.concurrent_update", "consumer generation conflict")
+        for consumer, wanted in body.items():
+            self.consumers.pop(consumer, None)
+            rows = wanted["allocations"].items()
+            if rows:
+                self.consumers[consumer] = {uuid: row["resources"] for uuid, row in rows}
+        return FakeAnswer(204)
+
     def _delete_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
         return FakeAnswer(204) if self.consumers.pop(path[0], None) else problem(404)

@@ -12,8 +12,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import amqp
+
+from tests.fakes.certificates import Authority
 
 # Debian's /usr/sbin/rabbitmq-server changes to the directory of the machine's own broker.
 PROGRAMS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/usr/sbin/rabbitmq-server"))
@@ -32,10 +35,15 @@ def missing() -> str | None:
 
 
 class PrivateBroker:
-    """Starts, stops, freezes and kills the broker; ``url`` is its transport_url."""
+    """Starts, stops, freezes and kills the broker; ``url`` is its transport_url.
 
-    def __init__(self, folder: Path) -> None:
+    :param tls: who has signed the certificates of the broker and of those who may connect; without
+        it connections are plain
+    """
+
+    def __init__(self, folder: Path, tls: Authority | None = None) -> None:
         self._folder = folder
+        self._tls = tls
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self.port, self._epmd_port, self._dist_port = _free_ports(3)
@@ -89,7 +97,13 @@ class PrivateBroker:
 
     def login(self) -> amqp.Connection:
         """A connection of the test's own, to look at queues."""
-        connection = amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2)
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            own = self._tls.sign("onlooker")
+            tls = {"certfile": own.certificate, "keyfile": own.key, "ca_certs": self._tls.file}
+        connection = amqp.Connection(
+            f"127.0.0.1:{self.port}", connect_timeout=2, ssl=tls or False, login_method="PLAIN"
+        )
         connection.connect()
         return connection
 
@@ -97,12 +111,33 @@ class PrivateBroker:
         for name in ("mnesia", "log"):
             (self._folder / name).mkdir(exist_ok=True)
         (self._folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"{self._listener()}"
             "vm_memory_high_watermark.absolute = 512MB\n"
             "disk_free_limit.absolute = 50MB\n",
             encoding="utf-8",
         )
-        (self._folder / "enabled_plugins").write_text("[].\n", encoding="utf-8")
+        plugins = "rabbitmq_auth_mechanism_ssl" if self._tls else ""
+        (self._folder / "enabled_plugins").write_text(f"[{plugins}].\n", encoding="utf-8")
+
+    def _listener(self) -> str:
+        """Where it listens; with TLS it lets in only who has a certificate, whose common name may
+        also be the user (login method EXTERNAL)."""
+        if self._tls is None:
+            return f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+        own = self._tls.sign("broker", "127.0.0.1")
+        return (
+            "listeners.tcp = none\n"
+            f"listeners.ssl.1 = 127.0.0.1:{self.port}\n"
+            f"ssl_options.cacertfile = {self._tls.file}\n"
+            f"ssl_options.certfile = {own.certificate}\n"
+            f"ssl_options.keyfile = {own.key}\n"
+            "ssl_options.verify = verify_peer\n"
+            "ssl_options.fail_if_no_peer_cert = true\n"
+            "ssl_cert_login_from = common_name\n"
+            "auth_mechanisms.1 = PLAIN\n"
+            "auth_mechanisms.2 = AMQPLAIN\n"
+            "auth_mechanisms.3 = EXTERNAL\n"
+        )
 
     def _environment(self) -> dict[str, str]:
         folder = str(self._folder)

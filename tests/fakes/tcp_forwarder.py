@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import threading
 
 
@@ -12,10 +13,13 @@ class TcpForwarder:
     """``port`` on 127.0.0.1 leads to ``target`` while it is open.
 
     The port is this object's from the start; while shut, connections to it are refused.
+
+    :param tls: what is spoken at the port; the target gets what is inside
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
         self._target = target
+        self._tls = tls
         self._links: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._listening: socket.socket | None = None
@@ -64,6 +68,10 @@ class TcpForwarder:
                 near.close()
                 continue
             far.settimeout(None)
+            if self._tls is not None:
+                near = self._tls.wrap_socket(
+                    near, server_side=True, do_handshake_on_connect=False
+                )
             with self._lock:
                 self._links.append((near, far))
             threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
@@ -72,10 +80,15 @@ class TcpForwarder:
     def _pump(near: socket.socket, far: socket.socket) -> None:
         other = {near: far, far: near}
         with near, far, contextlib.suppress(OSError):
+            if isinstance(near, ssl.SSLSocket):
+                near.do_handshake()
             while True:
                 ready, _, _ = select.select(list(other), [], [])
                 for end in ready:
                     data = end.recv(65536)
+                    # What is decrypted already shows in no select().
+                    while isinstance(end, ssl.SSLSocket) and end.pending():
+                        data += end.recv(65536)
                     if not data:
                         return
                     other[end].sendall(data)

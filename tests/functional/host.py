@@ -20,6 +20,8 @@ log_file = {state}/agent.log
 shutdown_timeout = {patience}
 force_config_drive = true
 resume_guests_state_on_host_boot = true
+[nova_lite]
+runtime_path = {state}/run
 [libvirt]
 virt_type = qemu
 connection_uri = {uri}
@@ -135,15 +137,16 @@ class Host:
     def lose_power(self):
         """The power failed, and the machine is up again without its agent.
 
-        What the agent has not synced is gone, guests are off, taps, mounts and connections of
-        volumes are gone. libvirt syncs the definitions of guests and secrets: they stay.
+        What the agent has not synced is gone, guests are off; taps, mounts, connections of volumes
+        and the secrets of requests are gone. libvirt syncs the definitions of guests and its own
+        secrets: they stay.
         """
         with self._domain() as domain:
             if domain is not None and domain.isActive():
                 domain.destroy()
         self._durable.lose_rest()
         self._remove_taps()
-        for gone in ("connected", "mounted"):
+        for gone in ("connected", "mounted", "run"):
             shutil.rmtree(self.state / gone, ignore_errors=True)
         self._boots += 1
 

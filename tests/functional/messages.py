@@ -58,7 +58,7 @@ POLITE = bytes.fromhex(
 
 def rescue_arguments(image):
     """A rescue that does not ask the guest to power off."""
-    return {"rescue_password": "secret", "rescue_image_ref": image, "clean_shutdown": False}
+    return {"rescue_password": None, "rescue_image_ref": image, "clean_shutdown": False}
 
 
 def shelve_arguments():
@@ -78,7 +78,7 @@ def unshelve_arguments(host="host1"):
 def rebuild_arguments():
     """A rebuild from the server's own image."""
     return {
-        "new_pass": "secret", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
+        "new_pass": "", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
         "orig_sys_metadata": {"image_base_image_ref": IMAGE}, "bdms": None, "recreate": False,
         "on_shared_storage": False, "preserve_ephemeral": False, "migration": None,
         "scheduled_node": None, "limits": {}, "request_spec": None, "accel_uuids": [],
@@ -105,10 +105,14 @@ def share_arguments(status):
     return {"share_mapping": unwrap(mapping)}
 
 
-def build_arguments(retry=True):
-    """The same without the instance and what a stand-in cloud has no use for."""
+def build_arguments(retry=True, password=None):
+    """The same without the instance and what a stand-in cloud has no use for.
+
+    :param password: of the administrator, on the config drive; a power failure loses it
+    """
     arguments = recorded()
     arguments.pop("instance")
+    arguments["admin_password"] = password
     arguments["image"].update(id=IMAGE, disk_format="raw", size=MIB, properties={})
     mapping = arguments["block_device_mapping"]["nova_object.data"]["objects"][0]
     mapping["nova_object.data"].update(

@@ -94,6 +94,16 @@ NOT_SWAPPED = {
         "connected": 1, "disks": [[VOLUME]] * 2,
     },
 }  # fmt: skip
+# The password for the config drive was lost with the power.
+NOT_BUILT = {
+    "vm_state": "error", "task_state": None, "host": None, "node": None, "ports": 0, "bound": [],
+    "records": 0, "domain": None, "devices": [], "allocations": None, "casts": [],
+    **dict.fromkeys(
+        ("power_state", "availability_zone", "config_drive", "root_device_name", "addresses",
+         "system_metadata", "files", "faults", "events", "volumes", "shares", "taps"),
+        ANY,
+    ),
+}  # fmt: skip
 # The server is the next host's by now, which has an event of the same name.
 BEGUN = {("compute__do_build_and_run_instance", "start", None)}
 # Events of a guest that is started again after a power failure.
@@ -114,6 +124,9 @@ FAIL = {"fail_start": True}
 BACK = {**unshelve_arguments(), "image": None}
 SCENARIOS = {
     "boot": Scenario(BOOT, build_arguments(), "active", RUNS, serial=True),
+    "boot, password": Scenario(
+        BOOT, build_arguments(password="secret"), "active", RUNS, dark=(NOT_BUILT,)
+    ),
     "boot, host fails": Scenario(
         BOOT, build_arguments(), "building", None, how=FAIL, dark=({"events": BEGUN},)
     ),

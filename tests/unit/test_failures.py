@@ -35,11 +35,11 @@ def test_a_surprise_tells_only_its_type():
     assert not failure.expected
 
 
-def test_a_broken_disk_is_named():
-    """A read-only or full file system is the host's fault and no bug."""
+def test_a_broken_disk_is_told():
+    """A read-only or full file system is the host's fault and no bug; users see no path of it."""
     failure = failure_of(OSError(30, "Read-only file system", "/var/lib/nova/instances/u"))
 
-    assert failure.message.startswith("Read-only file system: /var/lib/nova/instances/u; check")
+    assert failure.message == "Read-only file system on the compute host; its log names the file"
     assert (failure.verdict, failure.expected) == (Verdict.RESCHEDULE, True)
 
 

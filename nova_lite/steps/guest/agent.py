@@ -41,7 +41,7 @@ def require_caller(work: Work) -> None:
 class SetPassword(Step):
     """Set the administrator's password in the guest, and encrypt a copy with the user's key pair.
 
-    The password is not in the journal, so that an operation that is resumed fails here.
+    After a power failure the password is lost, and the operation fails here.
     """
 
     name = "set_password"
@@ -50,7 +50,7 @@ class SetPassword(Step):
         work, hypervisor = self.work, self.tools.hypervisor
         secret = work.arguments.get("new_pass")
         if secret is None:
-            raise PasswordNotSet(work.uuid, "the compute agent was stopped meanwhile; try again")
+            raise PasswordNotSet(work.uuid, "its host lost power before it had it; set it again")
         if hypervisor.power_state(work.uuid) != PowerState.RUNNING:
             raise PasswordNotSet(work.uuid, f"instance {work.uuid} is not running")
         require_agent(work)

@@ -17,6 +17,7 @@ from nova_lite.errors import (
     InvalidBlockDevice,
     InvalidVolume,
     NovaLiteError,
+    RequestTokenExpired,
     Verdict,
     VolumeKeyUnavailable,
     VolumeNotCreated,
@@ -45,7 +46,7 @@ PATIENCE = 60.0
 # Seconds between the first looks at a volume that is being made; later ones are nova.conf's.
 LOOKS = (0.2, 0.5, 1.0, 2.0)
 # What ends a build, as in stock: what goes wrong with a volume, but not on this host.
-ENDS_BUILD = (InvalidVolume, InvalidBlockDevice, VolumeKeyUnavailable)
+ENDS_BUILD = (InvalidVolume, InvalidBlockDevice, VolumeKeyUnavailable, RequestTokenExpired)
 
 
 class VolumeStep(Step):

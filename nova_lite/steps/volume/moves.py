@@ -21,6 +21,7 @@ from nova_lite.errors import (
 )
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest
+from nova_lite.services.abandoned import is_unfinished
 from nova_lite.services.events import VOLUME_REIMAGED
 from nova_lite.services.notes import RebuildNotes
 from nova_lite.services.volumes import connect, disconnect, ensure_attached, volume_mappings
@@ -42,7 +43,8 @@ class ReserveVolumes(Step):
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
-            reserve(self.work, mapping)
+            if not is_unfinished(mapping):  # nova is still at work on it, or has left it
+                reserve(self.work, mapping)
 
 
 class AttachReservedVolumes(Step):

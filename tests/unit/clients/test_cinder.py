@@ -117,6 +117,28 @@ def test_without_a_token_that_is_accepted_the_agent_asks_itself(service, cinder,
     assert (sent(service), sent(service, "X-Service-Token")) == ("nova", "nova-service")
 
 
+@pytest.mark.parametrize("token", [None, "too-old"])
+@pytest.mark.parametrize("send_token", ["true", "false"])
+def test_a_volume_is_made_by_its_user_or_not_at_all(service, client, send_token, token):
+    """The agent's own would be in the service project, where its user never sees it."""
+    expired = RequestContext({**ALICE.fields, "auth_token": token})
+
+    with pytest.raises(errors.RequestTokenExpired, match="send_service_user_token"):
+        client(send_token).create_volume(expired, 1)
+
+    assert service.state.get("volumes", {}) == {}
+
+
+def test_a_volume_made_earlier_is_found_with_own_credentials(service, cinder):
+    """They see their own project, unless they ask for the user's."""
+    expired = RequestContext({**ALICE.fields, "auth_token": "too-old"})
+
+    cinder.find_volumes(expired, {"a": "b"})
+
+    query = service.cloud.calls[-1].query
+    assert (sent(service), query["all_tenants"], query["project_id"]) == ("nova", ["1"], ["alice"])
+
+
 def test_no_service_token_unless_it_is_to_be_sent(service, client):
     client(send_token="false").create_volume(ALICE, 1)
 
@@ -186,7 +208,8 @@ def test_all_pages_are_read(service, cinder):
     found = cinder.find_volumes(ALICE, {"a": "b"})
 
     assert [volume["id"] for volume in found] == ["v1", "v2"]
-    assert service.cloud.calls[-1].query == {"metadata": ["{'a': 'b'}"], "marker": ["v1"]}
+    expected = {"metadata": ["{'a': 'b'}"], "all_tenants": ["1"], "project_id": ["alice"]}
+    assert service.cloud.calls[-1].query == {**expected, "marker": ["v1"]}
 
 
 def test_an_older_cinder_tells_of_its_volumes_too(service, cinder):

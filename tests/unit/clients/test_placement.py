@@ -176,3 +176,31 @@ def test_a_share_of_one_provider_is_given_back(api: FakePlacementApi) -> None:
     placement.drop_provider("server", UUID)
 
     assert api.consumers["server"] == {"other": {"VCPU": 1}}
+
+
+def test_a_consumer_gets_what_another_one_holds(api: FakePlacementApi) -> None:
+    """What it held is given back, and a second time changes nothing."""
+    api.add(UUID, "node1")
+    api.add("other", "node2")
+    api.use("migration", UUID, VCPU=1)
+    api.use("server", "other", VCPU=2)
+    placement = Placement(api)
+
+    assert placement.move_allocations("migration", "server") is True
+    assert placement.move_allocations("migration", "server") is False
+
+    assert api.consumers == {"server": {UUID: {"VCPU": 1}}}
+
+
+def test_a_move_meets_conflicts_only_so_often(api: FakePlacementApi) -> None:
+    """It reads again after each, and gives up without having changed anything."""
+    api.add(UUID, "node1")
+    api.use("migration", UUID, VCPU=1)
+    conflict = problem(409, "placement.concurrent_update")
+    held = FakeAnswer(200, Placement(api).allocations("migration"))
+    api.fail = [held, held, conflict] * ATTEMPTS
+
+    with pytest.raises(GenerationConflict):
+        Placement(api).move_allocations("migration", "server")
+
+    assert api.consumers == {"migration": {UUID: {"VCPU": 1}}}

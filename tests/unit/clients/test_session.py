@@ -88,10 +88,15 @@ def test_user_speaks_with_the_requests_token_and_a_service_token(cloud, tmp_path
     assert cloud.tokens[headers["X-Service-Token"]] == "nova"
 
 
+def _catalog(cloud):
+    """What a request's context has of it."""
+    endpoint = {"region": "RegionOne", "publicURL": f"{cloud.url}/net"}
+    return [{"type": "network", "name": "neutron", "endpoints": [endpoint]}]
+
+
 def test_user_takes_the_endpoint_of_the_requests_catalog(cloud, tmp_path):
     """With a catalog in the context nothing is asked of Keystone."""
-    endpoint = {"region": "RegionOne", "publicURL": f"{cloud.url}/net"}
-    catalog = [{"type": "network", "name": "neutron", "endpoints": [endpoint]}]
+    catalog = _catalog(cloud)
     sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
     sessions.user("neutron", "network", context(service_catalog=catalog)).get("/v2.0/ports")
     assert cloud.logins == []
@@ -112,6 +117,39 @@ def test_a_request_without_token_is_done_with_own_credentials(cloud, tmp_path):
     sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
     sessions.user("neutron", "network", RequestContext.admin()).get("/")
     assert cloud.tokens[cloud.calls[0].headers["X-Auth-Token"]] == "neutron"
+
+
+def test_a_call_that_makes_something_stays_the_user_s(cloud, tmp_path):
+    """The 401 is the answer; the agent does not log in at all."""
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    adapter = sessions.user(
+        "neutron", "network", context("expired", service_catalog=_catalog(cloud)), fall_back=False
+    )
+    assert adapter.post("/v2.0/ports", json={}, raise_exc=False).status_code == 401
+    assert cloud.logins == []
+    assert len(cloud.calls) == 1
+
+
+def test_a_call_that_makes_something_needs_a_token(cloud, tmp_path):
+    """Of a request that has lost its token nothing is made."""
+    sessions = Sessions(read_conf(tmp_path, {"neutron": cloud.credentials("neutron")}))
+    with pytest.raises(errors.RequestTokenExpired):
+        sessions.user("neutron", "network", context(None), fall_back=False)
+
+
+def test_a_service_token_that_has_expired_is_not_the_user_s_fault(cloud, tmp_path):
+    """The call is made once more with a new one, by the user still."""
+    groups = {
+        "neutron": cloud.credentials("neutron"),
+        "service_user": {**cloud.credentials("nova"), "send_service_user_token": "true"},
+    }
+    refused = [Reply(401)]
+    cloud.services["net"] = ("network", lambda call: refused.pop() if refused else Reply(200))
+    sessions = Sessions(read_conf(tmp_path, groups))
+    answer = sessions.user("neutron", "network", context(), fall_back=False).post("/", json={})
+    assert answer.status_code == 200
+    assert {call.headers["X-Auth-Token"] for call in cloud.calls} == {"user-token"}
+    assert len({call.headers["X-Service-Token"] for call in cloud.calls}) == 2
 
 
 def test_endpoint_override_timeout_and_tls_options_are_honoured(cloud, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nova_lite.conductor.actions import START_LAGS, Actions
+from nova_lite.errors import Verdict
+from nova_lite.failures import Failure
 from nova_lite.wire.exceptions import RemoteFailure
 from tests.fakes.clock import ManualClock
 
@@ -44,3 +46,43 @@ def test_a_finish_waits_for_its_start(answers, calls):
     Actions(conductor, "host1", clock).finish(None, "s1", "compute_trigger_crash_dump")
 
     assert (conductor.calls, clock.slept) == (calls, list(START_LAGS[: calls - 1]))
+
+
+class Faults:
+    """Keeps the rows."""
+
+    def __init__(self):
+        self.rows = []
+
+    def create(self, context, name, **fields):
+        self.rows.append(fields)
+
+
+def recorded(failure):
+    conductor = Faults()
+    Actions(conductor, "host1").fault(None, "s1", failure)
+    (row,) = conductor.rows
+    return row
+
+
+@pytest.mark.parametrize(("code", "details"), [(500, "File \"boot.py\", line 7"), (400, "")])
+def test_users_see_no_trace_of_ours(code, details):
+    """nova-api keeps the details of a fault from them only where its code is 500."""
+    failure = Failure("Invalid", "no", code, Verdict.ABORT, True, "File \"boot.py\", line 7")
+
+    row = recorded(failure)
+
+    assert (row["code"], row["details"]) == (code, details)
+
+
+def test_a_long_message_keeps_its_reason_and_its_remedy():
+    """What lies between them is a list more often than not."""
+    known = ", ".join(f"pc-q35-{number}.0" for number in range(40))
+    text = f"machine type q36 is not available; known are {known}: choose one of the flavor's"
+    failure = Failure("Invalid", text, 500, Verdict.ABORT, True, "")
+
+    message = recorded(failure)["message"]
+
+    assert len(message) == 255
+    assert message.startswith("machine type q36 is not available; known are pc-q35-0.0")
+    assert " ... " in message and message.endswith(": choose one of the flavor's")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +17,7 @@ from nova_lite.failures import OperationFailed
 from nova_lite.operations.base import Operation
 from nova_lite.rpc.dispatch import Dispatcher, Route
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Step
+from nova_lite.steps.base import COMPLETE, Step
 from nova_lite.wire import exceptions
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -254,3 +256,54 @@ def test_a_resumed_operation_goes_on_without_its_secret(tmp_path):
 
     assert Ask.seen is None
     assert list(tmp_path.glob("*.journal")) == []
+
+
+def accepted(engine, verb, seconds):
+    """An operation whose caller waits for so long."""
+    engine._verbs["inquire"] = verb
+    entry = engine.accept(
+        "inquire", RequestContext({"request_id": "req-1"}), UUID,
+        {"instance": WireObject.new("Instance", "2.8", uuid=UUID)},
+    )  # fmt: skip
+    entry.caller_waits_until = time.monotonic() + seconds
+    return entry
+
+
+def test_what_a_caller_has_given_up_on_is_not_begun(engine):
+    """The server was busy for longer than the caller waits."""
+    Ask.go.set()
+    entry = accepted(engine, Inquiry, 0.05)
+    busy = threading.Event()
+    engine.after(UUID, "something else", lambda: busy.wait(10))
+    engine.start(entry)
+    time.sleep(0.06)
+    busy.set()
+    assert engine.settle(10)
+
+    assert said(entry.answer)[:2] == (
+        "NovaException", "The caller of inquire has given up waiting: it has no effect"
+    )  # fmt: skip
+    assert "ask" not in entry.begun
+
+
+class TakenBack(Unanswered):
+    undone: ClassVar[list[str]] = []
+
+    def plan(self):
+        step = Ask(self.work)
+        step.undo = lambda: self.undone.append("ask")
+        return [(step,), COMPLETE]
+
+
+@pytest.mark.parametrize("verb", [Inquiry, TakenBack])
+def test_what_ends_too_late_is_taken_back_where_that_is_better(engine, verb, monkeypatch):
+    """A guest that stays frozen, or a mapping that nobody knows of."""
+    monkeypatch.setattr(TakenBack, "undone", [])
+    entry = accepted(engine, verb, 0.05)
+    engine.start(entry)
+    time.sleep(0.06)
+    Ask.go.set()
+    assert engine.settle(10)
+
+    assert TakenBack.undone == (["ask"] if verb is TakenBack else [])
+    assert (entry.answer.exception(10) is None) is (verb is Inquiry)

@@ -128,12 +128,12 @@ def test_boot_from_volume_has_no_root_file():
     assert (plan.root_device_name, plan.disks[0].volume_id) == ("/dev/vda", "v1")
 
 
-@pytest.mark.parametrize("saved", [{}, {"disk_bus": "virtio", "device_type": "disk"}])
-def test_a_volume_made_of_an_iso_image_boots_from_the_cdrom(saved):
-    """As a local root does, and as in nova 34, whatever was saved of it before."""
+@pytest.mark.parametrize("wishes", [{}, {"disk_bus": "virtio", "device_type": "disk"}])
+def test_a_volume_made_of_an_iso_image_boots_from_the_cdrom(wishes):
+    """As a local root does, and as in nova 34, whatever else its user wishes for."""
     server = a_server(image={"hw_cdrom_bus": "sata"})
     server = replace(server, image=replace(server.image, id=None, disk_format="iso"))
-    volume = BlockDevice("b", "image", "volume", boot_index=0, volume_id="v1", **saved)
+    volume = BlockDevice("b", "image", "volume", boot_index=0, volume_id="v1", **wishes)
 
     plan = a_plan(server, (volume,))
 
@@ -141,6 +141,20 @@ def test_a_volume_made_of_an_iso_image_boots_from_the_cdrom(saved):
     assert plan.boot_devices == ("cdrom",)
     assert plan.root_device_name == "/dev/sda"
     assert plan.bdm_updates["b"]["device_type"] == "cdrom"
+
+
+def test_a_guest_keeps_the_disk_that_it_has_had_of_an_iso_image():
+    """An older agent has made it: another device under the same name would fit nowhere."""
+    server = a_server(config_drive=True)
+    server = replace(server, image=replace(server.image, id=None, disk_format="iso"))
+    volume = BlockDevice("b", "image", "volume", 0, "/dev/vda", "virtio", "disk", volume_id="v1")
+
+    plan = a_plan(server, (volume,))
+
+    assert [(disk.device_name, disk.bus, disk.kind) for disk in plan.disks] == [
+        ("/dev/vda", "virtio", "disk"),
+        ("/dev/hda", "ide", "cdrom"),
+    ]
 
 
 def test_the_bus_that_the_image_wants_is_that_of_a_root_volume_with_a_name():

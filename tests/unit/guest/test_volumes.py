@@ -91,3 +91,26 @@ def test_a_volume_that_is_not_connected_is_named():
     device = BlockDevice("b0", "volume", "volume", boot_index=0, volume_id=VOLUME)
     with pytest.raises(errors.InvalidVolume, match=f"volume {VOLUME} is to be /dev/vda"):
         specs_of(a_server(), (device,), {})
+
+
+@pytest.mark.parametrize(
+    ("source", "possible"),
+    [
+        (RBD, False),
+        (VolumeSource("/mnt/volume-1", "file"), False),
+        (VolumeSource("/dev/sdx", "block"), True),
+        (VolumeSource("iqn.x/1", "network", network=NetworkSource("iscsi")), True),
+    ],
+    ids=["ceph", "a file", "a device", "iscsi"],
+)
+def test_only_what_takes_scsi_commands_can_be_a_lun(source, possible):
+    """The reason is the request: no other host could do it either."""
+    disk = PlannedDisk(None, "/dev/sda", "scsi", "lun", volume_id=VOLUME)
+    volume = ConnectedVolume(Connection("x", VOLUME, {}, False), source)
+
+    if possible:
+        assert volume_spec(disk, volume, a_policy()).kind == "lun"
+        return
+    with pytest.raises(errors.InvalidBlockDevice, match="lun.*takes no SCSI commands") as refused:
+        volume_spec(disk, volume, a_policy())
+    assert (refused.value.expected, refused.value.verdict) == (True, errors.Verdict.ABORT)

@@ -68,3 +68,12 @@ def test_a_server_that_cannot_be_built_is_in_error(refusals, records):
 
     assert records.log[0] == ("start", "compute__do_build_and_run_instance")
     assert records.log[2][3] == {"task_state": None, "vm_state": "error"}
+
+
+def test_a_move_that_goes_on_keeps_its_task_state(refusals, records):
+    """Only what was asked of it is refused."""
+    instance = WireObject.new("Instance", "2.8", uuid="s1", task_state="migrating")
+
+    refusals.report(RequestContext({}), instance, "live_migration_abort", FAILURE)
+
+    assert [entry[0] for entry in records.log] == ["start", "fault", "finish"]

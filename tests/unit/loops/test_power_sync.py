@@ -73,7 +73,7 @@ def sync(hypervisor, cloud, strays=None):
         hypervisor,
         cloud,
         cloud,
-        lambda seconds, run: run(),
+        lambda seconds, uuid, run: run(),
         (strays if strays is not None else []).append,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import threading
 import uuid
 from pathlib import Path
@@ -43,10 +44,14 @@ def recorded():
     return json.loads(RECORDED.read_text())[0]["request"]["args"]
 
 
-def build_arguments(retry=True):
-    """Those of a recorded build, with one local disk and one network."""
+def build_arguments(retry=True, password=None):
+    """Those of a recorded build, with one local disk and one network.
+
+    :param password: of the administrator, on a config drive; a power failure loses it
+    """
     arguments = recorded()
     del arguments["instance"]
+    arguments["admin_password"] = password
     arguments["image"].update(id=IMAGE, disk_format="raw", size=MIB, properties={})
     mappings = arguments["block_device_mapping"]["nova_object.data"]
     mappings["objects"] = mappings["objects"][:1]
@@ -130,8 +135,8 @@ class Host:
         self.run(method, seen.append, **arguments)
         return seen
 
-    def power_fails(self, boundary, method, **arguments):
-        """Carry it out until the power fails at ``boundary``; what the host had is lost."""
+    def killed(self, boundary, method, **arguments):
+        """Carry it out until the process is killed at ``boundary``."""
         dead = threading.Event()
 
         def observer(name):
@@ -141,9 +146,6 @@ class Host:
                 raise Killed
 
         agent = self.agent(observer)
-        durable = DurableFiles(self.journal.resolve(), self.state / "synced")
-        kept = os.fsync, os.fdatasync
-        durable.record()
         quiet, threading.excepthook = threading.excepthook, lambda arguments: None
         try:
             try:
@@ -156,8 +158,19 @@ class Host:
                     thread.join(10)
         finally:
             threading.excepthook = quiet
+
+    def power_fails(self, boundary, method, **arguments):
+        """Carry it out until the power fails at ``boundary``; what the host had is lost."""
+        durable = DurableFiles(self.journal.resolve(), self.state / "synced")
+        kept = os.fsync, os.fdatasync
+        self.agent()  # its directories are there
+        durable.record()
+        try:
+            self.killed(boundary, method, **arguments)
+        finally:
             os.fsync, os.fdatasync = kept
         durable.lose_rest()
+        shutil.rmtree(self.conf.nova_lite.runtime_path, ignore_errors=True)  # a tmpfs
         self.boots += 1
         for guest in self.hypervisor.guests.values():
             guest.state, guest.plugged = PowerState.SHUTDOWN, ()

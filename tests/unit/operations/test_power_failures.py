@@ -20,13 +20,13 @@ from tests.unit.operations.host import IMAGE, Host, build_arguments
 
 BOOT = "build_and_run_instance"
 REBUILD = {
-    "new_pass": "secret", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
+    "new_pass": "", "injected_files": [], "image_ref": IMAGE, "orig_image_ref": IMAGE,
     "orig_sys_metadata": {"image_base_image_ref": IMAGE}, "bdms": None, "recreate": False,
     "on_shared_storage": False, "preserve_ephemeral": False, "migration": None,
     "scheduled_node": None, "limits": {}, "request_spec": None, "accel_uuids": [],
     "reimage_boot_volume": False, "target_state": None,
 }  # fmt: skip
-RESCUE = {"rescue_password": "secret", "rescue_image_ref": IMAGE, "clean_shutdown": False}
+RESCUE = {"rescue_password": None, "rescue_image_ref": IMAGE, "clean_shutdown": False}
 MEMORY = "/dev/shm"
 SHELF = "55555555-2222-3333-4444-555555555555"
 

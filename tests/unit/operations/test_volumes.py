@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from nova_lite import errors
+from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.failures import Failure
+from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.model.states import PowerState
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
+from nova_lite.services import volumes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import stages, undoable
+from nova_lite.steps.volume.moves import ReserveVolumes
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 from tests.fakes.cinder import local_cinder
@@ -34,7 +39,8 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.conductor = FakeConductor(directory / "conductor.json")
-        self.cinder = local_cinder(Ledger(directory / "cloud.json"))
+        self.ledger = Ledger(directory / "cloud.json")
+        self.cinder = local_cinder(self.ledger)
         self.volumes, self.hypervisor = FileVolumes(directory), FakeHypervisor()
         self.spec = tiny_guest(directory)
         self.hypervisor.define(self.spec)
@@ -363,3 +369,114 @@ def test_a_server_of_another_host(host):
     carry_out(operation)
 
     assert host.seen() == ("available", [], 1, True)
+
+
+# --- attaches whose caller did not wait -------------------------------------------------------
+
+
+def left(host, *, minutes=11):
+    """A mapping that nova-api, which has given up, knows nothing of."""
+    mapping = host.reserve()
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)
+    with host.conductor.database() as tables:
+        row = tables["BlockDeviceMapping"][str(mapping["id"])]
+        row["created_at"] = then.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return mapping
+
+
+def seen_by(host):
+    """What a verb that is asked for next knows of the server's volumes."""
+    return [mapping["volume_id"] for mapping in volumes.volume_mappings(host.work())]
+
+
+def test_a_mapping_that_nobody_goes_on_with_is_removed_by_who_meets_it(host, caplog):
+    """nova-api would let nobody attach the volume any more."""
+    left(host)
+
+    assert seen_by(host) == []
+    assert host.seen() == FREE
+    assert f"mapping of volume {host.volume} that was never attached" in caplog.text
+
+
+def test_the_same_server_can_get_the_volume_again(host):
+    """What is left is no attachment."""
+    left(host)
+
+    host.attach()
+
+    assert host.seen() == IN_USE
+
+
+def test_it_can_be_detached(host):
+    """It has no attachment that could be deleted."""
+    left(host)
+
+    carry_out(DetachVolume(host.work(volume_id=host.volume, attachment_id=None)))
+
+    assert host.seen() == FREE
+
+
+@pytest.mark.parametrize("status", ["reserved", "attaching"])
+def test_a_volume_on_its_way_keeps_its_mapping(host, status):
+    """Somebody is between the mapping and its attachment."""
+    left(host)
+    with host.ledger.open() as cloud:
+        cloud["cinder"]["volumes"][host.volume]["status"] = status
+
+    assert seen_by(host) == [host.volume]
+
+
+def test_so_does_one_that_nova_is_still_at_work_on(host):
+    """The volume is reserved after the mapping was made."""
+    left(host, minutes=1)
+
+    assert seen_by(host) == [host.volume]
+
+
+def test_so_does_one_that_cinder_shows_attached_to_the_server(host):
+    """It was attached by a Nova older than Queens, or its record was lost."""
+    mapping = host.reserved()
+    host.attach(mapping)
+    old = "2020-01-01T00:00:00Z"
+    left_over = {"attachment_id": None, "connection_info": None, "created_at": old}
+    with host.conductor.database() as tables:
+        tables["BlockDeviceMapping"][str(mapping["id"])].update(left_over)
+
+    assert seen_by(host) == [host.volume]
+
+
+def test_so_do_all_while_cinder_is_away(host, monkeypatch):
+    """A reboot does not need Cinder for it."""
+    left(host)
+
+    def away(*arguments):
+        raise errors.VolumeServiceUnavailable("Cinder does not answer")
+
+    monkeypatch.setattr(host.cinder, "volume", away)
+
+    assert seen_by(host) == [host.volume]
+
+
+def test_the_periodic_look_removes_them_as_well(host):
+    """Where nobody asks for anything of the server, for the volume cannot be attached."""
+    mapping = left(host)
+    host.conductor.add_instance(
+        WireObject.new("Instance", "2.8", uuid=host.spec.uuid, host="host1").primitive
+    )
+    host.tools.instances = Instances(host.conductor)
+    busy = SimpleNamespace(busy=lambda uuid: True)
+    AbandonedMappings(host.tools, busy).tick()
+    assert host.seen()[1] == [mapping["device_name"]]
+
+    AbandonedMappings(host.tools, SimpleNamespace(busy=lambda uuid: False)).tick()
+
+    assert host.seen() == FREE
+
+
+def test_a_server_leaves_its_host_without_what_is_not_attached(host):
+    """A shelve is not refused for it: nova goes on with the attach, or nobody does."""
+    host.reserve()
+
+    ReserveVolumes(host.work()).do()
+
+    assert host.seen()[0] == "available"

@@ -111,3 +111,20 @@ def test_a_directory_of_somebody_else_is_a_failure(
 
     assert found.status is Status.FAILURE
     assert f"{tmp_path} is not writable" in found.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("tmpfs", Status.OK), ("ext4", Status.WARNING), ("overlay", Status.WARNING)],
+)
+def test_secrets_are_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, status: Status
+) -> None:
+    """In a container /run may be on a disk; the first directory that exists is what counts."""
+    monkeypatch.setattr(host, "file_system", lambda path: kind if path == tmp_path else "")
+    conf = SimpleNamespace(nova_lite=SimpleNamespace(runtime_path=str(tmp_path / "no" / "such")))
+
+    found = host.SECRETS.look(SimpleNamespace(conf=conf))
+
+    assert found.status is status
+    assert kind in found.message

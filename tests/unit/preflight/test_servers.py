@@ -65,10 +65,12 @@ def test_the_start_names_them_too(host: Host, caplog: pytest.LogCaptureFixture) 
     agent = host.agent()
     survey = Survey.of(agent.tools, agent.engine, {})
     instances = agent.tools.instances.by_host(None, "host1")
+    caplog.clear()  # of what the directories of a test are like
 
     with caplog.at_level(logging.WARNING):
         survey.name_foreign(instances)
 
-    (line,) = [record.getMessage() for record in caplog.records]
+    survey_log = "nova_lite.membership.survey"
+    (line,) = [one.getMessage() for one in caplog.records if one.name == survey_log]
     assert host.server in line
     assert "gpu" in line

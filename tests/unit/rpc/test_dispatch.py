@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import threading
+import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import ConsoleNotAvailable, JournalError, MalformedMessage
+from nova_lite.errors import (
+    AnswerLost,
+    AttachInterfaceUnsupported,
+    ConsoleNotAvailable,
+    JournalError,
+    MalformedMessage,
+)
 from nova_lite.rpc.dispatch import Dispatcher, NotNow, Route, Unsupported
 from nova_lite.wire import exceptions
 from nova_lite.wire.objects import WireObject
@@ -35,6 +44,12 @@ class Message:
         self.acknowledged += 1
 
 
+class Promised(str):
+    """Stands for the entry of an operation, and is the name of its verb."""
+
+    caller_waits_until = None
+
+
 class FakeEngine:
     def __init__(self):
         self.accepted, self.started, self.error = [], [], None
@@ -46,7 +61,7 @@ class FakeEngine:
             raise self.error
         assert self.message is None or not self.message.acknowledged
         self.accepted.append((verb, uuid))
-        return verb
+        return Promised(verb)
 
     def refuse(self, verb, context, uuid, arguments, error):
         self.refused.append((verb, uuid, error))
@@ -354,3 +369,90 @@ def test_an_event_is_acknowledged_after_it_was_taken_in(engine):
     ).dispatch(message)
 
     assert seen == [0]
+
+
+def late(message, *, monitored=True):
+    """As the listener hands over a call that waited at the broker for longer than its caller."""
+    sent = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=100)
+    message.ctxt["timestamp"] = sent.replace(tzinfo=None).isoformat()
+    message.received, message.limit, message.may_have_waited = time.monotonic(), 1800.0, True
+    message.client_timeout = 60 if monitored else None
+    return message
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("set_admin_password", {"instance": INSTANCE, "new_pass": "p"}),
+        ("get_host_uptime", {}),
+    ],
+)
+def test_a_call_whose_caller_has_given_up_has_no_effect(dispatcher, engine, method, arguments):
+    """The agent was away, and nova-api has told its user of an error."""
+    with pytest.raises(AnswerLost, match="given up"):
+        dispatcher.dispatch(late(Message(method, arguments)))
+
+    assert engine.accepted == []
+
+
+def test_a_task_state_that_the_caller_has_left_goes(dispatcher, reports):
+    """nova-api does not clear it when it gives up."""
+    with pytest.raises(AnswerLost):
+        dispatcher.dispatch(
+            late(Message("set_admin_password", {"instance": INSTANCE, "new_pass": "p"}))
+        )
+
+    ((uuid, failure),) = reports
+    assert (uuid, failure.nova_name) == (UUID, "NovaException")
+
+
+def test_a_cast_has_nobody_who_could_give_up(dispatcher, engine):
+    """It is carried out however late it comes."""
+    dispatcher.dispatch(late(Message("stop_instance", {"instance": INSTANCE}, call=False)))
+
+    assert engine.started == ["stop_instance"]
+
+
+def test_an_operation_learns_how_long_its_caller_waits(dispatcher, engine):
+    """It may have to wait behind what the server is doing."""
+    message = late(Message("set_admin_password", {"instance": INSTANCE, "new_pass": "p"}))
+    message.client_timeout, message.limit = None, 60.0
+    engine.answer = Future()
+    engine.accept = lambda *arguments: entry
+    entry = SimpleNamespace(answer=Future())
+
+    dispatcher.dispatch(message)
+
+    assert entry.caller_waits_until == message.received + 60.0
+
+
+def test_a_handler_that_waited_for_a_worker_asks_again(engine, reports):
+    """All of them were busy for longer than the caller waits."""
+    done = []
+    routes = {"get_console_output": Route(handler=lambda context: done.append("read"))}
+    pool = SimpleNamespace(submit=lambda label, job: jobs.append(job))
+    jobs = []
+    dispatcher = Dispatcher(
+        routes, {}, engine, None, lambda message: contextlib.nullcontext(), pool
+    )
+    message = late(Message("get_console_output"), monitored=False)
+    message.limit = 0.05
+
+    answer = dispatcher.dispatch(message)
+    time.sleep(0.06)
+    jobs[0]()
+
+    assert isinstance(answer.exception(), AnswerLost)
+    assert done == []
+
+
+def test_a_refusal_is_no_error_in_the_log(engine, reports, caplog):
+    """Nothing went wrong on this host."""
+    routes = {"attach_interface": Route(unsupported=AttachInterfaceUnsupported)}
+    dispatcher = Dispatcher(routes, {}, engine, None, None)
+
+    with pytest.raises(AttachInterfaceUnsupported):
+        dispatcher.dispatch(Message("attach_interface", {"instance": INSTANCE}))
+
+    assert "Refused message attach_interface" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.errors import AttachInterfaceUnsupported
+from nova_lite.errors import AttachInterfaceUnsupported, MoveUnsupported
 from nova_lite.rpc import endpoint
 from nova_lite.rpc.dispatch import Unsupported
 from nova_lite.wire.objects import WireObject
@@ -30,10 +30,16 @@ def test_only_the_password_is_called_with_a_task_state() -> None:
 
 @pytest.mark.parametrize(
     ("method", "error"),
-    [("attach_interface", AttachInterfaceUnsupported), ("live_migration", Unsupported)],
+    [
+        ("attach_interface", AttachInterfaceUnsupported),
+        ("detach_interface", Unsupported),
+        ("check_can_live_migrate_destination", MoveUnsupported),
+        ("check_can_live_migrate_source", MoveUnsupported),
+    ],
 )
 def test_methods_of_tomorrow_say_how_they_are_refused(method, error) -> None:
-    """HTTP 501, unless the API knows a better answer."""
+    """HTTP 501, unless there is a better answer: NotImplementedError would put a server into ERROR
+    whose live migration is being checked."""
     route = ROUTES[method]
 
     assert (None, None, error) == (route.operation, route.handler, route.unsupported)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +102,35 @@ def test_a_message_that_was_not_acknowledged_comes_again(listener, connection):
     receive(listener, connection, RawMessage("u1"))
 
     assert len(receive(listener, connection, RawMessage("u1"))) == 1
+
+
+def over(channel, **properties):
+    """A message as a channel of a connection delivers it."""
+    raw = RawMessage(f"u-{id(channel)}-{len(properties)}")
+    raw._raw_message = SimpleNamespace(channel=channel, properties=properties)
+    return raw
+
+
+def test_a_message_says_how_long_its_caller_waits(listener, connection):
+    """oslo.messaging makes the timeout of a call the message's time to live; a cast has none."""
+    call, cast = receive(
+        listener, connection, over("a", expiration="60000"), over("a", delivery_mode=1, priority=0)
+    )
+
+    assert (call.limit, cast.limit) == (60.0, None)
+
+
+def test_messages_wait_while_this_host_is_not_connected(listener, connection):
+    """The first ones after a connection was made may have; so may those after the next one."""
+    listener.connected = -1000.0
+    (first,) = receive(listener, connection, over("a"))
+    listener.connected -= 1000.0
+    (later,) = receive(listener, connection, over("a", expiration="1"))
+    (again,) = receive(listener, connection, over("b"))
+
+    seen = [message.may_have_waited for message in (first, later, again)]
+    assert seen == [True, False, True]
+    assert first.received <= again.received <= time.monotonic()
 
 
 class Incoming:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import amqp
 import pytest
 
@@ -100,6 +102,15 @@ def test_each_broker_that_is_missing_is_named_with_its_reason(brokers, reach):
     assert "one:5672 refuses user 'me'" in text
     assert "two:5672 does not let user 'me' into virtual host 'cell'" in text
     assert "hush" not in text
+
+
+def test_a_certificate_that_is_not_accepted(brokers, reach):
+    """The options to look at are named; it is not the network."""
+    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    brokers["one:5672"] = brokers["two:5672"] = refused
+
+    with pytest.raises(ControlPlaneUnavailable, match="ssl_ca_file.*oslo_messaging_rabbit"):
+        reach()
 
 
 def test_a_broker_that_says_nothing(brokers, reach):

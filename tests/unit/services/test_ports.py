@@ -119,13 +119,33 @@ def test_the_short_cut_is_bound_to_user_network_groups_and_address(service, port
         assert "POST ports as alice" in done, arguments
 
 
-def test_an_agent_that_stood_in_for_the_user_proves_nothing(service, ports, network):
-    """With an expired token the agent goes on; that says nothing of the user's rights."""
-    expired = RequestContext({**CONTEXT.fields, "auth_token": "expired"})
-    allocate(ports, PortRequest(network["id"]), context=expired)
-    ports.deallocate(CONTEXT, SERVER.uuid, ())
-    done = calls_of(service, lambda: allocate(ports, PortRequest(network["id"])))
-    assert "POST ports as alice" in done
+@pytest.mark.parametrize("token", ["expired", None])
+@pytest.mark.parametrize("fixed_ip", [None, "10.0.0.99"])
+def test_the_agent_makes_no_port_in_the_user_s_stead(service, ports, network, fixed_ip, token):
+    """It may choose addresses and security groups that its user may not."""
+    expired = RequestContext({**CONTEXT.fields, "auth_token": token})
+    request = PortRequest(network["id"], fixed_ip=fixed_ip)
+
+    def allocation():
+        with pytest.raises(errors.RequestTokenExpired):
+            allocate(ports, request, context=expired)
+
+    done = calls_of(service, allocation)
+    assert "POST ports as neutron" not in done
+    assert service.ports_of(SERVER.uuid) == []
+
+
+@pytest.mark.parametrize("token", ["expired", None])
+def test_nor_a_network(service, ports, token):
+    """Neutron makes one, a router and subnets for a project that asks for "auto"."""
+    expired = RequestContext({**CONTEXT.fields, "auth_token": token})
+
+    def allocation():
+        with pytest.raises(errors.RequestTokenExpired):
+            allocate(ports, PortRequest("auto"), context=expired)
+
+    done = calls_of(service, allocation)
+    assert not [call for call in done if "auto-allocated-topology as neutron" in call]
 
 
 def test_repeating_an_allocation_makes_nothing_new(service, ports, network):

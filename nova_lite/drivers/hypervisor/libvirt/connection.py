@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from nova_lite.drivers.hypervisor.libvirt import event_loop
 from nova_lite.drivers.hypervisor.libvirt.deadline import Deadline, DeadlineExceeded, TooManyStuck
 from nova_lite.errors import (
     DomainNotFound,
+    GuestRefused,
     HypervisorError,
     HypervisorTooOld,
     HypervisorUnavailable,
+    InvalidBlockDevice,
     NovaLiteError,
 )
 
@@ -49,6 +52,20 @@ _LOST_CODES = (
 )
 
 
+# What libvirt says of a host or of QEMU; XML that it does not understand is our mistake.
+_REFUSALS = (
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+    libvirt.VIR_ERR_NO_SUPPORT,
+    libvirt.VIR_ERR_OPERATION_DENIED,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+)
+# QEMU's own words come as internal errors.
+_OF_QEMU = re.compile(r"process exited while connecting|unable to execute QEMU command|qemu-system")
+# Which devices disks are was asked for with the server, whatever the host.
+_ASKED_FOR = re.compile(r"disk device='\w+' is (?:not supported|only valid)")
+
+
 def quiet_errors() -> None:
     """Keep libvirt from writing every error to stderr; each one is raised anyway."""
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
@@ -72,7 +89,12 @@ def translate(what: str, error: libvirt.libvirtError) -> NovaLiteError:
         return HypervisorUnavailable(f"could not {what}: lost connection to libvirt: {message}")
     if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
         return DomainNotFound(f"could not {what}: {message}")
-    return HypervisorError(f"could not {what}: {message}")
+    code, text = error.get_error_code(), f"could not {what}: {message}"
+    if code == libvirt.VIR_ERR_CONFIG_UNSUPPORTED and _ASKED_FOR.search(message):
+        return InvalidBlockDevice(text)
+    if code in _REFUSALS or (code == libvirt.VIR_ERR_INTERNAL_ERROR and _OF_QEMU.search(message)):
+        return GuestRefused(text)
+    return HypervisorError(text)
 
 
 def format_version(number: int) -> str:

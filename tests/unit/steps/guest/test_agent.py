@@ -89,9 +89,9 @@ def test_a_guest_that_does_not_run_is_named(hypervisor):
         SetPassword(work).do()
 
 
-def test_what_is_resumed_has_no_password_any_more(hypervisor):
-    """The journal does not keep it."""
-    with pytest.raises(PasswordNotSet, match="try again"):
+def test_after_a_power_failure_there_is_no_password_any_more(hypervisor):
+    """It was in memory only."""
+    with pytest.raises(PasswordNotSet, match="lost power.*set it again"):
         SetPassword(make_work(hypervisor, arguments={})).do()
 
 

@@ -13,10 +13,14 @@ from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, consoles, live_xml
 from nova_lite.errors import (
     DomainNotFound,
+    GuestRefused,
     HypervisorError,
     HypervisorTooOld,
     HypervisorUnavailable,
+    InvalidBlockDevice,
     InvalidConfiguration,
+    NovaLiteError,
+    Verdict,
 )
 from nova_lite.model.host import ConsoleAddress, GuestDevice
 
@@ -33,9 +37,9 @@ def conf(**options: str) -> cfg.ConfigOpts:
 class Refusal(libvirt.libvirtError):
     """A libvirt error of any code and origin."""
 
-    def __init__(self, code: int, domain: int = 0) -> None:
-        Exception.__init__(self, "refused")
-        self.err = (code, domain, "refused", 2, None, None, None, 0, 0)
+    def __init__(self, code: int, domain: int = 0, text: str = "refused") -> None:
+        Exception.__init__(self, text)
+        self.err = (code, domain, text, 2, None, None, None, 0, 0)
 
 
 def test_the_package_imports_without_libvirt() -> None:
@@ -88,7 +92,8 @@ def test_the_oldest_versions_are_accepted() -> None:
         (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
         (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_RPC, HypervisorUnavailable),
         (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
-        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU, HypervisorError),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_QEMU, GuestRefused),
+        (libvirt.VIR_ERR_XML_ERROR, libvirt.VIR_FROM_DOMAIN, HypervisorError),
     ],
 )
 def test_errors_are_told_apart_by_code_and_origin(
@@ -96,6 +101,45 @@ def test_errors_are_told_apart_by_code_and_origin(
 ) -> None:
     """An internal error of the wire is a lost connection, one of QEMU is QEMU's."""
     assert type(connection.translate("start guest", Refusal(code, origin))) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected", "verdict"),
+    [
+        (
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: disk device='lun' is not supported for protocol='rbd'",
+            InvalidBlockDevice,
+            Verdict.ABORT,
+        ),
+        (
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            "unsupported configuration: IDE controllers are unsupported for this QEMU binary",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+        (
+            libvirt.VIR_ERR_SYSTEM_ERROR,
+            "Unable to open '/dev/vhost-vsock' for vsock device: No such device",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "internal error: process exited while connecting to monitor: qemu-system-x86_64: ...",
+            GuestRefused,
+            Verdict.RESCHEDULE,
+        ),
+    ],
+    ids=["lun on ceph", "no such device here", "no kernel module", "qemu does not start"],
+)
+def test_a_refusal_is_expected(
+    code: int, text: str, expected: type[NovaLiteError], verdict: Verdict
+) -> None:
+    """One line in the log, and another host only where that may help."""
+    error = connection.translate("start guest", Refusal(code, libvirt.VIR_FROM_QEMU, text))
+
+    assert (type(error), error.expected, error.verdict) == (expected, True, verdict)
 
 
 @pytest.mark.parametrize(
