@@ -194,6 +194,7 @@ class DomainSpec:
     sound_model: str | None = None
     viommu_model: str | None = None
     tpm: tuple[str, str] | None = None  # (model, version)
+    tpm_secret: str | None = None  # uuid of the secret that its state is encrypted with
     hide_hypervisor: bool = False
     pmu: bool | None = None
     hpet: bool | None = None
@@ -201,6 +202,7 @@ class DomainSpec:
     clock_offset: str = "utc"
     smbios: Mapping[str, str] = field(default_factory=dict)
     tb_cache_mb: int | None = None
+    apic: bool = True
     iothreads: int = 1
     perf_events: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from nova_lite.errors import (
     PowerOffFailure,
 )
 from nova_lite.model.states import NOT_ON, PowerState
+from nova_lite.services import tpm
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.guest import require_definable, wanted_guest
 from nova_lite.services.notes import GuestNotes, PortNotes
@@ -20,7 +21,6 @@ from nova_lite.steps.base import Step
 LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
-ASK_AGAIN = 10.0  # seconds after which a guest that ignored an ACPI shutdown is sent another
 
 
 class CheckGuest(Step):
@@ -48,6 +48,7 @@ class DefineGuest(Step):
     exclusive = True
 
     def do(self) -> None:
+        tpm.ensure_key(self.work)
         spec, registered = wanted_guest(self.work)
         self.tools.hypervisor.define(spec)
         if registered != GuestNotes.of(self.work.notes).registered:
@@ -72,7 +73,8 @@ class StartGuest(Step):
 
     def do(self) -> None:
         paused = self._pause_for_ports and bool(PortNotes.of(self.work.notes).await_ports)
-        self.tools.hypervisor.start(self.work.uuid, paused=paused)
+        with tpm.unlocked(self.work):
+            self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:
         self.tools.hypervisor.destroy(self.work.uuid)
@@ -117,13 +119,15 @@ class RestoreGuest(Step):
 
     def do(self) -> None:
         hypervisor, uuid = self.tools.hypervisor, self.work.uuid
-        try:
-            hypervisor.restore(uuid)
-        except DomainNotFound:
-            LOG.warning("Server %s has no guest any more, thus no saved memory; booting it", uuid)
-            spec, _ = wanted_guest(self.work)
-            hypervisor.define(spec)
-            hypervisor.start(uuid)
+        with tpm.unlocked(self.work):
+            try:
+                hypervisor.restore(uuid)
+            except DomainNotFound:
+                LOG.warning("Server %s has no guest any more, thus no saved memory; booting it",
+                            uuid)  # fmt: skip
+                spec, _ = wanted_guest(self.work)
+                hypervisor.define(spec)
+                hypervisor.start(uuid)
 
 
 class InjectNmi(Step):
@@ -210,6 +214,7 @@ def remove(work: Work) -> None:
 def ask_to_power_off(work: Work, patience: float) -> bool:
     """Send ACPI shutdowns until the guest is off; False after ``patience`` seconds."""
     hypervisor, clock, uuid = work.tools.hypervisor, work.tools.clock, work.uuid
+    again = float(work.tools.conf.compute.shutdown_retry_interval)
     deadline, ask_at = clock.monotonic() + patience, 0.0
     while (now := clock.monotonic()) < deadline:
         state = hypervisor.power_state(uuid)
@@ -219,7 +224,7 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
             return False  # a paused guest cannot handle it
         if now >= ask_at:
             hypervisor.shutdown(uuid)
-            ask_at = now + ASK_AGAIN
+            ask_at = now + again
         if clock.wait(work.cancelled, POLL):
             raise Interrupted
     return hypervisor.power_state(uuid) in NOT_ON
