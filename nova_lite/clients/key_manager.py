@@ -56,7 +56,10 @@ class KeyManager:
     def create(self, context: RequestContext, name: str) -> str:
         """Keep a new passphrase for the user of a request; returns its id.
 
+        It is the user's, and nobody else's: never the agent's.
+
         :raises VolumeKeyUnavailable: there is no key manager, or the user may keep nothing there
+        :raises RequestTokenExpired: the request has no token
         :raises ControlPlaneUnavailable: the key manager does not answer
         """
         from castellan.common.objects.passphrase import Passphrase
@@ -96,7 +99,7 @@ class KeyManager:
                 f"[key_manager]backend = {backend} keeps no keys: set up barbican or vault"
             )
         try:
-            return ask(self._castellan(), self._credentials(context))
+            return ask(self._castellan(), self._credentials(context, fall_back=False))
         except (CastellanException, ClientException) as error:
             message = f"the key manager was asked, but {trouble}: {error}"
             if _is_away(error):
@@ -144,11 +147,11 @@ class KeyManager:
                     logging.getLogger(name).addFilter(_without_payload)
             return self._manager
 
-    def _credentials(self, context: RequestContext) -> Any:
+    def _credentials(self, context: RequestContext, *, fall_back: bool = True) -> Any:
         from oslo_context.context import RequestContext as OsloContext
 
         found = OsloContext.from_dict(context.fields)
-        adapter = self._sessions.user("cinder", "key-manager", context)
+        adapter = self._sessions.user("cinder", "key-manager", context, fall_back=fall_back)
         # How castellan asks for the way to authenticate.
         found.get_auth_plugin = lambda: adapter.auth  # type: ignore[attr-defined]
         return found

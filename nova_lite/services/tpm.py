@@ -11,7 +11,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nova_lite.errors import NovaLiteError, TpmKeyUnavailable, VolumeKeyUnavailable
+from nova_lite.errors import (
+    NovaLiteError,
+    RequestTokenExpired,
+    TpmKeyUnavailable,
+    VolumeKeyUnavailable,
+)
 from nova_lite.guest import devices
 from nova_lite.guest.properties import Properties
 from nova_lite.services.notes import GuestNotes
@@ -68,7 +73,7 @@ def unlocked(work: Work) -> Iterator[None]:
         return
     try:
         passphrase = tools.keys.secret(work.context, known)
-    except VolumeKeyUnavailable as error:
+    except (RequestTokenExpired, VolumeKeyUnavailable) as error:
         raise TpmKeyUnavailable(work.uuid, error.message) from None
     tools.hypervisor.set_tpm_secret(work.uuid, known, passphrase)
     try:
@@ -82,6 +87,7 @@ def forget_key(work: Work) -> None:
     known = key_id(work)
     if known is None:
         return
+    work.tools.hypervisor.forget_tpm_secret(work.uuid)  # of a start that was cut off
     try:
         work.tools.keys.delete(work.context, known)
     except NovaLiteError as error:

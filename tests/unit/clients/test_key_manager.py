@@ -192,6 +192,19 @@ def test_a_passphrase_is_kept_for_the_user(
     assert repr(KEY)[2:20] not in caplog.text
 
 
+def test_a_passphrase_is_never_the_agents(barbican: Barbican, tmp_path: Path) -> None:
+    """A request without a token gets none, and is not served with the agent's rights."""
+    manager = of_barbican(barbican, tmp_path)
+    for ask in (
+        lambda: manager.create(CONTEXT, "vTPM"),
+        lambda: manager.secret(CONTEXT, KEY_ID),
+        lambda: manager.delete(CONTEXT, KEY_ID),
+    ):
+        with pytest.raises(errors.RequestTokenExpired):
+            ask()
+    assert (barbican.stored, barbican.deleted) == (None, [])
+
+
 def test_a_passphrase_is_deleted_once(barbican: Barbican, tmp_path: Path) -> None:
     """One that is gone already is no trouble; another user's is."""
     manager, alice = of_barbican(barbican, tmp_path), of_user(barbican, "alice")

@@ -145,10 +145,12 @@ def test_the_key_ends_with_the_server(host, keys, refuses):
     """An administrator's delete leaves it, and is a delete all the same."""
     host.boot()
     keys.refuses = refuses
+    host.hypervisor.tpm_secrets[host.server] = "k1", b"of a start that was cut off"
 
     run(host, "terminate_instance", "deleting", bdms=build_arguments()["block_device_mapping"])
 
     assert host.look()["deleted"]
+    assert host.hypervisor.tpm_secrets == {}
     assert keys.kept.keys() == ({"k1"} if refuses else set())
 
 
