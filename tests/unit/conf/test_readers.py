@@ -19,10 +19,6 @@ AWAITED = {
     ("libvirt", "swtpm_enabled"): "emulated TPMs",
     ("libvirt", "swtpm_user"): "emulated TPMs",
     ("libvirt", "swtpm_group"): "emulated TPMs",
-    ("libvirt", "cpu_power_management"): "power management",
-    ("libvirt", "cpu_power_management_strategy"): "power management",
-    ("libvirt", "cpu_power_governor_low"): "power management",
-    ("libvirt", "cpu_power_governor_high"): "power management",
 }
 # Modules that are given the name of the group.
 ANY_GROUP = ("clients/session.py",)
