@@ -1,9 +1,13 @@
-"""Keys of encrypted volumes: nova.conf's fixed key, or those of Barbican or Vault by castellan."""
+"""Keys of volumes and TPMs: nova.conf's fixed key, or those of Barbican or Vault by castellan."""
 
 from __future__ import annotations
 
+import base64
 import logging
+import os
+import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from oslo_config import cfg
@@ -16,6 +20,13 @@ LOG = logging.getLogger(__name__)
 
 # The name under which Cinder knows its own fixed_key.
 FIXED_KEY_ID = "00000000-0000-0000-0000-000000000000"
+
+# What tells of requests, and what in them is secret.
+REQUEST_LOGGERS = ("keystoneauth.session", "keystoneauth.session.request",
+                   "keystoneauth.session.body")  # fmt: skip
+PAYLOAD = re.compile(r'("payload": *)"(?:[^"\\]|\\.)*"')
+# As long as nova-compute makes it.
+PASSPHRASE_BYTES = 384
 
 
 class KeyManager:
@@ -41,6 +52,56 @@ class KeyManager:
         """
         # Cinder formats volumes with the key's bytes in hex, as a key is no text.
         return self._key(context, key_id).hex()
+
+    def create(self, context: RequestContext, name: str) -> str:
+        """Keep a new passphrase for the user of a request; returns its id.
+
+        :raises VolumeKeyUnavailable: there is no key manager, or the user may keep nothing there
+        :raises ControlPlaneUnavailable: the key manager does not answer
+        """
+        from castellan.common.objects.passphrase import Passphrase
+
+        text = base64.b64encode(os.urandom(PASSPHRASE_BYTES))
+        made = self._call(
+            f"it keeps no {name}", lambda m, c: m.store(c, Passphrase(text, name=name)), context
+        )
+        return str(made)
+
+    def secret(self, context: RequestContext, key_id: str) -> bytes:
+        """A passphrase that ``create`` has made; raises as it does."""
+        found = self._call(f"no key {key_id} from it", lambda m, c: m.get(c, key_id), context)
+        return bytes(found.get_encoded())
+
+    def delete(self, context: RequestContext, key_id: str) -> None:
+        """Delete a passphrase, if it is there; raises as ``create`` does."""
+        from castellan.common.exception import ManagedObjectNotFoundError
+
+        def delete(manager: Any, credentials: Any) -> None:
+            try:
+                manager.delete(credentials, key_id)
+            except ManagedObjectNotFoundError:
+                LOG.debug("Key %s is gone already", key_id)
+
+        self._call(f"it does not delete key {key_id}", delete, context)
+
+    def _call(
+        self, trouble: str, ask: Callable[[Any, Any], Any], context: RequestContext
+    ) -> Any:
+        from castellan.common.exception import CastellanException
+        from keystoneauth1.exceptions import ClientException
+
+        backend = self._conf.key_manager.backend
+        if backend.endswith("ConfKeyManager"):
+            raise VolumeKeyUnavailable(
+                f"[key_manager]backend = {backend} keeps no keys: set up barbican or vault"
+            )
+        try:
+            return ask(self._castellan(), self._credentials(context))
+        except (CastellanException, ClientException) as error:
+            message = f"the key manager was asked, but {trouble}: {error}"
+            if _is_away(error):
+                raise ControlPlaneUnavailable(message) from None
+            raise VolumeKeyUnavailable(message) from None
 
     def _key(self, context: RequestContext, key_id: str) -> bytes:
         options = self._conf.key_manager
@@ -79,6 +140,8 @@ class KeyManager:
                 own = cfg.ConfigOpts()
                 own([], default_config_files=files, default_config_dirs=directories)
                 self._manager = key_manager.API(own)
+                for name in REQUEST_LOGGERS:
+                    logging.getLogger(name).addFilter(_without_payload)
             return self._manager
 
     def _credentials(self, context: RequestContext) -> Any:
@@ -89,6 +152,14 @@ class KeyManager:
         # How castellan asks for the way to authenticate.
         found.get_auth_plugin = lambda: adapter.auth  # type: ignore[attr-defined]
         return found
+
+
+def _without_payload(record: logging.LogRecord) -> bool:
+    """Take what is stored out of the requests that keystoneauth shows at level DEBUG."""
+    text = record.getMessage()
+    if '"payload"' in text:
+        record.msg, record.args = PAYLOAD.sub(r'\1"***"', text), ()
+    return True
 
 
 def _is_away(error: BaseException) -> bool:

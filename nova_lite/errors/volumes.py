@@ -157,6 +157,18 @@ class VolumeKeyUnavailable(NovaLiteError):
     nova_name, code, expected = "KeyManagerError", 500, True
 
 
+class TpmKeyUnavailable(NovaLiteError):
+    """No key for an emulated TPM."""
+
+    nova_name, code, expected = "KeyManagerError", 500, True
+
+    def __init__(self, server_uuid: str, reason: str) -> None:
+        super().__init__(
+            f"the TPM of server {server_uuid} has no key: {reason}. It belongs to the server's "
+            "user, who alone can start it"
+        )
+
+
 class VolumeEncryptionUnsupported(InvalidVolume):
     """A volume is encrypted in a way that hypervisors do not open by themselves."""
 

@@ -10,7 +10,7 @@ from nova_lite.errors import (
     ImageUnacceptable,
     UnsupportedByHost,
 )
-from nova_lite.guest.devices import refuse_tpm
+from nova_lite.guest.devices import tpm
 from nova_lite.guest.properties import Properties
 from nova_lite.model.server import Flavor, Image, Server
 
@@ -25,9 +25,10 @@ NOT_YET = (
 )
 
 
-def validate(server: Server) -> None:
+def validate(server: Server, *, swtpm: bool = False) -> None:
     """Check flavor against image and refuse features that do not exist here yet.
 
+    :param swtpm: whether this host offers emulated TPMs
     :raises ImageUnacceptable: the image is not active
     :raises FlavorMemoryTooSmall: less memory than the image's min_ram
     :raises FlavorDiskTooSmall: a root disk smaller than the image or its min_disk
@@ -35,12 +36,13 @@ def validate(server: Server) -> None:
     :raises InvalidGuestConfig: a property of such a feature is invalid
     """
     image_fits(server.flavor, server.image)
-    refuse_features(server)
+    refuse_features(server, swtpm=swtpm)
 
 
-def refuse_features(server: Server) -> None:
+def refuse_features(server: Server, *, swtpm: bool = False) -> None:
     """Refuse a guest that flavor or image want to have what this agent cannot give to it.
 
+    :param swtpm: whether this host offers emulated TPMs
     :raises UnsupportedByHost: a feature that only other hosts have
     :raises InvalidGuestConfig: a property of such a feature is invalid
     """
@@ -56,7 +58,7 @@ def refuse_features(server: Server) -> None:
         raise UnsupportedByHost("hw:mem_encryption: this host has no memory encryption")
     if properties.agreed("ephemeral_encryption"):
         raise UnsupportedByHost("hw:ephemeral_encryption: this host does not encrypt local disks")
-    refuse_tpm(properties)
+    tpm(properties, swtpm=swtpm)
 
 
 def image_fits(flavor: Flavor, image: Image) -> None:

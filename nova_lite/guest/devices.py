@@ -85,20 +85,28 @@ def viommu_model(properties: Properties, machine: Machine, libvirt_version: int)
     return "intel" if machine.is_q35 else "smmuv3"
 
 
-def refuse_tpm(properties: Properties) -> None:
-    """Emulated TPMs keep their state under a key from the key manager, which is not supported yet.
+def tpm(properties: Properties, *, swtpm: bool) -> tuple[str, str] | None:
+    """(model, version) of the emulated TPM; None for a guest without one.
 
+    :param swtpm: whether this host offers them ([libvirt] swtpm_enabled)
     :raises InvalidGuestConfig: version and model do not go together
-    :raises UnsupportedByHost: a valid TPM is asked for
+    :raises UnsupportedByHost: this host offers none, or not with such a key
     """
     version, model = properties.agreed("tpm_version"), properties.agreed("tpm_model")
     if version is None:
-        return
+        return None
     if model == "tpm-crb" and version != "2.0":
         raise InvalidGuestConfig("hw:tpm_model = tpm-crb needs hw:tpm_version = 2.0")
-    raise UnsupportedByHost(
-        f"hw:tpm_version = {version}: this host has no key manager for emulated TPMs"
-    )
+    if not swtpm:
+        raise UnsupportedByHost(
+            f"hw:tpm_version = {version}: this host has no emulated TPMs ([libvirt] swtpm_enabled)"
+        )
+    security = properties.spec("hw:tpm_secret_security")
+    if security not in (None, "user"):
+        raise UnsupportedByHost(
+            f"hw:tpm_secret_security = {security}: here the user has the key of a TPM, no one else"
+        )
+    return model or "tpm-tis", version
 
 
 def require_trait(capabilities: Capabilities, prefix: str, model: str | None, what: str) -> None:

@@ -37,6 +37,7 @@ def plan_domain(
     console_log: str | None = None,
     serial_ports: Sequence[int] = (),
     shares: tuple[ShareSpec, ...] = (),
+    tpm_secret: str | None = None,
 ) -> DomainSpec:
     """The guest definition of ``server``.
 
@@ -49,6 +50,7 @@ def plan_domain(
     :param volumes: the volumes that are connected to this host, by their ids
     :param console_log: file of the console log; default ``<directory>/console.log``
     :param shares: directories of the host that it gets
+    :param tpm_secret: uuid of the secret of its TPM
     :param serial_ports: TCP ports of its serial ports, as many as consoles.serial_ports says
     :raises InvalidGuestConfig: flavor or image say something invalid or contradictory
     :raises UnsupportedByHost: this host cannot do what they say
@@ -82,6 +84,7 @@ def plan_domain(
         boot_menu=machine.boot_menu(properties),
         nics=tuple(devices.finish_nic(nic, properties, policy) for nic in nics),
         shares=shares,
+        tpm_secret=tpm_secret,
         console_log=console_log or str(directory / "console.log"),
         serial_tcp=_serial(policy, serial_ports),
         smbios=metadata.smbios(server, policy) if board.arch in machine.X86 else {},
@@ -148,7 +151,11 @@ def _devices(
     viommu = devices.viommu_model(properties, board, facts.libvirt_version)
     sound = properties.agreed("sound_model")
     devices.require_trait(capabilities, "COMPUTE_SOUND_MODEL_", sound, "hw:sound_model")
-    devices.refuse_tpm(properties)
+    tpm = devices.tpm(properties, swtpm=policy.swtpm)
+    if tpm:
+        model, version = tpm
+        for part in (model.removeprefix("tpm-"), version.replace(".", "_")):
+            devices.require_trait(capabilities, "COMPUTE_SECURITY_TPM_", part, "hw:tpm")
     inputs = consoles.inputs(properties, policy, board)
     needs_usb = any(bus == "usb" for _, bus in inputs) or any(d.bus == "usb" for d in plan.disks)
     usb, redirections = consoles.usb_controller(properties, policy, board, needed=needs_usb)
@@ -167,6 +174,7 @@ def _devices(
         "pcie_ports": policy.pcie_ports if _has_pcie(board) else 0,
         "guest_agent": bool(properties.image("hw_qemu_guest_agent")),
         "sound_model": sound,
+        "tpm": tpm,
         "viommu_model": viommu,
     }
 

@@ -59,6 +59,7 @@ class HostPolicy:
     vnc_listen: str | None = "127.0.0.1"
     spice: GraphicsSpec | None = None
     serial_host: str | None = None
+    swtpm: bool = False
     host_serial: str | None = "unique"
     package_version: str = ""
 
@@ -93,6 +94,7 @@ class HostPolicy:
             file_backed_memory_mb=lv.file_backed_memory,
             pointer_model=conf.pointer_model,
             perf_events=tuple(lv.enabled_perf_events),
+            swtpm=lv.swtpm_enabled,
             pcie_ports=lv.num_pcie_ports,
             tb_cache_mb=lv.tb_cache_size if lv.virt_type == "qemu" else None,
             apic=not conf.workarounds.libvirt_disable_apic,

@@ -162,6 +162,7 @@ SPECS: dict[str, Reader] = {
     "hw:cpu_realtime": boolean,
     "hw:emulator_threads_policy": choice("share", "isolate"),
     "hw:hide_hypervisor_id": boolean,
+    "hw:tpm_secret_security": choice("user", "host", "deployment"),
     "hw_rng:allowed": boolean,
     "hw_rng:rate_bytes": COUNT,
     "hw_rng:rate_period": COUNT,

@@ -89,8 +89,8 @@ class Survey:
 
         :raises HypervisorUnavailable: guests cannot be listed
         """
-        template = self._conf.instance_name_template
-        for uuid, reason in definable.on_host(self._hypervisor, instances, template).items():
+        found = definable.on_host(self._hypervisor, instances, self._conf)
+        for uuid, reason in found.items():
             LOG.warning("The guest of server %s goes on as it is, but cannot be started, rebooted "
                         "or rebuilt by this agent: %s", uuid, reason)  # fmt: skip
 

@@ -194,6 +194,7 @@ class DomainSpec:
     sound_model: str | None = None
     viommu_model: str | None = None
     tpm: tuple[str, str] | None = None  # (model, version)
+    tpm_secret: str | None = None  # uuid of the secret that its state is encrypted with
     hide_hypervisor: bool = False
     pmu: bool | None = None
     hpet: bool | None = None

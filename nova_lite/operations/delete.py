@@ -21,6 +21,7 @@ from nova_lite.services import guest
 from nova_lite.services.interfaces import remember_taps
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
+from nova_lite.steps.guest.devices import to_forget_key
 from nova_lite.steps.guest.domain import RemoveGuest
 from nova_lite.steps.network.ports import ReleasePorts, UnplugInterfaces
 from nova_lite.steps.records.capacity import ReleaseResources
@@ -78,6 +79,7 @@ class Delete(Operation):
                 RemoveDisks(work),
                 ReleaseVolumes(work),
                 *to_release(work),
+                *to_forget_key(work),
             ),
             (RecordDeleted(work),),
             (ReleaseResources(work),),

@@ -17,7 +17,7 @@ def _servers(env: Env) -> Finding:
     from nova_lite.wire.context import RequestContext
 
     instances = Instances(env.conductor).by_host(RequestContext.admin(), env.conf.host)
-    found = definable.on_host(env.hypervisor, instances, env.conf.instance_name_template)
+    found = definable.on_host(env.hypervisor, instances, env.conf)
     if not found:
         return ok(f"{len(instances)} servers on this host, none with foreign devices")
     named = [f"{uuid} ({reason})" for uuid, reason in sorted(found.items())]

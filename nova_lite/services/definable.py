@@ -7,6 +7,7 @@ them anew, without these devices, is refused before the guest is touched.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import (
@@ -25,14 +26,17 @@ from nova_lite.wire.objects import WireObject
 NORMAL = "normal"  # the vnic_type of an interface that is not a piece of hardware
 
 
-def refuse(server: Server, instance: WireObject, vifs: Iterable[Vif]) -> None:
+def refuse(
+    server: Server, instance: WireObject, vifs: Iterable[Vif], *, swtpm: bool = False
+) -> None:
     """Refuse a guest that has, or is to have, such devices by its records.
 
     :param instance: its ``pci_requests`` and ``pci_devices`` are read, where they are loaded
+    :param swtpm: whether this host offers emulated TPMs
     :raises UnsupportedByHost: the message names what it is
     :raises InvalidGuestConfig: flavor or image contradict themselves about it
     """
-    checks.refuse_features(server)
+    checks.refuse_features(server, swtpm=swtpm)
     if named := _pci(instance):
         raise UnsupportedByHost(
             f"server {server.uuid} has PCI devices ({', '.join(named)}), which this agent cannot "
@@ -63,18 +67,18 @@ def refuse_to_replace(hypervisor: Hypervisor, uuid: str) -> None:
 
 
 def on_host(
-    hypervisor: Hypervisor, instances: Iterable[WireObject], name_template: str
+    hypervisor: Hypervisor, instances: Iterable[WireObject], conf: Any
 ) -> dict[str, str]:
     """Server uuid -> why its guest cannot be defined here, of servers and guests of this host.
 
     :param instances: the servers, with flavor, system_metadata, info_cache and pci_requests
-    :param name_template: nova.conf's ``instance_name_template``
+    :param conf: values of nova.conf
     :raises HypervisorUnavailable: guests cannot be listed
     """
     found: dict[str, str] = {}
     for instance in instances:
         try:
-            _refuse_recorded(instance, name_template)
+            _refuse_recorded(instance, conf)
         except NovaLiteError as error:
             found[str(instance["uuid"])] = error.message
     for domain in hypervisor.domains():
@@ -87,11 +91,12 @@ def on_host(
     return found
 
 
-def _refuse_recorded(instance: WireObject, name_template: str) -> None:
+def _refuse_recorded(instance: WireObject, conf: Any) -> None:
     context, cache = RequestContext.admin(), instance.get("info_cache")
-    server = decode.server(instance, name_template=name_template, context=context)
+    template = conf.instance_name_template
+    server = decode.server(instance, name_template=template, context=context)
     vifs = network_info.load(cache.get("network_info", "[]") if cache else "[]")
-    refuse(server, instance, vifs)
+    refuse(server, instance, vifs, swtpm=conf.libvirt.swtpm_enabled)
 
 
 def _pci(instance: WireObject) -> list[str]:

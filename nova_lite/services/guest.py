@@ -20,7 +20,7 @@ from nova_lite.model.domain import DomainSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
-from nova_lite.services import abandoned, definable, volume_keys
+from nova_lite.services import abandoned, definable, tpm, volume_keys
 from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import GuestNotes, PortNotes
 from nova_lite.services.shares import guest_shares
@@ -63,7 +63,7 @@ def connected_volumes(work: Work) -> dict[str, ConnectedVolume]:
 def validate(work: Work) -> None:
     """Refuse what cannot be built, before anything is made."""
     refuse_certificates(work)
-    checks.validate(work.server)
+    checks.validate(work.server, swtpm=work.tools.policy.swtpm)
     checks.image_fits(work.server.flavor, work.root_image)
     require_definable(work)
     disk_plan(work)
@@ -74,7 +74,8 @@ def require_definable(work: Work) -> None:
 
     :raises UnsupportedByHost: see ``services.definable``
     """
-    definable.refuse(work.server, work.instance, vifs(work))
+    swtpm = work.tools.policy.swtpm
+    definable.refuse(work.server, work.instance, vifs(work), swtpm=swtpm)
 
 
 def image_says(work: Work, name: str) -> bool:
@@ -168,6 +169,7 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         creation_time=_created(server.created_at, tools.clock),
         serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
         shares=guest_shares(work),
+        tpm_secret=tpm.key_id(work),
     )
 
 

@@ -58,10 +58,12 @@ class ImageNotes(Notes):
 
 @dataclass(frozen=True)
 class GuestNotes(Notes):
-    """The NUMA topology placed on this host, and the defaults chosen for the guest."""
+    """The NUMA topology placed on this host, the defaults chosen for the guest, and the id of the
+    key that was made for its TPM."""
 
     numa_topology: dict[str, Any] | None = None
     registered: Mapping[str, str] | None = None
+    tpm_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class FakeHypervisor(Hypervisor):
         self.passwords: dict[tuple[str, str], str] = {}
         self.stubborn: set[str] = set()
         self.secrets: dict[str, tuple[str, str]] = {}
+        self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
@@ -167,10 +168,16 @@ class FakeHypervisor(Hypervisor):
     def start(self, uuid: str, *, paused: bool = False) -> None:
         guest = self._guest("start", uuid)
         if guest.state in OFF:
+            self._open_tpm(guest)
             guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
             guest.saved = False
             guest.plugged = guest.spec.disks
             self.emit(uuid, "started", "booted")
+
+    def _open_tpm(self, guest: Guest) -> None:
+        known = self.tpm_secrets.get(guest.spec.uuid, ("", b""))[0]
+        if guest.spec.tpm_secret and guest.spec.tpm_secret != known:
+            raise HypervisorError(f"guest {guest.spec.uuid}: Secret not found")
 
     def pause(self, uuid: str) -> None:
         guest = self._running("pause", uuid)
@@ -191,6 +198,7 @@ class FakeHypervisor(Hypervisor):
     def restore(self, uuid: str) -> None:
         guest = self._guest("restore", uuid)
         if guest.state != PowerState.RUNNING:
+            self._open_tpm(guest)
             guest.state, guest.saved = PowerState.RUNNING, False
             self.emit(uuid, "started", "restored")
 
@@ -343,6 +351,14 @@ class FakeHypervisor(Hypervisor):
     def secret(self, usage_id: str) -> str | None:
         self._called("secret")
         return self.secrets[usage_id][0] if usage_id in self.secrets else None
+
+    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+        self._called("set_tpm_secret", uuid)
+        self.tpm_secrets[uuid] = secret_uuid, passphrase
+
+    def forget_tpm_secret(self, uuid: str) -> None:
+        self._called("forget_tpm_secret", uuid)
+        self.tpm_secrets.pop(uuid, None)
 
     def forget_secret(self, usage_id: str) -> None:
         self._called("forget_secret")

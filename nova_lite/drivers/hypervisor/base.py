@@ -230,6 +230,14 @@ class Hypervisor(ABC):
         """The uuid of that volume's secret, None when the host keeps none."""
 
     @abstractmethod
+    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+        """Keep the passphrase of a guest's TPM in memory, under the uuid in its DomainSpec."""
+
+    @abstractmethod
+    def forget_tpm_secret(self, uuid: str) -> None:
+        """Drop the passphrase of a guest's TPM, if there is one; only a start needs it."""
+
+    @abstractmethod
     def forget_secret(self, usage_id: str) -> None:
         """Drop that volume's secret, if there is one; guests that run need it no more."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nova_lite.services import shares
+from nova_lite.services import shares, tpm
 from nova_lite.services.devices import (
     _new,
     _told_shares,
@@ -44,6 +44,20 @@ class ActivateShares(Step):
 def to_activate(work: Work) -> tuple[Step, ...]:
     """The steps to take after the guest was started."""
     return (ActivateShares(work),) if shares.possible(work) else ()
+
+
+class ForgetTpmKey(Step):
+    """Delete the key of the server's TPM from the key manager."""
+
+    name = "forget_tpm_key"
+
+    def do(self) -> None:
+        tpm.forget_key(self.work)
+
+
+def to_forget_key(work: Work) -> tuple[Step, ...]:
+    """The steps to take for a server that is deleted, whose guest is removed."""
+    return (ForgetTpmKey(work),) if tpm.key_id(work) else ()
 
 
 class UntagDevice(Step):

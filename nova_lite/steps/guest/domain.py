@@ -11,6 +11,7 @@ from nova_lite.errors import (
     PowerOffFailure,
 )
 from nova_lite.model.states import NOT_ON, PowerState
+from nova_lite.services import tpm
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.guest import require_definable, wanted_guest
 from nova_lite.services.notes import GuestNotes, PortNotes
@@ -47,6 +48,7 @@ class DefineGuest(Step):
     exclusive = True
 
     def do(self) -> None:
+        tpm.ensure_key(self.work)
         spec, registered = wanted_guest(self.work)
         self.tools.hypervisor.define(spec)
         if registered != GuestNotes.of(self.work.notes).registered:
@@ -71,7 +73,8 @@ class StartGuest(Step):
 
     def do(self) -> None:
         paused = self._pause_for_ports and bool(PortNotes.of(self.work.notes).await_ports)
-        self.tools.hypervisor.start(self.work.uuid, paused=paused)
+        with tpm.unlocked(self.work):
+            self.tools.hypervisor.start(self.work.uuid, paused=paused)
 
     def undo(self) -> None:
         self.tools.hypervisor.destroy(self.work.uuid)
@@ -116,13 +119,15 @@ class RestoreGuest(Step):
 
     def do(self) -> None:
         hypervisor, uuid = self.tools.hypervisor, self.work.uuid
-        try:
-            hypervisor.restore(uuid)
-        except DomainNotFound:
-            LOG.warning("Server %s has no guest any more, thus no saved memory; booting it", uuid)
-            spec, _ = wanted_guest(self.work)
-            hypervisor.define(spec)
-            hypervisor.start(uuid)
+        with tpm.unlocked(self.work):
+            try:
+                hypervisor.restore(uuid)
+            except DomainNotFound:
+                LOG.warning("Server %s has no guest any more, thus no saved memory; booting it",
+                            uuid)  # fmt: skip
+                spec, _ = wanted_guest(self.work)
+                hypervisor.define(spec)
+                hypervisor.start(uuid)
 
 
 class InjectNmi(Step):

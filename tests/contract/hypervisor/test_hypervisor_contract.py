@@ -135,6 +135,24 @@ def test_what_this_agent_defines_is_not_foreign(hypervisor: Hypervisor, spec: Do
         hypervisor.foreign_devices(NOBODY)
 
 
+def test_a_tpm_opens_with_its_secret_alone(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """Its state stays through starts and definitions; nobody starts it without the secret."""
+    secret, phrase = str(uuid.uuid4()), b"a passphrase of its user"
+    spec = replace(spec, tpm=("tpm-tis", "2.0"), tpm_secret=secret)
+    for _ in range(2):
+        hypervisor.define(spec)
+        hypervisor.set_tpm_secret(spec.uuid, secret, phrase)
+        hypervisor.set_tpm_secret(spec.uuid, secret, phrase)
+        hypervisor.start(spec.uuid)
+        hypervisor.forget_tpm_secret(spec.uuid)
+        hypervisor.forget_tpm_secret(spec.uuid)
+        assert hypervisor.power_state(spec.uuid) is PowerState.RUNNING
+        hypervisor.destroy(spec.uuid)
+
+    with pytest.raises(HypervisorError):
+        hypervisor.start(spec.uuid)
+
+
 def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Two guests never share a name."""
     hypervisor.define(spec)

@@ -67,6 +67,8 @@ class Barbican:
     def __init__(self, cloud: HttpCloud) -> None:
         self.cloud = cloud
         self.broken: int | None = None
+        self.stored: Any = None
+        self.deleted: list[str] = []
         cloud.services["barbican"] = ("key-manager", self.answer)
 
     def answer(self, call: Call) -> Reply:
@@ -79,7 +81,13 @@ class Barbican:
             return Reply(300, {"versions": {"values": [version]}})
         if self.cloud.tokens[call.headers["X-Auth-Token"]] != "alice":
             return Reply(403, {"title": "Forbidden", "description": "not yours"})
+        if call.method == "POST":
+            self.stored = call.body
+            return Reply(201, {"secret_ref": f"{self.cloud.url}/barbican/v1/secrets/{KEY_ID}"})
         path = call.path.removeprefix("/v1/secrets/")
+        if call.method == "DELETE":
+            self.deleted.append(path)
+            return Reply(204 if path == KEY_ID else 404, {"title": "gone"})
         if path == f"{KEY_ID}/payload":
             return Reply(200, KEY)
         if path == KEY_ID:
@@ -166,3 +174,47 @@ def test_a_key_manager_that_is_away_is_waited_for(
     barbican.broken = broken
     with pytest.raises(errors.ControlPlaneUnavailable):
         manager.passphrase(of_user(barbican, "alice"), KEY_ID)
+
+
+def test_a_passphrase_is_kept_for_the_user(
+    barbican: Barbican, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the token of the request, under a name that tells what it is for; nothing logs it."""
+    caplog.set_level(logging.DEBUG)
+    manager, alice = of_barbican(barbican, tmp_path), of_user(barbican, "alice")
+
+    assert manager.create(alice, "vTPM secret for instance s1") == KEY_ID
+    assert barbican.stored["name"] == "vTPM secret for instance s1"
+    assert barbican.stored["secret_type"] == "passphrase"
+    assert barbican.stored["payload"] not in caplog.text
+    assert {call.headers["X-Auth-Token"] for call in barbican.cloud.calls} == {"token-alice"}
+    assert manager.secret(alice, KEY_ID) == KEY
+    assert repr(KEY)[2:20] not in caplog.text
+
+
+def test_a_passphrase_is_deleted_once(barbican: Barbican, tmp_path: Path) -> None:
+    """One that is gone already is no trouble; another user's is."""
+    manager, alice = of_barbican(barbican, tmp_path), of_user(barbican, "alice")
+
+    manager.delete(alice, KEY_ID)
+    manager.delete(alice, KEY_ID.replace("2", "3"))
+    assert barbican.deleted == [KEY_ID]
+    with pytest.raises(errors.VolumeKeyUnavailable):
+        manager.delete(of_user(barbican, "mallory"), KEY_ID)
+
+
+def test_without_a_key_manager_no_passphrase_is_made(tmp_path: Path) -> None:
+    """The fixed key is for volumes; a TPM's key belongs to a user."""
+    with pytest.raises(errors.VolumeKeyUnavailable, match="barbican or vault"):
+        keys(tmp_path, backend=CONF_KEYS, fixed_key=KEY.hex()).create(CONTEXT, "a TPM's")
+
+
+@pytest.mark.parametrize("broken", [500, 503])
+def test_a_key_manager_that_takes_nothing_is_waited_for(
+    barbican: Barbican, tmp_path: Path, broken: int
+) -> None:
+    """That is nothing the user did."""
+    manager = of_barbican(barbican, tmp_path)
+    barbican.broken = broken
+    with pytest.raises(errors.ControlPlaneUnavailable):
+        manager.create(of_user(barbican, "alice"), "a TPM's")

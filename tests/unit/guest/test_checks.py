@@ -57,7 +57,7 @@ def test_no_disk_limit_for_flavors_without_root_disk_and_volumes():
         ({"hw_mem_encryption": "true"}, {}, "memory encryption"),
         ({}, {"hw:mem_encryption_model": "amd-sev"}, "memory encryption"),
         ({}, {"hw:ephemeral_encryption": "true"}, "ephemeral_encryption"),
-        ({}, {"hw:tpm_version": "2.0"}, "key manager"),
+        ({}, {"hw:tpm_version": "2.0"}, "swtpm_enabled"),
     ],
 )
 def test_features_of_other_hosts(image, specs, words):

@@ -11,7 +11,7 @@ from nova_lite.guest.policy import HostPolicy
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
 from nova_lite.model.server import BlockDevice
-from tests.fakes.servers import KVM, QEMU, UUID, a_guest, a_server
+from tests.fakes.servers import CAPABILITIES, KVM, QEMU, UUID, a_guest, a_server
 
 
 def test_the_common_guest():
@@ -127,10 +127,41 @@ def test_an_unknown_architecture_is_refused():
         a_guest(a_server({"hw_architecture": "riscv64"}))
 
 
+TPM_HOST = replace(QEMU, swtpm=True)
+
+
 def test_image_tpm_is_refused_clearly():
-    """An emulated TPM needs a key manager, so the server goes to another host."""
-    with pytest.raises(errors.UnsupportedByHost, match="key manager"):
+    """Where the host offers none, and where somebody else than the user is to have its key."""
+    with pytest.raises(errors.UnsupportedByHost, match="swtpm_enabled"):
         a_guest(a_server({"hw_tpm_version": "2.0"}))
+    specs = {"hw:tpm_version": "2.0", "hw:tpm_secret_security": "host"}
+    with pytest.raises(errors.UnsupportedByHost, match="hw:tpm_secret_security = host"):
+        a_guest(a_server(specs=specs), policy=TPM_HOST)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "tpm"),
+    [
+        ({"hw_tpm_version": "1.2"}, ("tpm-tis", "1.2")),
+        ({"hw_tpm_version": "2.0", "hw_tpm_model": "tpm-crb"}, ("tpm-crb", "2.0")),
+        ({}, None),
+    ],
+)
+def test_an_emulated_tpm_reaches_the_guest(wishes, tpm):
+    """With the model that nova-compute takes where none is named."""
+    spec = a_guest(a_server(wishes), policy=TPM_HOST, tpm_secret="k1")
+
+    assert (spec.tpm, spec.tpm_secret) == (tpm, "k1")
+
+
+def test_a_tpm_that_the_hypervisor_does_not_have_is_refused():
+    """swtpm may be built without TPM 1.2."""
+    traits = CAPABILITIES.traits | {"COMPUTE_SECURITY_TPM_TIS", "COMPUTE_SECURITY_TPM_2_0"}
+    capabilities = replace(CAPABILITIES, traits=traits)
+    with pytest.raises(errors.UnsupportedByHost, match="1_2"):
+        a_guest(
+            a_server({"hw_tpm_version": "1.2"}), policy=TPM_HOST, capabilities=capabilities
+        )  # fmt: skip
 
 
 def test_block_device_names_and_boot_menu_reach_the_guest():

@@ -24,7 +24,11 @@ def host(tmp_path: Any) -> Host:
 
 
 def look(host: Host) -> servers.Finding:
-    conf = SimpleNamespace(host="host1", instance_name_template="instance-%08x")
+    conf = SimpleNamespace(
+        host="host1",
+        instance_name_template="instance-%08x",
+        libvirt=SimpleNamespace(swtpm_enabled=False),
+    )
     env = SimpleNamespace(conf=conf, conductor=host.conductor, hypervisor=host.hypervisor)
     return servers.SERVERS.look(env)
 

@@ -30,7 +30,7 @@ ALWAYS = frozenset(
     }
 )
 # Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
-# COMPUTE_SECURITY_TPM_*, COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
+# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
 
 # Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
 ARCHITECTURES: Mapping[str, str] = {
@@ -90,6 +90,7 @@ class DomainCapabilities:
     disk_buses: frozenset[str] = frozenset()
     video_models: frozenset[str] = frozenset()
     tpm_models: frozenset[str] = frozenset()
+    tpm_versions: frozenset[str] = frozenset()
     firmware: frozenset[str] = frozenset()
     loader_secure: bool = False
     filesystems: frozenset[str] = frozenset()
@@ -102,6 +103,7 @@ class DomainCapabilities:
             disk_buses=self.disk_buses | other.disk_buses,
             video_models=self.video_models | other.video_models,
             tpm_models=self.tpm_models | other.tpm_models,
+            tpm_versions=self.tpm_versions | other.tpm_versions,
             firmware=self.firmware | other.firmware,
             loader_secure=self.loader_secure or other.loader_secure,
             filesystems=self.filesystems | other.filesystems,
@@ -121,13 +123,19 @@ def parse(xml: str) -> DomainCapabilities:
     return DomainCapabilities(
         disk_buses=_enum(root, "devices/disk", "bus"),
         video_models=_enum(root, "devices/video", "modelType"),
-        tpm_models=_enum(root, "devices/tpm", "model"),
+        tpm_models=_enum(root, "devices/tpm", "model") if _emulates_tpm(root) else frozenset(),
+        tpm_versions=_enum(root, "devices/tpm", "backendVersion"),
         firmware=_enum(root, "os", "firmware"),
         loader_secure="yes" in _enum(root, "os/loader", "secure"),
         filesystems=_enum(root, "devices/filesystem", "driverType"),
         cpu_modes=frozenset(modes),
         host_model=_host_model(modes.get("host-model")),
     )
+
+
+def _emulates_tpm(root: ET.Element) -> bool:
+    """Whether libvirt has found swtpm."""
+    return "emulator" in _enum(root, "devices/tpm", "backendModel")
 
 
 def _enum(root: ET.Element, path: str, name: str) -> frozenset[str]:
@@ -182,6 +190,20 @@ def traits(
     if secure_boot(domain):
         found.add("COMPUTE_SECURITY_UEFI_SECURE_BOOT")
     return frozenset(found)
+
+
+def tpm_traits(domain: DomainCapabilities) -> frozenset[str]:
+    """Placement traits of emulated TPMs; none where libvirt finds no swtpm.
+
+    Before 8.6 libvirt does not say which versions swtpm emulates; it emulates both.
+    """
+    if not domain.tpm_models:
+        return frozenset()
+    versions = domain.tpm_versions or {"1.2", "2.0"}
+    names = {model.removeprefix("tpm-") for model in domain.tpm_models & {"tpm-tis", "tpm-crb"}}
+    names |= {version.replace(".", "_") for version in versions & {"1.2", "2.0"}}
+    # Whose the key is; the only choice that this agent has.
+    return frozenset(_models("COMPUTE_SECURITY_TPM_", {*names, "secret_security_user"}))
 
 
 def share_traits(

@@ -155,7 +155,8 @@ class LibvirtHypervisor(
         firmware = {"bios", "uefi"} if "efi" in domain.firmware else {"bios"}
         return Capabilities(
             traits=caps.traits(host.arch, host.guests, domain, version, qemu)
-            | caps.share_traits(domain, self._conf.file_backed_memory > 0),
+            | caps.share_traits(domain, self._conf.file_backed_memory > 0)
+            | self._tpm_traits(domain),
             machine_types=machines,
             firmware=frozenset(firmware),
             secure_boot=caps.secure_boot(domain),
@@ -164,6 +165,18 @@ class LibvirtHypervisor(
                 connection, self._conf, self._virt_type, host.arch, domain.host_model
             ),
         )
+
+    def _tpm_traits(self, domain: caps.DomainCapabilities) -> frozenset[str]:
+        """:raises InvalidConfiguration: TPMs are to be offered, and swtpm is not installed"""
+        if not self._conf.swtpm_enabled:
+            return frozenset()
+        found = caps.tpm_traits(domain)
+        if not found:
+            raise InvalidConfiguration(
+                "[libvirt]swtpm_enabled is set, but libvirt finds no emulator of TPMs: install "
+                "swtpm and swtpm-tools and restart libvirtd, or turn it off"
+            )
+        return found
 
     def subscribe(self, callback: Callable[[DomainEvent], None]) -> None:
         self._events.subscribe(callback)
@@ -224,7 +237,7 @@ class LibvirtHypervisor(
             f"read the definition of guest {uuid}",
             uuid,
             lambda domain: live_xml.foreign_devices(
-                domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+                domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), tpm=self._conf.swtpm_enabled
             ),
         )
 

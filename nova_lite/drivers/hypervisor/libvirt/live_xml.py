@@ -112,10 +112,12 @@ def scsi_units(xml: str) -> set[int]:
     return {int(address.get("unit", 0)) for address in ET.fromstring(xml).findall(path)}
 
 
-def foreign_devices(xml: str) -> list[str]:
+def foreign_devices(xml: str, *, tpm: bool = False) -> list[str]:
     """Devices that domain_xml does not write: pieces of the host's hardware, TPMs and so on.
 
     https://libvirt.org/formatdomain.html#devices
+
+    :param tpm: whether emulated TPMs are written ([libvirt] swtpm_enabled)
     """
     root, found = ET.fromstring(xml), []
     for element in root.findall("devices/hostdev"):
@@ -128,7 +130,8 @@ def foreign_devices(xml: str) -> list[str]:
         if element.get("type") in HARDWARE_NICS:
             mac = element.find("mac")
             found.append(f"hardware NIC {'' if mac is None else mac.get('address')}")
-    found += ["TPM" for _ in root.findall("devices/tpm")]
+    own = "emulator" if tpm else None
+    found += ["TPM" for back in root.findall("devices/tpm/backend") if back.get("type") != own]
     found += [
         f"{element.get('model')} memory"
         for element in root.findall("devices/memory")

@@ -1,4 +1,4 @@
-"""Passphrases of encrypted volumes, kept by libvirt for QEMU."""
+"""Passphrases of encrypted volumes and TPMs, kept by libvirt for QEMU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nova_lite.drivers.hypervisor.libvirt.calls import Calls
 from nova_lite.drivers.hypervisor.libvirt.xml_tools import add
 
 USAGE = libvirt.VIR_SECRET_USAGE_TYPE_VOLUME
+TPM = libvirt.VIR_SECRET_USAGE_TYPE_VTPM
 
 
 class Secrets(Calls):
@@ -34,16 +35,39 @@ class Secrets(Calls):
         return self._call(f"look for the secret of volume {usage_id}", look)
 
     def forget_secret(self, usage_id: str) -> None:
+        self._forget(f"drop the secret of volume {usage_id}", usage_id, USAGE)
+
+    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+        def set_value(connection: Any) -> None:
+            existing = _find(connection, uuid, TPM)
+            if existing is not None and existing.UUIDString() != secret_uuid:
+                existing.undefine()  # of another key; libvirt takes one for a usage
+            connection.secretDefineXML(_render_tpm(uuid, secret_uuid)).setValue(passphrase, 0)
+
+        self._call(f"keep the secret of the TPM of guest {uuid}", set_value)
+
+    def forget_tpm_secret(self, uuid: str) -> None:
+        self._forget(f"drop the secret of the TPM of guest {uuid}", uuid, TPM)
+
+    def _forget(self, what: str, usage_id: str, usage: int) -> None:
         def forget(connection: Any) -> None:
             try:
-                secret = _find(connection, usage_id)
+                secret = _find(connection, usage_id, usage)
                 if secret is not None:
                     secret.undefine()
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_SECRET:  # somebody was faster
                     raise
 
-        self._call(f"drop the secret of volume {usage_id}", forget)
+        self._call(what, forget)
+
+
+def _render_tpm(uuid: str, secret_uuid: str) -> str:
+    # In libvirt's memory alone: its owner has it, and asks for each start.
+    secret = ET.Element("secret", ephemeral="yes", private="yes")
+    add(secret, "uuid", secret_uuid)
+    add(add(secret, "usage", type="vtpm"), "name", uuid)
+    return ET.tostring(secret, encoding="unicode")
 
 
 def _render(usage_id: str) -> str:
@@ -53,9 +77,9 @@ def _render(usage_id: str) -> str:
     return ET.tostring(secret, encoding="unicode")
 
 
-def _find(connection: Any, usage_id: str) -> Any:
+def _find(connection: Any, usage_id: str, usage: int = USAGE) -> Any:
     try:
-        return connection.secretLookupByUsage(USAGE, usage_id)
+        return connection.secretLookupByUsage(usage, usage_id)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
             return None

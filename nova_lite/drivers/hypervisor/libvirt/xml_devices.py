@@ -49,7 +49,10 @@ def add_devices(root: ET.Element, spec: DomainSpec) -> None:
     _add_rng(devices, spec)
     if spec.tpm:
         model, version = spec.tpm
-        add(add(devices, "tpm", model=model), "backend", type="emulator", version=version)
+        tpm = add(devices, "tpm", model=model)
+        backend = add(tpm, "backend", type="emulator", version=version)
+        if spec.tpm_secret:
+            add(backend, "encryption", secret=spec.tpm_secret)
     _add_controllers(devices, spec)
     if spec.watchdog:
         # s390x has its own watchdog; iTCO, the other x86 one, comes with q35 whether asked or not.

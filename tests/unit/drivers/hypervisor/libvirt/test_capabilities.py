@@ -97,6 +97,33 @@ def test_what_is_not_done_is_not_claimed() -> None:
         assert not [t for t in found if t.startswith(prefix)]
 
 
+TPM = """<domainCapabilities><devices><tpm supported='yes'>
+  <enum name='model'><value>tpm-tis</value><value>tpm-crb</value></enum>
+  <enum name='backendModel'><value>passthrough</value>{}</enum>{}
+</tpm></devices></domainCapabilities>"""
+EMULATOR = "<value>emulator</value>"
+VERSIONS = "<enum name='backendVersion'><value>2.0</value></enum>"
+MODELS = {
+    f"COMPUTE_SECURITY_TPM_{name}" for name in ("TIS", "CRB", "2_0", "SECRET_SECURITY_USER")
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("emulator", "versions", "expected"),
+    [
+        (EMULATOR, VERSIONS, MODELS),
+        (EMULATOR, "", MODELS | {"COMPUTE_SECURITY_TPM_1_2"}),
+        ("", VERSIONS, set()),
+    ],
+)
+def test_tpms_are_claimed_where_swtpm_is(emulator: str, versions: str, expected: set[str]) -> None:
+    """In the versions that libvirt tells, since it does."""
+    found = caps.tpm_traits(caps.parse(TPM.format(emulator, versions)))
+
+    assert found == expected
+    assert found <= set(os_traits.get_traits())
+
+
 def test_the_default_machine_type_comes_first() -> None:
     """nova.conf's, else stock nova-compute's; one that QEMU does not have is no default."""
     machines = {"x86_64": ("q35", "pc", "microvm"), "aarch64": ("virt", "raspi3b")}

@@ -207,5 +207,6 @@ def test_devices_that_this_agent_does_not_define_are_found():
         "nvdimm memory",
         "memory encryption",
     ]
+    assert "TPM" not in live_xml.foreign_devices(xml, tpm=True)
     plain = "<domain><devices><hostdev type='usb'/><interface type='bridge'/></devices></domain>"
     assert live_xml.foreign_devices(plain) == []
