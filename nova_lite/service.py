@@ -107,7 +107,8 @@ class Agent:
         warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
-        self._patiently("the hypervisor", parts.hypervisor.connect)
+        for first in (parts.hypervisor.connect, parts.hypervisor.wake_cpus):
+            self._patiently("the hypervisor", first)
         facts = self._patiently("the hypervisor", parts.hypervisor.facts)
         # Beside what is asked for while this host joins.
         moves = partial(

@@ -122,15 +122,6 @@ GUEST_OPTS: list[cfg.Opt] = [
         default=False,
         help="Offer emulated TPMs by swtpm, which must be installed.",
     ),
-    cfg.StrOpt(
-        "swtpm_user",
-        default="tss",
-        help="User of nova-compute's copies of TPM state, which it makes when servers move. "
-        "Without effect here: libvirt's qemu.conf says as whom swtpm runs.",
-    ),
-    cfg.StrOpt(
-        "swtpm_group", default="tss", help="Group of the same. Without effect here, too."
-    ),
     cfg.StrOpt("rescue_image_id", help="Image of rescue guests; unset: the server's own."),
     cfg.StrOpt("rescue_kernel_id", help="Kernel image of rescue guests."),
     cfg.StrOpt("rescue_ramdisk_id", help="Ramdisk image of rescue guests."),

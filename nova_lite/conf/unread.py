@@ -114,6 +114,10 @@ LIBRARIES: Mapping[str, str] = {
 LIBRARY_OPTIONS: Mapping[str, str] = {"key_manager": "castellan"}
 
 
+# Options of which the values of all files count together.
+ADDED_UP = frozenset({("pci", "alias"), ("pci", "device_spec")})
+
+
 @dataclass(frozen=True)
 class Present:
     """An option in one of the files that nova-compute would read and this agent does not."""
@@ -146,11 +150,12 @@ def present(conf: cfg.ConfigOpts) -> list[Present]:
         for group, name, values in _options(path):
             group, name = ALIASES.get((group, name), (group, name))
             unread = find(group, name)
-            if unread is not None:
-                # A later file overrides an earlier one.
-                found[group, name] = (
-                    None if unread.same_as(values) else Present(group, name, path, unread)
-                )
+            if unread is None:
+                continue
+            if not unread.same_as(values):
+                found[group, name] = Present(group, name, path, unread)
+            elif (group, name) not in ADDED_UP:
+                found[group, name] = None  # a later file overrides an earlier one
     return [option for option in found.values() if option is not None]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
@@ -51,9 +52,9 @@ def periodic_tasks(
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
+    timers = _cpu_power(conf, tools.hypervisor)
     if not conf.periodic_enable:
-        return []
-    timers = []
+        return timers
     if conf.sync_power_state_interval >= 0:
         # At once, too: guests may have powered off while no agent looked.
         every = interval(conf.sync_power_state_interval)
@@ -103,6 +104,15 @@ def scheduler_list(
             timer.poke()
 
     engine.bus.subscribe(heard)
+    return [timer]
+
+
+def _cpu_power(conf: Any, hypervisor: Hypervisor) -> list[Timer]:
+    """Rest unused dedicated CPUs: at start, when a guest went off, and now and then."""
+    if not conf.libvirt.cpu_power_management:
+        return []
+    timer = Timer("power of dedicated CPUs", hypervisor.rest_cpus, USUAL, first=0.0, settle=1.0)
+    hypervisor.subscribe(lambda event: timer.poke())
     return [timer]
 
 

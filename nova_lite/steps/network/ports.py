@@ -154,7 +154,7 @@ class WaitForPorts(Step):
     """
 
     name = "wait_for_ports"
-    looks = LOOKS
+    looks: tuple[float, ...] = LOOKS
 
     def do(self) -> None:
         work, tools = self.work, self.tools

@@ -14,16 +14,6 @@ from nova_lite import conf as options
 
 PACKAGE = Path(__file__).parents[3] / "nova_lite"
 
-# Options read by the work of another change that is under way: (group, name) -> why.
-AWAITED = {
-    ("libvirt", "swtpm_enabled"): "emulated TPMs",
-    ("libvirt", "swtpm_user"): "emulated TPMs",
-    ("libvirt", "swtpm_group"): "emulated TPMs",
-    ("libvirt", "cpu_power_management"): "power management",
-    ("libvirt", "cpu_power_management_strategy"): "power management",
-    ("libvirt", "cpu_power_governor_low"): "power management",
-    ("libvirt", "cpu_power_governor_high"): "power management",
-}
 # Modules that are given the name of the group.
 ANY_GROUP = ("clients/session.py",)
 
@@ -98,7 +88,7 @@ def readers(group: str | None, name: str) -> list[str]:
 )
 def test_every_option_is_read(group, name):
     """Otherwise it is honoured, or leaves the package for the table ``unsupported``."""
-    assert readers(group, name) or (group, name) in AWAITED
+    assert readers(group, name)
 
 
 def test_what_is_not_read_is_found():

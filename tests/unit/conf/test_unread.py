@@ -100,6 +100,18 @@ def test_a_later_file_can_switch_it_off(tmp_path):
     assert unread.present(load.load(files[2:] + files[:2], "nova-lite-compute")) != []
 
 
+def test_devices_of_all_files_count(tmp_path):
+    """oslo.config adds up what may be given several times: an empty value takes nothing away."""
+    first, second = tmp_path / "a.conf", tmp_path / "b.conf"
+    first.write_text("[pci]\ndevice_spec = {}\n")
+    second.write_text("[pci]\npassthrough_whitelist =\n")
+    files = ["--config-file", str(first), "--config-file", str(second)]
+
+    (found,) = unread.present(load.load(files, "nova-lite-compute"))
+
+    assert (found.option, found.file) == ("[pci]device_spec", first)
+
+
 def test_the_log_has_a_line_for_each_at_start(tmp_path, caplog):
     """Warnings for what is not done, and no more than information for what does not matter."""
     conf = read_conf(tmp_path, {"DEFAULT": {"tempdir": "/tmp"}, "libvirt": {"inject_key": "true"}})
