@@ -60,6 +60,7 @@ from nova_lite.notifications.notifier import Notifier
 from nova_lite.options import check, host_policy, hypervisor_name
 from nova_lite.peers.client import Peers
 from nova_lite.rpc import endpoint, transport
+from nova_lite.scheduler.client import Scheduler
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ports import Ports
@@ -197,6 +198,10 @@ class Composition:
         return tuple(loader.load("metrics", name, self.conf) for name in names)
 
     # --- what is made of them ---------------------------------------------------------------
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        return Scheduler(self.transport, self.conf.host)
+
     @cached_property
     def sessions(self) -> Sessions:
         return Sessions(self.conf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nova_lite.conf import unread
 from nova_lite.drivers import disk
 from nova_lite.drivers.disk import direct_io
 from nova_lite.errors import InvalidConfiguration
@@ -19,10 +20,11 @@ HYPERVISORS = {"libvirt.LibvirtDriver": "libvirt", "libvirt": "libvirt"}
 
 
 def check(conf: Any) -> None:
-    """Options whose values say more than their types.
+    """Options whose values say more than their types, and those that must not be ignored.
 
     :raises InvalidConfiguration: names the option
     """
+    unread.refuse(conf)
     disk.from_conf(conf)
     for name in ("cpu_shared_set", "cpu_dedicated_set"):
         cpu_set(name, conf.compute[name])

@@ -16,6 +16,8 @@ from typing import Any, Unpack
 from nova_lite.cmd import notify
 from nova_lite.composition import Composition, Parts
 from nova_lite.conductor import repeats
+from nova_lite.conf import unread
+from nova_lite.conf.unsupported import Effect
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import (
@@ -31,7 +33,7 @@ from nova_lite.loops import switch
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
-from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks
+from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks, scheduler_list
 from nova_lite.loops.switch import SwitchWatch, use_a_switch
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.watchdog import Signs, Watchdog
@@ -91,6 +93,7 @@ class Agent:
             not join as it is
         """
         self._stop = stop
+        _report_unread(self._conf)
         try:
             self._start()
         except Stopped as stopped:
@@ -104,7 +107,8 @@ class Agent:
         warm = [_in_thread(parts.warm_up)]
         self._patiently("the message broker", lambda: transport.reach(self._conf))
         self._patiently("nova-conductor", lambda: parts.conductor.ping(timeout=10))
-        self._patiently("the hypervisor", parts.hypervisor.connect)
+        for first in (parts.hypervisor.connect, parts.hypervisor.wake_cpus):
+            self._patiently("the hypervisor", first)
         facts = self._patiently("the hypervisor", parts.hypervisor.facts)
         # Beside what is asked for while this host joins.
         moves = partial(
@@ -250,6 +254,8 @@ class Agent:
         self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))
         removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
         self._timers.append(removal)
+        assert self._engine is not None
+        self._timers += scheduler_list(conf, parts.scheduler, parts.claims.here, self._engine)
         heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
@@ -318,6 +324,15 @@ class Agent:
         _within(CLOSE_PATIENCE, *(server.wait for server in self._servers))
         if self._parts is not None:
             _within(CLOSE_PATIENCE, self._parts.close)
+
+
+def _report_unread(conf: Any) -> None:
+    """Name each option that nova-compute would read; what must not be ignored is an error later."""
+    for option in unread.present(conf):
+        effect = option.unread.effect
+        if effect is not Effect.REFUSED:
+            log = LOG.warning if effect is Effect.LOST else LOG.info
+            log("%s; %s", option.message, option.unread.remedy)
 
 
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:

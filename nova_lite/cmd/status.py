@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from oslo_config import cfg
+
 from nova_lite.conf import load
 from nova_lite.errors import NovaLiteError
 from nova_lite.preflight import base
@@ -49,22 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def checks() -> tuple[Check, ...]:
+def checks(conf: cfg.ConfigOpts) -> tuple[Check, ...]:
     """All checks in the order of their lines."""
-    from nova_lite.preflight import host, hypervisor, messaging, openstack, servers
+    from nova_lite.preflight import host, hypervisor, messaging, nova_conf, openstack, servers
 
-    return messaging.CHECKS + openstack.CHECKS + hypervisor.CHECKS + servers.CHECKS + host.CHECKS
+    return (
+        messaging.CHECKS
+        + openstack.CHECKS
+        + hypervisor.CHECKS
+        + servers.CHECKS
+        + host.CHECKS
+        + nova_conf.checks(conf)
+    )
 
 
-def _run(conf: object, skipped: Sequence[str]) -> list[Result]:
-    from oslo_config import cfg
-
+def _run(conf: cfg.ConfigOpts, skipped: Sequence[str]) -> list[Result]:
     from nova_lite.preflight.env import Env
 
-    assert isinstance(conf, cfg.ConfigOpts)
     env = Env(conf)
     unwanted = {name.lower() for name in skipped}
-    wanted = [check for check in checks() if check.name.lower() not in unwanted]
+    wanted = [check for check in checks(conf) if check.name.lower() not in unwanted]
     return base.run(wanted, env, env.hide)
 
 

@@ -68,7 +68,8 @@ BUILD_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "consecutive_build_service_disable_threshold",
         default=10,
-        help="Builds failed in a row after which the scheduler avoids this host; 0: off.",
+        help="Report builds that failed in a row, for which the scheduler avoids this host: any "
+        "number but 0.",
     ),
     cfg.IntOpt(
         "shutdown_retry_interval",

@@ -7,5 +7,12 @@ from oslo_config import cfg
 GROUP = "consoleauth"
 
 OPTS: list[cfg.Opt] = [
-    cfg.IntOpt("token_ttl", default=600, min=0, help="Seconds a console token is valid."),
+    cfg.IntOpt(
+        "token_ttl",
+        default=600,
+        min=0,
+        deprecated_group="DEFAULT",
+        deprecated_name="console_token_ttl",
+        help="Seconds a console token is valid.",
+    ),
 ]

@@ -101,11 +101,27 @@ OPTS: list[cfg.Opt] = [
         default=0,
         help="Seconds between two looks at the host's resources; 0: 60 s, <0: never.",
     ),
+    cfg.IntOpt(
+        "scheduler_instance_sync_interval",
+        default=120,
+        help="Seconds between two complete lists of servers for the schedulers; 0: 60 s, <0: only "
+        "one at start. Only with [filter_scheduler]track_instance_changes.",
+    ),
     cfg.StrOpt(
         "running_deleted_instance_action",
         default="reap",
         choices=["noop", "log", "shutdown", "reap"],
         help="What happens to a guest whose server was deleted while the host was down.",
+    ),
+    cfg.IntOpt(
+        "running_deleted_instance_poll_interval",
+        default=1800,
+        help="Seconds between two looks for such guests, the first of them at start; 0: never.",
+    ),
+    cfg.IntOpt(
+        "running_deleted_instance_timeout",
+        default=0,
+        help="Seconds for which such a server has to be deleted already.",
     ),
     cfg.BoolOpt(
         "resume_guests_state_on_host_boot",
@@ -161,6 +177,17 @@ OPTS: list[cfg.Opt] = [
         "month@15 on the 15th, year@4 in April.",
     ),
     cfg.IntOpt(
+        "network_allocate_retries",
+        default=0,
+        min=0,
+        help="How often ports are asked for again when a server that is built gets none; Neutron "
+        "that does not answer is waited for in any case.",
+    ),
+    cfg.StrOpt(
+        "default_access_ip_network_name",
+        help="Network whose addresses become the access addresses of new servers.",
+    ),
+    cfg.IntOpt(
         "block_device_allocate_retries",
         default=60,
         min=0,
@@ -172,6 +199,13 @@ OPTS: list[cfg.Opt] = [
         min=0,
         help="Seconds between two looks at such a volume; the first ones are closer together.",
     ),
+    cfg.StrOpt(
+        "pointer_model",
+        default="usbtablet",
+        choices=["ps2mouse", "usbtablet", None],
+        help="Pointer of guests with a screen: usbtablet, or the mouse that they have anyway. "
+        "hw_input_bus and hw_pointer_model of an image come first.",
+    ),
     cfg.IntOpt(
         "reimage_timeout_per_gb",
         default=20,
@@ -179,5 +213,4 @@ OPTS: list[cfg.Opt] = [
         help="Seconds per GiB of an image for Cinder to write it into the root volume of a server "
         "that is rebuilt.",
     ),
-    cfg.IntOpt("password_length", default=12, min=0, help="Length of generated passwords."),
 ]

@@ -122,23 +122,6 @@ GUEST_OPTS: list[cfg.Opt] = [
         default=False,
         help="Offer emulated TPMs by swtpm, which must be installed.",
     ),
-    cfg.StrOpt(
-        "swtpm_user",
-        default="tss",
-        help="User of nova-compute's copies of TPM state, which it makes when servers move. "
-        "Without effect here: libvirt's qemu.conf says as whom swtpm runs.",
-    ),
-    cfg.StrOpt(
-        "swtpm_group", default="tss", help="Group of the same. Without effect here, too."
-    ),
-    cfg.BoolOpt("inject_password", default=False, help="Write the admin password into the disk."),
-    cfg.BoolOpt("inject_key", default=False, help="Write the SSH key into the disk."),
-    cfg.IntOpt(
-        "inject_partition",
-        default=-2,
-        min=-2,
-        help="Partition for injection: -2 none at all, -1 inspect, 0 whole disk, else its number.",
-    ),
     cfg.StrOpt("rescue_image_id", help="Image of rescue guests; unset: the server's own."),
     cfg.StrOpt("rescue_kernel_id", help="Kernel image of rescue guests."),
     cfg.StrOpt("rescue_ramdisk_id", help="Ramdisk image of rescue guests."),
@@ -156,7 +139,6 @@ DISK_OPTS: list[cfg.Opt] = [
         choices=["raw", "flat", "qcow2", "lvm", "rbd", "ploop", "default"],
         help="Where local disks live; default follows use_cow_images: qcow2 or flat.",
     ),
-    cfg.StrOpt("images_volume_group", help="LVM volume group of images_type=lvm."),
     cfg.StrOpt("images_rbd_pool", default="rbd", help="Ceph pool of images_type=rbd."),
     cfg.StrOpt("images_rbd_ceph_conf", default="", help="Path of ceph.conf for images_type=rbd."),
     cfg.StrOpt(
@@ -196,18 +178,6 @@ DISK_OPTS: list[cfg.Opt] = [
     ),
     cfg.StrOpt("disk_prefix", help="Device name prefix of guest disks; unset: that of the bus."),
     cfg.StrOpt(
-        "volume_clear",
-        default="zero",
-        choices=["zero", "shred", "none"],
-        help="How deleted LVM disks are wiped.",
-    ),
-    cfg.IntOpt(
-        "volume_clear_size",
-        default=0,
-        min=0,
-        help="MiB wiped at the start of a deleted LVM disk; 0: all of it.",
-    ),
-    cfg.StrOpt(
         "snapshots_directory",
         default="$instances_path/snapshots",
         help="Where snapshots are prepared before their upload.",
@@ -218,12 +188,6 @@ DISK_OPTS: list[cfg.Opt] = [
         help="Format of uploaded snapshots; unset: that of the disk.",
     ),
     cfg.BoolOpt("snapshot_compression", default=False, help="Compress qcow2 snapshots."),
-    cfg.StrOpt(
-        "remote_filesystem_transport",
-        default="ssh",
-        choices=["ssh", "rsync"],
-        help="How files of guests are copied between hosts.",
-    ),
 ]
 
 NET_OPTS: list[cfg.Opt] = [
@@ -265,7 +229,6 @@ VOLUME_OPTS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("num_nvme_discover_tries", default=5, help="The same for NVMe-oF."),
     cfg.IntOpt("num_iser_scan_tries", default=5, help="The same for iSER."),
-    cfg.IntOpt("num_aoe_discover_tries", default=3, help="The same for ATA over Ethernet."),
     cfg.BoolOpt("iser_use_multipath", default=False, help="Multipath for iSER."),
     cfg.StrOpt("iscsi_iface", deprecated_name="iscsi_transport", help="iscsiadm's interface."),
     cfg.StrOpt("rbd_user", help="Ceph user of disks and volumes on RBD."),
@@ -308,57 +271,6 @@ VOLUME_OPTS: list[cfg.Opt] = [
     ),
 ]
 
-MIGRATION_OPTS: list[cfg.Opt] = [
-    cfg.StrOpt("live_migration_scheme", help="URI scheme of live migrations: tcp, tls, ssh ..."),
-    cfg.HostDomainOpt(
-        "live_migration_inbound_addr",
-        help="Address or name at which this host receives live migrations; unset: its host name.",
-    ),
-    cfg.StrOpt(
-        "live_migration_uri",
-        help="libvirt URI of a destination with %s for its name; "
-        "live_migration_scheme and live_migration_inbound_addr are the newer way.",
-    ),
-    cfg.StrOpt(
-        "migration_inbound_addr",
-        default="$my_ip",
-        help="Address at which this host receives the files of cold migrations.",
-    ),
-    cfg.BoolOpt("live_migration_tunnelled", default=False, help="Migrate through libvirtd."),
-    cfg.BoolOpt("live_migration_with_native_tls", default=False, help="Migrate with QEMU's TLS."),
-    cfg.IntOpt("live_migration_bandwidth", default=0, help="MiB/s; 0: libvirt's default."),
-    cfg.IntOpt(
-        "live_migration_downtime", default=500, min=100, help="Longest pause in milliseconds."
-    ),
-    cfg.IntOpt(
-        "live_migration_downtime_steps", default=10, min=3, help="Steps up to the longest pause."
-    ),
-    cfg.IntOpt(
-        "live_migration_downtime_delay",
-        default=75,
-        min=3,
-        help="Seconds per step and GiB of memory and disk.",
-    ),
-    cfg.IntOpt(
-        "live_migration_completion_timeout",
-        default=800,
-        min=0,
-        mutable=True,
-        help="Seconds per GiB until live_migration_timeout_action; 0: never.",
-    ),
-    cfg.StrOpt(
-        "live_migration_timeout_action",
-        default="abort",
-        choices=["abort", "force_complete"],
-        mutable=True,
-        help="What happens then.",
-    ),
-    cfg.IntOpt("live_migration_monitor_interval", default=5, help="Seconds between looks."),
-    cfg.IntOpt("live_migration_parallel_connections", default=1, help="Streams of a migration."),
-    cfg.BoolOpt("live_migration_permit_post_copy", default=False, help="Allow post-copy."),
-    cfg.BoolOpt("live_migration_permit_auto_converge", default=False, help="Allow throttling."),
-]
-
 OPTS: list[cfg.Opt] = [
     *CONNECTION_OPTS,
     *CPU_OPTS,
@@ -366,5 +278,4 @@ OPTS: list[cfg.Opt] = [
     *DISK_OPTS,
     *NET_OPTS,
     *VOLUME_OPTS,
-    *MIGRATION_OPTS,
 ]

@@ -12,11 +12,14 @@ from oslo_config import cfg
 from nova_lite import conf as options
 from nova_lite.errors import InvalidConfiguration
 
+STOCK = "nova-compute"  # the program whose configuration files these are
+
 
 def load(arguments: Sequence[str], program: str) -> cfg.ConfigOpts:
     """Parse ``arguments`` (--config-file, --config-dir, logging options) and the files they name.
 
-    Without --config-file, nova.conf of the usual places is read.
+    Without --config-file and --config-dir, the files that nova-compute reads then: nova.conf,
+    nova-compute.conf and their .conf.d directories, of the usual places.
 
     :raises InvalidConfiguration: a file is missing or an option has a bad value; the message names
         file, group and option
@@ -32,7 +35,8 @@ def load(arguments: Sequence[str], program: str) -> cfg.ConfigOpts:
             project="nova",
             prog=program,
             version=metadata.version("nova-lite"),
-            default_config_files=cfg.find_config_files("nova", "nova"),
+            default_config_files=cfg.find_config_files("nova", STOCK),
+            default_config_dirs=cfg.find_config_dirs("nova", STOCK),
         )
     except cfg.Error as error:
         raise InvalidConfiguration(f"configuration: {error}") from None

@@ -7,7 +7,13 @@ from oslo_config import cfg
 GROUP = "vnc"
 
 OPTS: list[cfg.Opt] = [
-    cfg.BoolOpt("enabled", default=True, help="Whether guests have a VNC console."),
+    cfg.BoolOpt(
+        "enabled",
+        default=True,
+        deprecated_group="DEFAULT",
+        deprecated_name="vnc_enabled",
+        help="Whether guests have a VNC console.",
+    ),
     cfg.HostAddressOpt(
         "server_listen", default="127.0.0.1", help="Address on which guests' VNC servers listen."
     ),
@@ -18,10 +24,8 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.URIOpt(
         "novncproxy_base_url",
-        default="http://127.0.0.1:6080/vnc_lite.html",
+        default="http://127.0.0.1:6080/vnc_auto.html",
+        deprecated_group="DEFAULT",
         help="URL of the noVNC proxy as users reach it.",
-    ),
-    cfg.ListOpt(
-        "auth_schemes", default=["none"], help="Accepted and ignored; read by the console proxy."
     ),
 ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 GROUP = "workarounds"
+
+VNIC_TYPES = (
+    "normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic",
+    "vdpa", "accelerator-direct", "accelerator-direct-physical", "remote-managed",
+)  # fmt: skip
 
 OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
@@ -26,6 +31,18 @@ OPTS: list[cfg.Opt] = [
         "never_download_image_if_on_rbd",
         default=False,
         help="With [libvirt]images_type=rbd: refuse to boot from images that cannot be cloned.",
+    ),
+    cfg.ListOpt(
+        "wait_for_vif_plugged_event_during_hard_reboot",
+        item_type=types.String(choices=VNIC_TYPES),
+        default=[],
+        help="vnic types of ports, such as normal, that are plugged anew in hard reboots and "
+        "starts; the guest runs when Neutron has wired them up.",
+    ),
+    cfg.BoolOpt(
+        "libvirt_disable_apic",
+        default=False,
+        help="Give guests no APIC, for kernels that hang in its initialization.",
     ),
     cfg.BoolOpt(
         "disable_group_policy_check_upcall",

@@ -194,6 +194,7 @@ def _features(properties: Properties, board: Machine, policy: HostPolicy) -> dic
         # QEMU refuses what it promises of Hyper-V unless KVM is there to keep the promise.
         "hyperv": windows and board.virt_type == "kvm",
         "clock_offset": "localtime" if windows else "utc",
+        "apic": policy.apic,
         "tb_cache_mb": policy.tb_cache_mb if board.virt_type == "qemu" else None,
         "perf_events": policy.perf_events,
     }

@@ -37,6 +37,7 @@ class HostPolicy:
     machine_types: Mapping[str, str] = field(default_factory=dict)
     pcie_ports: int = 0
     tb_cache_mb: int | None = None
+    apic: bool = True
     rng_device: str = "/dev/urandom"
     balloon_period_s: int = 10
     file_backed_memory_mb: int = 0
@@ -91,11 +92,12 @@ class HostPolicy:
             rng_device=lv.rng_dev_path,
             balloon_period_s=lv.mem_stats_period_seconds,
             file_backed_memory_mb=lv.file_backed_memory,
-            pointer_model=getattr(conf, "pointer_model", "usbtablet"),
+            pointer_model=conf.pointer_model,
             perf_events=tuple(lv.enabled_perf_events),
             swtpm=lv.swtpm_enabled,
             pcie_ports=lv.num_pcie_ports,
             tb_cache_mb=lv.tb_cache_size if lv.virt_type == "qemu" else None,
+            apic=not conf.workarounds.libvirt_disable_apic,
             machine_types=machine_types(lv.hw_machine_type or ()),
             config_drive_format=getattr(conf, "config_drive_format", "iso9660"),
             vnc_listen=str(conf.vnc.server_listen) if conf.vnc.enabled else None,

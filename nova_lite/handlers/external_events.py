@@ -59,6 +59,7 @@ class ExternalEvents:
         known = {str(instance["uuid"]): instance for instance in instances}
         ours = []
         extended: dict[str, list[str]] = {}
+        deleted: list[tuple[WireObject, str]] = []
         for event in events:
             uuid, name, tag = str(event["instance_uuid"]), event["name"], event.get("tag")
             if uuid not in known:
@@ -68,10 +69,14 @@ class ExternalEvents:
                 LOG.info("Received event %s %s for server %s", name, tag, uuid)
             if name == "volume-extended" and tag:
                 extended.setdefault(uuid, []).append(str(tag))
+            elif name == "network-vif-deleted" and tag:
+                deleted.append((known[uuid], str(tag)))
             else:
                 ours.append((known[uuid], name, tag, event))
         # First what is a promise, so that nothing else can keep it from being made.
         told = [self._extend(context, known[uuid], ids) for uuid, ids in extended.items()]
+        for instance, port_id in deleted:
+            self._detach(context, instance, port_id)
         for instance, name, tag, event in ours:
             self._take_in(context, instance, name, tag, event)
         return _all_over([over for over in told if over is not None])
@@ -93,8 +98,6 @@ class ExternalEvents:
                     "" if awaited else "; nobody waits for it")  # fmt: skip
         elif name == "network-changed":
             self._refresh(context, uuid, tag)
-        elif name == "network-vif-deleted" and tag:
-            self._detach(context, instance, str(tag))
         else:
             LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
 

@@ -204,6 +204,11 @@ class Claims:
         with self._lock:
             return frozenset(uuid for uuid, _ in self._claims)
 
+    def here(self) -> frozenset[str]:
+        """The uuids of the servers that are on this host now, or are built on it."""
+        with self._lock:
+            return frozenset(uuid for uuid, role in self._claims if role is Role.CURRENT)
+
     def before(self, uuid: str) -> frozenset[str]:
         """The uuids whose claims are older than the first of ``uuid``; all without one."""
         with self._lock:

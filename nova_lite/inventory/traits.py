@@ -62,6 +62,14 @@ def own(trait: str) -> bool:
     return trait.startswith(_OWN_PREFIXES)
 
 
+def image_types(formats: Iterable[str]) -> frozenset[str]:
+    """The traits of disk formats.
+
+    :param formats: as Glance names them: raw, qcow2
+    """
+    return frozenset(f"COMPUTE_IMAGE_TYPE_{name.upper()}" for name in formats)
+
+
 def guest_cpu(
     cpu: Mapping[str, Any], virt_type: str, cpu_mode: str | None, extra_flags: Iterable[str] = ()
 ) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers.hypervisor.base import Hypervisor
+from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
@@ -17,17 +20,20 @@ from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelv
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
+from nova_lite.loops.scheduler_list import SchedulerList
 from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.loops.strays import Strays
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.loops.volume_usage import VolumeUsage
+from nova_lite.scheduler.client import Scheduler
 from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
 
 STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
+SCHEDULER_LOOK = 10.0  # seconds between two looks for servers that came or left unheard
 
 
 def periodic_tasks(
@@ -41,14 +47,14 @@ def periodic_tasks(
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look,
+        evacuated.look, conf.running_deleted_instance_timeout,
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
+    timers = _cpu_power(conf, tools.hypervisor)
     if not conf.periodic_enable:
-        return []
-    timers = []
+        return timers
     if conf.sync_power_state_interval >= 0:
         # At once, too: guests may have powered off while no agent looked.
         every = interval(conf.sync_power_state_interval)
@@ -76,6 +82,38 @@ def periodic_tasks(
     tokens = ExpiredTokens(tools.console_tokens)
     timers.append(Timer("expired console tokens", tokens.tick, console_tokens.INTERVAL_S))
     return timers
+
+
+def scheduler_list(
+    conf: Any, scheduler: Scheduler, servers: Callable[[], Collection[str]], engine: Engine
+) -> list[Timer]:
+    """The timer that keeps the schedulers' list of this host's servers, not started.
+
+    :param conf: a ConfigOpts
+    :param servers: tells the uuids of the servers that are here
+    """
+    if not conf.filter_scheduler.track_instance_changes:
+        return []
+    every = conf.scheduler_instance_sync_interval
+    complete = interval(every) if conf.periodic_enable and every >= 0 else None
+    listed = SchedulerList(scheduler, servers, complete)
+    timer = Timer("list of servers for nova-scheduler", listed.tick, SCHEDULER_LOOK, first=0.0)
+
+    def heard(event: EngineEvent) -> None:
+        if event.moment is Moment.FINISHED:
+            timer.poke()
+
+    engine.bus.subscribe(heard)
+    return [timer]
+
+
+def _cpu_power(conf: Any, hypervisor: Hypervisor) -> list[Timer]:
+    """Rest unused dedicated CPUs: at start, when a guest went off, and now and then."""
+    if not conf.libvirt.cpu_power_management:
+        return []
+    timer = Timer("power of dedicated CPUs", hypervisor.rest_cpus, USUAL, first=0.0, settle=1.0)
+    hypervisor.subscribe(lambda event: timer.poke())
+    return [timer]
 
 
 def interval(configured: int) -> float:
@@ -107,6 +145,11 @@ def _deleted_servers(
     conf: Any, tools: Toolbox, engine: Engine, own: OwnRequests, strays: Strays
 ) -> list[Timer]:
     timers = []
+    # Documented as off with 0, and with no action there is nothing to look for.
+    every = float(conf.running_deleted_instance_poll_interval)
+    if every > 0 and conf.running_deleted_instance_action != "noop":
+        # At once, too: servers may have been deleted while no agent looked.
+        timers.append(Timer("guests of deleted servers", strays.tick, every, first=0.0))
     if conf.reclaim_instance_interval > 0:
         reclaim = Reclaim(
             conf.host, conf.reclaim_instance_interval, tools.instances, tools.block_devices, own

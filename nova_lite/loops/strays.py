@@ -13,6 +13,7 @@ from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import DomainNotFound, NovaLiteError, ServerNotFound
+from nova_lite.loops.overdue import older
 from nova_lite.services.ownership import Place, place
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -21,7 +22,10 @@ LOG = logging.getLogger(__name__)
 
 
 class Strays:
-    """``action`` is [DEFAULT]running_deleted_instance_action: what to do with such a guest."""
+    """``action`` is [DEFAULT]running_deleted_instance_action: what to do with such a guest.
+
+    ``age`` is running_deleted_instance_timeout: the seconds for which a server has to be deleted.
+    """
 
     def __init__(
         self,
@@ -31,8 +35,10 @@ class Strays:
         hypervisor: Hypervisor,
         engine: Engine,
         evacuated: Callable[[], Collection[str]] = tuple,
+        age: int = 0,
     ) -> None:
         """:param evacuated: begins to remove evacuated servers, and tells which those are"""
+        self._age = age
         self._host = host
         self._evacuated = evacuated
         self._reported: set[str] = set()
@@ -41,37 +47,58 @@ class Strays:
         self._hypervisor = hypervisor
         self._engine = engine
 
-    def look_at(self, uuid: str) -> None:
+    def tick(self) -> None:
+        """Deal with the guests of deleted servers; in running_deleted_instance_poll_interval.
+
+        :raises ControlPlaneUnavailable: the conductor cannot be asked now
+        """
+        guests = [domain.uuid for domain in self._hypervisor.domains()]
+        if not guests:
+            return
+        here = self._instances.by_host(RequestContext.admin(), self._host, ())
+        known = {str(instance["uuid"]) for instance in here}
+        for uuid in guests:
+            if uuid not in known:
+                self.look_at(uuid, deleted=True)
+
+    def look_at(self, uuid: str, *, deleted: bool = False) -> None:
         """Deal with a guest without a server on this host; one without any Instance record is kept.
 
         One whose server is busy (with an event of a port that was deleted with it, say) is looked
         at when that is over.
 
+        :param deleted: also if its server was deleted, which is what ``tick`` looks for
         :raises ControlPlaneUnavailable: the conductor cannot be asked now
         """
         if self._engine.busy(uuid):
-            self._engine.after(uuid, "a guest without server", lambda: self._look_again(uuid))
+            self._engine.after(
+                uuid, "a guest without server", lambda: self._look_again(uuid, deleted)
+            )
         else:
-            self._look(uuid)
+            self._look(uuid, deleted)
 
-    def _look_again(self, uuid: str) -> None:
+    def _look_again(self, uuid: str, deleted: bool) -> None:
         try:
             self._hypervisor.power_state(uuid)
-            self._look(uuid)
+            self._look(uuid, deleted)
         except DomainNotFound:
             return  # what its server was busy with has removed it
         except NovaLiteError as error:
             LOG.warning("Guest %s is looked at later: %s", uuid, error)
 
-    def _look(self, uuid: str) -> None:
+    def _look(self, uuid: str, deleted: bool) -> None:
         context = RequestContext.admin().elevated(read_deleted=True)
         instance = self._find(context, uuid)
         if instance is None:
             return
         if place(instance, self._host) is Place.ELSEWHERE:
             self._foreign(instance)
-        elif instance.get("deleted") and self._action != "noop":
+        elif deleted and instance.get("deleted") and self._is_old(instance):
             self._deleted(context, instance)
+
+    def _is_old(self, instance: WireObject) -> bool:
+        deleted_at = instance.get("deleted_at")
+        return not deleted_at or older(deleted_at, self._age)
 
     def _foreign(self, instance: WireObject) -> None:
         """A guest of another host's server: removed if that was evacuated, else left alone.

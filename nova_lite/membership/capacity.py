@@ -55,6 +55,11 @@ class Capacity:
         self._space: DiskSpace | None = None
 
     @property
+    def _reports_failures(self) -> bool:
+        """Whether the scheduler is to avoid a host where builds fail."""
+        return bool(self._conf.compute.consecutive_build_service_disable_threshold)
+
+    @property
     def record(self) -> WireObject:
         """The ComputeNode record; made by the first :meth:`report`."""
         assert self._record is not None
@@ -120,7 +125,7 @@ class Capacity:
             space=space,
             used=usage.used,
             servers=usage.servers,
-            failed_builds=usage.failed_builds,
+            failed_builds=usage.failed_builds if self._reports_failures else 0,
             numa_topology=self._claims.numa_json(),
             uptime=node.read_uptime(),
         )
@@ -132,7 +137,9 @@ class Capacity:
             cpu = traits.guest_cpu(
                 facts.cpu, options.virt_type, options.cpu_mode, options.cpu_model_extra_flags
             )
-            self._traits = self._hypervisor.capabilities().traits | traits.cpu_traits(cpu)
+            offered = self._hypervisor.capabilities().traits | traits.cpu_traits(cpu)
+            excluded = traits.image_types(self._conf.compute.image_type_exclude_list)
+            self._traits = offered - excluded
         state = host_state(
             self._conf,
             vcpus=len(shared),
@@ -155,13 +162,19 @@ class Capacity:
         return disk.cached_gb(conf.instances_path, conf.image_cache.subdirectory_name)
 
     def _cpus(self, facts: HostFacts) -> tuple[frozenset[int], frozenset[int]]:
-        """Host CPUs for shared and for dedicated use."""
+        """Host CPUs for shared and for dedicated use.
+
+        Dedicated CPUs that power management keeps offline come up when they are used.
+        """
         options = self._conf.compute
+        usable = facts.online_cpus
+        if self._conf.libvirt.cpu_power_management:
+            usable |= facts.present_cpus
         dedicated = cpu_set("cpu_dedicated_set", options.cpu_dedicated_set) or frozenset()
         shared = cpu_set("cpu_shared_set", options.cpu_shared_set)
         if shared is None:
             shared = facts.online_cpus if not dedicated else frozenset()
-        return shared & facts.online_cpus, dedicated & facts.online_cpus
+        return shared & facts.online_cpus, dedicated & usable
 
     def _numa_cells(self, facts: HostFacts) -> tuple[numa_host.HostCell, ...]:
         options = self._conf.compute

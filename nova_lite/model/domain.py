@@ -202,6 +202,7 @@ class DomainSpec:
     clock_offset: str = "utc"
     smbios: Mapping[str, str] = field(default_factory=dict)
     tb_cache_mb: int | None = None
+    apic: bool = True
     iothreads: int = 1
     perf_events: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)

@@ -26,7 +26,8 @@ class HostFacts:
     """Identity and size of the host; memory in MiB, versions as integers (9000000 is 9.0.0).
 
     ``cpu`` is the JSON-able ``{arch, model, vendor, topology, features}`` of ComputeNode.cpu_info;
-    ``guests`` lists (architecture, domain type, os type) that can run.
+    ``guests`` lists (architecture, domain type, os type) that can run. ``present_cpus`` are those
+    that can be used, also if they are offline now.
     """
 
     hostname: str
@@ -40,6 +41,7 @@ class HostFacts:
     cpu: Mapping[str, Any]
     numa_cells: tuple[NumaCell, ...] = ()
     guests: tuple[tuple[str, str, str], ...] = ()
+    present_cpus: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from nova_lite.errors import (
     ControlPlaneUnavailable,
+    GroupPolicyViolation,
     NovaLiteError,
     UnexpectedTaskState,
     Verdict,
@@ -57,6 +58,8 @@ from nova_lite.wire.objects import WireObject, unwrap
 
 LOG = logging.getLogger(__name__)
 
+# Failures that say nothing about this host.
+NOT_COUNTED = (GroupPolicyViolation.nova_name, UnexpectedTaskState.nova_name)
 # Task states of a server that is being built, and was not asked to be deleted.
 BUILD_TASKS = (None, *BUILDING_TASKS)
 # Secrets of the request that the record has, too.
@@ -115,7 +118,7 @@ class Boot(Operation):
             (MakeConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work),),
             (WaitForPorts(work), CompleteAttachments(work)),
-            (ReportActive(work),),
+            (ReportActive(work, built=True),),
             NoWayBack("its record says that it is active here", self.succeeded),
         ]
 
@@ -147,7 +150,8 @@ class Boot(Operation):
             LOG.info("Boot of server %s ended without a report: %s", self.work.uuid, error)
             delete_unrecorded(self.work)
             self._drop_allocation()
-        self.tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
+        if failure.verdict == Verdict.RESCHEDULE and failure.nova_name not in NOT_COUNTED:
+            self.tools.claims.build_ended(failed=True)
         self.tools.usage_changed()
 
     def _is_left_here(self) -> bool:

@@ -20,6 +20,12 @@ from nova_lite.steps.guest.domain import (
     StartGuest,
 )
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts, RequireSwitch
+from nova_lite.steps.network.replug import (
+    PlugAgain,
+    UnplugAwaited,
+    WaitForWiring,
+    waits_for_wiring,
+)
 from nova_lite.steps.records.server import MarkRebooting, ReportPower
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import CheckVolumes
@@ -63,19 +69,23 @@ class Reboot(PowerOperation):
         after = VmState(work.instance["vm_state"])
         # A rescued server's guest is the rescue system, and stays it.
         rescued = after == VmState.RESCUED
+        replug = not soft and waits_for_wiring(work)
+        plug = PlugAgain if replug else PlugInterfaces
         return [
             () if rescued else (CheckGuest(work),),
             (MarkRebooting(work, states), RefreshPorts(work, keep_lost=rescued)),
             (RequireSwitch(work),),
             (SoftPowerOff(work) if soft else PowerOff(work, gracefully=False),),
+            (UnplugAwaited(work),) if replug else (),
             (
-                PlugInterfaces(work, keep_strays=rescued),
+                plug(work, keep_strays=rescued),
                 RestoreBacking(work),
                 CheckVolumes(work),
                 *to_mount(work),
             ),
             () if rescued else (DefineGuest(work),),
-            (StartGuest(work, pause_for_ports=False),),
+            (StartGuest(work, pause_for_ports=replug),),
+            (WaitForWiring(work),) if replug else (),
             to_activate(work),
             (
                 ReportPower(

@@ -12,7 +12,12 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
-from nova_lite.errors import MoveUnsupported, Verdict
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    MoveUnsupported,
+    NovaLiteError,
+    Verdict,
+)
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import ANYWHERE, Operation
@@ -48,8 +53,9 @@ class RefusedMove(Operation):
         self._migration: WireObject = work.arguments["migration"]
 
     def plan(self) -> Plan:
-        text = f"host {self.tools.host} (nova_lite) does not support {self.what} yet"
-        return [(Refuse(self.work, MoveUnsupported(text)),)]
+        # Users see it, and are not told which host it is.
+        error = MoveUnsupported(f"the compute host (nova_lite) does not support {self.what} yet")
+        return [(Refuse(self.work, error),)]
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
@@ -58,7 +64,7 @@ class RefusedMove(Operation):
             return
         if not BuildNotes.of(work.notes).handing_over:
             if self.gives_back:
-                tools.placement.move_allocations(str(self._migration["uuid"]), work.uuid)
+                self._give_back()
             tools.actions.fault(work.context, work.uuid, failure)
         if not self._hand_over(failure):
             # First: a migration that is open would be taken for the one of the next request.
@@ -72,14 +78,26 @@ class RefusedMove(Operation):
         work = self.work
         begun = MoveNotes.of(work.notes).refusing
         found = self.tools.migrations.open_of_server(work.context, work.uuid)
-        if found is None:
-            return begun
+        if found is None or int(found["id"]) < int(self._migration["id"]):
+            return begun  # what is older was left open by somebody else
         if found["uuid"] != self._migration["uuid"]:
             return False
         if not begun:
             self.tools.actions.start(work.context, work.uuid, self.reported_as)
             work.note(refusing=True)
         return True
+
+    def _give_back(self) -> None:
+        """Let the server hold what it held before; the rest does not depend on it."""
+        migration, work = str(self._migration["uuid"]), self.work
+        try:
+            self.tools.placement.move_allocations(migration, work.uuid)
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.error("What server %s holds in Placement stays with migration %s; 'nova-manage "
+                      "placement heal_allocations' repairs it: %s",
+                      work.uuid, migration, error)  # fmt: skip
 
     def _hand_over(self, failure: Failure) -> bool:
         """Ask the conductor for the next host; whether there is one."""

@@ -19,6 +19,12 @@ from nova_lite.steps.guest.devices import to_activate
 from nova_lite.steps.guest.domain import CheckGuest, DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
+from nova_lite.steps.network.replug import (
+    PlugAgain,
+    UnplugAwaited,
+    WaitForWiring,
+    waits_for_wiring,
+)
 from nova_lite.steps.records.server import ReportPower, unshelved
 from nova_lite.steps.records.shelving import DeleteShelvedImage
 from nova_lite.steps.shares import to_mount
@@ -43,10 +49,14 @@ class Start(PowerOperation):
         work = self.work
         image = ShelveNotes.of(work.notes).shelved_image
         check: Plan = [(CheckGuest(work),)]
+        replug = waits_for_wiring(work)
+        plug = PlugAgain if replug else PlugInterfaces
         start: Plan = [
-            (PlugInterfaces(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
+            (UnplugAwaited(work),) if replug else (),
+            (plug(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             (DefineGuest(work),),
-            (StartGuest(work, pause_for_ports=False),),
+            (StartGuest(work, pause_for_ports=replug),),
+            (WaitForWiring(work),) if replug else (),
             to_activate(work),
         ]
         expected: list[str | None] = [self.task_state]

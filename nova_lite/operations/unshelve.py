@@ -15,7 +15,6 @@ from nova_lite.errors import (
     ServerBeingDeleted,
     ServerNotFound,
     UnexpectedTaskState,
-    Verdict,
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
@@ -85,7 +84,6 @@ class Unshelve(Operation):
             self._forget()
         except (UnexpectedTaskState, ServerBeingDeleted) as error:
             LOG.warning("Server %s is somebody else's by now: %s", work.uuid, error)
-        tools.claims.build_ended(failed=failure.verdict == Verdict.RESCHEDULE)
         tools.usage_changed()
 
     def _give_up(self, failure: Failure) -> None:

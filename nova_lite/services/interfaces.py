@@ -31,6 +31,20 @@ def requested_ports(work: Work) -> list[PortRequest]:
     return [] if networks is None else port_requests(networks.objects())
 
 
+def access_addresses(vifs: Iterable[Vif], network: str | None) -> dict[str, str]:
+    """The fields of a server's access addresses: the first of each version in a network.
+
+    :param vifs: the ports of the server
+    :param network: [DEFAULT]default_access_ip_network_name; None: none at all
+    """
+    found: dict[str, str] = {}
+    vif = next((vif for vif in vifs if network and vif.network.label == network), None)
+    for subnet in vif.network.subnets if vif else ():
+        for ip in subnet.ips:
+            found.setdefault(f"access_ip_v{ip.version}", ip.address)
+    return found
+
+
 def remember_taps(work: Work) -> None:
     """Note the taps that the guest has beside those of its ports, before it is removed; once."""
     if PortNotes.of(work.notes).taps is not None:

@@ -106,7 +106,7 @@ def test_a_server_that_is_off(cloud, api, node, two_ports):
 @pytest.mark.lite_only
 @pytest.mark.parametrize("verb", ["delete", "reboot", "start"])
 def test_a_port_that_was_deleted_while_no_agent_ran(cloud, api, node, two_ports, verb):
-    """Nobody hears of it; the next that is done with the server finds it out."""
+    """The event waits at the broker; whatever is done with the server comes to the same end."""
     server, port = two_ports
     if verb == "start":
         api.act(server, "os-stop")

@@ -32,6 +32,19 @@ def preflight(cloud, node):
     return next(row for row in json.loads(said)["checks"] if row["name"] == "Open vSwitch")
 
 
+class Log:
+    """What the host's agent logs from now on."""
+
+    def __init__(self, cloud, node):
+        self._path = cloud.agent_log(node)
+        self._start = self._path.stat().st_size
+
+    def says(self, words):
+        with self._path.open(errors="replace") as lines:
+            lines.seek(self._start)
+            return words in lines.read()
+
+
 def is_out(cloud, api, node):
     found = service(api, node)
     reason = str(found["disabled_reason"])
@@ -60,16 +73,13 @@ def test_a_host_without_its_switch(cloud, api, node, boot, garbage, request):
     """It disables itself in seconds and says why; deletes go on; it is back by itself, and nothing
     of what was deleted meanwhile stays in the switch."""
     server = boot()["id"]
-    log = cloud.agent_log(node)
-    start = log.stat().st_size
+    log = Log(cloud, node)
     assert preflight(cloud, node)["status"] == "ok"
 
     request.getfixturevalue("dead_switch")
     wait_for("the host disabled", lambda: is_out(cloud, api, node), NOTICED)
 
-    with log.open(errors="replace") as lines:
-        lines.seek(start)
-        assert "ovs-vswitchd does not answer" in lines.read()
+    assert log.says("ovs-vswitchd does not answer")
     found = preflight(cloud, node)
     assert (found["status"], "ovs-vswitchd" in found["message"]) == ("failure", True)
     refused = api.request_boot(node)["id"]
@@ -97,26 +107,18 @@ def test_an_agent_that_is_restarted_meanwhile(cloud, api, node, boot, request):
     assert is_out(cloud, api, node)
 
 
-def test_what_an_operator_has_disabled_stays_so(cloud, api, node, request):
+def test_what_an_operator_has_disabled_stays_so(cloud, api, node):
     """Before the switch died, and after it is back."""
-    found = service(api, node)
-    path = f"/os-services/{found['id']}"
+    path, log = f"/os-services/{service(api, node)['id']}", Log(cloud, node)
     api.call("PUT", path, {"status": "disabled", "disabled_reason": "new disks"})
+    signal = "kill -{} $(cat /run/openvswitch/ovs-vswitchd.pid)"
     try:
-        cloud.on(node, "sh", "-c", "kill -STOP $(cat /run/openvswitch/ovs-vswitchd.pid)")
+        cloud.on(node, "sh", "-c", signal.format("STOP"))
         try:
-            wait_for(
-                "a word in the log",
-                lambda: "No port can be plugged" in cloud.agent_log(node).read_text()[-20000:],
-                NOTICED,
-            )
+            wait_for("a word of it", lambda: log.says("No port can be plugged"), NOTICED)
         finally:
-            cloud.on(node, "sh", "-c", "kill -CONT $(cat /run/openvswitch/ovs-vswitchd.pid)")
-        wait_for(
-            "a word that it is back",
-            lambda: "stays disabled" in cloud.agent_log(node).read_text()[-20000:],
-            NOTICED,
-        )
+            cloud.on(node, "sh", "-c", signal.format("CONT"))
+        wait_for("a word that it is back", lambda: log.says("stays disabled"), NOTICED)
         assert service(api, node)["disabled_reason"] == "new disks"
         assert DISABLED in traits(cloud, api, node)
     finally:

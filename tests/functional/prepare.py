@@ -198,6 +198,18 @@ def stop(trial):
     trial.forget_events()
 
 
+def lose_port(trial):
+    """The server's port was deleted in Neutron, and the event was lost."""
+    with trial.ledger.open() as content:
+        content["ports"].clear()
+        content["bound"].clear()
+
+
+def stop_and_lose_port(trial):
+    stop(trial)
+    lose_port(trial)
+
+
 def pause(trial):
     _ask(trial, "pause_instance", "pausing")
 

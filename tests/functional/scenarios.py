@@ -235,6 +235,16 @@ SCENARIOS = {
     "soft-deleted, delete": Scenario(
         "terminate_instance", BDMS, "deleted", None, "soft-deleted", "deleting"
     ),
+    "port deleted": Scenario(
+        "detach_deleted_port", {"port_id": "its port"}, "stopped", OFF, "stopped, port deleted",
+        None,
+    ),
+    "port deleted, reboot hard": Scenario(
+        "reboot_instance", HARD, "active", RUNS, "booted, port deleted", "rebooting_hard"
+    ),
+    "port deleted, delete": Scenario(
+        "terminate_instance", BDMS, "deleted", None, "booted, port deleted", "deleting"
+    ),
     "attach": Scenario(
         "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="reserved"
     ),
@@ -317,6 +327,8 @@ SCENARIOS = {
 
 PREPARE = {
     "stopped": prepare.stop,
+    "booted, port deleted": prepare.lose_port,
+    "stopped, port deleted": prepare.stop_and_lose_port,
     "paused": prepare.pause,
     "suspended": prepare.suspend,
     "rescued": prepare.rescue,
@@ -399,6 +411,9 @@ def undisturbed(trial, scenario):
         assert (made is None) if scenario.how else made[1], wanted["images"]
         kept = [name for name in wanted["images"] if name.endswith(SNAPSHOT[1:])]
         assert len(kept) == (2 if scenario.method == "backup_instance" else 3 + bool(made))
+    if scenario.start.endswith("port deleted"):
+        assert wanted["taps"] == 0, trial.lab.said()
+        assert wanted["deleted"] or sum(wanted["addresses"]) == 0, trial.lab.said()
     if scenario.share:
         assert wanted["shares"] == SHARES[scenario.method], wanted["shares"]
     if wanted["deleted"]:

@@ -76,6 +76,9 @@ class Trial:
             arguments["share_mapping"]["nova_object.data"]["instance_uuid"] = self.server
         with self.conductor.database() as tables:
             instance = self.conductor.class_instance_get_by_uuid(tables, None, self.server)
+            if "port_id" in arguments:
+                cache = json.loads(tables["InstanceInfoCache"][self.server]["network_info"])
+                arguments["port_id"] = cache[0]["id"]
         return {
             "method": method,
             "request_id": f"req-{uuid.uuid4()}",

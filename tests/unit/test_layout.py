@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str] | None] = {
     "messaging": {"wire"},
     "conductor": {"messaging", "wire", "model"},
     "peers": {"conductor", "messaging", "wire"},
+    "scheduler": {"messaging", "wire"},
     "clients": {"conf", "model", "wire"},
     "drivers": {"model", "conf"},
     "inventory": {"model", "clients", "conductor", "wire"},
@@ -62,6 +63,7 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
+        "scheduler",
     },
     "rpc": {"engine", "operations", "wire"},
     "options": ANYTHING,
@@ -81,8 +83,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "openstack": (),  # the SDK costs 15 MiB; keystoneauth is enough
     "keystoneauth1": ("clients", "conf.keystone", "drivers.image", "preflight"),
     "oslo_messaging": (
-        "rpc", "messaging", "conductor.client", "peers.client", "wire", "preflight",
-        "notifications.sender",
+        "rpc", "messaging", "conductor.client", "peers.client", "scheduler.client", "wire",
+        "preflight", "notifications.sender",
     ),
 }
 

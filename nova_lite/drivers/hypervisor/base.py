@@ -61,6 +61,21 @@ class Hypervisor(ABC):
     def power_state(self, uuid: str) -> PowerState:
         """State of one guest."""
 
+    def wake_cpus(self) -> None:
+        """Power all dedicated host CPUs up, before ``facts`` are read for NUMA placement.
+
+        Of a CPU that is offline neither socket nor siblings can be told.
+        """
+        return None
+
+    def rest_cpus(self) -> None:
+        """Power down the dedicated host CPUs that no running guest is pinned to.
+
+        Where [libvirt]cpu_power_management is off, or the driver has none, this is nothing. A start
+        powers up what it needs.
+        """
+        return None
+
     @abstractmethod
     def define(self, spec: DomainSpec) -> None:
         """Make the persistent definition equal to ``spec`` (replaces an inactive one)."""

@@ -25,6 +25,7 @@ REMEDY = (
     "start ovsdb-server and ovs-vswitchd, and set [os_vif_ovs]ovsdb_connection to where it "
     "listens (unix:/run/openvswitch/db.sock)"
 )
+RUNDIR = Path("/run/openvswitch")
 ANSWER_S = 5.0  # seconds that ovsdb-server, and ovs-vswitchd, have for an answer
 CONTROL_S = 2.0  # seconds that ovs-vswitchd has to answer on its control socket
 POLL_S = 0.05
@@ -120,7 +121,8 @@ class Ovsdb:
     # --- is ovs-vswitchd alive --------------------------------------------------------------
     def _control_sockets(self, rundir: str | None) -> Iterator[Path]:
         kind, _, path = self.where.partition(":")
-        folders = {Path(path).parent} if kind == "unix" else set()
+        # OVSDB by TCP is this host's: its daemons are where they usually are.
+        folders = {Path(path).parent if kind == "unix" else RUNDIR}
         if rundir:
             folders.add(Path(rundir))
         for folder in sorted(folders):

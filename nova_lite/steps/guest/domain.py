@@ -21,7 +21,6 @@ from nova_lite.steps.base import Step
 LOG = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between two looks at a guest that powers itself off
-ASK_AGAIN = 10.0  # seconds after which a guest that ignored an ACPI shutdown is sent another
 
 
 class CheckGuest(Step):
@@ -217,6 +216,7 @@ def remove(work: Work) -> None:
 def ask_to_power_off(work: Work, patience: float) -> bool:
     """Send ACPI shutdowns until the guest is off; False after ``patience`` seconds."""
     hypervisor, clock, uuid = work.tools.hypervisor, work.tools.clock, work.uuid
+    again = float(work.tools.conf.compute.shutdown_retry_interval)
     deadline, ask_at = clock.monotonic() + patience, 0.0
     while (now := clock.monotonic()) < deadline:
         state = hypervisor.power_state(uuid)
@@ -226,7 +226,7 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
             return False  # a paused guest cannot handle it
         if now >= ask_at:
             hypervisor.shutdown(uuid)
-            ask_at = now + ASK_AGAIN
+            ask_at = now + again
         if clock.wait(work.cancelled, POLL):
             raise Interrupted
     return hypervisor.power_state(uuid) in NOT_ON

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 
-from nova_lite.errors import VifPlugTimeout
+from nova_lite.errors import NetworkUnavailable, NovaLiteError, Verdict, VifPlugTimeout
+from nova_lite.model.network import Vif
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.interfaces import leave, lost_vifs, plug, requested_ports, unplug_strays
@@ -21,6 +22,9 @@ LOG = logging.getLogger(__name__)
 # back for up to two seconds, sends each once, and may have sent ours to a process now dead.
 LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
 
+# Seconds between two attempts to get ports: the pauses of nova-compute.
+RETRY_FIRST, RETRY_LONGEST = 1.0, 30.0
+
 
 class AllocatePorts(Step):
     """Create or adopt the requested ports, bind them to this host and save them."""
@@ -29,19 +33,38 @@ class AllocatePorts(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        ports = tools.ports.allocate(
-            work.context,
-            work.server,
-            requested_ports(work),
-            [_group_name(group) for group in work.arguments["security_groups"] or ()],
-            tools.host,
-        )
+        ports = self._allocate()
         tags = {vif.mac: vif.tag for vif in ports if vif.tag}
         text = network_info.dump(ports)
         work.note(vifs=text, nic_tags=tags)
         for vif in ports:
             tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, vif.tag)
         tools.info_caches.save(work.context, work.uuid, text)
+
+    def _allocate(self) -> list[Vif]:
+        """Ports, after up to [DEFAULT]network_allocate_retries failures.
+
+        Neutron that does not answer is not counted: the engine waits for it, and for longer.
+        """
+        work, tools = self.work, self.tools
+        groups = [_group_name(group) for group in work.arguments["security_groups"] or ()]
+        pause = RETRY_FIRST
+        for left in reversed(range(tools.conf.network_allocate_retries + 1)):
+            try:
+                return tools.ports.allocate(
+                    work.context, work.server, requested_ports(work), groups, tools.host
+                )
+            except NetworkUnavailable:
+                raise
+            except NovaLiteError as error:
+                if not left or error.verdict is Verdict.GONE:
+                    raise
+                LOG.warning("Server %s gets no ports: %s; trying again in %.0f s, %d times more",
+                            work.uuid, error, pause, left)  # fmt: skip
+            if tools.clock.wait(work.cancelled, pause):
+                raise Interrupted
+            pause = min(pause * 2, RETRY_LONGEST)
+        raise AssertionError("the last attempt ends it")
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
@@ -125,9 +148,13 @@ class UnplugInterfaces(Step):
 
 
 class WaitForPorts(Step):
-    """Wait for Neutron's network-vif-plugged events, then resume the guest."""
+    """Wait for Neutron's network-vif-plugged events, then resume the guest.
+
+    ``looks`` are the pauses between two looks at Neutron itself; the last one is repeated.
+    """
 
     name = "wait_for_ports"
+    looks: tuple[float, ...] = LOOKS
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -142,7 +169,7 @@ class WaitForPorts(Step):
         work, events = self.work, self.tools.events
         clock = self.tools.clock
         deadline = clock.monotonic() + float(self.tools.conf.vif_plugging_timeout)
-        for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
+        for pause in itertools.chain(self.looks, itertools.repeat(self.looks[-1])):
             left = deadline - clock.monotonic()
             turn = max(0.0, min(left, pause))
             waiting = events.wait(work.uuid, VIF_PLUGGED, waiting, turn, work.cancelled)

@@ -14,6 +14,7 @@ from nova_lite.model.states import (
     VmState,
 )
 from nova_lite.services import guest
+from nova_lite.services.interfaces import access_addresses
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
@@ -95,9 +96,16 @@ class RecordDisks(Step):
 
 
 class ReportActive(Step):
-    """Save vm_state ACTIVE and clear the task state."""
+    """Save vm_state ACTIVE and clear the task state.
+
+    :param built: whether the server was built from nothing; it may get access addresses then
+    """
 
     name = "report_active"
+
+    def __init__(self, work: Work, *, built: bool = False) -> None:
+        super().__init__(work)
+        self._built = built
 
     def done(self) -> bool:
         self.work.reload()
@@ -121,8 +129,18 @@ class ReportActive(Step):
             launched_at=utcnow(),
             config_drive="True" if guest.has_config_drive(self.work) else "",
             system_metadata=system_metadata,
+            **self._access_addresses(),
         )
         self._tell_host()
+
+    def _access_addresses(self) -> dict[str, str]:
+        """Those of [DEFAULT]default_access_ip_network_name, unless the user has given any."""
+        instance = self.work.instance
+        given = instance.get("access_ip_v4") or instance.get("access_ip_v6")
+        if given or not self._built:
+            return {}
+        network = self.tools.conf.default_access_ip_network_name
+        return access_addresses(guest.vifs(self.work), network)
 
     def _tell_host(self) -> None:
         self.tools.claims.build_ended(failed=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 from nova_lite.cmd import status
 from nova_lite.preflight.base import Check, failure, ok, warning
@@ -23,7 +24,7 @@ def conf_file(tmp_path: Path) -> str:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...], *arguments: str) -> int:
-    monkeypatch.setattr(status, "checks", lambda: checks)
+    monkeypatch.setattr(status, "checks", lambda conf: checks)
     return status.main(["check", *arguments])
 
 
@@ -100,10 +101,10 @@ def test_a_bad_configuration_is_a_failure_itself(
 def test_every_real_check_has_a_remedy_and_known_needs() -> None:
     """A failure without a remedy is of no use; names are unique, needs come earlier."""
     names: list[str] = []
-    for check in status.checks():
+    for check in status.checks(cfg.ConfigOpts()):
         assert check.remedy
         assert set(check.needs) <= set(names)
         assert check.limit_s <= 60
         names.append(check.name)
 
-    assert len(names) == len(set(names)) == 16
+    assert len(names) == len(set(names)) == 17

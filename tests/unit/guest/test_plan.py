@@ -188,3 +188,21 @@ def test_policy_reads_nova_conf():
     assert policy.cpu_shared_set == {0, 2, 3}
     assert policy.disk_format == "qcow2"
     assert policy.package_version == "9"
+
+
+@pytest.mark.parametrize(
+    ("pointer", "devices"), [(None, (("tablet", "usb"),)), ("ps2mouse", ()), ("usbtablet", 1)]
+)
+def test_pointer_and_apic_are_those_of_nova_conf(pointer, devices):
+    """[DEFAULT]pointer_model and [workarounds]libvirt_disable_apic; unset is nova's default."""
+    conf = cfg.ConfigOpts()
+    nova_lite.conf.register_opts(conf)
+    conf([])
+    if pointer:
+        conf.set_override("pointer_model", pointer)
+        conf.set_override("libvirt_disable_apic", True, "workarounds")
+
+    guest = a_guest(a_server(), policy=HostPolicy.from_conf(conf))
+
+    assert guest.input_devices == ((("tablet", "usb"),) if devices else ())
+    assert guest.apic is (pointer is None)

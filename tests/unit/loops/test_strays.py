@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from nova_lite.errors import DomainNotFound, ServerNotFound
+from nova_lite.loops.schedule import periodic_tasks
 from nova_lite.loops.strays import Strays
+from nova_lite.model.host import DomainInfo
+from nova_lite.model.states import PowerState
+from nova_lite.wire.decode import utcnow
 from nova_lite.wire.objects import WireObject
+from tests.unit.operations.host import Host
+
+LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 class World:
@@ -15,12 +22,21 @@ class World:
     def __init__(self, **fields):
         self.fields, self.accepted, self.destroyed, self.contexts = fields, [], [], []
         self.occupied, self.vanished, self.later = False, False, []
+        self.here = []
 
     def get(self, context, uuid, expected_attrs):
         self.contexts.append(context)
         if not self.fields:
             raise ServerNotFound(f"Instance {uuid} could not be found.")
         return WireObject.new("Instance", "2.8", uuid=uuid, **self.fields)
+
+    def domains(self):
+        return [DomainInfo("s1", "instance-1", PowerState.RUNNING)] + [
+            DomainInfo(uuid, "instance-2", PowerState.RUNNING) for uuid in self.here
+        ]
+
+    def by_host(self, context, host, expected_attrs):
+        return [WireObject.new("Instance", "2.8", uuid=uuid, host=host) for uuid in self.here]
 
     def destroy(self, uuid):
         self.destroyed.append(uuid)
@@ -39,8 +55,57 @@ class World:
         self.accepted.append((method, uuid))
 
 
-def look(world, action="reap"):
-    Strays("node1", action, world, world, world).look_at("s1")
+def look(world, action="reap", age=0):
+    Strays("node1", action, world, world, world, age=age).tick()
+
+
+@pytest.mark.parametrize(
+    ("deleted_at", "age", "removed"),
+    [(LONG_AGO, 600, True), (utcnow(), 600, False), (utcnow(), 0, True), (None, 600, True)],
+)
+def test_it_has_to_be_deleted_for_a_while(deleted_at, age, removed):
+    """running_deleted_instance_timeout: the operator may want to look first."""
+    world = World(deleted=True, host="node1", deleted_at=deleted_at)
+
+    look(world, age=age)
+
+    assert (world.accepted != []) is removed
+
+
+def test_only_the_periodic_look_removes_it():
+    """running_deleted_instance_poll_interval counts, not how often power states are compared."""
+    world = World(deleted=True, host="node1")
+    world.here = ["s2"]
+    strays = Strays("node1", "reap", world, world, world)
+
+    strays.look_at("s1")
+    assert world.accepted == []
+    strays.tick()
+    assert world.accepted == [("terminate_instance", "s1")]
+
+
+@pytest.mark.parametrize(
+    ("options", "looked"),
+    [
+        ({}, 1800.0),
+        ({"running_deleted_instance_poll_interval": "60"}, 60.0),
+        ({"running_deleted_instance_poll_interval": "0"}, None),
+        ({"running_deleted_instance_poll_interval": "-1"}, None),
+        ({"running_deleted_instance_action": "noop"}, None),
+    ],
+)
+def test_the_look_is_as_often_as_nova_conf_says(tmp_path, options, looked):
+    """At start as well; 0 switches it off, as nova's documentation has it."""
+    host = Host(tmp_path / "state")
+    for name, value in options.items():
+        host.conf.set_override(name, int(value) if value[-1].isdigit() else value)
+    agent = host.agent()
+
+    timers = {t.name: t for t in periodic_tasks(host.conf, agent.tools, agent.engine)}
+
+    timer = timers.get("guests of deleted servers")
+    assert (timer and timer._interval) == looked
+    assert timer is None or timer._first == 0.0
 
 
 def test_what_is_left_of_a_deleted_server_is_removed():

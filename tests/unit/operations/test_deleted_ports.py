@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from nova_lite.engine import patience
-from nova_lite.errors import ControlPlaneUnavailable, SwitchUnavailable
+from nova_lite.errors import ControlPlaneUnavailable, JournalError, SwitchUnavailable
 from nova_lite.handlers.table import handlers
 from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.wire import network_info
@@ -149,6 +149,24 @@ def test_a_message_that_comes_twice_changes_nothing(host, server):
 
     assert gone not in cached(host, server)
     assert len(host.vifs.ports) == len(cached(host, server)) == 1
+
+
+def test_a_full_disk_is_no_reason_to_forget_the_port(host, server, monkeypatch, caplog):
+    """Nothing can be promised; the next start, or delete, finds the interface."""
+    kept, gone = cached(host, server)
+    delete_port(host, server)
+
+    def refuse(*arguments):
+        raise JournalError("no space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(host.engine, "begin", refuse)
+        tell(host, server, "network-vif-deleted", gone)
+
+    assert any(gone in message and "no space" in message for message in caplog.messages)
+    assert cached(host, server) == [kept, gone]
+    reboot(host, server)
+    assert (list(host.vifs.ports), cached(host, server)) == ([kept], [kept])
 
 
 def test_a_port_that_neutron_has_stays(host, server):

@@ -68,7 +68,9 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             actions=records,
             claims=records,
             hypervisor=hypervisor,
-            conf=SimpleNamespace(shutdown_timeout=0),
+            conf=SimpleNamespace(
+                shutdown_timeout=0, compute=SimpleNamespace(shutdown_retry_interval=10)
+            ),
             policy=SimpleNamespace(file_backed_memory_mb=0),
             usage_changed=lambda: None,
             clock=ManualClock(),
@@ -141,6 +143,20 @@ def test_resuming_goes_back_to_the_old_state(work, vm_state, metadata, after) ->
 
     saved = operation.tools.instances.saved
     assert (saved["vm_state"], saved["system_metadata"]) == (after, {})
+
+
+@pytest.mark.parametrize(("interval", "asked"), [(10, 3), (25, 1), (1, 25)])
+def test_a_guest_that_does_not_listen_is_asked_again(work, hypervisor, interval, asked) -> None:
+    """[compute]shutdown_retry_interval; then its power is cut."""
+    stopping = work()
+    stopping.tools.conf.shutdown_timeout = 25
+    stopping.tools.conf.compute.shutdown_retry_interval = interval
+    hypervisor.ignores_acpi_shutdown.add(stopping.uuid)
+
+    carry_out(Stop(stopping))
+
+    assert [name for name, _ in hypervisor.calls].count("shutdown") == asked
+    assert hypervisor.power_state(stopping.uuid) == PowerState.SHUTDOWN
 
 
 FAILED = Failure.of(HypervisorError("internal error"))

@@ -16,6 +16,7 @@ import pytest
 
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError
+from nova_lite.steps.network.replug import WaitForWiring
 from tests.unit.operations.host import IMAGE, Host, build_arguments
 
 BOOT = "build_and_run_instance"
@@ -140,6 +141,33 @@ def test_a_rebuild(tmp_path):
     found = disturbed(tmp_path, prepare, "rebuild_instance", lambda host: REBUILD)
 
     assert differences(found, but=("guest", "taps")) == {}
+
+
+def test_a_reboot_that_plugs_its_ports_anew(tmp_path, monkeypatch):
+    """Its ports are plugged and its guest runs, wherever it was cut off before its report."""
+    monkeypatch.setattr(WaitForWiring, "looks", (0.0,))
+
+    def prepare(host):
+        host.conf.set_override(
+            "wait_for_vif_plugged_event_during_hard_reboot", ["normal"], "workarounds"
+        )
+        host.boot()
+        host.set(task_state="rebooting_hard")
+
+    hard = {"reboot_type": "HARD", "block_device_info": None}
+    host = Host(tmp_path / "names")
+    prepare(host)
+    assert "reboot_instance:unplug_awaited:end" in host.boundaries("reboot_instance", **hard)
+
+    found = list(disturbed(tmp_path, prepare, "reboot_instance", lambda host: hard))
+
+    assert differences(found, but=("guest", "taps")) == {}
+    before = [row for row in found if row[0] not in told("reboot_instance")]
+    assert {
+        boundary: row
+        for boundary, row in differences(before).items()
+        if not boundary.endswith("report_power:end")
+    } == {}
 
 
 def test_a_rescue(tmp_path):

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import ControlPlaneUnavailable
+from nova_lite.errors import ControlPlaneUnavailable, PlacementError
+from tests.fakes.cloud import FakePlacement
 from tests.unit.operations.host import RECORDED, Host, Killed
 
 MIGRATION = "99999999-2222-3333-4444-555555555555"
@@ -86,7 +87,7 @@ def move(tmp_path):
 
 
 def undone(move, method, what):
-    text = f"Migration pre-check error: host host1 (nova_lite) does not support {what} yet"
+    text = f"Migration pre-check error: the compute host (nova_lite) does not support {what} yet"
     return {
         "states": ("stopped", None),
         "migration": "error",
@@ -296,3 +297,47 @@ def test_that_is_so_after_whichever_call_the_agent_is_killed(move, calls):
     move.run("prep_resize", **asked)
 
     assert move.seen() == undone(move, "prep_resize", COLD)
+
+
+def test_what_placement_refuses_does_not_keep_the_rest(move, monkeypatch, caplog):
+    """The server must not stay in its task state for ever."""
+    move.begin("resize_prep", "pre-migrating", "host1")
+
+    def refused(*arguments):
+        raise PlacementError("Placement answers 400")
+
+    monkeypatch.setattr(FakePlacement, "move_allocations", refused)
+    move.run("resize_instance", **arguments("resize_instance", "pre-migrating"))
+
+    seen = move.seen()
+    assert (seen["states"], seen["migration"]) == (("stopped", None), "error")
+    assert f"stays with migration {MIGRATION}" in caplog.text
+
+
+def test_an_older_move_that_was_left_open_is_no_obstacle(move):
+    """An older agent has refused one and left it so; also for an agent that is killed."""
+    move.begin("resize_prep", "pre-migrating", "host1")
+    with move.conductor.database() as tables:
+        row = tables["Migration"]["7"]
+        older = {**row, "id": 3, "uuid": "77777777-9999-3333-4444-555555555555"}
+        tables["Migration"]["3"] = older
+    asked = arguments("resize_instance", "pre-migrating")
+    move.conductor.save = lose(move.conductor.save)
+
+    move.run("resize_instance", **asked)
+
+    assert move.seen() == undone(move, "resize_instance", COLD)
+    assert move.conductor.read()["Migration"]["3"] == older
+
+
+def lose(save):
+    """The first answer is lost: it is asked again, when the migration is not open any more."""
+    lost = []
+
+    def saved(context, obj, /, **fields):
+        save(context, obj, **fields)
+        if not lost:
+            lost.append(obj)
+            raise ControlPlaneUnavailable("no answer")
+
+    return saved

@@ -112,7 +112,7 @@ def _keep_firmware(root: ET.Element, existing: ET.Element) -> None:
 def _add_features(root: ET.Element, spec: DomainSpec) -> None:
     features = add(root, "features")
     add(features, "acpi")
-    if spec.arch in xml_cpu.X86:
+    if spec.arch in xml_cpu.X86 and spec.apic:
         add(features, "apic")
     if spec.tb_cache_mb and spec.virt_type == "qemu":
         add(add(features, "tcg"), "tb-cache", spec.tb_cache_mb, unit="MiB")

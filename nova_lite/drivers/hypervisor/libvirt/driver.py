@@ -16,6 +16,7 @@ from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
+from nova_lite.drivers.hypervisor.libvirt.cpu_power import CpuPower
 from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions, rename
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
 from nova_lite.drivers.hypervisor.libvirt.disk_moves import DiskMoves
@@ -77,6 +78,7 @@ class LibvirtHypervisor(
                 f"[libvirt]virt_type = {virt_type} is not supported; use kvm or qemu"
             )
         self._virt_type: str = virt_type
+        self._cpu_power = CpuPower.from_conf(conf)
         self._removals = Removals()
         self._events = EventPump(lambda: self._connection.reopen(), self._states)
         self._connection = Connection(
@@ -136,6 +138,7 @@ class LibvirtHypervisor(
             cpu=cpu,
             numa_cells=found.numa_cells,
             guests=found.guests,
+            present_cpus=host_facts.present_cpus(connection.getCPUMap()),
         )
 
     def capabilities(self) -> Capabilities:

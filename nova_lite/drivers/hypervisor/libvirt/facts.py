@@ -123,6 +123,11 @@ def expanded_features(xml: str) -> list[str]:
     )
 
 
+def present_cpus(cpu_map: tuple[int, list[bool], int]) -> frozenset[int]:
+    """CPUs of the host, online or not, from virNodeGetCPUMap."""
+    return frozenset(range(cpu_map[0]))
+
+
 def online_cpus(cpu_map: tuple[int, list[bool], int]) -> frozenset[int]:
     """CPU ids from what virConnect.getCPUMap returns."""
     return frozenset(number for number, online in enumerate(cpu_map[1]) if online)

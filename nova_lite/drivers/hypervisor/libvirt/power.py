@@ -7,12 +7,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import libvirt
 
-from nova_lite.drivers.hypervisor.libvirt import live_xml
+from nova_lite.drivers.hypervisor.libvirt import cpu_power, live_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
+from nova_lite.drivers.hypervisor.libvirt.cpu_power import CpuPower
 from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES
 from nova_lite.errors import CrashDumpUnsupported, GuestNotRunning, VolumeUnusable
 
@@ -25,6 +27,7 @@ START_TIMEOUT = 300.0
 DESTROY_TIMEOUT = 120.0
 MEMORY_TIMEOUT = 3600.0
 DESTROY_ATTEMPTS = 3
+REST_ATTEMPTS = 3  # to find a moment in which no guest is started
 
 
 # How QEMU, and libvirt before it, say which disk cannot be opened, and why.
@@ -32,7 +35,12 @@ _CANNOT_OPEN = re.compile(r"(?:-blockdev|storage file) (\{.*\}|'[^']*')(?: \(.*?
 
 
 class Power(Calls):
-    """The part of the Hypervisor contract that changes a guest's power state."""
+    """The part of the Hypervisor contract that changes a guest's power state.
+
+    ``_cpu_power`` is None where dedicated CPUs are always up.
+    """
+
+    _cpu_power: CpuPower | None
 
     def start(self, uuid: str, *, paused: bool = False) -> None:
         # Memory that was saved belongs to a guest as it was before; restore is for that.
@@ -42,7 +50,8 @@ class Power(Calls):
 
         def start(domain: Any) -> None:
             try:
-                _create(domain, flags)
+                with self._cpus_up(domain):
+                    _create(domain, flags)
             except libvirt.libvirtError as error:
                 _blame_volume(domain, error.get_error_message())
                 raise
@@ -82,7 +91,8 @@ class Power(Calls):
 
     def restore(self, uuid: str) -> None:
         def restore(domain: Any) -> None:
-            _create(domain, 0)
+            with self._cpus_up(domain):
+                _create(domain, 0)
             deadline = time.monotonic() + MEMORY_TIMEOUT
             while True:
                 try:
@@ -94,6 +104,30 @@ class Power(Calls):
             _set_clock(domain)
 
         self._with_domain(f"restore guest {uuid}", uuid, restore, MEMORY_TIMEOUT)
+
+    def wake_cpus(self) -> None:
+        if self._cpu_power is not None:
+            self._cpu_power.wake()
+
+    def rest_cpus(self) -> None:
+        power = self._cpu_power
+        if power is None:
+            return
+
+        def used(connection: Any) -> frozenset[int]:
+            running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            return frozenset[int]().union(*map(_pinned, running))
+
+        for _ in range(REST_ATTEMPTS):
+            starts = power.starts()
+            if power.rest(self._call("look for CPUs in use", used), starts):
+                return
+
+    def _cpus_up(self, domain: Any) -> AbstractContextManager[None]:
+        """Power the CPUs up that a guest is pinned to, for its start."""
+        if self._cpu_power is None:
+            return nullcontext()
+        return self._cpu_power.held(_pinned(domain))
 
     def inject_nmi(self, uuid: str) -> None:
         def inject(domain: Any) -> None:
@@ -126,6 +160,16 @@ class Power(Calls):
                 _destroy(domain)
 
         self._call(f"power guest {uuid} off", destroy, DESTROY_TIMEOUT)
+
+
+def _pinned(domain: Any) -> frozenset[int]:
+    """The host CPUs that a guest is pinned to; none of one that is gone by now."""
+    try:
+        return cpu_power.pinned(domain.XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return frozenset()
+        raise
 
 
 def _create(domain: Any, flags: int) -> None:

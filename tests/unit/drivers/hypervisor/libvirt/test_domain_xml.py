@@ -109,6 +109,15 @@ def test_translation_cache_is_for_emulated_guests() -> None:
     assert cache is not None and (cache.text, cache.get("unit")) == ("64", "MiB")
 
 
+@pytest.mark.parametrize("apic", [True, False])
+def test_the_apic_can_be_left_out(apic: bool) -> None:
+    """[workarounds]libvirt_disable_apic."""
+    root = render(apic=apic)
+
+    assert (root.find("features/apic") is not None) is apic
+    assert root.find("features/acpi") is not None
+
+
 @pytest.mark.parametrize(("machine", "ports"), [("pc", 0), ("q35", 3), ("pc-q35-7.2", 3)])
 def test_pcie_ports_need_a_pcie_machine(machine: str, ports: int) -> None:
     """The i440fx board has no PCIe: ports there would be an error."""

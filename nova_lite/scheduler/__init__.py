@@ -1,0 +1,1 @@
+"""What nova-scheduler is told."""
