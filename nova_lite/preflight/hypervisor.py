@@ -34,6 +34,9 @@ def _qemu(env: Env) -> Finding:
             f"{', '.join(offered) or 'none'}",
             EMULATE if wanted == "kvm" else QEMU.remedy,
         )
+    if env.conf.libvirt.swtpm_enabled:
+        env.hypervisor.capabilities()  # refuses without swtpm, as the start does
+        text += " and swtpm"
     return ok(f"{text}, {wanted} guests for {facts.arch}")
 
 

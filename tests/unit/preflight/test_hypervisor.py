@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nova_lite.errors import InvalidConfiguration
 from nova_lite.preflight import hypervisor, kvm_probe
 from nova_lite.preflight.base import Finding, Status
 from nova_lite.preflight.kvm_probe import Outcome, Probe
@@ -24,7 +25,7 @@ def env(virt_type: str, **facts: Any) -> Any:
         **facts,
     }
     driver = SimpleNamespace(facts=lambda: SimpleNamespace(**given))
-    conf = SimpleNamespace(libvirt=SimpleNamespace(virt_type=virt_type))
+    conf = SimpleNamespace(libvirt=SimpleNamespace(virt_type=virt_type, swtpm_enabled=False))
     return SimpleNamespace(conf=conf, hypervisor=driver)
 
 
@@ -95,6 +96,21 @@ def test_qemu_must_offer_the_wanted_guests() -> None:
 needs_qemu = pytest.mark.skipif(
     shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"
 )
+
+
+def test_a_missing_swtpm_is_found() -> None:
+    """The start would end there: what it says is the check's finding, too."""
+    asked = env("qemu")
+    asked.conf.libvirt.swtpm_enabled = True
+
+    def capabilities() -> None:
+        raise InvalidConfiguration("install swtpm and swtpm-tools")
+
+    asked.hypervisor.capabilities = capabilities
+    with pytest.raises(InvalidConfiguration, match="install swtpm"):
+        hypervisor.QEMU.look(asked)
+    asked.hypervisor.capabilities = lambda: None
+    assert "and swtpm" in hypervisor.QEMU.look(asked).message
 
 
 @needs_qemu
