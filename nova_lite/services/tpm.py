@@ -71,15 +71,28 @@ def unlocked(work: Work) -> Iterator[None]:
     if known is None or not wanted(work) or is_on(tools.hypervisor, work.uuid):
         yield
         return
-    try:
-        passphrase = tools.keys.secret(work.context, known)
-    except (RequestTokenExpired, VolumeKeyUnavailable) as error:
-        raise TpmKeyUnavailable(work.uuid, error.message) from None
-    tools.hypervisor.set_tpm_secret(work.uuid, known, passphrase)
+    tools.hypervisor.set_tpm_secret(work.uuid, known, _passphrase(work, known))
     try:
         yield
     finally:
         tools.hypervisor.forget_tpm_secret(work.uuid)
+
+
+def require_key(work: Work) -> None:
+    """Look whether who asks for a start may have the key, before a guest is powered off for it.
+
+    :raises TpmKeyUnavailable: the key manager does not return it
+    """
+    known = key_id(work)
+    if known is not None and wanted(work):
+        _passphrase(work, known)
+
+
+def _passphrase(work: Work, known: str) -> bytes:
+    try:
+        return work.tools.keys.secret(work.context, known)
+    except (RequestTokenExpired, VolumeKeyUnavailable) as error:
+        raise TpmKeyUnavailable(work.uuid, error.message) from None
 
 
 def forget_key(work: Work) -> None:

@@ -36,9 +36,11 @@ def check(work: Work) -> None:
     """Refuse a guest that this agent cannot define as it is to be, and as it is.
 
     :raises UnsupportedByHost: see ``services.definable``
+    :raises TpmKeyUnavailable: it could not be started again
     """
     require_definable(work)
     refuse_to_replace(work.tools.hypervisor, work.uuid)
+    tpm.require_key(work)
 
 
 class DefineGuest(Step):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from nova_lite.clients.key_manager import KeyManager
 from nova_lite.errors import VolumeKeyUnavailable
-from nova_lite.model.states import PowerState
+from nova_lite.services import tpm
+from tests.fakes.servers import a_server
 from tests.unit.operations.host import Host, build_arguments
 
 REBOOT = {"reboot_type": "HARD", "block_device_info": None}
@@ -166,12 +169,28 @@ def test_the_power_fails_in_a_boot(host, keys):
     assert len(keys.kept) == 1
 
 
-def test_a_running_guest_needs_no_key(host, keys):
-    """A start that was cut off after the guest ran is told to its end."""
+def test_a_guest_is_not_powered_off_by_who_cannot_start_it_again(host, keys):
+    """An administrator's hard reboot would end in ERROR; the guest runs on."""
     host.boot()
     keys.refuses = True
-    run(host, "start_instance", "powering-on")
+    host.hypervisor.calls.clear()
 
-    assert host.look()["guest"] == "RUNNING"
-    assert host.hypervisor.guests[host.server].state == PowerState.RUNNING
-    assert host.look()["faults"] == 0
+    run(host, "reboot_instance", "rebooting_hard", **REBOOT)
+
+    assert "destroy" not in [method for method, _ in host.hypervisor.calls]
+    found = host.look()
+    assert (found["vm_state"], found["guest"], found["faults"]) == ("active", "RUNNING", 1)
+
+
+def test_a_running_guest_needs_no_key(host, keys):
+    """A start that was cut off after the guest ran goes on without it."""
+    host.boot()
+    keys.refuses = True
+    work = SimpleNamespace(
+        tools=host.agent().tools, uuid=host.server, context=None,
+        instance={"system_metadata": metadata(host)},
+        server=a_server(specs={"hw:tpm_version": "2.0"}),
+    )  # fmt: skip
+
+    with tpm.unlocked(work):
+        assert host.hypervisor.tpm_secrets == {}
