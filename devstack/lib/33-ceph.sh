@@ -14,7 +14,7 @@ start_ceph() {
   spawn_server ceph-mon "$CEPH_MON_PORT" ceph-mon --conf "$CEPH_CONF_FILE" --id a --foreground
   once ceph-disk create_disk
   spawn ceph-mgr ceph-mgr --conf "$CEPH_CONF_FILE" --id a --foreground
-  spawn ceph-osd ceph-osd --conf "$CEPH_CONF_FILE" --id 0 --foreground
+  spawn ceph-osd env --chdir=/ ceph-osd --conf "$CEPH_CONF_FILE" --id 0 --foreground
   ceph_setup wait
   once ceph-pools ceph_setup pools
 }

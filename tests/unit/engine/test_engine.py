@@ -243,8 +243,9 @@ def no_space(entry):
     def mark(phase, step):
         count.append(phase)
         if len(count) > 3:
-            entry._drop_file()
-            entry._file = open("/dev/full", "w")
+            with entry._lock:  # the steps of a stage mark at the same time
+                entry._drop_file()
+                entry._file = open("/dev/full", "w")
         original(phase, step)
 
     return mark
