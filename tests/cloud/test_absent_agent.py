@@ -55,7 +55,8 @@ def test_an_attach_whose_user_was_told_of_an_error_has_no_effect(
     assert mappings(cloud, volume) == [server]
     api.act(server, "shelve")
     api.wait_status(server, "SHELVED_OFFLOADED", 180)
-    assert volumes.users(volume) == [server]
+    assert mappings(cloud, volume) == [server]
+    assert volumes.get(volume)["status"] == "reserved"
 
 
 def test_a_mapping_that_was_left_is_removed_by_the_next_verb(api, cloud, node, boot, volumes):
