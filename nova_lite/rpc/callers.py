@@ -4,7 +4,9 @@ A call carries how long its caller waits in all: RabbitMQ drops the message by t
 of the AMQP message). One with a call monitor (``client_timeout``, in oslo.messaging) gives up
 earlier, when it hears nothing from the host for so long; the message stays in the queue, and says
 nothing of when it was sent. It can only have waited there where this host has just connected, and
-then no longer than the API has had the request.
+then no longer than the API has had the request. Calls of nova-api are its first step, so that the
+age of the request tells how long they waited; those of a conductor or of another host (a migration)
+come at any time of a long request, and are served.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from nova_lite.wire.context import RequestContext
 
 # Seconds after a connection was made in which messages come that waited at the broker.
 WAITED_S = 60.0
+# Monitored calls that nova-api makes (nova's compute RPC API: long_rpc_timeout).
+FROM_API = frozenset({"reserve_block_device_name", "attach_interface"})
 
 
 def is_call(message: Any) -> bool:
@@ -33,7 +37,7 @@ def waits_until(message: Any, context: RequestContext) -> float:
     if received is None or not is_call(message):
         return float("inf")
     monitor = float(message.client_timeout or 0)
-    if monitor and message.may_have_waited:
+    if monitor and message.may_have_waited and message.message.get("method") in FROM_API:
         waited = context.age - (time.monotonic() - received)
         if waited > monitor:
             return float(received)

@@ -19,6 +19,7 @@ def message(**fields):
     given = {
         "reply_q": "reply_1", "received": time.monotonic(), "limit": 1800.0,
         "client_timeout": 60, "may_have_waited": True,
+        "message": {"method": "reserve_block_device_name"},
     }  # fmt: skip
     return SimpleNamespace(**{**given, **fields})
 
@@ -35,13 +36,18 @@ def asked(seconds_ago):
         ({"may_have_waited": False}, 500, 1800.0),
         ({}, 5, 1800.0),
         ({}, 70, 0.0),
+        # A step of a migration comes late in its request.
+        ({"message": {"method": "pre_live_migration"}}, 500, 1800.0),
         # RabbitMQ drops what waits for longer than a caller without a monitor.
         ({"client_timeout": None, "limit": 60.0}, 500, 60.0),
         ({"limit": None}, 5, NEVER),
         ({"reply_q": None}, 500, NEVER),
         ({"received": None}, 500, NEVER),
     ],
-    ids=["sent just now", "waited a little", "monitored", "plain", "unlimited", "cast", "unknown"],
+    ids=[
+        "sent just now", "waited a little", "monitored", "of a host", "plain", "unlimited", "cast",
+        "unknown",
+    ],
 )
 def test_until_when(fields, age, waits):
     """By what the message says, and by how long it can have waited at the broker."""
