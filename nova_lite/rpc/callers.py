@@ -15,12 +15,11 @@ import time
 from typing import Any
 
 from nova_lite.errors import AnswerLost
+from nova_lite.peers.methods import METHODS as BETWEEN_HOSTS
 from nova_lite.wire.context import RequestContext
 
 # Seconds after a connection was made in which messages come that waited at the broker.
 WAITED_S = 60.0
-# Monitored calls that nova-api makes (nova's compute RPC API: long_rpc_timeout).
-FROM_API = frozenset({"reserve_block_device_name", "attach_interface"})
 
 
 def is_call(message: Any) -> bool:
@@ -37,7 +36,7 @@ def waits_until(message: Any, context: RequestContext) -> float:
     if received is None or not is_call(message):
         return float("inf")
     monitor = float(message.client_timeout or 0)
-    if monitor and message.may_have_waited and message.message.get("method") in FROM_API:
+    if monitor and message.may_have_waited and message.message.get("method") not in BETWEEN_HOSTS:
         waited = context.age - (time.monotonic() - received)
         if waited > monitor:
             return float(received)

@@ -111,6 +111,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("drivers.share.mounted", "drivers.disk"): "mount(8) gets its key like any outside program",
     ("drivers.share.mounted", "drivers.volume"): "a share and volumes on it are one mount",
     ("engine", "drivers.disk"): "the journal brings names to the disk as disk files are",
+    ("rpc.callers", "peers"): "what hosts ask of each other comes late in a long request",
     ("membership.identity", "drivers.disk"): "compute_id is made whole and has a disk's owner",
 }
 # Module -> why it touches oslo.config's global ConfigOpts.
