@@ -72,24 +72,18 @@ class ExternalEvents:
             elif name == "network-vif-deleted" and tag:
                 deleted.append((known[uuid], str(tag)))
             else:
-                ours.append((known[uuid], name, tag, event))
+                ours.append((uuid, name, tag, event))
         # First what is a promise, so that nothing else can keep it from being made.
         told = [self._extend(context, known[uuid], ids) for uuid, ids in extended.items()]
         for instance, port_id in deleted:
             self._detach(context, instance, port_id)
-        for instance, name, tag, event in ours:
-            self._take_in(context, instance, name, tag, event)
+        for uuid, name, tag, event in ours:
+            self._take_in(context, uuid, name, tag, event)
         return _all_over([over for over in told if over is not None])
 
     def _take_in(
-        self,
-        context: RequestContext,
-        instance: WireObject,
-        name: str,
-        tag: str | None,
-        event: WireObject,
+        self, context: RequestContext, uuid: str, name: str, tag: str | None, event: WireObject
     ) -> None:
-        uuid = str(instance["uuid"])
         if name in WAITED_FOR:
             # Neutron tells of every port again and again: no news where nobody waits for it.
             awaited = self._hub.deliver(uuid, name, tag, event.get("status", "completed"))

@@ -76,9 +76,7 @@ class NetworkRefresh:
             instance = tools.instances.get(context, server_uuid, ("info_cache",))
             if place(instance, tools.host) is not Place.HERE:
                 return
-            cache = instance.get("info_cache")
-            stored = cache.get("network_info", "[]") if cache else "[]"
-            known = network_info.load(stored)
+            known = network_info.cached(instance)
             current = tools.ports.refresh(context, server_uuid, known)
             missing = {vif.id for vif in known} - {vif.id for vif in current}
             gone = tools.ports.gone(context, missing)

@@ -6,15 +6,10 @@ nobody attach the volume, so that the user may have no reason to ask for a verb.
 
 from __future__ import annotations
 
-import logging
-
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import NovaLiteError
-from nova_lite.services.abandoned import is_abandoned
+from nova_lite.services.abandoned import removed
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
-
-LOG = logging.getLogger(__name__)
 
 INTERVAL_S = 1800.0
 
@@ -36,17 +31,7 @@ class AbandonedMappings:
         servers = self._tools.instances.uuids_of_host(context, self._tools.host)
         if not servers:
             return
-        for mapping in self._tools.block_devices.of_servers(context, servers):
-            server, volume = mapping["instance_uuid"], mapping.get("volume_id")
-            if self._engine.busy(str(server)):
-                continue
-            try:
-                if not is_abandoned(self._tools.cinder, context, mapping):
-                    continue
-            except NovaLiteError as error:
-                LOG.info("Whether volume %s is to be attached to server %s cannot be told: %s",
-                         volume, server, error)  # fmt: skip
-                continue
-            LOG.warning("Server %s has a mapping of volume %s that was never attached; removing it",
-                        server, volume)  # fmt: skip
-            self._tools.block_devices.destroy(context, mapping)
+        cinder, mappings = self._tools.cinder, self._tools.block_devices
+        for mapping in mappings.of_servers(context, servers):
+            if not self._engine.busy(str(mapping["instance_uuid"])):
+                removed(cinder, mappings, context, mapping)

@@ -101,9 +101,8 @@ class SwitchWatch:
 def use_a_switch(instances: Iterable[WireObject]) -> bool:
     """Whether servers, by their network caches, have ports on the host's switch."""
     for instance in instances:
-        cache = instance.get("info_cache")
         try:
-            vifs = network_info.load(cache.get("network_info", "[]") if cache else None)
+            vifs = network_info.cached(instance)
         except MalformedMessage:
             continue  # whatever is done with the server says it
         if any(vif.vif_type == "ovs" for vif in vifs):

@@ -104,12 +104,11 @@ class UsageAudit:
         shares = None
         if self._notifier.with_shares:
             shares = self._share_mappings.of_server(context, str(server["uuid"]))
-        cache = server.get("info_cache")
         return Subject(
             context,
             server,
             decode.domain_name(server, self._name_template),
-            vifs=network_info.load(cache.get("network_info") if cache else None),
+            vifs=network_info.cached(server),
             mappings=mappings,
             shares=shares,
         )

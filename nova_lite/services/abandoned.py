@@ -12,6 +12,7 @@ import datetime
 import logging
 
 from nova_lite.clients.cinder import Cinder
+from nova_lite.conductor.records import BlockDevices
 from nova_lite.errors import NovaLiteError, VolumeNotFound
 from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
@@ -54,26 +55,37 @@ def is_abandoned(cinder: Cinder, context: RequestContext, mapping: WireObject) -
     return volume["status"] not in ON_ITS_WAY and mapping["instance_uuid"] not in servers
 
 
-def without_abandoned(work: Work, mappings: list[WireObject]) -> list[WireObject]:
-    """The mappings of a server of this host but for abandoned ones, which are removed.
+def removed(
+    cinder: Cinder, block_devices: BlockDevices, context: RequestContext, mapping: WireObject
+) -> bool:
+    """Remove a mapping if it is abandoned; one of which Cinder does not tell stays.
 
-    A mapping of which Cinder does not tell stays.
+    :return: whether it was
     """
-    return [mapping for mapping in mappings if not (work.here and _removed(work, mapping))]
-
-
-def _removed(work: Work, mapping: WireObject) -> bool:
+    server, volume = mapping.get("instance_uuid"), mapping.get("volume_id")
     try:
-        if not is_abandoned(work.tools.cinder, work.context, mapping):
+        if not is_abandoned(cinder, context, mapping):
             return False
     except NovaLiteError as error:
         LOG.warning("Whether volume %s is to be attached to server %s cannot be told: %s",
-                    mapping.get("volume_id"), work.uuid, error)  # fmt: skip
+                    volume, server, error)  # fmt: skip
         return False
     LOG.warning("Server %s has a mapping of volume %s that was never attached; removing it",
-                work.uuid, mapping["volume_id"])  # fmt: skip
-    work.tools.block_devices.destroy(work.context, mapping)
+                server, volume)  # fmt: skip
+    block_devices.destroy(context, mapping)
     return True
+
+
+def without_abandoned(work: Work, mappings: list[WireObject]) -> list[WireObject]:
+    """The mappings of a server of this host but for abandoned ones, which are removed."""
+    if not work.here:
+        return mappings
+    tools, context = work.tools, work.context
+    return [
+        mapping
+        for mapping in mappings
+        if not removed(tools.cinder, tools.block_devices, context, mapping)
+    ]
 
 
 def _is_old(mapping: WireObject) -> bool:

@@ -92,11 +92,9 @@ def on_host(
 
 
 def _refuse_recorded(instance: WireObject, conf: Any) -> None:
-    context, cache = RequestContext.admin(), instance.get("info_cache")
-    template = conf.instance_name_template
+    context, template = RequestContext.admin(), conf.instance_name_template
     server = decode.server(instance, name_template=template, context=context)
-    vifs = network_info.load(cache.get("network_info", "[]") if cache else "[]")
-    refuse(server, instance, vifs, swtpm=conf.libvirt.swtpm_enabled)
+    refuse(server, instance, network_info.cached(instance), swtpm=conf.libvirt.swtpm_enabled)
 
 
 def _pci(instance: WireObject) -> list[str]:

@@ -106,10 +106,7 @@ def disk_plan(work: Work) -> DiskPlan:
 def vifs(work: Work) -> list[Vif]:
     """The server's ports as this operation knows them, else as the network cache has them."""
     noted = PortNotes.of(work.notes).vifs
-    if noted is None:
-        cache = work.instance.get("info_cache")
-        noted = cache.get("network_info", "[]") if cache else "[]"
-    return network_info.load(noted)
+    return network_info.cached(work.instance) if noted is None else network_info.load(noted)
 
 
 def nic_tags(work: Work) -> dict[str, str]:

@@ -71,10 +71,12 @@ def lost_vifs(work: Work) -> list[Vif]:
     return network_info.load(PortNotes.of(work.notes).lost)
 
 
-def strays(work: Work) -> list[Vif]:
-    """The interfaces that the server has on this host beside those of its ports."""
+def strays(work: Work, mine: Iterable[Vif], others: set[str]) -> list[Vif]:
+    """The interfaces that the server has on this host beside those of its ports.
+
+    :param mine, others: see ``_in_switch``
+    """
     ports = guest.vifs(work)
-    mine, others = _in_switch(work)
     devices, ids = {vif.devname for vif in ports} | others, {vif.id for vif in ports}
     found = []
     # What is known best comes first.
@@ -141,9 +143,9 @@ def plug(work: Work) -> None:
 
 def unplug(work: Work) -> None:
     """Unplug all interfaces that the server has on this host, and none that another one has."""
-    _, others = _in_switch(work)
+    mine, others = _in_switch(work)
     ports = [vif for vif in guest.vifs(work) if vif.devname not in others]
-    _unplug_all(work, [*ports, *strays(work)])
+    _unplug_all(work, [*ports, *strays(work, mine, others)])
 
 
 def leave(work: Work) -> None:
@@ -166,7 +168,7 @@ def unplug_strays(work: Work) -> bool:
             return False
     except DomainNotFound:
         pass
-    _unplug_all(work, found := strays(work))
+    _unplug_all(work, found := strays(work, *_in_switch(work)))
     for vif in found:
         LOG.info("Interface %s of server %s was unplugged: it has no such port any more",
                  vif.devname, work.uuid)  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import FixedIp, Network, Subnet, Vif
+from nova_lite.wire.objects import WireObject
 
 NETWORK_META = ("injected", "tenant_id", "mtu", "physical_network", "tunneled")
 
@@ -36,6 +37,15 @@ def load(text: str | None) -> list[Vif]:
             f"network_info of the server's info cache cannot be read ({exc!r}): rebuild it by "
             "detaching and attaching a port, or clear it"
         ) from exc
+
+
+def cached(instance: WireObject) -> list[Vif]:
+    """The interfaces in the info cache of a server, which may have none.
+
+    :raises MalformedMessage: see :func:`load`
+    """
+    cache = instance.get("info_cache")
+    return load(cache.get("network_info") if cache else None)
 
 
 def _vif_out(vif: Vif) -> dict[str, Any]:
