@@ -1,15 +1,19 @@
-"""Whether another host has the same files of a server: as stock finds it out, by looking.
+"""Whether two hosts have the same files of a server: as stock finds it out, by looking.
 
-This host makes a file in the server's directory, and the other one says whether it sees it.
+This host makes a file in the server's directory, and the other one, or its ssh, says whether it is
+there. Nothing of it is configured.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
+from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.errors import ControlPlaneUnavailable, DiskError, NovaLiteError
 from nova_lite.services.disk_files import directory
 from nova_lite.services.work import Work
@@ -30,21 +34,14 @@ def shared_with(work: Work, host: str | None) -> bool | None:
     :raises DiskError: nothing can be written to the directory
     """
     where = directory(work)
-    _remove_probes(where)
     if host is None:
+        _remove_probes(where)
         return None
-    try:
-        probe = tempfile.NamedTemporaryFile(dir=where, prefix=PREFIX)  # noqa: SIM115
-    except OSError as error:
-        raise DiskError(f"cannot write to {where}: {error.strerror}") from error
-    with probe:
+    with _probe(where) as name:
         try:
             return bool(
                 work.tools.peers.call(
-                    work.context,
-                    host,
-                    "check_instance_shared_storage",
-                    data={"filename": probe.name},
+                    work.context, host, "check_instance_shared_storage", data={"filename": name}
                 )
             )
         except ControlPlaneUnavailable:
@@ -52,6 +49,52 @@ def shared_with(work: Work, host: str | None) -> bool | None:
         except NovaLiteError as error:
             LOG.warning("Host %s does not tell whether it shares %s: %s", host, where, error)
             return None
+
+
+def shared_over(work: Work, remote: RemoteFiles) -> bool:
+    """Whether the host that a server's disks are to go to has its directory already.
+
+    Disks in a cluster that both hosts reach are no files: see ``DiskBackend.shared``.
+
+    :param remote: the other host; its errors are raised
+    :raises DiskError: nothing can be written to the directory
+    """
+    with _probe(directory(work)) as name:
+        return remote.exists(name)
+
+
+def is_there(instances_path: Path, filename: object) -> bool:
+    """Whether this host has a file that another one has made in the directory of a server.
+
+    The other side of ``shared_with``. What is anywhere else is not looked at, and no link is
+    followed: no other host is to learn what files this one has.
+
+    :param filename: the path on the other host, which has the same instances_path
+    """
+    if not isinstance(filename, str) or "\0" in filename:
+        return False
+    try:
+        parts = PurePosixPath(filename).relative_to(PurePosixPath(instances_path)).parts
+    except ValueError:
+        return False
+    if len(parts) != 2 or ".." in parts:
+        return False
+    return os.path.lexists(instances_path.joinpath(*parts))
+
+
+@contextlib.contextmanager
+def _probe(where: Path) -> Iterator[str]:
+    """The path of a new file in a directory, which is gone afterwards.
+
+    :raises DiskError: nothing can be written there
+    """
+    _remove_probes(where)
+    try:
+        probe = tempfile.NamedTemporaryFile(dir=where, prefix=PREFIX)  # noqa: SIM115
+    except OSError as error:
+        raise DiskError(f"cannot write to {where}: {error.strerror}") from error
+    with probe:
+        yield probe.name
 
 
 def _remove_probes(where: Path) -> None:

@@ -17,6 +17,8 @@ class Image:
     size: int
     parent: str | None = None  # pool/image@snapshot
     snapshots: dict[str, bool] = field(default_factory=dict)  # name -> protected
+    watchers: list[str] = field(default_factory=list)  # addresses of clients
+    locks: dict[str, str] = field(default_factory=dict)  # "auto 1" -> address of its owner
 
 
 class FakeCeph(Ceph):
@@ -28,10 +30,14 @@ class FakeCeph(Ceph):
         self.watched: dict[str, int] = {}
         self.forbidden_pools: set[str] = set()
         self.calls: list[tuple[str, ...]] = []
+        self.blocked: dict[str, int] = {}  # address -> seconds
+        self.may_block = True
 
     def rbd(self, *argv: str, timeout_s: float = 0) -> str:
         self.calls.append(argv)
         words = [word for word in argv if word not in ("--no-progress", "--format", "json")]
+        if words[0] == "lock":
+            return self._lock_command(words[1], *words[2:])
         if words[0] == "snap":
             return self._snap(words[1], *words[2].split("@"))
         return getattr(self, f"_{words[0]}")(*words[1:])
@@ -41,6 +47,24 @@ class FakeCeph(Ceph):
 
     def room(self, pool: str) -> Room:
         return Room(40, 30)
+
+    def block(self, address: str, seconds: int) -> None:
+        if not self.may_block:
+            raise _failed(ceph.NOT_PERMITTED)
+        self.blocked[address] = seconds
+
+    def _status(self, name: str) -> str:
+        watchers = [{"address": address, "client": 1} for address in self._found(name).watchers]
+        return json.dumps({"watchers": watchers})
+
+    def _lock_command(self, verb: str, name: str, lock: str = "", locker: str = "") -> str:
+        locks = self._found(name).locks
+        if verb == "ls":
+            rows = locks.items()
+            return json.dumps([{"id": i, "locker": "client.1", "address": a} for i, a in rows])
+        if locker != "client.1" or locks.pop(lock, None) is None:
+            raise _failed(ceph.NOT_THERE)
+        return ""
 
     def children(self, snapshot: str) -> list[str]:
         return [name for name, image in self.images.items() if image.parent == snapshot]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -73,6 +74,10 @@ class DiskBackend(ABC):
     def remove_all(self, directory: Path) -> None:  # noqa: B027
         """Remove the server's disks as far as they are not files in ``directory``."""
 
+    def shut_out(self, directory: Path) -> None:  # noqa: B027
+        """Let no other host write to the server's disks any more, where the storage can tell hosts
+        apart: the host that had the server may be alive, whatever is believed."""
+
     def origin(self, locations: Iterable[str]) -> str | None:
         """Where a disk can be cloned from an image instead of being copied; None: nowhere.
 
@@ -135,3 +140,53 @@ class SnapshotBackend(DiskBackend):
         self, location: str, target: Path, *, go_on: Callable[[], None] | None = None
     ) -> None:
         """Copy what was shared at ``location`` into a new raw file."""
+
+
+class TransferCancelled(Exception):
+    """Nobody wants a file to be sent any more; the next attempt goes on with what has arrived."""
+
+
+class RemoteFiles(ABC):
+    """Files of another compute host, over [libvirt]remote_filesystem_transport.
+
+    Paths are absolute. All may be repeated, and may raise RemoteHostUnreachable (try again),
+    RemoteHostRefused (somebody has to change something), DiskFull and DiskError.
+    """
+
+    @abstractmethod
+    def make_directory(self, path: str) -> None:
+        """Make a directory, and those above it that are missing."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Remove a file, or a directory with all that is in it; nothing to remove is success."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or directory of this name."""
+
+    @abstractmethod
+    def touch(self, path: str) -> None:
+        """Make an empty file; one that exists is left as it is."""
+
+    @abstractmethod
+    def send(
+        self,
+        local: Path,
+        remote_path: str,
+        *,
+        cancelled: threading.Event,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """Copy a file of this host to the other one, with its holes.
+
+        It gets its name there when it is whole and on persistent storage, in place of what had the
+        name before. A copy that was cut off is continued, unless the file has changed since; one
+        that has arrived with the same size and time of change is not sent again. Nobody may write
+        to the file meanwhile.
+
+        :param remote_path: in a directory that exists
+        :param cancelled: ends it within a second
+        :param progress: called about once a second with the bytes that are sent, and all of them
+        :raises TransferCancelled: ``cancelled`` was set
+        """

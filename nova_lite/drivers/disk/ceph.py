@@ -95,6 +95,14 @@ class Ceph:
             "[libvirt]images_rbd_pool"
         )
 
+    def block(self, address: str, seconds: int) -> None:
+        """Take nothing more from one client, which is known by its address, ``IP:port/number``.
+
+        The capability ``mon 'profile rbd'`` permits it.
+        """
+        self._run("ceph", "--connect-timeout", str(self._connect_s), "osd", "blocklist", "add",
+                  address, str(seconds), timeout_s=QUICK_S)  # fmt: skip
+
     def qemu_name(self, image: str) -> str:
         """What QEMU's programs call ``pool/image`` or ``pool/image@snapshot``."""
         options = {

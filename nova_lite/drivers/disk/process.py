@@ -18,7 +18,7 @@ from nova_lite.errors import DiskError
 
 _STDERR_SHOWN = 1000
 _LOOK_S = 0.2
-_NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
+NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ToolFailed(DiskError):
     @property
     def no_space(self) -> bool:
         """Whether the program gave up for a full file system, a quota or a file size limit."""
-        return self.status == -signal.SIGXFSZ or any(text in self.stderr for text in _NO_SPACE)
+        return self.status == -signal.SIGXFSZ or any(text in self.stderr for text in NO_SPACE)
 
     @property
     def over_limit(self) -> bool:

@@ -163,6 +163,12 @@ class RbdBackend(SnapshotBackend):
         for image in self._of_server(directory):
             self._images.remove(image)
 
+    def shut_out(self, directory: Path) -> None:
+        for image in self._of_server(directory):
+            for address in self._images.shut_out(image):
+                LOG.warning("RBD image %s was open at %s, which can write to it no more",
+                            image, address)  # fmt: skip
+
     def room(self) -> tuple[int, int]:
         room = self._cluster.room(self._pool)
         return room.total, room.free

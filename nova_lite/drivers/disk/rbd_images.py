@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 # Snapshots that an agent takes for a moment, by the names that stock agents give them, too; what
 # an operator has taken is never removed with a disk.
 _OURS = re.compile(r"nova-resize|[0-9a-f]{32}")
+# Seconds for which a client is shut out. One that is alive finds out within a minute, and cannot
+# open the image again; by its host's next start it is gone.
+_SHUT_OUT_S = 7 * 86400
 
 
 class RbdImages:
@@ -145,6 +148,39 @@ class RbdImages:
             f"RBD image {image} is still in use: see 'rbd status {image}' for who has it open; "
             "the watch of a client that died ends after 30 seconds"
         )
+
+    def shut_out(self, image: str) -> list[str]:
+        """Let nobody who has an image open write to it any more; no image is success.
+
+        Ceph breaks the lock of a client that died, but two that live pass it to and fro.
+
+        :returns: the addresses of those who had it open
+        :raises DiskError: Ceph does not let this host do so
+        """
+        try:
+            status = json.loads(self.cluster.rbd("status", "--format", "json", image))
+            locks = json.loads(self.cluster.rbd("lock", "ls", "--format", "json", image))
+        except ToolFailed as failed:
+            if failed.status == ceph.NOT_THERE:
+                return []
+            raise
+        openers = {str(row["address"]) for row in (*status.get("watchers", ()), *locks)}
+        for address in sorted(openers):
+            try:
+                self.cluster.block(address, _SHUT_OUT_S)
+            except ToolFailed as failed:
+                raise DiskError(
+                    f"RBD image {image} is open at {address}, and this host may not shut that out: "
+                    f"{failed}. Give its Ceph user the capability mon 'profile rbd', or make sure "
+                    f"that 'rbd status {image}' shows no watcher"
+                ) from failed
+        for lock in locks:
+            try:
+                self.cluster.rbd("lock", "rm", image, lock["id"], lock["locker"])
+            except ToolFailed as failed:
+                if failed.status != ceph.NOT_THERE:
+                    raise
+        return sorted(openers)
 
     def _drop_all(self, image: str, also: str | None) -> None:
         taken = self.snapshots(image)

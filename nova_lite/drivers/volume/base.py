@@ -46,6 +46,12 @@ class VolumeDriver(ABC):
         """
         return connection
 
+    def shut_out(self, connection: Connection) -> None:  # noqa: B027
+        """Let no other host write to the volume any more, where the storage can tell hosts apart.
+
+        Elsewhere it is Cinder that ends the export to the other host, when its attachment goes.
+        """
+
     @abstractmethod
     def source(self, connection: Connection) -> VolumeSource:
         """What the guest's disk needs; looks at nothing but the (kept) connection.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nova_lite.drivers.disk.ceph import Ceph
+from nova_lite.drivers.disk.rbd_images import RbdImages
 from nova_lite.drivers.volume.base import VolumeDriver
 from nova_lite.drivers.volume.data import need
-from nova_lite.errors import VolumeAttachFailed
+from nova_lite.errors import DiskError, VolumeAttachFailed
 from nova_lite.model.volume import Connection, NetworkSource, VolumeSource
+
+LOG = logging.getLogger(__name__)
 
 PORT = 6789  # of a monitor
 
@@ -51,6 +56,24 @@ class RbdVolumes(VolumeDriver):
                 secret_uuid=secret_uuid,
             ),
         )
+
+    def shut_out(self, connection: Connection) -> None:
+        """Blocklist who has the image open, with the keyring of this host.
+
+        Where it has none for the volume's user that is only logged: the guest's key is libvirt's.
+        """
+        options, image = self._conf.libvirt, str(need(connection, "name"))
+        user = connection.data.get("auth_username") or options.rbd_user
+        cluster = Ceph(options.images_rbd_ceph_conf, user, options.rbd_connect_timeout)
+        try:
+            openers = RbdImages(cluster).shut_out(image)
+        except DiskError as error:
+            LOG.warning("Whether another host has volume %s open is not known: %s. If it is alive, "
+                        "both write to it", connection.volume_id, error)  # fmt: skip
+            return
+        for address in openers:
+            LOG.warning("Volume %s was open at %s, which can write to it no more",
+                        connection.volume_id, address)  # fmt: skip
 
     def extend(self, connection: Connection, size_bytes: int) -> int:
         """QEMU sees the new size by itself."""

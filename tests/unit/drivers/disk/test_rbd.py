@@ -245,3 +245,37 @@ def test_how_qemu_calls_an_image():
     """Letters that end a value are escaped."""
     name = Ceph("/etc/a:b.conf", "cinder").qemu_name("vms/x@y")
     assert name == r"rbd:vms/x@y:id=cinder:conf=/etc/a\:b.conf:client_mount_timeout=5"
+
+
+# --- the host that had the server ---------------------------------------------------------------
+ALIVE, DEAD = "192.0.2.2:0/11", "192.0.2.2:0/12"
+
+
+def test_who_has_the_disks_of_a_server_open_is_shut_out(backend, cluster, where):
+    """By its watch and by its lock; disks of other servers are none of this."""
+    cluster.images[DISK] = Image(GIB, watchers=[ALIVE], locks={"auto 1": DEAD})
+    cluster.images[f"{DISK}.swap"] = Image(GIB)
+    cluster.images["vms/other_disk"] = Image(GIB, watchers=["192.0.2.3:0/1"])
+
+    for _ in range(2):
+        backend.shut_out(where)
+
+    assert set(cluster.blocked) == {ALIVE, DEAD}
+    assert min(cluster.blocked.values()) > 86400
+    assert cluster.images[DISK].locks == {}
+
+
+def test_where_nobody_can_be_shut_out_the_disk_is_not_taken(backend, cluster, where):
+    """Two guests would write to it. The message has the image, the client and the capability."""
+    cluster.images[DISK] = Image(GIB, watchers=[ALIVE])
+    cluster.may_block = False
+
+    with pytest.raises(DiskError, match=f"{DISK} is open at {ALIVE}.*profile rbd"):
+        backend.shut_out(where)
+
+
+def test_a_server_without_disks_shuts_nobody_out(backend, cluster, where):
+    """It boots from a volume."""
+    backend.shut_out(where)
+
+    assert cluster.blocked == {}

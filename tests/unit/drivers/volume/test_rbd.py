@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from nova_lite.drivers.disk.process import ToolFailed
 from nova_lite.drivers.volume.rbd import RbdVolumes
 from nova_lite.model.volume import Connection, NetworkSource
+from tests.fakes.ceph import FakeCeph, Image
 from tests.fakes.conf_file import read_conf
 
 OWN = {"libvirt": {"rbd_user": "nova", "rbd_secret_uuid": "secret-of-nova"}}
@@ -64,6 +66,7 @@ from pathlib import Path
 from nova_lite.drivers.volume.drivers import VolumeDrivers
 from nova_lite.drivers.volume.host_connector import HostConnector
 from nova_lite.model.volume import Connection
+from tests.fakes.ceph import FakeCeph, Image
 from tests.fakes.conf_file import read_conf
 conf = read_conf(Path({str(tmp_path)!r}), {{"DEFAULT": {{"my_ip": "192.0.2.1", "host": "h1"}}}})
 drivers = VolumeDrivers(conf)
@@ -76,3 +79,38 @@ assert (found["ip"], found["host"]) == ("192.0.2.1", "h1"), found
 assert "os_brick" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+class Cluster(FakeCeph):
+    """The one that a driver makes for itself; remembers as whom."""
+
+    made: list[Cluster] = []
+
+    def __init__(self, conf_file, user, connect_s):
+        super().__init__()
+        self.asked_as = (conf_file, user)
+        self.images["volumes/volume-1"] = Image(1, watchers=["192.0.2.2:0/7"])
+        self.made.append(self)
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_the_host_that_had_a_volume_is_shut_out(tmp_path, monkeypatch, caplog, permitted):
+    """As the volume's user; where that cannot be, the log says what may happen."""
+    monkeypatch.setattr("nova_lite.drivers.volume.rbd.Ceph", Cluster)
+    monkeypatch.setattr(Cluster, "made", [])
+    if not permitted:
+        monkeypatch.setattr(Cluster, "block", lambda *_: refuse())
+    driver = RbdVolumes(read_conf(tmp_path, OWN))
+    data = {"name": "volumes/volume-1", **CINDERS}
+
+    driver.shut_out(Connection("rbd", "vol1", data))
+
+    (cluster,) = Cluster.made
+    assert cluster.asked_as == ("", "cinder")
+    assert list(cluster.blocked) == (["192.0.2.2:0/7"] if permitted else [])
+    said = "can write to it no more" if permitted else "both write to it"
+    assert "vol1" in caplog.text and said in caplog.text
+
+
+def refuse():
+    raise ToolFailed("ceph failed (exit status 13): access denied", 13, "")
