@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nova_lite.errors import InvalidGuestConfig, UnsupportedByHost
+from nova_lite.errors import InvalidGuestConfig, UnsupportedByHost, UnsupportedHardware
 from nova_lite.guest.machine import X86, Machine
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.guest.properties import Properties
+from nova_lite.guest.values import OTHER_HYPERVISORS_NICS
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.host import Capabilities
 from nova_lite.model.server import Server
 
+PASSED_THROUGH = ("hostdev", "pci", "vdpa")  # NicSpec.plug of cards that QEMU does not emulate
 EMULATED_NICS = ("lan9118",)  # models that only emulated boards have
 VIRTIO_IOMMU_LIBVIRT = 8_003_000
 
@@ -128,22 +130,28 @@ def nic_model(server: Server, policy: HostPolicy) -> str | None:
     """The model to ask of a VIF driver: the image's, else virtio, None for the hypervisor's choice.
 
     :raises InvalidGuestConfig: hw_vif_model is unknown
-    :raises UnsupportedByHost: only emulated guests can have it
+    :raises UnsupportedHardware: guests of other hypervisors, or emulated ones alone, can have it
     """
     model = Properties(server).image("hw_vif_model")
-    if model in EMULATED_NICS and policy.virt_type == "kvm":
-        raise UnsupportedByHost(f"image property hw_vif_model = {model} is not possible with kvm")
+    emulated = model in EMULATED_NICS and policy.virt_type == "kvm"
+    if emulated or model in OTHER_HYPERVISORS_NICS:
+        raise UnsupportedHardware(
+            f"Requested hardware '{model}' is not supported by the '{policy.virt_type}' virt "
+            "driver: set the image property hw_vif_model to another model"
+        )
     return model or ("virtio" if policy.virtio_nics else None)
 
 
 def nic_queues(server: Server, policy: HostPolicy, kernel: tuple[int, ...] = (4,)) -> int | None:
-    """Queue pairs of each NIC, None for one without multiqueue.
+    """Queue pairs of each NIC, None for one without multiqueue: only virtio cards have it.
 
     :param kernel: version of the host's kernel, which bounds the queues of a tap device
     :raises InvalidGuestConfig: flavor and image contradict each other
     """
     if server.flavor.vcpus < 2 or not Properties(server).agreed("vif_multiqueue_enabled"):
         return None
+    if nic_model(server, policy) != "virtio":
+        return None  # other cards have one queue
     if policy.virt_type != "kvm":
         return None  # emulated guests have no vhost to serve the queues
     limit = policy.max_queues or {2: 1, 3: 8}.get(kernel[0], 256)
@@ -152,25 +160,27 @@ def nic_queues(server: Server, policy: HostPolicy, kernel: tuple[int, ...] = (4,
 
 def finish_nic(nic: NicSpec, properties: Properties, policy: HostPolicy) -> NicSpec:
     """A NIC as its VIF driver described it, with what flavor, image and nova.conf say."""
-    if nic.plug == "hostdev":
-        return nic
     changes: dict[str, Any] = {}
+    if nic.shaped and not nic.bandwidth:
+        changes = {"bandwidth": bandwidth(properties)}
+    if nic.plug == "vdpa":
+        changes |= {"packed": bool(properties.agreed("virtio_packed_ring"))}
+    if nic.plug in PASSED_THROUGH:
+        return replace(nic, **changes)
     if nic.model == "virtio":
-        changes = {"packed": bool(properties.agreed("virtio_packed_ring"))}
+        changes |= {"packed": bool(properties.agreed("virtio_packed_ring"))}
         if policy.virt_type == "qemu":
             # libvirt would turn on vhost, which only KVM guests can use.
             changes |= {"driver": nic.driver or "qemu", "queues": None}
         elif nic.queues or policy.rx_queue_size:
             changes |= {"driver": nic.driver or "vhost"}
-        if policy.virt_type == "kvm" and nic.plug != "vhostuser":
+        if nic.plug != "vhostuser":
             changes |= {"rx_queue_size": nic.rx_queue_size or policy.rx_queue_size}
     if nic.plug == "vhostuser":
         changes |= {
             "rx_queue_size": nic.rx_queue_size or policy.rx_queue_size,
             "tx_queue_size": nic.tx_queue_size or policy.tx_queue_size,
         }
-    elif not nic.bandwidth:
-        changes |= {"bandwidth": bandwidth(properties)}
     return replace(nic, **changes)
 
 

@@ -68,14 +68,18 @@ def cpus(value: Any) -> frozenset[int]:
 
 
 DISK_BUSES = ("virtio", "scsi", "ide", "usb", "fdc", "sata")
+# Models of Xen and VMware: images may name them, and no guest of QEMU can have them.
+OTHER_HYPERVISORS_NICS = ("netfront", "sriov", "vmxnet")
 VIF_MODELS = (
     "virtio", "e1000", "e1000e", "igb", "rtl8139", "ne2k_pci", "pcnet", "spapr-vlan", "vmxnet3",
-    "lan9118",
+    "lan9118", *OTHER_HYPERVISORS_NICS,
 )  # fmt: skip
 VIF_ALIASES = {
     "virtuale1000": "e1000",
     "virtuale1000e": "e1000e",
     "virtualpcnet32": "pcnet",
+    "virtualsriovethernetcard": "sriov",
+    "virtualvmxnet": "vmxnet",
     "virtualvmxnet3": "vmxnet3",
 }
 SCSI_MODELS = ("virtio-scsi", "buslogic", "ibmvscsi", "lsilogic", "lsisas1068", "lsisas1078",

@@ -102,8 +102,12 @@ class NicSpec:
 
     ``plug`` says how it reaches the network: ``tap`` (an existing tap device named ``target``),
     ``ethernet`` (libvirt makes the tap ``target``, somebody else connects it),
-    ``ovs`` (libvirt adds it to bridge ``bridge`` with ``interface_id``), ``bridge``, ``vhostuser``,
-    ``hostdev``, ``direct``. ``mtu`` in bytes, ``bandwidth`` libvirt's inbound/outbound values.
+    ``ovs`` (libvirt adds it to bridge ``bridge`` with ``interface_id``), ``bridge``, ``vhostuser``
+    (the socket ``source_path``, of which QEMU is ``source_mode``: server or client), ``direct``
+    (macvtap in ``source_mode`` on the interface ``source_path``), ``hostdev`` (the virtual function
+    at PCI address ``source_path``), ``pci`` (a whole card there), ``vdpa`` (the device
+    ``source_path``). ``mtu`` in bytes; ``vlan`` is set in the card. ``bandwidth`` libvirt's
+    inbound/outbound values, which the flavor of the server has a say in where ``shaped``.
     """
 
     mac: str
@@ -122,6 +126,8 @@ class NicSpec:
     packed: bool = False
     bandwidth: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     boot_order: int | None = None
+    vlan: int | None = None
+    shaped: bool = True
 
 
 @dataclass(frozen=True)

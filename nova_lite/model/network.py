@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oslo_utils import strutils
+
+NORMAL = "normal"  # the vnic_type of an interface that is not a piece of hardware
+
 
 @dataclass(frozen=True)
 class FixedIp:
@@ -63,7 +67,7 @@ class Vif:
     network: Network
     vif_type: str
     details: Mapping[str, Any] = field(default_factory=dict)
-    vnic_type: str = "normal"
+    vnic_type: str = NORMAL
     profile: Mapping[str, Any] = field(default_factory=dict)
     devname: str = ""
     ovs_interfaceid: str | None = None
@@ -72,3 +76,8 @@ class Vif:
     tag: str | None = None
     queues: int | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the guest may change the addresses of the hardware behind it, by its profile."""
+        return strutils.bool_from_string(self.profile.get("trusted"))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nova_lite.errors import MalformedMessage
-from nova_lite.model.network import FixedIp, Network, Subnet, Vif
+from nova_lite.model.network import NORMAL, FixedIp, Network, Subnet, Vif
 from nova_lite.wire.objects import WireObject
 
 NETWORK_META = ("injected", "tenant_id", "mtu", "physical_network", "tunneled")
@@ -46,6 +46,14 @@ def cached(instance: WireObject) -> list[Vif]:
     """
     cache = instance.get("info_cache")
     return load(cache.get("network_info") if cache else None)
+
+
+def readable(instance: WireObject) -> list[Vif] | None:
+    """As :func:`cached`; None where the cache cannot be read."""
+    try:
+        return cached(instance)
+    except MalformedMessage:
+        return None
 
 
 def _vif_out(vif: Vif) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def _vif_in(raw: Mapping[str, Any]) -> Vif:
         network=_network_in(raw["network"]),
         vif_type=raw.get("type") or "",
         details=dict(raw.get("details") or {}),
-        vnic_type=raw.get("vnic_type") or "normal",
+        vnic_type=raw.get("vnic_type") or NORMAL,
         profile=dict(raw.get("profile") or {}),
         devname=raw.get("devname") or "",
         ovs_interfaceid=raw.get("ovs_interfaceid"),

@@ -18,10 +18,11 @@ from nova_lite.errors import (
     GuestNotRunning,
     HypervisorError,
     HypervisorUnavailable,
+    NoFreeSlot,
     NovaLiteError,
 )
 from nova_lite.model.diagnostics import DiskStats, GuestStats, NicStats
-from nova_lite.model.domain import DiskSpec, DomainSpec
+from nova_lite.model.domain import DiskSpec, DomainSpec, NicSpec
 from nova_lite.model.host import (
     Capabilities,
     ConsoleAddress,
@@ -56,7 +57,8 @@ class FakeHypervisor(Hypervisor):
     guests in ``ignores_acpi_shutdown`` do not power off when they are asked to. Guests in
     ``agents`` have an agent that answers (if their definition has a channel to it); ``frozen`` and
     ``passwords`` are what it did.
-    Guests in ``stubborn`` keep disks that they are asked for; ``secrets`` maps the id of an
+    Guests in ``stubborn`` keep disks and cards that they are asked for; a guest has no more than
+    ``slots`` cards; ``secrets`` maps the id of an
     encrypted volume to (uuid, passphrase). ``foreign`` are devices that another agent has defined.
     """
 
@@ -69,6 +71,7 @@ class FakeHypervisor(Hypervisor):
         self.frozen: set[str] = set()
         self.passwords: dict[tuple[str, str], str] = {}
         self.stubborn: set[str] = set()
+        self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
@@ -195,6 +198,9 @@ class FakeHypervisor(Hypervisor):
     def saved(self, uuid: str) -> bool:
         return self._guest("saved", uuid).saved
 
+    def sync_time(self, uuid: str) -> None:
+        self._called("sync_time", uuid)
+
     def restore(self, uuid: str) -> None:
         guest = self._guest("restore", uuid)
         if guest.state != PowerState.RUNNING:
@@ -311,6 +317,16 @@ class FakeHypervisor(Hypervisor):
             raise DeviceDetachFailed(serial, "the guest did not release it")
         self._set_disks(guest, tuple(d for d in guest.spec.disks if d.serial != serial))
 
+    def attach_nic(self, uuid: str, nic: NicSpec) -> None:
+        guest = self._guest("attach_nic", uuid)
+        if any((n.mac, n.target) == (nic.mac, nic.target) for n in guest.spec.nics):
+            return
+        if guest.saved:
+            raise HypervisorError(f"guest {uuid} is suspended")
+        if len(guest.spec.nics) >= self.slots:
+            raise NoFreeSlot("the guest has no free PCI slot")
+        guest.spec = replace(guest.spec, nics=(*guest.spec.nics, nic))
+
     def detach_nic(self, uuid: str, mac: str, device: str) -> None:
         self._called("detach_nic", uuid)
         guest = self.guests.get(uuid)
@@ -319,6 +335,8 @@ class FakeHypervisor(Hypervisor):
         if guest.saved:
             raise DeviceDetachFailed(mac, "the guest is suspended")
         left = tuple(n for n in guest.spec.nics if (n.mac, n.target) != (mac, device))
+        if len(left) < len(guest.spec.nics) and guest.state == PowerState.PAUSED:
+            raise DeviceDetachFailed(mac, "the guest is paused")
         if len(left) < len(guest.spec.nics) and uuid in self.stubborn and guest.state not in OFF:
             raise DeviceDetachFailed(mac, "the guest did not release it")
         guest.spec = replace(guest.spec, nics=left)

@@ -1,7 +1,7 @@
 """A real Open vSwitch with a userspace datapath in network and mount namespaces of its own.
 
-``PrivateOvs`` starts this very file inside the namespaces; there it starts the two daemons and then
-runs, one after the other, the functions that are sent to it.
+A ``Worker`` is this very file inside the namespaces, where it runs, one after the other, the
+functions that are sent to it. That of ``PrivateOvs`` starts the two daemons before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,19 @@ def usable() -> str | None:
     return None if Path("/dev/net/tun").exists() else "no /dev/net/tun"
 
 
-class PrivateOvs:
-    """The switch; ``call`` runs ``module:function`` beside it and returns what it returns."""
+class Worker:
+    """A process in namespaces; ``call`` runs ``module:function`` there and returns what it returns.
 
-    def __init__(self, folder: Path) -> None:
-        self.connection = f"unix:{folder}/db.sock"
+    :param enter: how a command is run there; its mounts are its own in any case
+    :param folder: where it starts Open vSwitch; None: it starts none
+    """
+
+    def __init__(self, enter: Sequence[str] = (), folder: Path | None = None) -> None:
         root = Path(__file__).parents[2]
-        self._process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private",
-             sys.executable, str(Path(__file__)), str(folder)],
+        private = ["unshare", "--mount", "--propagation", "private"]
+        self.process = subprocess.Popen(
+            [*(enter or ("unshare", "--net")), *private,
+             sys.executable, str(Path(__file__)), str(folder or "")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root,
             env={**os.environ, "PYTHONPATH": str(root)},
         )  # fmt: skip
@@ -47,23 +52,31 @@ class PrivateOvs:
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Run ``module:function`` in the namespaces; its exception is raised here."""
-        assert self._process.stdin is not None
-        pickle.dump((function, arguments), self._process.stdin)
-        self._process.stdin.flush()
+        assert self.process.stdin is not None
+        pickle.dump((function, arguments), self.process.stdin)
+        self.process.stdin.flush()
         answer = self._answer()
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
 
     def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        return pickle.load(self._process.stdout)
+        assert self.process.stdout is not None
+        return pickle.load(self.process.stdout)
+
+
+class PrivateOvs(Worker):
+    """The switch, and a worker beside it."""
+
+    def __init__(self, folder: Path, enter: Sequence[str] = ()) -> None:
+        self.connection = f"unix:{folder}/db.sock"
+        super().__init__(enter, folder)
 
 
 def run(*command: str) -> str:
@@ -77,7 +90,6 @@ def vsctl(folder: str, *arguments: str) -> str:
 
 
 def _start(folder: str) -> list[int]:
-    run("mount", "-t", "sysfs", "sysfs", "/sys")
     run("ip", "link", "set", "lo", "up")
     run("ovsdb-tool", "create", f"{folder}/conf.db", str(SCHEMA))
     common = ["--detach", "--no-chdir", "-vconsole:off"]
@@ -95,7 +107,8 @@ def _serve() -> None:
     folder = sys.argv[1]
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whoever prints must not disturb the answers
-    pids = _start(folder)
+    run("mount", "-t", "sysfs", "sysfs", "/sys")  # the devices of this network namespace
+    pids = _start(folder) if folder else []
     try:
         answer: Any = "ready"
         while True:
@@ -113,7 +126,8 @@ def _serve() -> None:
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
-        time.sleep(0.2)
+        if pids:
+            time.sleep(0.2)
 
 
 if __name__ == "__main__":

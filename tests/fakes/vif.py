@@ -9,20 +9,27 @@ from nova_lite.model.network import Vif
 
 
 class FakeVifDriver(VifDriver):
-    """Plugs ``ovs`` ports; ``broken`` holds ids of ports that cannot be plugged, and ``dead`` says
-    that the switch does not answer."""
+    """Plugs ``ovs`` ports; ``broken`` holds ids of ports that cannot be plugged, ``unknown`` of
+    those that are of another kind, and ``dead`` says that the switch does not answer."""
+
+    uses_switch = False
 
     def __init__(self) -> None:
         self.ports: dict[str, str] = {}  # port id -> server uuid
         self.broken: set[str] = set()
+        self.unknown: set[str] = set()
         self.dead = False
         self._devices: dict[str, Vif] = {}
 
-    def supports(self, vif: Vif) -> bool:
-        return vif.vif_type == "ovs" and vif.vnic_type == "normal"
+    def needs_switch(self, vif: Vif) -> bool:
+        return vif.vif_type == "ovs"
+
+    def require(self, vif: Vif) -> None:
+        if vif.vif_type != "ovs" or vif.vnic_type != "normal" or vif.id in self.unknown:
+            raise VifTypeUnsupported(f"port {vif.id}: vif_type {vif.vif_type!r} is not supported")
 
     def plug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
-        self._check(vif)
+        self.require(vif)
         self.check()
         if vif.id in self.broken:
             raise VifPlugError(f"cannot plug port {vif.id}: broken on purpose")
@@ -32,7 +39,7 @@ class FakeVifDriver(VifDriver):
     def unplug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
         if vif.vif_type in ("", "unbound", "binding_failed"):
             return
-        self._check(vif)
+        self.require(vif)
         self.check()
         # By the name of the device, as the real ones do it.
         for port in [port for port in self.ports if self._devices[port].devname == vif.devname]:
@@ -52,11 +59,11 @@ class FakeVifDriver(VifDriver):
         self.uses_switch = True
 
     def plugged(self, vif: Vif) -> bool:
-        self._check(vif)
+        self.require(vif)
         return vif.id in self.ports
 
     def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
-        self._check(vif)
+        self.require(vif)
         return NicSpec(
             mac=vif.mac,
             plug="tap",
@@ -65,7 +72,3 @@ class FakeVifDriver(VifDriver):
             queues=queues,
             mtu=vif.network.mtu,
         )
-
-    def _check(self, vif: Vif) -> None:
-        if not self.supports(vif):
-            raise VifTypeUnsupported(f"port {vif.id}: vif_type {vif.vif_type!r} is not supported")

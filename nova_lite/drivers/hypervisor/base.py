@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nova_lite.model.diagnostics import GuestStats
-from nova_lite.model.domain import DiskSpec, DomainSpec
+from nova_lite.model.domain import DiskSpec, DomainSpec, NicSpec
 from nova_lite.model.host import (
     Capabilities,
     ConsoleAddress,
@@ -108,6 +108,13 @@ class Hypervisor(ABC):
         """Let a paused guest run; raises GuestNotRunning."""
 
     @abstractmethod
+    def sync_time(self, uuid: str) -> None:
+        """Have the guest's agent set its clock, which was held; virDomainSetTime.
+
+        Without an agent the clock stays as it is; that is only logged, as is every failure.
+        """
+
+    @abstractmethod
     def save(self, uuid: str) -> None:
         """Write a guest's memory to the host's disk and end it.
 
@@ -121,7 +128,10 @@ class Hypervisor(ABC):
 
     @abstractmethod
     def restore(self, uuid: str) -> None:
-        """Let a guest go on from its saved memory, which is gone then; boot it without one."""
+        """Let a guest go on from its saved memory, which is gone then; boot it without one.
+
+        Its clock is set, as by sync_time.
+        """
 
     @abstractmethod
     def inject_nmi(self, uuid: str) -> None:
@@ -197,11 +207,24 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
+    def attach_nic(self, uuid: str, nic: NicSpec) -> None:
+        """Give the guest a network card for good, at once when it runs or is paused.
+
+        Its host side is there. Does nothing where the guest has a card with that MAC address on
+        that tap already.
+
+        :raises NoFreeSlot: nothing more can be plugged in; the message says what to change
+        :raises HypervisorError: the guest is suspended, or the card cannot be had; then the guest
+            is as before
+        """
+
+    @abstractmethod
     def detach_nic(self, uuid: str, mac: str, device: str) -> None:
         """Take a network card from the guest for good, as ``detach_disk`` does with a disk.
 
         :param device: its tap on the host; two cards may have one MAC address
-        :raises DeviceDetachFailed: the guest does not let go and keeps the card, or is suspended
+        :raises DeviceDetachFailed: the guest does not let go and keeps the card, or is paused or
+            suspended, which it is not asked in
         """
 
     @abstractmethod

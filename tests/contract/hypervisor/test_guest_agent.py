@@ -40,6 +40,20 @@ def test_a_guest_without_channel_has_no_agent(
         getattr(hypervisor, request_name)(spec.uuid, *REQUESTS[request_name])
 
 
+@pytest.mark.parametrize("channel", [False, True])
+def test_without_an_agent_the_clock_stays_as_it_is(
+    hypervisor: Hypervisor, spec: DomainSpec, channel: bool
+) -> None:
+    """Most guests have none, and nothing fails; nor does it for a guest that is off, or gone."""
+    hypervisor.define(replace(spec, guest_agent=channel))
+    hypervisor.start(spec.uuid)
+
+    hypervisor.sync_time(spec.uuid)
+    hypervisor.destroy(spec.uuid)
+    hypervisor.sync_time(spec.uuid)
+    hypervisor.sync_time(NOBODY)
+
+
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_an_agent_that_is_not_there_is_unresponsive(
     hypervisor: Hypervisor, spec: DomainSpec, request_name: str

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oslo_config import cfg
 
-from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.errors import DomainNotFound, HypervisorError
 from nova_lite.model.domain import CpuSpec, DomainSpec, GraphicsSpec, NicSpec
@@ -22,23 +20,15 @@ from nova_lite.model.host import ConsoleAddress, DomainEvent
 from nova_lite.model.states import PowerState
 from tests.fakes.guests import tiny_guest
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.libvirt_driver import connected, driver_at
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 MAC = "52:54:00:12:34:56"
 
 
 def real_hypervisor(uri: str) -> Hypervisor:
-    from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
-
-    conf = cfg.ConfigOpts()
-    conf.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
-    conf([])
-    conf.set_override("virt_type", "qemu", group="libvirt")
-    conf.set_override("connection_uri", uri, group="libvirt")
     # Guests without a system never give a disk back: do not ask for long.
-    conf.set_override("device_detach_attempts", 2, group="libvirt")
-    conf.set_override("device_detach_timeout", 1, group="libvirt")
-    return LibvirtHypervisor(conf)
+    return driver_at(uri, device_detach_attempts=2, device_detach_timeout=1)
 
 
 @pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.libvirt)])
@@ -47,12 +37,8 @@ def hypervisor(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
         driver: Hypervisor = FakeHypervisor()
     else:
         driver = real_hypervisor(request.getfixturevalue("libvirt_uri"))
-    driver.connect()
-    yield driver
-    for guest in driver.domains():
-        driver.destroy(guest.uuid)
-        driver.undefine(guest.uuid)
-    driver.close()
+    with connected(driver):
+        yield driver
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from nova_lite.model.domain import DiskSpec
 from tests.contract.hypervisor.test_hypervisor_contract import real_hypervisor
 from tests.fakes.guests import tiny_guest
 from tests.fakes.private_libvirtd import PrivateLibvirtd
+from tests.libvirt_driver import connected
 
 pytestmark = pytest.mark.libvirt
 
@@ -28,13 +29,8 @@ PASSPHRASE = bytes(range(32)).hex()
 
 @pytest.fixture
 def driver(libvirt_uri: str) -> Iterator[Hypervisor]:
-    hypervisor = real_hypervisor(libvirt_uri)
-    hypervisor.connect()
-    yield hypervisor
-    for guest in hypervisor.domains():
-        hypervisor.destroy(guest.uuid)
-        hypervisor.undefine(guest.uuid)
-    hypervisor.close()
+    with connected(real_hypervisor(libvirt_uri)) as hypervisor:
+        yield hypervisor
 
 
 def running(driver: Hypervisor, directory: Path, **changes: object) -> str:

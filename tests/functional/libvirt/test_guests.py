@@ -11,9 +11,7 @@ from typing import Any
 
 import libvirt
 import pytest
-from oslo_config import cfg
 
-from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, domain_xml
 from nova_lite.errors import HypervisorError
 from nova_lite.model.domain import (
@@ -29,6 +27,7 @@ from nova_lite.model.domain import (
 from nova_lite.model.states import PowerState
 from tests.fakes.guests import tiny_guest
 from tests.fakes.private_libvirtd import PrivateLibvirtd
+from tests.libvirt_driver import connected, driver_at
 
 pytestmark = pytest.mark.libvirt
 
@@ -65,18 +64,8 @@ def connection(libvirt_uri: str) -> Iterator[Any]:
 
 @pytest.fixture
 def driver(libvirt_uri: str) -> Iterator[LibvirtHypervisor]:
-    conf = cfg.ConfigOpts()
-    conf.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
-    conf([])
-    conf.set_override("virt_type", "qemu", group="libvirt")
-    conf.set_override("connection_uri", libvirt_uri, group="libvirt")
-    hypervisor = LibvirtHypervisor(conf)
-    hypervisor.connect()
-    yield hypervisor
-    for guest in hypervisor.domains():
-        hypervisor.destroy(guest.uuid)
-        hypervisor.undefine(guest.uuid)
-    hypervisor.close()
+    with connected(driver_at(libvirt_uri)) as hypervisor:
+        yield hypervisor
 
 
 def q35(directory: Path) -> DomainSpec:
@@ -193,6 +182,13 @@ def networks(directory: Path) -> DomainSpec:
                     source_mode="server", rx_queue_size=512, tx_queue_size=512),
             NicSpec("52:54:00:00:00:05", "direct", source_path="eth9", source_mode="passthrough"),
             NicSpec("52:54:00:00:00:06", "hostdev", source_path="0000:06:10.1"),
+            NicSpec("52:54:00:00:00:07", "hostdev", source_path="0000:06:10.2", model=None,
+                    vlan=1021, bandwidth={"inbound": {"average": 10}}),
+            NicSpec("52:54:00:00:00:08", "direct", source_path="eth9", driver="vhost", vlan=0,
+                    source_mode="passthrough"),
+            NicSpec("52:54:00:00:00:09", "pci", source_path="0000:06:00.0", model=None),
+            NicSpec("52:54:00:00:00:0a", "vdpa", source_path="/dev/vhost-vdpa-3", model=None,
+                    packed=True),
         ),
     )  # fmt: skip
 

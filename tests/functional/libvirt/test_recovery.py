@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from oslo_config import cfg
 
-from nova_lite.conf import libvirt as libvirt_options
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection
 from nova_lite.errors import HypervisorUnavailable
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.states import PowerState
 from tests.fakes.guests import tiny_guest
 from tests.fakes.private_libvirtd import PrivateLibvirtd
+from tests.libvirt_driver import connected, driver_at
 
 pytestmark = pytest.mark.libvirt
 
@@ -33,19 +32,10 @@ def events() -> queue.Queue[DomainEvent]:
 def driver(
     private_libvirtd: PrivateLibvirtd, events: queue.Queue[DomainEvent]
 ) -> Iterator[LibvirtHypervisor]:
-    conf = cfg.ConfigOpts()
-    conf.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
-    conf([])
-    conf.set_override("virt_type", "qemu", group="libvirt")
-    conf.set_override("connection_uri", private_libvirtd.uri, group="libvirt")
-    hypervisor = LibvirtHypervisor(conf)
+    hypervisor = driver_at(private_libvirtd.uri)
     hypervisor.subscribe(events.put)
-    hypervisor.connect()
-    yield hypervisor
-    for guest in hypervisor.domains():
-        hypervisor.destroy(guest.uuid)
-        hypervisor.undefine(guest.uuid)
-    hypervisor.close()
+    with connected(hypervisor):
+        yield hypervisor
 
 
 def wait_for(events: queue.Queue[DomainEvent], uuid: str, kind: str, *details: str) -> None:

@@ -92,6 +92,17 @@ def test_nic_model():
 
 
 @pytest.mark.parametrize(
+    ("model", "policy"),
+    [("lan9118", KVM), ("netfront", KVM), ("vmxnet", QEMU), ("virtualsriovethernetcard", QEMU)],
+)
+def test_models_that_these_guests_cannot_have(model, policy):
+    """With stock's error: the image is valid elsewhere."""
+    with pytest.raises(errors.UnsupportedHardware, match=f"'{policy.virt_type}' virt driver"):
+        devices.nic_model(a_server({"hw_vif_model": model}), policy)
+    assert devices.nic_model(a_server({"hw_vif_model": "lan9118"}), QEMU) == "lan9118"
+
+
+@pytest.mark.parametrize(
     ("vcpus", "policy", "expected"),
     [(4, KVM, 4), (1, KVM, None), (4, QEMU, None), (9, replace(KVM, max_queues=2), 2)],
 )
@@ -121,9 +132,9 @@ def test_queue_sizes_and_drivers():
 
 
 def test_bandwidth():
-    """quota:vif_* limits every NIC that the host carries."""
+    """quota:vif_* limits the NICs that nobody else limits."""
     server = a_server(specs={"quota:vif_inbound_average": "100", "quota:vif_outbound_peak": "7"})
-    taps, passed = a_guest(server, nics=[NIC, replace(NIC, plug="hostdev")]).nics
+    taps, passed = a_guest(server, nics=[NIC, replace(NIC, plug="hostdev", shaped=False)]).nics
 
     assert taps.bandwidth == {"inbound": {"average": 100}, "outbound": {"peak": 7}}
     assert passed.bandwidth == {}

@@ -21,6 +21,8 @@ ALWAYS = frozenset(
         "COMPUTE_NODE",
         "OWNER_NOVA",
         "COMPUTE_DEVICE_TAGGING",
+        "COMPUTE_NET_ATTACH_INTERFACE",
+        "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
         "COMPUTE_NET_VIRTIO_PACKED",
         "COMPUTE_RESCUE_BFV",
         "COMPUTE_VOLUME_ATTACH_WITH_TAG",
@@ -29,8 +31,8 @@ ALWAYS = frozenset(
         *(f"COMPUTE_IMAGE_TYPE_{name}" for name in IMAGE_TYPES),
     }
 )
-# Claimed as soon as the operations behind them exist: COMPUTE_NET_ATTACH_INTERFACE,
-# COMPUTE_SAME_HOST_COLD_MIGRATE, COMPUTE_TRUSTED_CERTS.
+# Claimed as soon as the operations behind them exist: COMPUTE_SAME_HOST_COLD_MIGRATE,
+# COMPUTE_TRUSTED_CERTS.
 
 # Architecture as libvirt names it -> ending of HW_ARCH_ and COMPUTE_ARCH_.
 ARCHITECTURES: Mapping[str, str] = {

@@ -10,11 +10,11 @@ from typing import Any
 
 import libvirt
 
-from nova_lite.drivers.hypervisor.libvirt import live_xml
+from nova_lite.drivers.hypervisor.libvirt import live_xml, slots
 from nova_lite.drivers.hypervisor.libvirt.live_xml import FoundDisk
 from nova_lite.drivers.hypervisor.libvirt.releases import Releases, refuse_saved
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import add_disk
-from nova_lite.errors import DomainNotFound, HypervisorError, NoFreeSlot
+from nova_lite.errors import DomainNotFound, HypervisorError
 from nova_lite.model.domain import DiskSpec
 from nova_lite.model.host import GuestDisk
 
@@ -22,6 +22,10 @@ LOG = logging.getLogger(__name__)
 
 # Opening a volume waits for the storage behind it.
 ATTACH_TIMEOUT = 120.0
+# What else its user can do who has no slot for another disk.
+ELSEWHERE = (
+    "or give its image hw_disk_bus=scsi and hw_scsi_model=virtio-scsi and rebuild it"
+)
 
 
 class Disks(Releases):
@@ -33,19 +37,14 @@ class Disks(Releases):
     def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
         def attach(domain: Any) -> None:
             flags = 0
-            for place in _places(domain):
+            for place in slots.places(domain):
                 if not _present(disk, _found(domain, place)):
                     flags |= place
             if not flags:
                 return
             if domain.hasManagedSaveImage(0):
                 raise HypervisorError(f"guest {uuid} is suspended: resume or stop it first")
-            try:
-                domain.attachDeviceFlags(_render(domain, disk), flags)
-            except libvirt.libvirtError as error:
-                if "No more available PCI" in error.get_error_message():
-                    raise NoFreeSlot(_no_slot(domain)) from None
-                raise
+            slots.attach(domain, _render(domain, disk), flags, ELSEWHERE)
 
         what = f"attach disk {disk.serial} to guest {uuid}"
         self._with_domain(what, uuid, attach, ATTACH_TIMEOUT)
@@ -80,12 +79,6 @@ class Disks(Releases):
             return int(domain.blockInfo(disk.target)[0])
 
         return self._with_domain(f"read the size of disk {serial} of guest {uuid}", uuid, size)
-
-
-def _places(domain: Any) -> list[int]:
-    """Where the domain has disks: in its definition and, when it is active, right now."""
-    live = [libvirt.VIR_DOMAIN_AFFECT_LIVE] if domain.isActive() else []
-    return [*live, libvirt.VIR_DOMAIN_AFFECT_CONFIG]
 
 
 def _found(domain: Any, place: int) -> list[FoundDisk]:
@@ -147,13 +140,3 @@ def _undefine(domain: Any, serial: str) -> None:
     disk = _by_serial(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG, serial)
     if disk is not None:
         domain.detachDeviceFlags(disk.xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-
-
-def _no_slot(domain: Any) -> str:
-    more = "or give its image hw_disk_bus=scsi and hw_scsi_model=virtio-scsi and rebuild it"
-    if live_xml.has_pcie(domain.XMLDesc(0)):
-        return (
-            "the guest has no free PCIe port: raise [libvirt]num_pcie_ports (at most 28) and hard "
-            f"reboot the server, {more}"
-        )
-    return f"the guest has no free PCI slot: detach another device, {more}"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from nova_lite.drivers.hypervisor.libvirt.xml_disks import ALIAS_PREFIX, SOURCES
 from nova_lite.model.host import GuestDevice
 
-# Interfaces that are a piece of the host's hardware, or hang on one.
-HARDWARE_NICS = ("hostdev", "direct", "vdpa")
+# Interfaces that are a piece of the host's hardware.
+HARDWARE_NICS = ("hostdev", "vdpa")
 PERSISTENT_MEMORY = ("nvdimm", "virtio-pmem")
 
 
@@ -127,7 +127,7 @@ def foreign_devices(xml: str, *, tpm: bool = False) -> list[str]:
             address = element.find("source/address")
             found.append(f"mediated device {'' if address is None else address.get('uuid')}")
     for element in root.findall("devices/interface"):
-        if element.get("type") in HARDWARE_NICS:
+        if element.get("type") in HARDWARE_NICS or _has_function(element):
             mac = element.find("mac")
             found.append(f"hardware NIC {'' if mac is None else mac.get('address')}")
     own = "emulator" if tpm else None
@@ -139,6 +139,13 @@ def foreign_devices(xml: str, *, tpm: bool = False) -> list[str]:
     ]
     found += ["memory encryption" for _ in root.findall("launchSecurity")]
     return found
+
+
+def _has_function(interface: ET.Element) -> bool:
+    """Whether the macvtap device of an interface has a virtual function for itself alone."""
+    source = interface.find("source")
+    mode = None if source is None else source.get("mode")
+    return interface.get("type") == "direct" and mode == "passthrough"
 
 
 def _pci_address(address: ET.Element | None) -> str:

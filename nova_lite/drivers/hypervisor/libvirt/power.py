@@ -16,7 +16,12 @@ from nova_lite.drivers.hypervisor.libvirt import cpu_power, live_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.cpu_power import CpuPower
 from nova_lite.drivers.hypervisor.libvirt.states import OFF_STATES
-from nova_lite.errors import CrashDumpUnsupported, GuestNotRunning, VolumeUnusable
+from nova_lite.errors import (
+    CrashDumpUnsupported,
+    GuestNotRunning,
+    NovaLiteError,
+    VolumeUnusable,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +33,12 @@ DESTROY_TIMEOUT = 120.0
 MEMORY_TIMEOUT = 3600.0
 DESTROY_ATTEMPTS = 3
 REST_ATTEMPTS = 3  # to find a moment in which no guest is started
+# Why most guests' clocks cannot be set; anything else deserves a look.
+NO_AGENT = (
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+)
 
 
 # How QEMU, and libvirt before it, say which disk cannot be opened, and why.
@@ -68,6 +79,12 @@ class Power(Calls):
     def resume(self, uuid: str) -> None:
         self._with_domain(f"resume guest {uuid}", uuid, _resume)
 
+    def sync_time(self, uuid: str) -> None:
+        try:
+            self._with_domain(f"set the clock of guest {uuid}", uuid, _set_clock)
+        except NovaLiteError as error:  # the guest runs; that counts
+            LOG.warning("The clock of guest %s stays as it is: %s", uuid, error)
+
     def save(self, uuid: str) -> None:
         def save(domain: Any) -> None:
             while domain.isActive():
@@ -101,9 +118,9 @@ class Power(Calls):
                 except libvirt.libvirtError as error:
                     if not _is_busy(error) or time.monotonic() > deadline:
                         raise
-            _set_clock(domain)
 
         self._with_domain(f"restore guest {uuid}", uuid, restore, MEMORY_TIMEOUT)
+        self.sync_time(uuid)
 
     def wake_cpus(self) -> None:
         if self._cpu_power is not None:
@@ -229,11 +246,13 @@ def _is_busy(error: libvirt.libvirtError) -> bool:
 
 def _set_clock(domain: Any) -> None:
     """Tell the guest how late it is, if it has an agent that listens."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     try:
-        domain.setTime({"seconds": int(time.time())}, 0)
+        domain.setTime({"seconds": seconds, "nseconds": nanoseconds}, 0)
     except libvirt.libvirtError as error:
-        LOG.debug("The clock of guest %s stays as it is: %s",
-                  domain.UUIDString(), error.get_error_message())  # fmt: skip
+        level = logging.DEBUG if error.get_error_code() in NO_AGENT else logging.WARNING
+        LOG.log(level, "The clock of guest %s stays as it is: %s",
+                domain.UUIDString(), error.get_error_message())  # fmt: skip
 
 
 def _destroy(domain: Any) -> None:

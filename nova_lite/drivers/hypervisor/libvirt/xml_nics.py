@@ -18,15 +18,18 @@ _TYPES = {
     "vhostuser": "vhostuser",
     "hostdev": "hostdev",
     "direct": "direct",
+    "vdpa": "vdpa",
 }
 _PCI = re.compile(r"([0-9a-f]{4}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re.IGNORECASE)
 
 
-def add_nic(devices: ET.Element, nic: NicSpec) -> None:
-    """``<interface>`` of one NicSpec.
+def add_nic(devices: ET.Element, nic: NicSpec) -> ET.Element:
+    """Add the ``<interface>`` of one NicSpec, or the ``<hostdev>`` of a whole card; return it.
 
     :raises VifTypeUnsupported: the way it is plugged is unknown, or its PCI address malformed
     """
+    if nic.plug == "pci":
+        return _add_card(devices, nic)
     kind = _TYPES.get(nic.plug)
     if kind is None:
         raise VifTypeUnsupported(f"network interface {nic.mac}: libvirt cannot plug {nic.plug!r}")
@@ -39,6 +42,8 @@ def add_nic(devices: ET.Element, nic: NicSpec) -> None:
     _add_source(element, nic)
     if nic.mtu and kind in ("ethernet", "bridge"):
         add(element, "mtu", size=nic.mtu)
+    if nic.vlan is not None and kind in ("direct", "hostdev"):
+        add(add(element, "vlan"), "tag", id=nic.vlan)
     if nic.target:
         # An existing tap stays what its maker made it; libvirt only opens it.
         add(element, "target", dev=nic.target, managed="no" if nic.plug == "tap" else None)
@@ -49,6 +54,7 @@ def add_nic(devices: ET.Element, nic: NicSpec) -> None:
     _add_bandwidth(element, nic)
     if nic.boot_order:
         add(element, "boot", order=nic.boot_order)
+    return element
 
 
 def _add_driver(element: ET.Element, nic: NicSpec) -> None:
@@ -71,16 +77,28 @@ def _add_source(element: ET.Element, nic: NicSpec) -> None:
         add(element, "source", type="unix", mode=mode, path=nic.source_path)
     elif nic.plug == "direct":
         add(element, "source", dev=nic.source_path, mode=nic.source_mode or "vepa")
+    elif nic.plug == "vdpa":
+        add(element, "source", dev=nic.source_path)
     elif nic.plug == "hostdev":
-        found = _PCI.fullmatch(nic.source_path or "")
-        if found is None:
-            raise VifTypeUnsupported(
-                f"network interface {nic.mac}: {nic.source_path!r} is no PCI address "
-                "like 0000:06:00.1"
-            )
-        parts = (f"0x{part}" for part in found.groups())
-        names = ("domain", "bus", "slot", "function")
-        add(add(element, "source"), "address", type="pci", **dict(zip(names, parts, strict=True)))
+        add(add(element, "source"), "address", type="pci", **_pci_address(nic))
+
+
+def _add_card(devices: ET.Element, nic: NicSpec) -> ET.Element:
+    element = add(devices, "hostdev", mode="subsystem", type="pci", managed="yes")
+    add(add(element, "source"), "address", None, **_pci_address(nic))
+    if nic.boot_order:
+        add(element, "boot", order=nic.boot_order)
+    return element
+
+
+def _pci_address(nic: NicSpec) -> dict[str, str]:
+    found = _PCI.fullmatch(nic.source_path or "")
+    if found is None:
+        raise VifTypeUnsupported(
+            f"network interface {nic.mac}: {nic.source_path!r} is no PCI address like 0000:06:00.1"
+        )
+    names = ("domain", "bus", "slot", "function")
+    return {name: f"0x{part}" for name, part in zip(names, found.groups(), strict=True)}
 
 
 def _add_bandwidth(element: ET.Element, nic: NicSpec) -> None:

@@ -7,12 +7,13 @@ import time
 import pytest
 
 from nova_lite.drivers.vif import ovsdb
-from nova_lite.drivers.vif.os_vif import OsVifDriver
+from nova_lite.drivers.vif.drivers import VifDrivers
 from nova_lite.drivers.vif.ovsdb import Ovsdb, OvsPort
 from nova_lite.errors import SwitchUnavailable
 from tests.fakes.conf_file import read_conf
+from tests.fakes.entry_points import declared
 from tests.fakes.ovsdb import FakeOvs
-from tests.unit.drivers.vif.test_os_vif import PORT, SERVER, VIF
+from tests.fakes.ports import PORT, SERVER, VIF
 
 OTHER = "99999999-8b78-4274-82e5-3b20fc53d2c9"
 MAC = "fa:16:3e:ce:a2:fc"
@@ -93,7 +94,8 @@ def test_ports_tell_whose_they_are(ovs):
 
 
 def driver_of(tmp_path, where):
-    return OsVifDriver(read_conf(tmp_path, {"os_vif_ovs": {"ovsdb_connection": where}}))
+    conf = read_conf(tmp_path, {"os_vif_ovs": {"ovsdb_connection": where}})
+    return VifDrivers(conf, declared("nova_lite.vif"))
 
 
 def test_what_is_plugged_can_be_unplugged(ovs, tmp_path):

@@ -1,4 +1,4 @@
-"""Runs OsVifDriver beside a private Open vSwitch, for the contract tests; see private_ovs."""
+"""Runs the VIF drivers beside a private Open vSwitch, for the contract tests; see private_ovs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.drivers.vif.base import VifDriver
-from nova_lite.drivers.vif.os_vif import OsVifDriver
+from nova_lite.drivers.vif.drivers import VifDrivers
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.network import Vif
 from tests.fakes.conf_file import read_conf
-from tests.fakes.private_ovs import PrivateOvs
+from tests.fakes.entry_points import declared
+from tests.fakes.private_ovs import PrivateOvs, Worker
 
-_driver: OsVifDriver | None = None
+_drivers: VifDrivers | None = None
 
 
 def start(folder: str, connection: str) -> None:
-    """Make the driver, inside the namespaces."""
-    global _driver
-    _driver = OsVifDriver(read_conf(Path(folder), {"os_vif_ovs": {"ovsdb_connection": connection}}))
+    """Make the drivers, inside the namespaces."""
+    global _drivers
+    conf = read_conf(Path(folder), {"os_vif_ovs": {"ovsdb_connection": connection}})
+    _drivers = VifDrivers(conf, declared("nova_lite.vif"))
 
 
 def call(method: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """Call a method of the driver, inside the namespaces."""
-    return getattr(_driver, method)(*arguments, **keywords)
+    """Call a method of the drivers, inside the namespaces."""
+    return getattr(_drivers, method)(*arguments, **keywords)
 
 
 def rss_kib() -> int:
@@ -31,18 +33,22 @@ def rss_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
-class RemoteOsVif(VifDriver):
-    """The driver inside the namespaces, used from outside."""
+class RemoteVifs(VifDriver):
+    """The drivers inside the namespaces, used from outside."""
 
-    def __init__(self, switch: PrivateOvs, folder: Path) -> None:
-        self.switch, self.folder = switch, folder
-        switch.call("tests.fakes.os_vif_worker:start", str(folder), switch.connection)
+    def __init__(self, switch: PrivateOvs, folder: Path, worker: Worker | None = None) -> None:
+        """:param worker: where they run, if not beside the switch"""
+        self.switch, self.folder, self.worker = switch, folder, worker or switch
+        self.worker.call("tests.fakes.vif_worker:start", str(folder), switch.connection)
 
     def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
-        return self.switch.call("tests.fakes.os_vif_worker:call", method, arguments, keywords)
+        return self.worker.call("tests.fakes.vif_worker:call", method, arguments, keywords)
 
     def supports(self, vif: Vif) -> bool:
         return self._call("supports", vif)
+
+    def require(self, vif: Vif) -> None:
+        self._call("require", vif)
 
     def plug(self, vif: Vif, **server: str) -> None:
         self._call("plug", vif, **server)
