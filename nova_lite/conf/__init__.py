@@ -34,6 +34,7 @@ from nova_lite.conf import (
     shelve,
     spice,
     upgrade_levels,
+    vendordata,
     vnc,
     workarounds,
 )
@@ -62,6 +63,7 @@ MODULES: tuple[ModuleType, ...] = (
     shelve,
     spice,
     upgrade_levels,
+    vendordata,
     vnc,
     workarounds,
 )

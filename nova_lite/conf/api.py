@@ -16,7 +16,34 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         "vendordata_providers",
         default=["StaticJSON"],
-        help="Sources of vendor data; only StaticJSON goes onto config drives.",
+        help="Sources of vendor data on config drives: StaticJSON, DynamicJSON.",
     ),
     cfg.StrOpt("vendordata_jsonfile_path", help="File with the vendor data of StaticJSON."),
+    cfg.ListOpt(
+        "vendordata_dynamic_targets",
+        default=[],
+        help="REST services of DynamicJSON, each as NAME@URL.",
+    ),
+    cfg.StrOpt(
+        "vendordata_dynamic_ssl_certfile",
+        default="",
+        help="Certificates by which those services are trusted; empty: the system's.",
+    ),
+    cfg.IntOpt(
+        "vendordata_dynamic_connect_timeout",
+        default=5,
+        min=3,
+        help="Seconds in which such a service must accept the connection.",
+    ),
+    cfg.IntOpt(
+        "vendordata_dynamic_read_timeout",
+        default=5,
+        min=0,
+        help="Seconds in which it must answer.",
+    ),
+    cfg.BoolOpt(
+        "vendordata_dynamic_failure_fatal",
+        default=False,
+        help="Whether a server is not built when one of them gives no answer.",
+    ),
 ]

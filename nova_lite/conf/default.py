@@ -92,6 +92,13 @@ OPTS: list[cfg.Opt] = [
         help="Seconds between two comparisons of power states with the hypervisor; <0: never.",
     ),
     cfg.IntOpt(
+        "heal_instance_info_cache_interval",
+        default=-1,
+        help="Seconds between two comparisons of the network caches of all servers of the host "
+        "with Neutron, for network backends that send no events; <=0: at start and after an outage "
+        "only.",
+    ),
+    cfg.IntOpt(
         "volume_usage_poll_interval",
         default=0,
         help="Seconds between two reports of how much volumes were read and written; 0: none.",

@@ -139,6 +139,13 @@ DISK_OPTS: list[cfg.Opt] = [
         choices=["raw", "flat", "qcow2", "lvm", "rbd", "ploop", "default"],
         help="Where local disks live; default follows use_cow_images: qcow2 or flat.",
     ),
+    cfg.StrOpt(
+        "remote_filesystem_transport",
+        default="ssh",
+        choices=["ssh", "rsync"],
+        help="How disks of servers that move are copied to their next host. Both use ssh and the "
+        "keys of the user who owns instances_path.",
+    ),
     cfg.StrOpt("images_rbd_pool", default="rbd", help="Ceph pool of images_type=rbd."),
     cfg.StrOpt("images_rbd_ceph_conf", default="", help="Path of ceph.conf for images_type=rbd."),
     cfg.StrOpt(

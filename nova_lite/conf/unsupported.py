@@ -73,10 +73,6 @@ _LVM = _none("it counts with images_type = lvm only, which the agent refuses")
 _VOLUMES = _lost("volumes of this kind cannot be attached here", RUN_NOVA)
 _LXC = _none("it counts with virt_type = lxc only, which the agent refuses")
 _CYBORG = _lost("servers with accelerators of Cyborg are not supported", RUN_NOVA)
-_VENDOR = _lost(
-    "config drives get no vendor data from REST services",
-    "take DynamicJSON out of [api]vendordata_providers and this with it, or run nova-compute",
-)
 _LOCAL_ENCRYPTION = _none("it counts with ephemeral encryption only, which the agent does not do")
 _GLANCE_RBD = _lost(
     "images are read through Glance's API, not from its Ceph pool",
@@ -100,7 +96,10 @@ _DEFAULT = {
         "no metrics of the host are reported for the scheduler's MetricsWeigher", RUN_NOVA, ""
     ),
     "arq_binding_timeout": _CYBORG,
-    "injected_network_template": _none("the agent has the same template built in"),
+    "injected_network_template": _lost(
+        "the injected network configuration on config drives has the form of nova's own template",
+        "take it out, or leave it where it names nova's own file",
+    ),
     "virt_mkfs": _lost(
         "ephemeral disks are formatted as default_ephemeral_format says",
         "set default_ephemeral_format, and take it out",
@@ -111,11 +110,6 @@ _DEFAULT = {
     ),
     "timeout_nbd": _none(_INJECTION),
     "live_migration_retry_count": _MOVES,
-    "heal_instance_info_cache_interval": _lost(
-        "ports are refreshed by Neutron's events, not in intervals",
-        "nothing has to be done; -1 is nova's default",
-        "-1",
-    ),
     "stale_share_access_reconcile_interval": _none(
         "an interrupted change of shares is completed from the journal"
     ),
@@ -184,7 +178,6 @@ _LIBVIRT = {
             "live_migration_permit_auto_converge", "live_migration_permit_post_copy",
             "live_migration_scheme", "live_migration_timeout_action", "live_migration_tunnelled",
             "live_migration_uri", "live_migration_with_native_tls", "migration_inbound_addr",
-            "remote_filesystem_transport",
         ),
         _MOVES,
     ),
@@ -211,15 +204,6 @@ _WORKAROUNDS = {
 # Group (or pattern of groups) -> option, or * for all others -> row.
 TABLE: Mapping[str, Mapping[str, Unread]] = {
     "DEFAULT": _DEFAULT,
-    "api": _all(
-        (
-            "vendordata_dynamic_connect_timeout", "vendordata_dynamic_failure_fatal",
-            "vendordata_dynamic_read_timeout", "vendordata_dynamic_ssl_certfile",
-            "vendordata_dynamic_targets",
-        ),
-        _VENDOR,
-    ),
-    "vendordata_dynamic_auth": {"*": _VENDOR},
     "compute": {
         "live_migration_wait_for_vif_plug": _MOVES,
         "sharing_providers_max_uuids_per_request": _none("the agent asks for its own provider"),

@@ -87,7 +87,8 @@ def _tree(
     if version >= LIBERTY:
         files["network_data.json"] = _json(network_data(data.vifs))
     if version >= NEWTON_TWO:
-        files["vendor_data2.json"] = _json({} if static is None else {"static": static})
+        own = {} if static is None else {"static": static}
+        files["vendor_data2.json"] = _json({**data.vendor_dynamic, **own})
     return files
 
 

@@ -49,9 +49,11 @@ class DriveData:
     """Everything that the content depends on.
 
     ``files`` are (path in the guest, bytes). ``admin_password`` is None when none is to be told.
-    ``security_groups`` are names, one per port and group, as Neutron lists them. ``dhcp_domain``
+    ``security_groups`` are names, one per port and group, as Neutron lists them.
+    ``ephemeral_device`` and ``swap_device`` are the server's default ones. ``dhcp_domain``
     is [api]dhcp_domain; ``skip_ec2`` the EC2 versions left out. ``vendor_static`` is the content
-    of [api]vendordata_jsonfile_path, None when the StaticJSON provider is off.
+    of [api]vendordata_jsonfile_path, None when the StaticJSON provider is off; ``vendor_dynamic``
+    what the operator's services answer, by their names.
     """
 
     server: Server
@@ -62,10 +64,13 @@ class DriveData:
     dedicated_cpus: tuple[int, ...] = ()
     security_groups: tuple[str, ...] = ()
     block_devices: tuple[BlockDevice, ...] = ()
+    ephemeral_device: str | None = None
+    swap_device: str | None = None
     ec2: Ec2Ids = Ec2Ids()
     dhcp_domain: str = "novalocal"
     skip_ec2: tuple[str, ...] = SKIPPED_EC2
     vendor_static: Mapping[str, Any] | None = field(default_factory=dict)
+    vendor_dynamic: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def hostname(self) -> str:

@@ -62,6 +62,10 @@ def _mapping(data: DriveData) -> dict[str, Any]:
     if root is None:
         return {"ami": "sda1", "ephemeral0": "sda2", "root": "/dev/sda1", "swap": "sda3"}
     mapping: dict[str, Any] = {"ami": root.removeprefix("/dev/"), "root": root}
+    if data.ephemeral_device:
+        mapping["ephemeral0"] = data.ephemeral_device
+    if data.swap_device:
+        mapping["swap"] = data.swap_device
     devices = data.block_devices
     volumes = [device.device_name for device in devices if device.destination_type == "volume"]
     for index, name in enumerate(sorted(volumes, key=lambda name: (name is not None, name or ""))):

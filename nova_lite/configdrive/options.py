@@ -10,30 +10,35 @@ from typing import Any
 from nova_lite.errors import InvalidConfiguration
 from nova_lite.model.server import Server
 
+STATIC, DYNAMIC = "StaticJSON", "DynamicJSON"
+PROVIDERS = frozenset({STATIC, DYNAMIC})
 
-def required(server: Server, force_config_drive: bool) -> bool:
-    """Whether a server that is being built gets a config drive.
+
+def required(server: Server, force_config_drive: bool, *, launched: bool = False) -> bool:
+    """Whether a server has a config drive, or gets one when it is built.
 
     Its user, its image (``img_config_drive=mandatory``) or the operator may want it.
 
     :param force_config_drive: [DEFAULT]force_config_drive
+    :param launched: whether the server was built before; no drive is forced upon it any more
     """
     by_image = server.image.properties.get("img_config_drive") == "mandatory"
-    return server.config_drive or by_image or force_config_drive
+    return server.config_drive or by_image or (force_config_drive and not launched)
 
 
 def vendor_static(api: Any) -> Mapping[str, Any] | None:
     """The operator's vendor data for every guest; None when its provider is off.
 
     :param api: values of [api]: ``vendordata_providers``, ``vendordata_jsonfile_path``
-    :raises InvalidConfiguration: the file cannot be read, or a provider is not supported
+    :raises InvalidConfiguration: the file cannot be read, or there is no such provider
     """
-    if "DynamicJSON" in api.vendordata_providers:
+    unknown = set(api.vendordata_providers) - PROVIDERS
+    if unknown:
         raise InvalidConfiguration(
-            "[api]vendordata_providers: DynamicJSON is not supported: take it out, or run "
-            "nova-compute on this host"
+            f"[api]vendordata_providers: {', '.join(sorted(unknown))} is unknown: use StaticJSON "
+            "and DynamicJSON"
         )
-    if "StaticJSON" not in api.vendordata_providers:
+    if STATIC not in api.vendordata_providers:
         return None
     if not api.vendordata_jsonfile_path:
         return {}

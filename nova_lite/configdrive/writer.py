@@ -64,6 +64,11 @@ def write(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def programs(drive_format: str, mkisofs_cmd: str) -> tuple[str, ...]:
+    """The programs that ``write`` runs for a format."""
+    return (mkisofs_cmd,) if drive_format == "iso9660" else ("mkfs.vfat", "mcopy")
+
+
 def _lay_out(root: Path, files: Mapping[str, bytes]) -> None:
     durable.make_directory(root, 0o700, scratch=True)
     for name, content in files.items():

@@ -71,9 +71,7 @@ def test_an_option_that_is_not_read_is_told_once_and_without_its_value(tmp_path)
     """The last file that has it is named; the value may be a password."""
     first, folder = tmp_path / "nova.conf", tmp_path / "nova.conf.d"
     folder.mkdir()
-    first.write_text(
-        "[libvirt]\ninject_password = true\n[vendordata_dynamic_auth]\npassword = s3cret\n"
-    )
+    first.write_text("[libvirt]\ninject_password = true\n[cyborg]\npassword = s3cret\n")
     (folder / "20.conf").write_text("[libvirt]\ninject-password = yes\n")
     (folder / "notes.txt").write_text("[libvirt]\ninject_key = yes\n")
     conf = load.load(
@@ -84,7 +82,7 @@ def test_an_option_that_is_not_read_is_told_once_and_without_its_value(tmp_path)
 
     assert [(o.option, o.file) for o in found] == [
         ("[libvirt]inject_password", folder / "20.conf"),
-        ("[vendordata_dynamic_auth]password", first),
+        ("[cyborg]password", first),
     ]
     assert "s3cret" not in " ".join(o.message + o.unread.remedy for o in found)
 

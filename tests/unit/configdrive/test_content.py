@@ -100,6 +100,15 @@ def test_vendor_data():
     assert json.loads(files["openstack/latest/vendor_data2.json"]) == {"static": {"cloud": "ours"}}
 
 
+def test_vendor_data_of_services():
+    """They are in the newer file, by their names; the static data keep theirs."""
+    files = drive(vendor_static={"a": 1}, vendor_dynamic={"cmdb": {"b": 2}, "static": {"c": 3}})
+
+    assert json.loads(files["openstack/latest/vendor_data.json"]) == {"a": 1}
+    found = json.loads(files["openstack/latest/vendor_data2.json"])
+    assert found == {"static": {"a": 1}, "cmdb": {"b": 2}}
+
+
 def test_vendor_data_switched_off():
     """Without the provider the old file is absent and the new one empty."""
     files = drive(vendor_static=None)
@@ -148,6 +157,16 @@ def test_ec2_block_devices():
         "ephemeral0": "/dev/vdc",
         "swap": "/dev/vdd",
     }
+
+
+def test_ec2_devices_of_servers_without_mappings():
+    """The server's default devices are told where no mapping has them."""
+    root = {"root_device_name": "/dev/vda"}
+    files = drive(root, ephemeral_device="/dev/vdb", swap_device="/dev/vdc")
+
+    assert json.loads(files["ec2/latest/meta-data.json"])["block-device-mapping"] == {
+        "ami": "vda", "root": "/dev/vda", "ephemeral0": "/dev/vdb", "swap": "/dev/vdc",
+    }  # fmt: skip
 
 
 def test_devices_by_version():

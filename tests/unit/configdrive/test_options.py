@@ -37,6 +37,12 @@ def test_required(made, force, wanted):
     assert options.required(made, force) is wanted
 
 
+def test_no_drive_is_forced_upon_a_server_that_was_built_before():
+    """Its guest has no such disk; what its user asked for holds."""
+    assert options.required(server(), True, launched=True) is False
+    assert options.required(server(config_drive=True), False, launched=True) is True
+
+
 def test_static_vendor_data(tmp_path):
     """The file's object is passed on; without a file it is empty, without provider absent."""
     path = tmp_path / "vendor.json"
@@ -62,7 +68,7 @@ def test_missing_vendor_data_file():
         options.vendor_static(api("/no/such/file"))
 
 
-def test_dynamic_vendor_data_is_refused():
+def test_unknown_providers_are_refused():
     """What cannot be done is not silently left out."""
-    with pytest.raises(InvalidConfiguration, match="DynamicJSON is not supported"):
-        options.vendor_static(api(providers=("StaticJSON", "DynamicJSON")))
+    with pytest.raises(InvalidConfiguration, match="OtherJSON is unknown"):
+        options.vendor_static(api(providers=("StaticJSON", "DynamicJSON", "OtherJSON")))
