@@ -17,19 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import (
-    EvacuationUnsupported,
-    PreserveEphemeralUnsupported,
-    Verdict,
-)
+from nova_lite.errors import PreserveEphemeralUnsupported, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import REBUILDING_TASKS, PowerState, VmState
-from nova_lite.notifications import legacy, versioned
-from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.base import ANYWHERE
-from nova_lite.operations.notified import END, ERROR, EXISTS, START
-from nova_lite.operations.power import PowerOperation
-from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.operations.base import Operation
+from nova_lite.operations.evacuate import Evacuate
+from nova_lite.operations.rebuild_request import RebuildRequest
 from nova_lite.services import guest
 from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.interfaces import remember_taps
@@ -51,59 +44,33 @@ from nova_lite.steps.volume.moves import (
     ReserveRootVolume,
     boots_from_volume,
 )
-from nova_lite.wire.objects import WireObject
 
 EMPTIED = NoWayBack("the server's disks are given up")
 
 
-class Rebuild(PowerOperation):
-    event = "compute_rebuild_instance"
-    requires = {
-        "new_pass": str,
-        "injected_files": object,
-        "image_ref": object,
-        "orig_image_ref": object,
-        "orig_sys_metadata": object,
-        "bdms": object,
-        "recreate": object,
-        "preserve_ephemeral": object,
-    }
-    notifies = "rebuild"
-    notifies_error = True
-    notifies_mappings = True
-    notifies_fields = ("trusted_certs",)
-    pool = "builds"
-    # connection_info may contain secrets; it is reloaded from the database.
-    secrets = ("bdms",)
-    after_restart = dict.fromkeys(REBUILDING_TASKS, AfterRestart(Settlement.FAIL, in_error=True))
+class Rebuild(RebuildRequest):
+    @classmethod
+    def variant(cls, arguments: Mapping[str, Any]) -> type[Operation]:
+        """A server of a host that failed comes to this one by the same method."""
+        return Evacuate if arguments.get("recreate") else cls
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         # As the API sent it; the records change while this goes on.
         self._stopped = work.instance.get("vm_state") == VmState.STOPPED
-        if work.arguments.get("recreate"):
-            self.places = ANYWHERE  # another host's server: what is here of it is to be given back
 
     def load(self) -> None:
         self._refuse()
         super().load()
         remember_taps(self.work)
-        bdms = self.work.arguments.get("bdms")
-        if isinstance(bdms, WireObject):
-            self.work.mappings = list(bdms.objects())
+        self.take_mappings()
         if not self.past_return and guest.has_config_drive(self.work):
             self.work.require("new_pass", "injected_files")
         if self.work.arguments.get("reimage_boot_volume"):
             guest.mappings(self.work)  # here the conductor is waited for; the plan needs them
 
     def _refuse(self) -> None:
-        arguments = self.work.arguments
-        if arguments.get("recreate"):
-            raise EvacuationUnsupported(
-                f"nova_lite on host {self.tools.host} does not take servers of failed hosts yet: "
-                "evacuate the server to a host that runs nova-compute"
-            )
-        if arguments.get("preserve_ephemeral"):
+        if self.work.arguments.get("preserve_ephemeral"):
             raise PreserveEphemeralUnsupported(
                 "Ephemeral disks of this host cannot be preserved: rebuild the server without "
                 "preserve_ephemeral"
@@ -138,24 +105,6 @@ class Rebuild(PowerOperation):
         rebuilt = instance.get("vm_state") in (VmState.ACTIVE, VmState.STOPPED)
         return self.past_return and rebuilt and instance.get("task_state") is None
 
-    def notifications(self, phase: str) -> list[str]:
-        """The usage audit hears of the server before it uses another image."""
-        told = super().notifications(phase)
-        return [EXISTS, *told] if phase == START else told
-
-    def notification_detail(self, phase: str, subject: Subject) -> Detail:
-        certificates = {"trusted_image_certificates": versioned.certificates(subject.instance)}
-        more = {} if phase == ERROR else {"image_name": self.image_name("image_ref", subject)}
-        return Detail("InstanceActionRebuild", certificates, more, addresses=phase == END)
-
-    def audit_fields(self) -> Mapping[str, Any]:
-        """The image until now: nova-api has put the new one into the records already."""
-        arguments = self.work.arguments
-        return {
-            "image_ref_url": arguments.get("orig_image_ref"),
-            "image_meta": legacy.image_meta(arguments.get("orig_sys_metadata") or {}),
-        }
-
     def _reimages(self) -> bool:
         # The API asks for it also where there is no volume to write to.
         return bool(self.work.arguments.get("reimage_boot_volume")) and boots_from_volume(self.work)
@@ -171,9 +120,6 @@ class Rebuild(PowerOperation):
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict == Verdict.GONE:
-            return
-        if self.work.arguments.get("recreate"):
-            self._hand_back(failure)
             return
         if not self.past_return:
             self.work.instance.set(**self._image_before())
@@ -194,13 +140,3 @@ class Rebuild(PowerOperation):
             "kernel_id": system_metadata.get("image_kernel_id") or "",
             "ramdisk_id": system_metadata.get("image_ramdisk_id") or "",
         }
-
-    def _hand_back(self, failure: Failure) -> None:
-        """Refuse an evacuation: fail its migration, drop this host's allocation, clear the task."""
-        tools, work = self.tools, self.work
-        tools.actions.fault(work.context, work.uuid, failure)
-        migration = work.arguments.get("migration")
-        if isinstance(migration, WireObject):
-            tools.migrations.save(work.context, migration, status="failed")
-        tools.placement.drop_provider(work.uuid, tools.node_uuid)
-        self.save_failed(task_state=None)

@@ -17,6 +17,7 @@ from tests.functional.messages import (
     MIB,
     SHELF,
     VOLUME,
+    evacuation_arguments,
     shelve_arguments,
     unshelve_arguments,
 )
@@ -87,7 +88,7 @@ def test_a_server_leaves_its_host(trial, request):
     assert not wrong, "\n".join(map(str, wrong))
     assert (wanted["vm_state"], wanted["host"]) == ("shelved_offloaded", None)
     assert at(wanted, "host1") == at(wanted, "host2") == NOTHING
-    assert (wanted["ports"], wanted["bound"], wanted["allocations"]) == (1, [], None)
+    assert (wanted["ports"], wanted["bound"], wanted["allocations"]) == (["server"], [], None)
     assert wanted["volumes"]["cinder"] == [("reserved", "reserved")]
 
 
@@ -106,7 +107,7 @@ def test_a_server_arrives_on_another_host(trial, request):
     assert (wanted["vm_state"], wanted["host"], wanted["node"]) == ("active", "host2", "host2")
     assert at(wanted, "host1") == NOTHING
     assert (wanted["host2"]["domain"], wanted["host2"]["taps"]) == (RUNS, 1)
-    assert (wanted["ports"], wanted["bound"]) == (1, ["host2"])
+    assert (wanted["ports"], wanted["bound"]) == (["server"], ["host2"])
     assert wanted["allocations"] == {"host2": {"VCPU": 1}}
     assert wanted["volumes"]["cinder"] == [("in-use", "attached")]
     assert wanted["host2"]["volumes"]["connected"] == 1
@@ -177,3 +178,61 @@ def test_what_was_evacuated_leaves_its_old_host(trial, evacuated):
     assert seen["allocations"] == {"host2": {"VCPU": 1}}
     assert seen["volumes"] == before["volumes"]
     assert trial.conductor.read()["Migration"]["1"]["status"] == "completed"
+
+
+@pytest.fixture
+def failed(trial):
+    """host1 has lost its power; what the cloud asks of host2 then."""
+    trial.hosts["host1"].lose_power()
+    trial.forget_events()
+    kept = trial.conductor.instance(trial.server)["system_metadata"]
+    # As nova-api has it from the image: host2 has never seen it.
+    trial.set(task_state="rebuilding", system_metadata={**kept, "image_disk_format": "raw"})
+    trial.allocate("host1", "host2")
+    with trial.conductor.database() as tables:
+        tables["Migration"] = {
+            "1": {
+                "id": 1, "uuid": "cccccccc-2222-3333-4444-555555555555", "status": "accepted",
+                "migration_type": "evacuation", "instance_uuid": trial.server,
+                "source_compute": "host1", "source_node": "host1",
+                "dest_compute": None, "dest_node": None,
+            }
+        }  # fmt: skip
+        migration = tables["Migration"]["1"]
+    return trial.message("rebuild_instance", **evacuation_arguments(migration))
+
+
+def test_a_server_comes_from_a_host_that_failed(trial, failed, request):
+    """It runs here, once, with its port and its volume; its old host cleans up when it is back."""
+    wanted, wrong = killed_at_each(trial, "host2", failed, request)
+
+    assert not wrong, "\n".join(map(str, wrong))
+    assert (wanted["vm_state"], wanted["host"], wanted["node"]) == ("active", "host2", "host2")
+    assert (wanted["task_state"], wanted["power_state"]) == (None, 1)
+    assert (wanted["host2"]["domain"], wanted["host2"]["taps"]) == (RUNS, 1)
+    assert (wanted["ports"], wanted["bound"]) == (["server"], ["host2"])
+    assert wanted["volumes"]["cinder"] == [("in-use", "attached")]
+    assert wanted["volumes"]["attachments"] == ["attached"]
+    assert wanted["host2"]["volumes"]["connected"] == 1
+    assert wanted["allocations"] == {"host1": {"VCPU": 1}, "host2": {"VCPU": 1}}
+    assert trial.conductor.read()["Migration"]["1"]["status"] == "done"
+
+    assert trial.hosts["host1"].run(joins=True)
+
+    seen = trial.look_everywhere()
+    assert at(seen, "host1") == NOTHING
+    assert seen["host2"] == wanted["host2"]
+    assert seen["allocations"] == {"host2": {"VCPU": 1}}
+    assert trial.conductor.read()["Migration"]["1"]["status"] == "completed"
+
+
+def test_a_server_that_cannot_come_stays_with_its_host(trial, failed, request):
+    """In ERROR, with its port there and its volume reserved; the other host has nothing of it."""
+    assert trial.hosts["host2"].run(failed, fail_start=True)
+
+    seen = trial.look_everywhere()
+    assert (seen["vm_state"], seen["host"], seen["task_state"]) == ("error", "host1", None)
+    assert at(seen, "host2") == NOTHING
+    assert (seen["bound"], seen["allocations"]) == (["host1"], {"host1": {"VCPU": 1}})
+    assert seen["volumes"]["cinder"] == [("reserved", "reserved")]
+    assert trial.conductor.read()["Migration"]["1"]["status"] == "failed"

@@ -15,7 +15,6 @@ from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 ASKED = {
-    "recreate": False,
     "preserve_ephemeral": False,
     "reimage_boot_volume": True,
     "migration": None,
@@ -29,16 +28,13 @@ class Cloud:
     """Every collaborator that a failed rebuild may talk to: remembers what it was told."""
 
     def __init__(self):
-        self.saved, self.faults, self.dropped = {}, [], []
+        self.saved, self.faults = {}, []
 
     def save(self, context, subject, **fields):
         self.saved[subject.name] = {**{k: subject[k] for k in subject.changes}, **fields}
 
     def fault(self, context, uuid, failure):
         self.faults.append(failure.message)
-
-    def drop_provider(self, consumer, provider):
-        self.dropped.append((consumer, provider))
 
     def power_state(self, uuid):
         return PowerState.RUNNING
@@ -47,8 +43,7 @@ class Cloud:
 def rebuild(notes=None, fields=None, **asked):
     cloud = Cloud()
     tools = SimpleNamespace(
-        host="node1", node_uuid="rp1", instances=cloud, actions=cloud, migrations=cloud,
-        placement=cloud, hypervisor=cloud,
+        host="node1", instances=cloud, actions=cloud, hypervisor=cloud,
     )  # fmt: skip
     server = {"uuid": "s1", "vm_state": "active", "image_ref": "new-image", **(fields or {})}
     instance = WireObject.new("Instance", "2.8", **server)
@@ -63,7 +58,6 @@ CERTIFICATES = WireObject.new("TrustedCerts", "1.0", ids=["c1"])
 @pytest.mark.parametrize(
     ("asked", "fields", "name"),
     [
-        ({"recreate": True}, {}, "InstanceEvacuateNotSupported"),
         ({"preserve_ephemeral": True}, {}, "PreserveEphemeralNotSupported"),
         ({}, {"trusted_certs": CERTIFICATES}, "BuildAbortException"),
     ],
@@ -104,16 +98,3 @@ def test_a_late_failure_leaves_the_new_image():
 
     assert "image_ref" not in cloud.saved["Instance"]
     assert cloud.saved["Instance"]["vm_state"] == "error"
-
-
-def test_a_refused_evacuation_leaves_the_server_what_it_was():
-    """Its administrator sees a failed migration, and this host holds nothing for it."""
-    migration = WireObject.new("Migration", "1.8", id=7, status="accepted")
-    migration.clear_changes()
-    operation, cloud = rebuild(recreate=True, migration=migration)
-
-    operation.failed(failure())
-
-    assert cloud.saved["Migration"] == {"status": "failed"}
-    assert cloud.saved["Instance"] == {"task_state": None}
-    assert cloud.dropped == [("s1", "rp1")]
