@@ -16,6 +16,7 @@ from nova_lite.clients.manila import Manila
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
+from nova_lite.clients.vendor_data import VendorServices
 from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.client import Conductor
@@ -41,6 +42,7 @@ from nova_lite.drivers.metrics.base import Metrics
 from nova_lite.drivers.share.base import Shares
 from nova_lite.drivers.share.drivers import ShareDrivers
 from nova_lite.drivers.vif.base import VifDriver
+from nova_lite.drivers.vif.drivers import VifDrivers
 from nova_lite.drivers.volume.base import HostProperties, Volumes
 from nova_lite.drivers.volume.drivers import VolumeDrivers
 from nova_lite.drivers.volume.host_connector import HostConnector
@@ -63,6 +65,7 @@ from nova_lite.rpc import endpoint, transport
 from nova_lite.scheduler.client import Scheduler
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.port_resources import PortResources
 from nova_lite.services.ports import Ports
 from nova_lite.services.serial_ports import SerialPorts
 from nova_lite.services.toolbox import Toolbox
@@ -71,6 +74,8 @@ from nova_lite.wire.context import RequestContext
 
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
+CALLS_AT_ONCE = 2  # of one service by one worker: ports, and what they refer to
+MOST_CONNECTIONS = 128  # kept to one service
 
 
 class Parts(TypedDict, total=False):
@@ -86,6 +91,7 @@ class Parts(TypedDict, total=False):
     peers: Peers
     placement: Placement
     ports: Ports
+    port_resources: PortResources
     cinder: Cinder
     manila: Manila
     image_store: ImageService
@@ -154,6 +160,10 @@ class Composition:
         return Ports(Neutron(self.sessions), self.conf, self.clock)
 
     @cached_property
+    def port_resources(self) -> PortResources:
+        return PortResources(Neutron(self.sessions), self.placement)
+
+    @cached_property
     def cinder(self) -> Cinder:
         return Cinder(self.sessions, self.conf)
 
@@ -172,8 +182,10 @@ class Composition:
 
     @cached_property
     def vif_driver(self) -> VifDriver:
-        driver: VifDriver = loader.load("vif", "os_vif", self.conf)
-        return driver
+        """:raises InvalidConfiguration: two packages bring a driver for the same kind of ports"""
+        drivers = VifDrivers(self.conf)
+        drivers.load_added()
+        return drivers
 
     @cached_property
     def disks(self) -> DiskBackend:
@@ -204,7 +216,8 @@ class Composition:
 
     @cached_property
     def sessions(self) -> Sessions:
-        return Sessions(self.conf)
+        workers = sum(pool.size for pool in self.pools.values())
+        return Sessions(self.conf, min(MOST_CONNECTIONS, CALLS_AT_ONCE * workers))
 
     @cached_property
     def services(self) -> Services:
@@ -229,11 +242,10 @@ class Composition:
     @cached_property
     def pools(self) -> Mapping[str, Pool]:
         """The groups of workers that run operations, by the names that verbs give."""
-        conf = self.conf
         sizes = {
-            "builds": conf.max_concurrent_builds or UNLIMITED,
-            "snapshots": conf.max_concurrent_snapshots or UNLIMITED,
-            "migrations": conf.max_concurrent_live_migrations or UNLIMITED,
+            "builds": self.conf.max_concurrent_builds or UNLIMITED,
+            "snapshots": self.conf.max_concurrent_snapshots or UNLIMITED,
+            "migrations": self.conf.max_concurrent_live_migrations or UNLIMITED,
             "short": SHORT_WORKERS,
         }
         return {name: Pool(name, size) for name, size in sizes.items()}
@@ -245,6 +257,7 @@ class Composition:
         """
         for name in (
             "transport", "conductor", "hypervisor", "disks", "sessions", "placement", "metrics",
+            "vif_driver",
         ):  # fmt: skip
             getattr(self, name)
 
@@ -316,6 +329,7 @@ class Composition:
             policy=host_policy(conf),
             vif_driver=self.vif_driver,
             ports=self.ports,
+            port_resources=self.port_resources,
             images=ImageCache.from_conf(conf, self.image_store),
             image_store=self.image_store,
             disks=self.disks,
@@ -323,6 +337,7 @@ class Composition:
             shares=self.shares,
             connector=self.connector,
             keys=self.keys,
+            vendor_services=VendorServices(self.sessions, conf),
             serial_ports=SerialPorts.from_conf(conf, self.hypervisor, self.clock),
             claims=self.claims,
             events=EventHub(self.clock),

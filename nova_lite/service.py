@@ -24,8 +24,10 @@ from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
     HypervisorUnavailable,
+    NovaLiteError,
 )
 from nova_lite.handlers.announced import announced
+from nova_lite.handlers.network_refresh import NetworkRefresh
 from nova_lite.handlers.refusals import Refusals
 from nova_lite.handlers.table import handlers
 from nova_lite.inventory.moves import open_moves
@@ -33,6 +35,7 @@ from nova_lite.loops import switch
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.heartbeat import Heartbeat
 from nova_lite.loops.inventory import InventoryReport
+from nova_lite.loops.network_caches import NetworkCaches
 from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks, scheduler_list
 from nova_lite.loops.switch import SwitchWatch, use_a_switch
 from nova_lite.loops.timer import Timer
@@ -144,7 +147,7 @@ class Agent:
         self._settle(engine)
         self._timers.extend(periodic_tasks(self._conf, tools, engine, evacuated))
         self._timers.append(self._switch_watch(parts, tools, service, membership.instances))
-        self._start_timers(parts, service, capacity, evacuated)
+        self._start_timers(parts, tools, service, capacity, evacuated)
         notify.notify("READY=1")
         LOG.info("Host %s (%s) is up as service version %d after %.2f s",
                  self._conf.host, membership.node_uuid, membership.version,
@@ -179,6 +182,7 @@ class Agent:
         dispatcher = Dispatcher(
             routes, endpoint.base_routes(), engine, refusals.report, CallMonitor, self._handlers
         )
+        _in_thread(partial(_warm_up_boots, parts))
         engine.listening()
         for topic in TOPICS:
             server = ComputeServer(
@@ -242,7 +246,12 @@ class Agent:
         return Timer("switch", watch.tick, switch.INTERVAL_S, first=0.0)
 
     def _start_timers(
-        self, parts: Composition, service: WireObject, capacity: Any, evacuated: EvacuatedServers
+        self,
+        parts: Composition,
+        tools: Toolbox,
+        service: WireObject,
+        capacity: Any,
+        evacuated: EvacuatedServers,
     ) -> None:
         conf = self._conf
         limit = float(conf.nova_lite.stuck_worker_timeout)
@@ -255,8 +264,16 @@ class Agent:
         removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)
         self._timers.append(removal)
         assert self._engine is not None
+        caches = NetworkCaches(tools, NetworkRefresh(tools, self._engine).heal)
+        if conf.periodic_enable:
+            self._timers.append(caches.timer)
+
+        def returned() -> None:
+            removal.poke()
+            caches.look_again()
+
         self._timers += scheduler_list(conf, parts.scheduler, parts.claims.here, self._engine)
-        heartbeat = Heartbeat(parts.services, service, conf.service_down_time, removal.poke)
+        heartbeat = Heartbeat(parts.services, service, conf.service_down_time, returned)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
         self._timers.append(self._heartbeat)
         report = InventoryReport(capacity.tick, parts.notifier, conf.my_ip)
@@ -338,6 +355,14 @@ def _report_unread(conf: Any) -> None:
 def _within(seconds: float, *jobs: Callable[[], Any]) -> None:
     """Do it side by side, and go on when it takes too long: oslo.messaging waits for its broker."""
     wait([_in_thread(job) for job in jobs], timeout=seconds)
+
+
+def _warm_up_boots(parts: Composition) -> None:
+    """Boots begin without it; one that needs Keystone then says so itself."""
+    try:
+        parts.ports.warm_up()
+    except NovaLiteError as error:
+        LOG.warning("The first boot will need this: %s", error)
 
 
 def _in_thread(work: Callable[[], Any]) -> Future[Any]:

@@ -225,6 +225,8 @@ class Cinder:
     ) -> list[dict[str, Any]]:
         """A server's attachments of a volume, without their connections."""
         query = {"instance_id": server_uuid, "volume_id": volume_id}
+        if context.is_admin and context.auth_token:
+            query["all_tenants"] = "1"  # the server may be another project's; of others it is a 400
         answer = self._call(context, "GET", "attachments", ATTACHMENTS, params=query)
         found: list[dict[str, Any]] = answer["attachments"]
         return found

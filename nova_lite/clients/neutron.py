@@ -20,12 +20,14 @@ _ERRORS: dict[str, type[errors.NovaLiteError]] = {
     "IpAddressInUse": errors.FixedIpInUse,
     "IpAddressAlreadyAllocated": errors.FixedIpInUse,
     "IpAddressGenerationFailure": errors.NoMoreFixedIps,
+    "InvalidIpForNetwork": errors.FixedIpInvalid,
     "OverQuota": errors.PortLimitExceeded,
     "MacAddressInUse": errors.PortInUse,
     "PortInUse": errors.PortInUse,
     "PortNotFound": errors.PortNotFound,
     "NetworkNotFound": errors.NetworkNotFound,
     "SecurityGroupNotFound": errors.SecurityGroupNotFound,
+    "InvalidIpForSubnet": errors.FixedIpInvalid,
     "HostNotCompatibleWithFixedIps": errors.FixedIpInvalidOnHost,
 }
 
@@ -38,6 +40,10 @@ class Neutron:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+
+    def warm_up(self) -> None:
+        """Fetch the tokens that the first call needs; see ``Sessions.warm_up``."""
+        self._sessions.warm_up(GROUP)
 
     def admin(self, context: Any = None) -> Api:
         """Calls with the credentials of [neutron]; only they may bind ports to hosts."""
@@ -103,9 +109,17 @@ class Api:
         once = {"connect_retries": 0, "status_code_retries": 0}
         return self._call("POST", "ports", json={"port": _colons(values)}, **once)["port"]
 
-    def update_port(self, port_id: str, **values: Any) -> dict[str, Any]:
-        """Change a port; returns it as it is then."""
-        return self._call("PUT", f"ports/{port_id}", json={"port": _colons(values)})["port"]
+    def update_port(
+        self, port_id: str, *, revision: int | None = None, **values: Any
+    ) -> dict[str, Any]:
+        """Change a port; returns it as it is then.
+
+        :param revision: its ``revision_number`` as it was read; None: whatever it is by now
+        :raises PortChanged: it has another one
+        """
+        body = {"port": _colons(values)}
+        condition = {"If-Match": f"revision_number={revision}"} if revision is not None else {}
+        return self._call("PUT", f"ports/{port_id}", json=body, headers=condition)["port"]
 
     def delete_port(self, port_id: str) -> bool:
         """Delete a port; False when it was gone already."""
@@ -165,6 +179,8 @@ def _refusal(answer: Any, method: str, path: str) -> errors.NovaLiteError:
     text = f"Neutron refuses {method} {path}: {message} (HTTP {status})"
     if kind in _ERRORS:
         return _ERRORS[kind](text)
+    if status == 412:
+        return errors.PortChanged(text)
     if status == 401:
         return errors.CredentialsInvalid(f"{text}: check the credentials of [{GROUP}]")
     if status == 404:

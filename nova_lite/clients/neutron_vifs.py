@@ -9,7 +9,7 @@ from typing import Any
 
 from nova_lite.clients.neutron import Api
 from nova_lite.errors import PortBindingFailed
-from nova_lite.model.network import FixedIp, Network, Subnet, Vif
+from nova_lite.model.network import NORMAL, FixedIp, Network, Subnet, Vif
 
 NAME_LENGTH = 14  # of a host device, with room for the kernel's terminator
 TUNNEL_TYPES = ("vxlan", "gre", "geneve")
@@ -90,8 +90,9 @@ def ensure_bound(port: Mapping[str, Any]) -> None:
     """Raise PortBindingFailed when Neutron found no way to serve the port on its host."""
     if port.get("binding:vif_type") == "binding_failed":
         raise PortBindingFailed(
-            f"Binding failed for port {port['id']} on host {port.get('binding:host_id')}: look "
-            "into Neutron's server log for what its mechanism drivers missed there"
+            f"Binding failed for port {port['id']} on host {port.get('binding:host_id')}: is "
+            "Neutron's agent there alive (openstack network agent list --host HOST)? The log of "
+            "Neutron's server says what its mechanism drivers missed"
         )
 
 
@@ -149,7 +150,7 @@ def vif_of(
         ),
         vif_type=vif_type,
         details=details,
-        vnic_type=port.get("binding:vnic_type") or "normal",
+        vnic_type=port.get("binding:vnic_type") or NORMAL,
         profile=profile_of(port),
         devname=f"tap{port['id']}"[:NAME_LENGTH],
         ovs_interfaceid=interface_id,

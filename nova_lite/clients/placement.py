@@ -2,7 +2,8 @@
 
 Microversions are fixed per call, so that answers keep their shape: 1.20 (POST returns the
 provider), 1.6 (traits), 1.7 (PUT of a class), 1.26 (reserved may equal total), 1.28 (consumer
-generations). Every supported control plane has them.
+generations), 1.36 (candidates with mappings and same_subtree). Every supported control plane has
+them.
 Reference: https://docs.openstack.org/api-ref/placement/
 """
 
@@ -23,6 +24,7 @@ TRAITS = "1.6"
 CLASSES = "1.7"
 INVENTORIES = "1.26"
 ALLOCATIONS = "1.28"
+CANDIDATES = "1.36"
 
 # Error codes are in the body of an answer only from 1.23 on: calls that need them use INVENTORIES.
 CONFLICT_IN_USE = "placement.inventory.inuse"
@@ -172,13 +174,15 @@ class Placement:
         )
 
     def drop_provider(self, consumer: str, provider: str) -> None:
-        """Give back what a consumer holds of one provider; the rest stays.
+        """Give back what a consumer holds of a root provider and those below it; the rest stays.
 
         :raises GenerationConflict: somebody changes the allocations again and again
         """
         for attempt in range(1, ATTEMPTS + 1):
             held = self.allocations(consumer)
-            rest = {uuid: row for uuid, row in held["allocations"].items() if uuid != provider}
+            others = held["allocations"].keys() - {provider}
+            gone = {provider, *(self._tree(provider) if others else ())}
+            rest = {uuid: row for uuid, row in held["allocations"].items() if uuid not in gone}
             if len(rest) == len(held["allocations"]):
                 return
             try:
@@ -193,6 +197,19 @@ class Placement:
             except GenerationConflict:
                 if attempt == ATTEMPTS:
                     raise
+
+    def _tree(self, root: str) -> list[str]:
+        """A provider and those below it, such as the interfaces that Neutron's agents report."""
+        found = self._call("GET", f"/resource_providers?in_tree={root}", PROVIDERS)
+        return [str(row["uuid"]) for row in found["resource_providers"]]
+
+    def candidates(self, query: str) -> list[dict[str, Any]]:
+        """Sets of providers that could give what ``query`` (URL-encoded) asks for.
+
+        Each has ``allocations`` as for ``put_allocations``, and ``mappings`` (suffix -> providers).
+        """
+        answer = self._call("GET", f"/allocation_candidates?{query}", CANDIDATES)
+        return list(answer["allocation_requests"])
 
     def move_allocations(self, source: str, target: str) -> bool:
         """Let one consumer hold what another one holds; what it held before is given back.

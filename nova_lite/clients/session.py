@@ -25,16 +25,20 @@ FALLBACKS = ("service_user", "placement", "neutron")
 TIMEOUT_S = 60.0  # no call waits for ever, also where nova.conf sets no timeout
 RETRIES = 2  # of connections and of 503, where the group has no setting for it
 RETRY_DELAY_S = 1.0
+CONNECTIONS = 10  # kept per service and session, as requests does by itself
 
 
 class Sessions:
     """Adapters to the services, with cached credentials; safe to share between threads.
 
     :param conf: the options as read from nova.conf
+    :param connections: how many to keep per service: as many as are used at once, or each further
+        one is made for a single call
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, connections: int = CONNECTIONS) -> None:
         self._conf = conf
+        self._connections = connections
         self._lock = threading.RLock()
         self._auth: dict[str, GuardedAuth] = {}
         self._sessions: dict[str, Any] = {}
@@ -82,6 +86,36 @@ class Sessions:
             fall_back=fall_back,
         )
         return self._adapter(group, service_type, auth, context)
+
+    def warm_up(self, group: str) -> None:
+        """Fetch the tokens that the first call with this group's credentials needs.
+
+        :raises CredentialsInvalid: Keystone refuses, or there are none
+        :raises ControlPlaneUnavailable: Keystone does not answer
+        """
+        for auth in (self._auth_of(group), self._service_token_auth()):
+            if auth is not None:
+                auth.get_token(self._session(group))
+
+    def outside(self, group: str) -> tuple[Any, bool]:
+        """A Session for services that are none of OpenStack, and whether it has credentials.
+
+        They are those of the group alone: no others may get there.
+
+        :raises CredentialsInvalid: those of the group cannot be used
+        """
+        from keystoneauth1 import loading
+
+        values = self._register(group)
+        known = bool(values.auth_section or values.auth_type)
+        auth = self._auth_of(group) if known else None
+        with self._lock:
+            if group not in self._sessions:
+                timeout = values.timeout or TIMEOUT_S
+                self._sessions[group] = loading.load_session_from_conf_options(
+                    self._conf, group, auth=auth, timeout=timeout
+                )
+            return self._sessions[group], known
 
     def reset(self) -> None:
         """Forget cached credentials and connections; the options are read anew at the next use."""
@@ -140,6 +174,7 @@ class Sessions:
 
     def _session(self, group: str) -> Any:
         from keystoneauth1 import loading
+        from keystoneauth1.session import TCPKeepAliveAdapter
 
         with self._lock:
             if group not in self._sessions:
@@ -148,9 +183,11 @@ class Sessions:
                 if not values.cafile:
                     # Keystone is reached through this session too: its CA is enough to know.
                     options["cacert"] = self._register(self._credentials_group(group)).cafile
-                self._sessions[group] = loading.load_session_from_conf_options(
-                    self._conf, group, **options
-                )
+                made = loading.load_session_from_conf_options(self._conf, group, **options)
+                adapter = TCPKeepAliveAdapter(pool_maxsize=self._connections)
+                for scheme in list(made.session.adapters):
+                    made.session.mount(scheme, adapter)
+                self._sessions[group] = made
             return self._sessions[group]
 
     def _adapter(self, group: str, service_type: str, auth: Any, context: Any) -> Any:

@@ -100,6 +100,20 @@ class Interfaces:
             if error.exc_type not in ("VirtualInterfaceCreateException", "DBDuplicateEntry"):
                 raise
 
+    def delete(self, context: RequestContext, port_id: str) -> None:
+        """Remove the record of a port; one that is gone is success."""
+        found = self._conductor.class_call(context, "VirtualInterface.get_by_uuid", port_id)
+        if found is not None:
+            self._conductor.object_call(context, found.partial("id"), "destroy")
+
+    def order(self, context: RequestContext, server_uuid: str) -> list[str]:
+        """The ids of a server's ports in the order in which they became its own."""
+        found = self._conductor.class_call(
+            context, "VirtualInterfaceList.get_by_instance_uuid", server_uuid
+        )
+        rows = sorted(found.objects(), key=lambda row: int(row["id"]))
+        return [str(row["uuid"]) for row in rows]
+
     def delete_all(self, context: RequestContext, server_uuid: str) -> None:
         self._conductor.class_call(
             context, "VirtualInterface.delete_by_instance_uuid", server_uuid

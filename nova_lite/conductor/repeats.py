@@ -34,6 +34,7 @@ REPEATABLE = frozenset(
         "Instance.destroy",
         "ShareMapping.delete",
         "VirtualInterface.delete_by_instance_uuid",
+        "VirtualInterface.destroy",
         # A second end is the same end, a second fault row says the same (the API shows the latest),
         # a second token that nobody was told expires, a second port is refused as known already.
         "ConsoleAuthToken.authorize",

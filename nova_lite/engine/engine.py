@@ -267,7 +267,7 @@ class Engine:
         work.signals = entry.signals
         work.resumed, work.rebooted, work.arrived = entry.resumed, entry.rebooted, entry.arrived
         work.lost = entry.lost
-        return verb(work)
+        return verb.variant(arguments)(work)
 
     def _close(self, entry: Entry, operation: Operation | None, outcome: Outcome) -> None:
         last = operation is not None and operation.rolls_back_unanswered

@@ -13,6 +13,7 @@ from nova_lite.errors import (
     NetworkUnavailable,
     NovaLiteError,
     PeerUnavailable,
+    RemoteHostUnreachable,
     SwitchUnavailable,
 )
 
@@ -27,6 +28,7 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     NetworkUnavailable: 60.0,
     SwitchUnavailable: 20.0,  # ovs-vswitchd is started again; a boot goes to the next host soon
     PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
+    RemoteHostUnreachable: 120.0,  # a copy goes on where it was cut off
 }
 
 Retried = Callable[[NovaLiteError, float], None]

@@ -190,6 +190,7 @@ class Run:
 
         def attempt() -> None:
             nonlocal begun
+            step.repeated = begun
             if not (begun and step.done()):
                 begun = True  # who comes again does not know how far this came
                 step.do()

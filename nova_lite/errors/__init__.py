@@ -10,6 +10,7 @@ Messages name the thing and the remedy and never hold a secret.
 
 from nova_lite.errors.base import *
 from nova_lite.errors.control_plane import *
+from nova_lite.errors.evacuation import *
 from nova_lite.errors.hypervisor import *
 from nova_lite.errors.images import *
 from nova_lite.errors.network import *

@@ -103,6 +103,12 @@ class UnsupportedByHost(NovaLiteError):
     nova_name, code, expected = "ComputeResourcesUnavailable", 500, True
 
 
+class UnsupportedHardware(UnsupportedByHost):
+    """The image asks for a device model that the hypervisor's kind of guests cannot have."""
+
+    nova_name, code = "UnsupportedHardware", 400
+
+
 class ResourcesUnavailable(NovaLiteError):
     nova_name, expected = "ComputeResourcesUnavailable", True
 

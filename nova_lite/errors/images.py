@@ -47,5 +47,23 @@ class DiskError(NovaLiteError):
     nova_name = "InternalError"
 
 
+class RemoteHostUnreachable(DiskError):
+    """The other host does not answer ssh or rsync, or has stopped to do so."""
+
+    expected = True
+
+
+class RemoteHostRefused(DiskError):
+    """The other host does not let this one in, is not the one that is known, or lacks something."""
+
+    expected = True
+
+
 class ConfigDriveError(NovaLiteError):
     nova_name = "ConfigDriveMkfsFailed"
+
+
+class VendorDataUnavailable(NovaLiteError):
+    """A service of [api]vendordata_dynamic_targets gives no answer."""
+
+    expected = True

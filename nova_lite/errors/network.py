@@ -37,6 +37,15 @@ class FixedIpInUse(NetworkRequestInvalid):
     nova_name, code = "FixedIpAlreadyInUse", 409
 
 
+class FixedIpInvalid(NetworkRequestInvalid):
+    """No subnet of the network has such an address.
+
+    Stock raises InvalidInput, which nova-api does not know as the answer of an attach (HTTP 500).
+    """
+
+    nova_name, code = "PortNotUsable", 400
+
+
 class NoMoreFixedIps(NetworkRequestInvalid):
     nova_name, code = "NoMoreFixedIps", 400
 
@@ -51,6 +60,42 @@ class SecurityGroupNotFound(NetworkRequestInvalid):
 
 class NetworkNotFound(NetworkRequestInvalid):
     nova_name, code = "NetworkNotFound", 404
+
+
+class NetworkNotFoundForInstance(NetworkRequestInvalid):
+    """The server has no port on a network, or none of its ports gets an address there."""
+
+    nova_name, code = "NetworkNotFoundForInstance", 404
+
+
+class FixedIpNotFoundForInstance(NetworkRequestInvalid):
+    """No port of the server has the address."""
+
+    nova_name, code = "FixedIpNotFoundForInstance", 404
+
+
+class NetworkWithGuaranteedRate(NetworkRequestInvalid):
+    """A port made on this network would ask for resources that nobody has scheduled."""
+
+    nova_name, code = "NetworksWithQoSPolicyNotSupported", 400
+
+
+class PortResourcesUnknown(NetworkRequestInvalid):
+    """The request names no resource provider for a port that asks for resources."""
+
+    nova_name, code = "PortUpdateFailed", 400
+
+
+class InterfaceAttachResourceAllocationFailed(NetworkRequestInvalid):
+    """The host has not got left what a port asks for."""
+
+    nova_name, code = "InterfaceAttachResourceAllocationFailed", 400
+
+
+class PortChanged(NetworkRequestInvalid):
+    """A port is not as it was read any more: read again."""
+
+    nova_name, code = "PortUpdateFailed", 409
 
 
 class NetworkResourceNotFound(NetworkRequestInvalid):
@@ -83,8 +128,30 @@ class PortNotUsableDns(NetworkRequestInvalid):
     nova_name, code = "PortNotUsableDNS", 400
 
 
+class InvalidDnsName(NetworkRequestInvalid):
+    """Neutron does not take the server's name for a port."""
+
+    nova_name, code = "InvalidInput", 400
+
+
 class FixedIpInvalidOnHost(NetworkRequestInvalid):
     nova_name, code = "FixedIpInvalidOnHost", 400
+
+
+class PortNotAttached(NetworkRequestInvalid):
+    nova_name, code = "PortNotFound", 404
+
+
+class InterfaceAttachFailed(NovaLiteError):
+    """The port is the server's, but this host cannot give it to the guest."""
+
+    nova_name, code, expected = "InterfaceAttachFailed", 500, True
+
+
+class InterfaceDetachFailed(NovaLiteError):
+    """The guest keeps the interface."""
+
+    nova_name, code, expected = "InterfaceDetachFailed", 500, True
 
 
 class PortBindingFailed(NovaLiteError):

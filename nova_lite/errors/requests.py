@@ -64,10 +64,6 @@ class PreserveEphemeralUnsupported(NovaLiteError):
     nova_name, code, verdict, expected = "PreserveEphemeralNotSupported", 400, Verdict.ABORT, True
 
 
-class EvacuationUnsupported(NovaLiteError):
-    nova_name, code, verdict, expected = "InstanceEvacuateNotSupported", 400, Verdict.ABORT, True
-
-
 class CertificatesUnsupported(NovaLiteError):
     """Images are not verified here; a host with nova-compute does it."""
 

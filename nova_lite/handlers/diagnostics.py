@@ -69,7 +69,7 @@ class Diagnostics:
             hypervisor=conf.libvirt.virt_type,
             hypervisor_os="linux",
             uptime=_seconds_since(str(instance["launched_at"])),
-            config_drive=bool(instance.get("config_drive") or conf.force_config_drive),
+            config_drive=bool(instance.get("config_drive")),
             memory_details=_object(
                 "MemoryDiagnostics",
                 maximum=stats.max_memory_kib // KIB_PER_MIB,

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass, field
 
+from nova_lite.conductor.instances import EVERYTHING
 from nova_lite.engine.engine import Engine
-from nova_lite.errors import JournalError, NovaLiteError, ServerNotFound
-from nova_lite.model.states import TaskState
+from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, ServerNotFound
+from nova_lite.model.network import Vif
+from nova_lite.model.states import TaskState, VmState
+from nova_lite.services.interfaces import found_again
 from nova_lite.services.ownership import Place, place
+from nova_lite.services.port_changes import heals
+from nova_lite.services.ports import UNBOUND
 from nova_lite.services.toolbox import Toolbox
-from nova_lite.wire import network_info
+from nova_lite.wire import decode, network_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
+
+# States of servers that keep a guest, and ports that are bound, on their host.
+WITH_GUEST = (
+    VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED, VmState.RESCUED,
+)  # fmt: skip
 
 
 class DeletedPorts:
@@ -42,6 +53,15 @@ class DeletedPorts:
                       port_id, uuid, error)  # fmt: skip
 
 
+@dataclass
+class Asked:
+    """What the requests that wait for one refresh want: ports that have changed, or a cache that is
+    made anew from all ports that the server has in Neutron."""
+
+    ports: set[str] = field(default_factory=set)
+    anew: bool = False
+
+
 class NetworkRefresh:
     """Refreshes a server's cache after the operation that runs; requests meanwhile are merged.
 
@@ -54,14 +74,31 @@ class NetworkRefresh:
         self._engine = engine
         self._deleted = DeletedPorts(tools, engine)
         self._lock = threading.Lock()
-        self._asked: set[str] = set()
+        self._asked: dict[str, Asked] = {}
 
     def ask(self, context: RequestContext, server_uuid: str, port_id: str | None) -> None:
-        """Refresh the network cache of a server."""
+        """Refresh the network cache of a server.
+
+        :param port_id: a port that is added to the cache, as in stock, where the server has got it
+            behind Nova's back
+        """
+        self._ask(context, server_uuid, Asked({port_id} if port_id else set()))
+
+    def heal(self, server_uuid: str) -> None:
+        """Make the network cache of a server anew, and bind ports of it that are not bound here.
+
+        Does what nova-compute does with [DEFAULT]heal_instance_info_cache_interval.
+        """
+        self._ask(RequestContext.admin(), server_uuid, Asked(anew=True))
+
+    def _ask(self, context: RequestContext, server_uuid: str, asked: Asked) -> None:
         with self._lock:
-            if server_uuid in self._asked:
+            waiting = self._asked.get(server_uuid)
+            if waiting is not None:
+                waiting.ports |= asked.ports
+                waiting.anew |= asked.anew
                 return
-            self._asked.add(server_uuid)
+            self._asked[server_uuid] = asked
         self._engine.after(
             server_uuid,
             f"network refresh of server {server_uuid}",
@@ -70,18 +107,22 @@ class NetworkRefresh:
 
     def _refresh(self, context: RequestContext, server_uuid: str) -> None:
         with self._lock:
-            self._asked.discard(server_uuid)
+            asked = self._asked.pop(server_uuid)
         tools = self._tools
         try:
-            instance = tools.instances.get(context, server_uuid, ("info_cache",))
+            attrs = EVERYTHING if asked.anew else ("info_cache",)
+            instance = tools.instances.get(context, server_uuid, attrs)
             if place(instance, tools.host) is not Place.HERE:
                 return
-            known = network_info.cached(instance)
-            current = tools.ports.refresh(context, server_uuid, known)
-            missing = {vif.id for vif in known} - {vif.id for vif in current}
+            if asked.anew and not heals(instance):
+                return
+            known = cached(instance)
+            current = self._current(context, instance, known or [], asked)
+            missing = {vif.id for vif in known or ()} - {vif.id for vif in current}
             gone = tools.ports.gone(context, missing)
-            fresh = network_info.dump([*current, *(vif for vif in known if vif.id in gone)])
-            if fresh != network_info.dump(known):
+            lost = [vif for vif in known or () if vif.id in gone]
+            fresh = network_info.dump([*current, *lost])
+            if known is None or fresh != network_info.dump(known):
                 tools.info_caches.save(context, server_uuid, fresh)
             for port_id in sorted(gone):
                 self._deleted.detach(context, instance, port_id)
@@ -89,3 +130,42 @@ class NetworkRefresh:
             return
         except NovaLiteError as error:
             LOG.warning("Could not refresh the network cache of server %s: %s", server_uuid, error)
+
+    def _current(
+        self, context: RequestContext, instance: WireObject, known: list[Vif], asked: Asked
+    ) -> list[Vif]:
+        """The server's ports as Neutron has them, those added that are asked for."""
+        tools, uuid = self._tools, str(instance["uuid"])
+        ids = {vif.id for vif in known}
+        if not asked.anew:
+            found = tools.ports.refresh(
+                context, uuid, known, beside=asked.ports, sparing=True
+            )
+            # Without a binding a port is not on this host: nobody could plug it.
+            found = [vif for vif in found if vif.id in ids or vif.vif_type not in UNBOUND]
+            return self._with_new(context, instance, found, ids)
+        if instance.get("task_state") is None and instance.get("vm_state") in WITH_GUEST:
+            server = decode.server(
+                instance, name_template=tools.conf.instance_name_template, context=context
+            )
+            tools.ports.bind(context, server, known, tools.host)
+        found = tools.ports.refresh(context, uuid, known, beside=None)
+        return self._with_new(context, instance, found, ids)
+
+    def _with_new(
+        self, context: RequestContext, instance: WireObject, vifs: list[Vif], known: set[str]
+    ) -> list[Vif]:
+        """Those that were known, and behind them the others in their order."""
+        new = [vif for vif in vifs if vif.id not in known]
+        if new:
+            new = found_again(self._tools, context, instance, new)
+        return [*(vif for vif in vifs if vif.id in known), *new]
+
+
+def cached(instance: WireObject) -> list[Vif] | None:
+    """The network cache of a server; None where it cannot be read."""
+    try:
+        return network_info.cached(instance)
+    except MalformedMessage as error:
+        LOG.warning("The network cache of server %s is made anew: %s", instance["uuid"], error)
+        return None

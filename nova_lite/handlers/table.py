@@ -16,6 +16,7 @@ from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
 from nova_lite.handlers.network_refresh import DeletedPorts, NetworkRefresh
+from nova_lite.handlers.shared_storage import SharedStorage
 from nova_lite.services.ownership import Place
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
@@ -41,6 +42,7 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
         "cache_images": Images(tools).cache_images,
         "set_host_enabled": host.set_host_enabled,
         "get_host_uptime": host.get_host_uptime,
+        "check_instance_shared_storage": SharedStorage(tools).check_instance_shared_storage,
         "external_instance_event": events.external_instance_event,
         "get_diagnostics": diagnostics.get_diagnostics,
         "get_instance_diagnostics": diagnostics.get_instance_diagnostics,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from nova_lite.conductor.services import Services
 from nova_lite.drivers.vif.base import VifDriver
-from nova_lite.errors import MalformedMessage, SwitchUnavailable
+from nova_lite.errors import SwitchUnavailable
 from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
@@ -101,11 +101,9 @@ class SwitchWatch:
 def use_a_switch(instances: Iterable[WireObject]) -> bool:
     """Whether servers, by their network caches, have ports on the host's switch."""
     for instance in instances:
-        try:
-            vifs = network_info.cached(instance)
-        except MalformedMessage:
-            continue  # whatever is done with the server says it
-        if any(vif.vif_type == "ovs" for vif in vifs):
+        # One that cannot be read is no matter here: whatever is done with the server says it.
+        vifs = network_info.readable(instance) or ()
+        if any(vif.vif_type == "ovs" or vif.details.get("vhostuser_ovs_plug") for vif in vifs):
             return True
     return False
 

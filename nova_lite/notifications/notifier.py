@@ -35,6 +35,8 @@ LEGACY: dict[str, str | None] = {
     "live_migration_abort": "live.migration.abort",
     "live_migration_force_complete": "live.migration.force.complete",
 }
+# Actions of which there are legacy notifications only.
+UNVERSIONED = frozenset({"create_ip", "delete_ip"})
 # Versioned actions of which a legacy notification tells only that they were done.
 DONE = {"volume_attach": "volume.attach", "volume_detach": "volume.detach"}
 
@@ -119,6 +121,8 @@ class Notifier:
                 lambda: legacy.server(subject, detail) | (legacy.fault(failure) if failure else {}),
                 error=phase == "error",
             )
+        if action in UNVERSIONED:
+            return
         self._put(
             self._versioned,
             subject.context,

@@ -80,6 +80,14 @@ class Operation(Notified, ABC):
         """
         return ""
 
+    @classmethod
+    def variant(cls, arguments: Mapping[str, Any]) -> type[Operation]:
+        """The class that carries the request out: a method may mean two things, by its arguments.
+
+        What both declare in their classes is the same.
+        """
+        return cls
+
     def load(self) -> None:  # noqa: B027  the request carries enough for some verbs
         """Fetch what the request lacks, before the plan is made."""
 

@@ -17,11 +17,16 @@ from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
+    AutoAllocationFailed,
+    BuildAborted,
     ControlPlaneUnavailable,
+    FixedIpInvalidOnHost,
     GroupPolicyViolation,
+    NoMoreFixedIps,
     NovaLiteError,
     UnexpectedTaskState,
     Verdict,
+    VifPlugTimeout,
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import BUILDING_TASKS, TaskState, VmState
@@ -30,13 +35,20 @@ from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import HERE_OR_NOWHERE, Operation
 from nova_lite.operations.notified import END, ERROR, START
 from nova_lite.operations.restart import AfterRestart, Settlement
+from nova_lite.services.ahead import look_ahead
 from nova_lite.services.notes import BuildNotes
 from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.devices import DescribeDevices
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
-from nova_lite.steps.network.ports import AllocatePorts, PlugInterfaces, WaitForPorts
+from nova_lite.steps.network.ports import (
+    AllocatePorts,
+    NameGroups,
+    PlugInterfaces,
+    RecordPorts,
+    WaitForPorts,
+)
 from nova_lite.steps.records.capacity import ClaimResources
 from nova_lite.steps.records.server import (
     NOWHERE,
@@ -60,6 +72,12 @@ LOG = logging.getLogger(__name__)
 
 # Failures that say nothing about this host.
 NOT_COUNTED = (GroupPolicyViolation.nova_name, UnexpectedTaskState.nova_name)
+# Failures of the network of which stock says no more than that.
+NO_NETWORK = (
+    AutoAllocationFailed.nova_name,
+    FixedIpInvalidOnHost.nova_name,
+    VifPlugTimeout.nova_name,
+)
 # Task states of a server that is being built, and was not asked to be deleted.
 BUILD_TASKS = (None, *BUILDING_TASKS)
 # Secrets of the request that the record has, too.
@@ -91,6 +109,8 @@ class Boot(Operation):
         self.tools.events.watch(self.work.uuid)
         if self.work.resumed:
             reload_wanted(self.work)
+        else:
+            look_ahead(self.work)
 
     def notifications(self, phase: str) -> list[str]:
         """A failed boot is ``create.error`` alone, as in stock."""
@@ -112,7 +132,14 @@ class Boot(Operation):
             (ClaimResources(work),),
             (TakeServer(work),),
             (FetchImages(work), AllocatePorts(work), CreateVolumes(work)),
-            (RecordDisks(work), MakeDisks(work), PlugInterfaces(work), AttachVolumes(work)),
+            (
+                RecordDisks(work),
+                RecordPorts(work),
+                NameGroups(work),
+                MakeDisks(work),
+                PlugInterfaces(work),
+                AttachVolumes(work),
+            ),
             (DefineGuest(work),),
             # They tell the guest where its tagged devices are.
             (MakeConfigDrive(work), DescribeDevices(work)),
@@ -234,7 +261,8 @@ class Boot(Operation):
         work, tools = self.work, self.tools
         release_after_failure(work)
         # As in stock, whatever the reason: nova-api shows others' details to everybody.
-        tools.actions.fault(work.context, work.uuid, replace(failure, code=500))
+        told = replace(failure, code=500, message=self._told(failure))
+        tools.actions.fault(work.context, work.uuid, told)
         tools.instances.save(
             work.context,
             work.instance,
@@ -244,6 +272,17 @@ class Boot(Operation):
             **NOWHERE,
         )
         self._drop_allocation()
+
+    def _told(self, failure: Failure) -> str:
+        """The fault of an aborted build, in the words of stock, by which scripts know it."""
+        reason = failure.message
+        if failure.verdict != Verdict.ABORT or failure.nova_name == BuildAborted.nova_name:
+            return reason
+        if failure.nova_name in NO_NETWORK:
+            reason = f"Failed to allocate the network(s), not rescheduling. {reason}"
+        elif failure.nova_name == NoMoreFixedIps.nova_name:
+            reason = f"Failed to allocate the network(s) with error {reason}, not rescheduling."
+        return f"Build of instance {self.work.uuid} aborted: {reason}"
 
     def _drop_allocation(self) -> None:
         self.tools.placement.delete_allocations(self.work.uuid)

@@ -11,7 +11,8 @@ from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
-from nova_lite.steps.guest.devices import to_activate
+from nova_lite.steps.disk.files import RestoreConfigDrive
+from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import (
     CheckGuest,
     DefineGuest,
@@ -84,6 +85,7 @@ class Reboot(PowerOperation):
                 *to_mount(work),
             ),
             () if rescued else (DefineGuest(work),),
+            () if rescued else (RestoreConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work, pause_for_ports=replug),),
             (WaitForWiring(work),) if replug else (),
             to_activate(work),

@@ -15,7 +15,8 @@ from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services.notes import ShelveNotes
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.backing import RestoreBacking
-from nova_lite.steps.guest.devices import to_activate
+from nova_lite.steps.disk.files import RestoreConfigDrive
+from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import CheckGuest, DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, RefreshPorts
@@ -55,6 +56,7 @@ class Start(PowerOperation):
             (UnplugAwaited(work),) if replug else (),
             (plug(work), RestoreBacking(work), CheckVolumes(work), *to_mount(work)),
             (DefineGuest(work),),
+            (RestoreConfigDrive(work), DescribeDevices(work)),
             (StartGuest(work, pause_for_ports=replug),),
             (WaitForWiring(work),) if replug else (),
             to_activate(work),

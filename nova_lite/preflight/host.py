@@ -1,13 +1,16 @@
-"""The host itself: room for disks, a place in memory for secrets, and Open vSwitch."""
+"""The host itself: room for disks, a place in memory for secrets, tools, and what ports need."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+from nova_lite.configdrive import writer
+from nova_lite.drivers.vif.drivers import VifDrivers
 from nova_lite.drivers.vif.ovsdb import REMEDY, Ovsdb, connection_of
 from nova_lite.engine.secrets import MEMORY, file_system
-from nova_lite.errors import SwitchUnavailable
+from nova_lite.errors import SwitchUnavailable, VifTypeUnsupported
 from nova_lite.inventory import disk
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
@@ -47,6 +50,18 @@ def _secrets(env: Env) -> Finding:
     return ok(f"{path} is in memory ({kind})")
 
 
+def _drive_tools(env: Env) -> Finding:
+    """Whether the programs that make a config drive are there."""
+    wanted = writer.programs(env.conf.config_drive_format, env.conf.mkisofs_cmd)
+    missing = [name for name in wanted if shutil.which(name) is None]
+    if not missing:
+        return ok(f"{env.conf.config_drive_format} by {', '.join(wanted)}")
+    text = f"not installed: {', '.join(missing)}"
+    if env.conf.force_config_drive:
+        return failure(f"{text}; every server gets a config drive", DRIVE.remedy)
+    return warning(f"{text}; servers with a config drive cannot be built", DRIVE.remedy)
+
+
 def _ovs(env: Env) -> Finding:
     """ovsdb-server answers and has the integration bridge, and ovs-vswitchd serves it."""
     switch, bridge = Ovsdb(connection_of(env.conf)), env.conf.neutron.ovs_bridge
@@ -69,6 +84,19 @@ def _ovs(env: Env) -> Finding:
     )
 
 
+def _vif_drivers(env: Env) -> Finding:
+    """Every VIF driver that is installed can be loaded, and no kind of ports has two."""
+    drivers, broken = VifDrivers(env.conf), []
+    for kind in drivers.kinds:
+        try:
+            drivers.load(kind)
+        except VifTypeUnsupported as error:
+            broken.append(error.message)
+    if broken:
+        return failure("; ".join(broken), VIF_DRIVERS.remedy)
+    return ok(f"there are drivers for {', '.join(drivers.kinds)}")
+
+
 DISK = Check(
     "disk space",
     _disk,
@@ -80,5 +108,15 @@ SECRETS = Check(
     "point [nova_lite]runtime_path to a tmpfs that survives a restart of the agent, such as the "
     "host's /run",
 )
+DRIVE = Check(
+    "config drives",
+    _drive_tools,
+    "install them, or name another program in [DEFAULT]mkisofs_cmd",
+)
 OVS = Check("Open vSwitch", _ovs, REMEDY)
-CHECKS = (DISK, SECRETS, OVS)
+VIF_DRIVERS = Check(
+    "VIF drivers",
+    _vif_drivers,
+    "install what the driver needs into the environment of the agent, or remove its package",
+)
+CHECKS = (DISK, SECRETS, DRIVE, OVS, VIF_DRIVERS)

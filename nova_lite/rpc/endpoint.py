@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nova_lite.errors import AttachInterfaceUnsupported, MoveUnsupported
+from nova_lite.errors import MoveUnsupported
+from nova_lite.operations.attach_interface import AttachInterface
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
 from nova_lite.operations.detach_deleted_port import DetachDeletedPort
+from nova_lite.operations.detach_interface import DetachInterface
 from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.extend_volume import ExtendVolumes
+from nova_lite.operations.fixed_ips import AddFixedIpToServer, RemoveFixedIpFromServer
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
@@ -73,6 +76,8 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "quiesce_instance": Quiesce,
     "unquiesce_instance": Unquiesce,
     "inject_network_info": InjectNetworkInfo,
+    "add_fixed_ip_to_instance": AddFixedIpToServer,
+    "remove_fixed_ip_from_instance": RemoveFixedIpFromServer,
     "soft_delete_instance": SoftDelete,
     "restore_instance": Restore,
     "rescue_instance": Rescue,
@@ -85,6 +90,8 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "remove_volume_connection": RemoveVolumeConnection,
     "volume_snapshot_create": VolumeSnapshotCreate,
     "volume_snapshot_delete": VolumeSnapshotDelete,
+    "attach_interface": AttachInterface,
+    "detach_interface": DetachInterface,
     "allow_share": AllowShare,
     "deny_share": DenyShare,
     # Not supported yet; a refusal that takes back what the control plane has done for the move.
@@ -109,13 +116,9 @@ VERBS: Mapping[str, type[Operation]] = {
 PROMPT = frozenset({"external_instance_event"})
 
 NOT_YET = (
-    "add_fixed_ip_to_instance",
-    "attach_interface",
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
-    "check_instance_shared_storage",
     "confirm_snapshot_based_resize_at_source",
-    "detach_interface",
     "drop_move_claim_at_destination",
     "finish_revert_snapshot_based_resize_at_source",
     "finish_snapshot_based_resize_at_dest",
@@ -127,7 +130,6 @@ NOT_YET = (
     "pre_live_migration",
     "prep_snapshot_based_resize_at_dest",
     "prep_snapshot_based_resize_at_source",
-    "remove_fixed_ip_from_instance",
     "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
 )
@@ -135,7 +137,6 @@ NOT_YET = (
 # Methods of NOT_YET for whose callers there is a better answer than NotImplementedError. That one
 # would put a server into ERROR whose live migration was only being checked.
 UNSUPPORTED_AS: Mapping[str, type[Exception]] = {
-    "attach_interface": AttachInterfaceUnsupported,
     "check_can_live_migrate_destination": MoveUnsupported,
     "check_can_live_migrate_source": MoveUnsupported,
     "prep_snapshot_based_resize_at_dest": MoveUnsupported,

@@ -19,11 +19,10 @@ from nova_lite.errors import (
 from nova_lite.guest import checks
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
+from nova_lite.services import hardware_ports
 from nova_lite.wire import decode, network_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
-
-NORMAL = "normal"  # the vnic_type of an interface that is not a piece of hardware
 
 
 def refuse(
@@ -37,13 +36,20 @@ def refuse(
     :raises InvalidGuestConfig: flavor or image contradict themselves about it
     """
     checks.refuse_features(server, swtpm=swtpm)
+    _refuse_hardware(server, instance, vifs)
+
+
+def _refuse_hardware(server: Server, instance: WireObject, vifs: Iterable[Vif]) -> None:
+    """Refuse PCI devices, ports that are one (SR-IOV, vDPA) included: nothing here claims them, and
+    two servers might get the same.
+    """
     if named := _pci(instance):
         raise UnsupportedByHost(
             f"server {server.uuid} has PCI devices ({', '.join(named)}), which this agent cannot "
             "give to a guest; nova-compute can"
         )
     for vif in vifs:
-        if vif.vnic_type != NORMAL:
+        if not hardware_ports.is_accepted(vif.vnic_type):
             raise UnsupportedByHost(
                 f"port {vif.id} of server {server.uuid} has vnic_type {vif.vnic_type}, which this "
                 "agent cannot give to a guest; nova-compute can"

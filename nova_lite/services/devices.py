@@ -49,8 +49,7 @@ def described(work: Work) -> tuple[Device, ...]:
         elif device.kind == "nic" and (vif := nics.get(device.name)) is not None:
             tag, vlan = nic_tags.get(vif.mac), _vlan(vif)
             if tag or vlan:
-                trusted = str(vif.profile.get("trusted", "")).lower() == "true"
-                nic = replace(place, mac=vif.mac, vlan=vlan, trusted=trusted)
+                nic = replace(place, mac=vif.mac, vlan=vlan, trusted=vif.trusted)
                 found.append(replace(nic, tags=(tag,) if tag else ()))
     return tuple(found)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nova_lite.clock import Clock
 from nova_lite.configdrive import options
+from nova_lite.errors import MalformedMessage
 from nova_lite.guest import checks, consoles, devices, machine, values
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, PlannedDisk, plan_disks
@@ -16,7 +18,7 @@ from nova_lite.guest.machine import Machine
 from nova_lite.guest.plan import plan_domain
 from nova_lite.guest.properties import Properties
 from nova_lite.inventory import numa
-from nova_lite.model.domain import DomainSpec
+from nova_lite.model.domain import DomainSpec, NicSpec
 from nova_lite.model.network import Vif
 from nova_lite.model.server import BlockDevice, Server
 from nova_lite.model.volume import ConnectedVolume
@@ -27,6 +29,8 @@ from nova_lite.services.shares import guest_shares
 from nova_lite.services.work import Work
 from nova_lite.wire import decode, network_info
 from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
 
 
 def mappings(work: Work) -> list[WireObject]:
@@ -89,7 +93,9 @@ def image_says(work: Work, name: str) -> bool:
 
 def has_config_drive(work: Work) -> bool:
     """Whether the server has a config drive: asked for, forced here, or the image needs one."""
-    return options.required(work.server, bool(work.tools.conf.force_config_drive))
+    forced = bool(work.tools.conf.force_config_drive)
+    launched = work.instance.get("launched_at") is not None
+    return options.required(work.server, forced, launched=launched)
 
 
 def disk_plan(work: Work) -> DiskPlan:
@@ -104,9 +110,18 @@ def disk_plan(work: Work) -> DiskPlan:
 
 
 def vifs(work: Work) -> list[Vif]:
-    """The server's ports as this operation knows them, else as the network cache has them."""
+    """The server's ports as this operation knows them, else as the network cache has them.
+
+    A cache that cannot be read is a lost one: Neutron, the guest and the switch know better.
+    """
     noted = PortNotes.of(work.notes).vifs
-    return network_info.cached(work.instance) if noted is None else network_info.load(noted)
+    if noted is not None:
+        return network_info.load(noted)
+    try:
+        return network_info.cached(work.instance)
+    except MalformedMessage as error:
+        LOG.warning("The network cache of server %s is taken for empty: %s", work.uuid, error)
+        return []
 
 
 def nic_tags(work: Work) -> dict[str, str]:
@@ -128,6 +143,15 @@ def plugged_vifs(work: Work) -> list[Vif]:
     """The ports with as many queues as the guest will use: a tap has to be made with them."""
     queues = devices.nic_queues(work.server, work.tools.policy)
     return [replace(vif, queues=queues) for vif in vifs(work)]
+
+
+def nic_of(work: Work, vif: Vif) -> NicSpec:
+    """The guest's network card for a port, as a definition of the whole guest would have it."""
+    server, policy = work.server, work.tools.policy
+    queues = devices.nic_queues(server, policy)
+    model = devices.nic_model(server, policy)
+    nic = work.tools.vif_driver.nic(vif, model=model, queues=queues)
+    return devices.finish_nic(nic, Properties(server), policy)
 
 
 def wanted_guest(work: Work) -> tuple[DomainSpec, dict[str, str]]:

@@ -10,17 +10,28 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 
-from nova_lite.errors import DomainNotFound, NovaLiteError, SwitchUnavailable
+from nova_lite.errors import (
+    DomainNotFound,
+    NovaLiteError,
+    SwitchUnavailable,
+    VifTypeUnsupported,
+)
+from nova_lite.guest import devices
 from nova_lite.model.network import Network, Vif
 from nova_lite.model.states import NOT_ON
 from nova_lite.services import guest
 from nova_lite.services.notes import PortNotes
 from nova_lite.services.port_requests import PortRequest, port_requests
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.services.work import Work
 from nova_lite.wire import network_info
+from nova_lite.wire.context import RequestContext
+from nova_lite.wire.objects import WireObject
 
 NAME_LENGTH = 14  # of a host device, with room for the kernel's terminator
+TAP = "tap"  # how the names of taps begin that are made for ports
 
 LOG = logging.getLogger(__name__)
 
@@ -29,6 +40,12 @@ def requested_ports(work: Work) -> list[PortRequest]:
     """The ports and networks that the boot request names; there may be none."""
     networks = work.arguments["requested_networks"]
     return [] if networks is None else port_requests(networks.objects())
+
+
+def is_first_host(work: Work) -> bool:
+    """Whether no other host has tried to build the server, and may have left ports."""
+    retry = (work.arguments["filter_properties"] or {}).get("retry")
+    return retry is None or retry.get("num_attempts") == 1
 
 
 def access_addresses(vifs: Iterable[Vif], network: str | None) -> dict[str, str]:
@@ -71,6 +88,18 @@ def lost_vifs(work: Work) -> list[Vif]:
     return network_info.load(PortNotes.of(work.notes).lost)
 
 
+def found_again(
+    tools: Toolbox, context: RequestContext, instance: WireObject, vifs: Iterable[Vif]
+) -> list[Vif]:
+    """Ports that no network cache had, as one would have them: in the order of the server's NICs,
+    and those that are older than the server are not deleted with it."""
+    uuid = str(instance["uuid"])
+    places = {port_id: at for at, port_id in enumerate(tools.interfaces.order(context, uuid))}
+    older = tools.ports.older(context, uuid, instance.get("created_at"))
+    found = [replace(vif, preserve=vif.preserve or vif.id in older) for vif in vifs]
+    return sorted(found, key=lambda vif: places.get(vif.id, len(places)))
+
+
 def strays(work: Work, mine: Iterable[Vif], others: set[str]) -> list[Vif]:
     """The interfaces that the server has on this host beside those of its ports.
 
@@ -111,19 +140,24 @@ def _in_switch(work: Work) -> tuple[list[Vif], set[str]]:
 
 
 def _of_taps(work: Work) -> list[Vif]:
-    """The taps of the guest as interfaces without a record."""
+    """The taps of the guest as interfaces without a record.
+
+    Devices with other names (macvtap0, vhu...) go with the guest, or the switch names them.
+    """
     taps = PortNotes.of(work.notes).taps
     bridge = work.tools.conf.neutron.ovs_bridge
+    vif_type = "ovs" if work.tools.vif_driver.uses_switch else "tap"
     return [
         Vif(
             id=str(uuid.uuid5(uuid.NAMESPACE_OID, device)),
             mac=mac,
             network=Network(str(uuid.uuid5(uuid.NAMESPACE_OID, bridge)), bridge=bridge),
-            vif_type="ovs",
+            vif_type=vif_type,
             devname=device,
             preserve=True,
         )
         for device, mac in (_taps(work) if taps is None else taps).items()
+        if device.startswith(TAP)
     ]
 
 
@@ -139,6 +173,12 @@ def plug(work: Work) -> None:
     """Plug the interfaces of all ports of the operation."""
     for vif in guest.plugged_vifs(work):
         work.tools.vif_driver.plug(vif, **_owner(work))
+
+
+def plug_port(work: Work, vif: Vif) -> None:
+    """Plug one interface, with as many queues as the guest will use."""
+    queues = devices.nic_queues(work.server, work.tools.policy)
+    work.tools.vif_driver.plug(replace(vif, queues=queues), **_owner(work))
 
 
 def unplug(work: Work) -> None:
@@ -188,6 +228,9 @@ def _unplug_all(work: Work, vifs: Iterable[Vif]) -> None:
             unplug_port(work, vif)
         except SwitchUnavailable:
             raise  # the others would not fare better
+        except VifTypeUnsupported as error:
+            # Nobody here has plugged it, and nobody here ever can unplug it.
+            LOG.warning("Server %s: what the host has of it stays: %s", work.uuid, error)
         except NovaLiteError as error:
             LOG.warning("Server %s: %s", work.uuid, error)
             failure = failure or error

@@ -39,7 +39,9 @@ class PortNotes(Notes):
 
     ``lost`` are ports of the cache that the server has no more, though their interfaces may still
     be here; ``taps`` (device -> MAC address) those that the guest had beside; ``deleted`` is the
-    port that a server is to be rid of."""
+    port that a server is to be rid of. ``addresses`` are those of the ports (id -> addresses) one
+    of which is to get another one; ``loses_address`` is the port that is to have one less.
+    ``groups`` are the names of the ports' security groups."""
 
     vifs: str | None = None
     lost: str | None = None
@@ -47,6 +49,25 @@ class PortNotes(Notes):
     deleted: str | None = None
     nic_tags: dict[str, str] | None = None
     await_ports: list[str] | None = None
+    addresses: dict[str, list[str]] | None = None
+    loses_address: str | None = None
+    groups: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class AttachNotes(Notes):
+    """Of one interface: the name that a port made for it gets, whether Neutron was asked for that
+    more than once, the port's id, whether it was made here, and how Neutron has described it
+    (network info); ``attach_rate`` is what it asks of Placement (``resource_request``), and
+    ``detach_vif`` an interface that the server is to lose."""
+
+    attach_name: str | None = None
+    attach_again: bool = False
+    attach_port: str | None = None
+    attach_made: bool = False
+    attach_rate: Mapping[str, Any] | None = None
+    attach_vif: str | None = None
+    detach_vif: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,9 +164,22 @@ class PasswordNotes(Notes):
     sealed_password: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class EvacuationNotes(Notes):
+    """Of a server that comes from a host that failed: whether its disks are here, because storage
+    is shared, whether its directory is, and the attachments (mapping uuid -> id) of that host and
+    of this one."""
+
+    kept: bool | None = None
+    directory_kept: bool = False
+    source_attachments: Mapping[str, str] | None = None
+    own_attachments: Mapping[str, str] | None = None
+
+
 RECORDS = (
-    RunNotes, PortNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes, ShelveNotes,
-    RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
+    RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
+    ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
+    EvacuationNotes,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.neutron_vifs import NETWORK_FIELDS, Surroundings, ensure_bound
 from nova_lite.model.server import Server
+from nova_lite.services.port_reads import side_by_side
 from nova_lite.wire.decode import is_uuid
 
 AUTO = "auto"  # network_id that asks for the project's network, made when there is none
@@ -133,11 +134,6 @@ class Resolver:
                 f"assigned to dns_name attribute does not match instance's hostname "
                 f"{server.hostname}"
             )
-        if port.get("resource_request"):
-            raise errors.UnsupportedByHost(
-                f"port {port_id} has a guaranteed bandwidth or packet rate, which this agent "
-                "cannot account for yet"
-            )
         if port.get("device_id") != server.uuid:
             ensure_bound(port)
 
@@ -156,8 +152,13 @@ class Resolver:
         own: dict[str, Any] = {"tenant_id": project, "shared": False}
         if auto:  # networks still being set up by Neutron are down
             own["admin_state_up"] = True
-        rows = user.networks(fields=("id",), **own) + user.networks(fields=("id",), shared=True)
-        found = sorted({row["id"] for row in rows})
+        mine, shared = side_by_side(
+            [
+                lambda: user.networks(fields=("id",), **own),
+                lambda: user.networks(fields=("id",), shared=True),
+            ]
+        )
+        found = sorted({row["id"] for row in mine + shared})
         if len(found) > 1:
             raise errors.NetworkAmbiguous(
                 "Multiple possible networks found, use a Network ID to be more specific."

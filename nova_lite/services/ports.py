@@ -8,9 +8,9 @@ cut off is repeated without making a second port.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nova_lite import errors
@@ -19,8 +19,22 @@ from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile
 from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
+from nova_lite.services import port_changes
+from nova_lite.services.fixed_ips import FixedIps
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
+from nova_lite.services.port_attachments import PortAttachments
+from nova_lite.services.port_moves import PortMoves
+from nova_lite.services.port_reads import (
+    RequestReads,
+    is_as_known,
+    read_around,
+    side_by_side,
+    unread_networks,
+)
 from nova_lite.services.port_requests import PortRequest, Resolver
+from nova_lite.services.port_resources import Providers, profile_with
+from nova_lite.services.wiring import Looks
+from nova_lite.wire.decode import is_uuid
 
 LOG = logging.getLogger(__name__)
 
@@ -39,8 +53,8 @@ OUR_PROFILE_KEYS = (
 UNBOUND = ("unbound", "binding_failed")
 
 
-class Ports:
-    """The ports of servers on this host.
+class Ports(PortAttachments, PortMoves):
+    """The ports of servers on this host; ``fixed_ips`` changes their addresses.
 
     :param neutron: access to Neutron
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
@@ -51,6 +65,25 @@ class Ports:
         self._conf = conf
         self._clock = clock
         self._rights = ProvenRights(clock)
+        self.fixed_ips = FixedIps(neutron)
+        self._reads = RequestReads(clock)
+        self._looks = Looks(clock)
+
+    def warm_up(self) -> None:
+        """Fetch the tokens that the first call of Neutron needs.
+
+        :raises ControlPlaneUnavailable, CredentialsInvalid: it would fail
+        """
+        self._neutron.warm_up()
+
+    def read_ahead(self, context: Any, requests: Iterable[PortRequest]) -> None:
+        """Read the networks that a request names; the first ``allocate`` finds them read.
+
+        :raises NetworkUnavailable: Neutron does not answer
+        """
+        networks = {item.network_id for item in requests if item.network_id}
+        named = {network for network in networks if is_uuid(network)}
+        read_around(self._neutron.admin(context), self._reads.of(context), named, ())
 
     def allocate(
         self,
@@ -59,6 +92,9 @@ class Ports:
         requests: Sequence[PortRequest],
         security_groups: Sequence[str],
         host: str,
+        *,
+        first: bool = False,
+        providers: Providers | None = None,
     ) -> list[Vif]:
         """Create or adopt the requested ports and bind them to ``host``, in the request's order.
 
@@ -68,25 +104,30 @@ class Ports:
         :param requests: see PortRequest; none at all asks for the project's only network
         :param security_groups: ids or names, for the ports made here
         :param host: nova.conf's host, as Neutron's agents know it
+        :param first: nobody has tried before, so that there is nothing to look for, and what was
+            read for the request is new enough
+        :param providers: what serves ports with a guaranteed rate: see ``services.port_resources``
         :raises NetworkRequestInvalid: or a child of it: the request cannot be fulfilled anywhere
         :raises PortBindingFailed: Neutron cannot serve a port on this host
         :raises NetworkUnavailable: Neutron does not answer
         """
-        around = Surroundings()
+        around = self._reads.of(context) if first else Surroundings()
         resolver = Resolver(self._neutron, context, server, around)
         resolved = resolver.resolve(requests)
         if not resolved:
             return []
         groups = resolver.security_groups(security_groups)
         check_groups(around, resolved, groups)
-        with ThreadPoolExecutor(1, thread_name_prefix="subnets") as pool:
-            # What the ports refer to is read while they are made.
-            reading = pool.submit(self._read_around, context, around, resolved)
-            work = Allocation(
-                self._neutron, self._rights, context, server, around, groups, host, self._clock
-            )
-            ports = work.run(resolved, resolver.ports)
-            reading.result()
+        work = Allocation(
+            self._neutron, self._rights, context, server, around, groups, host, self._clock,
+            providers or {},
+        )  # fmt: skip
+        ports, _ = side_by_side(
+            [
+                lambda: work.run(resolved, resolver.ports, first=first),
+                lambda: self._read_around(context, around, resolved),
+            ]
+        )
         return [
             self._vif(port, around, preserve=bool(request.port_id), tag=request.tag)
             for request, port in zip(resolved, ports, strict=True)
@@ -101,30 +142,41 @@ class Ports:
         """
         admin, preserved = self._neutron.admin(context), set(preserved_ids)
         fields = ("id", "network_id", "binding:profile", "dns_name")
-        failure: errors.NovaLiteError | None = None
         ports = admin.ports(device_id=server_uuid, fields=fields)
         kept = [port for port in ports if port["id"] in preserved]
         around = Surroundings()
         around.add_networks(admin, {port["network_id"] for port in kept if "dns_name" in port})
-        for port in ports:
+
+        def let_go(port: dict[str, Any]) -> errors.NovaLiteError | None:
             try:
                 if port["id"] in preserved:
                     self._unbind(context, port, around)
                 else:
                     admin.delete_port(port["id"])
             except errors.PortNotFound:
-                continue
-            except errors.NovaLiteError as exc:  # the others must not wait for this one
+                return None
+            except errors.NovaLiteError as exc:  # the others are let go all the same
                 LOG.warning("Port %s of server %s: %s", port["id"], server_uuid, exc)
-                failure = failure or exc
-        if failure is not None:
+                return exc
+            return None
+
+        for failure in filter(None, side_by_side([partial(let_go, port) for port in ports])):
             raise failure
 
-    def bind(self, context: Any, server: Server, known: Sequence[Vif], host: str) -> list[Vif]:
+    def bind(
+        self,
+        context: Any,
+        server: Server,
+        known: Sequence[Vif],
+        host: str,
+        providers: Providers | None = None,
+    ) -> list[Vif]:
         """Bind the ports that a server has to ``host``; returns them as ``refresh`` does.
 
         Ports that are bound there stay as they are.
 
+        :param providers: as for ``allocate``; None: ports keep those that they have
+        :raises PortResourcesUnknown: there is none for a port with a guaranteed rate
         :raises PortBindingFailed: Neutron cannot serve a port on this host
         :raises NetworkUnavailable: Neutron does not answer
         """
@@ -132,8 +184,13 @@ class Ports:
         for port in admin.ports(device_id=server.uuid):
             bound = port.get("binding:host_id") == host
             if not bound or port.get("binding:vif_type") in UNBOUND:
-                owner = owner_of(server)
-                admin.update_port(port["id"], binding__host_id=host, device_owner=owner)
+                values: dict[str, Any] = {
+                    "binding__host_id": host, "device_owner": owner_of(server),
+                }  # fmt: skip
+                profile = None if providers is None else profile_with(port, providers)
+                if profile is not None:
+                    values["binding__profile"] = profile
+                admin.update_port(port["id"], **values)
         return self.refresh(context, server.uuid, known)
 
     def unbind(self, context: Any, server_uuid: str, host: str) -> None:
@@ -154,7 +211,14 @@ class Ports:
                 continue
 
     def refresh(
-        self, context: Any, server_uuid: str, known: Sequence[Vif], *, only: str | None = None
+        self,
+        context: Any,
+        server_uuid: str,
+        known: Sequence[Vif],
+        *,
+        only: str | None = None,
+        beside: Container[str] | None = (),
+        sparing: bool = False,
     ) -> list[Vif]:
         """The interfaces as Neutron describes them now, in their order.
 
@@ -164,18 +228,29 @@ class Ports:
 
         :param only: refresh this port, leave the others as they are; if it is gone it stays too,
             because its host side is still to be removed
+        :param beside: ports that are added where the server has them, though they are not known;
+            None: all that it has
+        :param sparing: networks and subnets of ports that are as known are taken to be as known
         """
-        admin = self._neutron.admin(context)
-        rows = admin.ports(device_id=server_uuid)
+        admin, around = self._neutron.admin(context), Surroundings()
+        asked = [vif for vif in known if only in (None, vif.id)]
+        networks = set() if sparing else {vif.network.id for vif in asked}
+        rows, _ = side_by_side(
+            [
+                lambda: admin.ports(device_id=server_uuid),
+                lambda: read_around(admin, around, networks, [vif.id for vif in asked]),
+            ]
+        )
         current = {row["id"]: row for row in sorted(rows, key=age)}
-        if only is not None:
-            wanted = {only} & current.keys()
-        else:
-            wanted = {vif.id for vif in known} & current.keys() if known else set(current)
-        fresh = {
+        wanted = _wanted(current, known, only, beside)
+        same = self._as_known(asked, current, around) if sparing else {}
+        fresh = same | {
             vif.id: vif
             for vif in self.network_info(
-                context, [port for port_id, port in current.items() if port_id in wanted]
+                context,
+                [current[port_id] for port_id in current if port_id in wanted - same.keys()],
+                around,
+                asked,
             )
         }
         result = []
@@ -186,6 +261,19 @@ class Ports:
                 result.append(vif)
         return result + list(fresh.values())
 
+    def changed(
+        self, context: Any, servers: Mapping[str, Sequence[Vif] | None], host: str
+    ) -> set[str]:
+        """The servers whose caches do not show what Neutron has; see ``services.port_changes``."""
+        return set(port_changes.changed(self._neutron.admin(context), servers, host))
+
+    def older(self, context: Any, server_uuid: str, moment: str | None) -> set[str]:
+        """The server's ports that were made before ``moment``, such as the server's own making.
+
+        Where the network cache is lost, these are the ones that surely were not made for it.
+        """
+        return port_changes.older(self._neutron.admin(context), server_uuid, moment)
+
     def gone(self, context: Any, port_ids: Iterable[str]) -> set[str]:
         """Those of the ports that were deleted; one that is somebody else's by now was not."""
         wanted = set(port_ids)
@@ -194,26 +282,65 @@ class Ports:
         rows = self._neutron.admin(context).ports(id=sorted(wanted), fields=("id",))
         return wanted - {row["id"] for row in rows}
 
-    def active(self, context: Any, server_uuid: str) -> set[str]:
-        """Ids of the server's ports that are wired up, or never will be: see ``Vif.active``."""
-        rows = self._neutron.admin(context).ports(
-            device_id=server_uuid, fields=("id", "status", "admin_state_up")
-        )
-        return {row["id"] for row in rows if is_active(row)}
+    def active(self, context: Any, server_uuid: str, *, within: float = 0.0) -> set[str]:
+        """Ids of the server's ports that are wired up, or never will be: see ``Vif.active``.
+
+        :param within: seconds; what was looked up so lately is new enough
+        """
+
+        def look(servers: list[str]) -> dict[str, set[str]]:
+            found: dict[str, set[str]] = {}
+            fields = ("id", "device_id", "status", "admin_state_up")
+            for row in self._neutron.admin(context).ports(device_id=servers, fields=fields):
+                if is_active(row):
+                    found.setdefault(row["device_id"], set()).add(row["id"])
+            return found
+
+        return self._looks.at(server_uuid, within, look)
+
+    def security_groups(self, context: Any, server_uuid: str) -> list[str]:
+        """Names of the security groups of a server's ports, one per port and group; the id of a
+        group without a name."""
+        admin = self._neutron.admin(context)
+        rows = admin.ports(device_id=server_uuid, fields=("security_groups",))
+        wanted = [group for row in rows for group in row.get("security_groups") or ()]
+        if not wanted:
+            return []
+        found = admin.security_groups(id=wanted, fields=("id", "name"))
+        names = {group["id"]: group.get("name") or group["id"] for group in found}
+        return [names[group] for group in wanted if group in names]
 
     def network_info(
-        self, context: Any, ports: Sequence[dict[str, Any]], *, preserved_ids: Iterable[str] = ()
+        self,
+        context: Any,
+        ports: Sequence[dict[str, Any]],
+        around: Surroundings,
+        asked: Iterable[Vif],
     ) -> list[Vif]:
         """Interfaces made from ports as an administrator sees them.
 
+        :param around: what was read of what the ports refer to; the rest is read now
+        :param asked: interfaces whose floating addresses were read
         :raises PortBindingFailed: Neutron could not bind one of them
         """
-        admin, around, preserved = self._neutron.admin(context), Surroundings(), set(preserved_ids)
-        network_ids = {port["network_id"] for port in ports}
-        around.add_networks(admin, network_ids)
-        around.add_subnets(admin, network_ids)
-        around.add_floating_ips(admin, [port["id"] for port in ports])
-        return [self._vif(port, around, preserve=port["id"] in preserved) for port in ports]
+        read_around(
+            self._neutron.admin(context),
+            around,
+            unread_networks(ports, around),
+            {port["id"] for port in ports} - {vif.id for vif in asked},
+        )
+        return [self._vif(port, around) for port in ports]
+
+    def _as_known(
+        self, known: Iterable[Vif], ports: Mapping[str, dict[str, Any]], around: Surroundings
+    ) -> dict[str, Vif]:
+        """Those of the interfaces whose ports are as they describe them, by id."""
+        bridge = self._conf.neutron.ovs_bridge
+        return {
+            vif.id: replace(vif, active=is_active(ports[vif.id]))
+            for vif in known
+            if vif.id in ports and is_as_known(vif, ports[vif.id], around, bridge)
+        }
 
     def _vif(self, port: dict[str, Any], around: Surroundings, **values: Any) -> Vif:
         return vif_of(
@@ -227,10 +354,10 @@ class Ports:
     def _read_around(
         self, context: Any, around: Surroundings, requests: Sequence[PortRequest]
     ) -> None:
-        admin = self._neutron.admin(context)
-        around.add_subnets(admin, [str(request.network_id) for request in requests])
+        networks = {str(request.network_id) for request in requests}
         # A port made just now has no floating address.
-        around.add_floating_ips(admin, [item.port_id for item in requests if item.port_id])
+        given = [item.port_id for item in requests if item.port_id]
+        read_around(self._neutron.admin(context), around, networks, given)
 
     def _unbind(self, context: Any, port: dict[str, Any], around: Surroundings) -> None:
         values: dict[str, Any] = {
@@ -251,6 +378,18 @@ class Ports:
 def _without_ours(port: dict[str, Any]) -> dict[str, Any]:
     """The port's binding profile without what a host wrote there."""
     return {k: v for k, v in profile_of(port).items() if k not in OUR_PROFILE_KEYS}
+
+
+def _wanted(
+    current: Collection[str], known: Sequence[Vif], only: str | None, beside: Container[str] | None
+) -> set[str]:
+    """Those of a server's ports that are to be refreshed; see ``Ports.refresh``."""
+    if only is not None:
+        return {only} & set(current)
+    if not known or beside is None:
+        return set(current)
+    ids = {vif.id for vif in known}
+    return {port_id for port_id in current if port_id in ids or port_id in beside}
 
 
 def _carry_over(old: Vif, new: Vif) -> Vif:

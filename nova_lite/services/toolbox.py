@@ -10,6 +10,7 @@ from nova_lite.clients.cinder import Cinder
 from nova_lite.clients.key_manager import KeyManager
 from nova_lite.clients.manila import Manila
 from nova_lite.clients.placement import Placement
+from nova_lite.clients.vendor_data import VendorServices
 from nova_lite.clock import Clock, Pace
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
@@ -39,6 +40,7 @@ from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ownership import Ownership
+from nova_lite.services.port_resources import PortResources
 from nova_lite.services.ports import Ports
 from nova_lite.services.serial_ports import SerialPorts
 
@@ -82,6 +84,7 @@ class Toolbox:
     policy: HostPolicy
     vif_driver: VifDriver
     ports: Ports
+    port_resources: PortResources
     images: ImageCache
     image_store: ImageStore
     disks: DiskBackend
@@ -89,6 +92,7 @@ class Toolbox:
     shares: Shares
     connector: HostProperties
     keys: KeyManager
+    vendor_services: VendorServices
     serial_ports: SerialPorts
     claims: Claims
     events: EventHub

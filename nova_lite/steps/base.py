@@ -19,11 +19,13 @@ class Step(ABC):
     gone, guests are off. Where it says False, ``do`` must be right although later steps may have
     been carried out, too. ``do`` and ``undo`` may be repeated, and ``undo`` may be called for a
     step that was never begun. ``exclusive``: as long as this is not taken back, no other host may
-    have the server.
+    have the server. ``repeated``, set by the engine before ``do``: an earlier attempt may have
+    begun the step, in this process or in another one.
     """
 
     name: str
     exclusive: bool = False
+    repeated: bool = True
 
     def __init__(self, work: Work) -> None:
         self.work = work

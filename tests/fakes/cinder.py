@@ -262,6 +262,7 @@ class CinderRules:
             return Reply(200, {"attachment": self._detail(row)})
         wanted = {key: values[0] for key, values in call.query.items()}
         wanted["instance"] = wanted.pop("instance_id", None)
+        wanted.pop("all_tenants", None)
         found = [
             {key: row[key] for key in ("id", "status", "instance", "volume_id")}
             for row in state["attachments"].values()

@@ -211,6 +211,12 @@ class FakeConductor:
             row["deleted"] = True
         return {"obj_what_changed": []}, None
 
+    def object_virtualinterface_destroy(self, tables, context, obj):
+        rows = tables.get("VirtualInterface", {})
+        for key in [key for key, row in rows.items() if row["id"] == obj.data["id"]]:
+            del rows[key]
+        return {"obj_what_changed": []}, None
+
     def object_consoleauthtoken_authorize(self, tables, context, obj, ttl):
         token = str(uuid.uuid4())
         tables.setdefault("ConsoleAuthToken", {})[token] = {**obj.data, "ttl": ttl}
@@ -333,10 +339,28 @@ class FakeConductor:
             mapping.clear_changes()
         return WireObject.new("ShareMappingList", "1.0", objects=found)
 
+    def class_virtualinterface_get_by_uuid(self, tables, context, port_id):
+        row = tables.get("VirtualInterface", {}).get(port_id)
+        if row is None:
+            return None
+        found = WireObject.new("VirtualInterface", "1.3", **row)
+        found.clear_changes()
+        return found
+
     def class_virtualinterface_delete_by_instance_uuid(self, tables, context, server_uuid):
         rows = tables.get("VirtualInterface", {})
         for key in [k for k, row in rows.items() if row["instance_uuid"] == server_uuid]:
             del rows[key]
+
+    def class_virtualinterfacelist_get_by_instance_uuid(self, tables, context, server_uuid):
+        # The table keeps the order in which rows were made.
+        rows = list(enumerate(tables.get("VirtualInterface", {}).values()))
+        found = [
+            WireObject.new("VirtualInterface", "1.3", **{**row, "id": number})
+            for number, row in rows
+            if row["instance_uuid"] == server_uuid
+        ]
+        return WireObject.new("VirtualInterfaceList", "1.0", objects=found)
 
     def class_consoleauthtoken_clean_console_auths_for_instance(self, tables, context, server):
         rows = tables.get("ConsoleAuthToken", {})

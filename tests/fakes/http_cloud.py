@@ -42,6 +42,7 @@ class HttpCloud:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.identity: list[str] = []  # what Keystone was asked
         self.tokens: dict[str, str] = {}
         self.logins: list[str] = []
         self.services: dict[str, tuple[str, Callable[[Call], Reply]]] = {}
@@ -118,6 +119,7 @@ class HttpCloud:
         return self.services[name][1](call)
 
     def _identity(self, call: Call) -> Reply:
+        self.identity.append(f"{call.method} {call.path.removeprefix('/identity')}")
         if call.method == "GET":
             version = {
                 "id": "v3.14",

@@ -31,10 +31,13 @@ class FakeNeutron:
             "floatingips": [],
             "security-groups": [],
         }
+        self.asked: list[str] = []  # ["GET ports by device_id", "POST ports", ...]
         self.before: list[Callable[[Call], Reply | None]] = []
         self.lose_answers = 0  # of POST /ports: the work is done, the answer never comes
+        self.lose_updates = 0  # the same of PUT /ports
         self.bindable_hosts = {"host1", "host2"}
         self.dns_extension = True
+        self.bridge = "br-int"  # that ports are bound to
         self.quota: dict[str, int] = {}
         self._clock = itertools.count()
         cloud.services["net"] = ("network", self._serve)
@@ -99,6 +102,7 @@ class FakeNeutron:
             "binding:vnic_type": "normal",
             "binding:profile": {},
             "resource_request": None,
+            "revision_number": 1,
             "created_at": f"2026-01-01T00:00:{number:02d}Z",
             **({"dns_name": ""} if self.dns_extension else {}),
             **values,
@@ -127,6 +131,8 @@ class FakeNeutron:
         user = self._user(call)
         _, version, resource, *rest = call.path.split("/")
         assert version == "v2.0"
+        by = " and ".join(sorted(call.query.keys() - {"fields"}))
+        self.asked.append(f"{call.method} {resource}" + (f" by {by}" if by else ""))
         if resource == "auto-allocated-topology":
             return Reply(200, {"auto_allocated_topology": {"id": self.network(rest[0])["id"]}})
         if call.method == "GET":
@@ -143,7 +149,7 @@ class FakeNeutron:
         return Reply(200, {resource.replace("-", "_"): rows})
 
     def _view(self, user: str | None, row: dict[str, Any], wanted: list[str] | None = None) -> dict:
-        hidden = () if user == ADMIN else PROVIDER + BINDING
+        hidden = () if user == ADMIN else (*PROVIDER, *BINDING, "resource_request")
         return {
             key: value
             for key, value in row.items()
@@ -178,8 +184,30 @@ class FakeNeutron:
             return error(404, "PortNotFound")
         if refusal := self._refuse(user, call.body["port"]):
             return refusal
+        wanted = call.headers.get("If-Match", f"revision_number={row['revision_number']}")
+        if wanted != f"revision_number={row['revision_number']}":
+            return error(412, "RevisionNumberConstraintFailed")
+        if "fixed_ips" in call.body["port"]:
+            self._address(row, call.body["port"])
         self._change(row, call.body["port"])
-        return Reply(200, {"port": self._view(user, row)})
+        row["revision_number"] += 1
+        reply = Reply(200, {"port": self._view(user, row)})
+        if self.lose_updates:
+            self.lose_updates -= 1
+            reply.drop = True
+        return reply
+
+    def _address(self, row: dict[str, Any], body: dict[str, Any]) -> None:
+        """Choose addresses where a subnet alone is asked for; one that the port has is kept."""
+        named = {ip["ip_address"] for ip in body["fixed_ips"] if "ip_address" in ip}
+        spare = [ip for ip in row["fixed_ips"] if ip["ip_address"] not in named]
+        for ip in body["fixed_ips"]:
+            if "ip_address" in ip:
+                continue
+            kept = next((one for one in spare if one["subnet_id"] == ip["subnet_id"]), None)
+            if kept is not None:
+                spare.remove(kept)
+            ip["ip_address"] = kept["ip_address"] if kept else f"10.0.0.{next(self._clock) + 100}"
 
     def _delete(self, user: str | None, call: Call, port_id: str) -> Reply:
         rows = self.rows["ports"]
@@ -201,7 +229,8 @@ class FakeNeutron:
         if "binding:host_id" in body:
             row["binding:host_id"] = host or ""
             row["binding:vif_type"] = "ovs" if host in self.bindable_hosts else "binding_failed"
-            row["binding:vif_details"] = dict(OVS_DETAILS) if host in self.bindable_hosts else {}
+            details = {**OVS_DETAILS, "bridge_name": self.bridge}
+            row["binding:vif_details"] = details if host in self.bindable_hosts else {}
             if not host:
                 row["binding:vif_type"] = "unbound"
 

@@ -92,7 +92,7 @@ class OneHost:
 
     def restart(self, observer=None):
         """A new agent process: what was only in memory is gone."""
-        composed = Composition(self.conf, observer=observer, **self._parts)
+        composed = self.composed = Composition(self.conf, observer=observer, **self._parts)
         self.tools = composed.toolbox(self.hypervisor.facts(), "host1", 1)
         self.engine = composed.engine(self.tools)
 
@@ -100,8 +100,9 @@ class OneHost:
     def schedule(self):
         """A server that is to be built here; returns its uuid."""
         instance, server = copy.deepcopy(recorded()["instance"]), str(uuid.uuid4())
+        number = len(self.conductor.read().get("Instance", {})) + 1
         instance["nova_object.data"].update(
-            uuid=server, id=1, user_data=None, image_ref=IMAGE, system_metadata={},
+            uuid=server, id=number, user_data=None, image_ref=IMAGE, system_metadata={},
             vm_state="building", task_state="scheduling", host=None,
         )  # fmt: skip
         instance["nova_object.data"]["flavor"]["nova_object.data"]["memory_mb"] = 32

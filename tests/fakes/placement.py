@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +21,10 @@ def problem(status: int, code: str = "placement.undefined_code", detail: str = "
     return FakeAnswer(status, {"errors": [{"status": status, "code": code, "detail": detail}]})
 
 
+def _amounts(text: str) -> dict[str, int]:
+    return {name: int(count) for name, count in (part.split(":") for part in text.split(","))}
+
+
 class FakePlacementApi:
     """``calls`` lists "METHOD /path" in order; ``fail`` answers the next calls."""
 
@@ -29,6 +34,7 @@ class FakePlacementApi:
         self.known: set[str] = known_traits or set()
         self.classes: set[str] = {"VCPU", "PCPU", "MEMORY_MB", "DISK_GB"}
         self.consumers: dict[str, dict[str, Any]] = {}
+        self.consumer_generations: dict[str, int] = {}
         self.fail: list[FakeAnswer | Exception] = []
         self.microversions: list[str] = []
 
@@ -60,8 +66,21 @@ class FakePlacementApi:
         if path:
             row = self.providers.get(path[0])
             return FakeAnswer(200, self._view(path[0])) if row else problem(404)
-        found = [u for u, row in self.providers.items() if row["name"] == unquote(query["name"][0])]
+        if root := query.get("in_tree"):
+            found = self._tree(root[0])
+        else:
+            name = unquote(query["name"][0])
+            found = [u for u, row in self.providers.items() if row["name"] == name]
         return FakeAnswer(200, {"resource_providers": [self._view(uuid) for uuid in found]})
+
+    def _tree(self, root: str) -> list[str]:
+        return [u for u, row in self.providers.items() if root in (u, row.get("root"))]
+
+    def below(self, root: str, uuid: str, *traits: str, **inventory: int) -> None:
+        """A provider that somebody reports below another one."""
+        self.add(uuid, uuid)
+        inventories = {name: {"total": total} for name, total in inventory.items()}
+        self.providers[uuid].update(root=root, traits=set(traits), inventories=inventories)
 
     def _view(self, uuid: str) -> dict[str, Any]:
         row = self.providers[uuid]
@@ -157,12 +176,58 @@ class FakePlacementApi:
     def _get_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
         uses = self.consumers.get(path[0], {})
         rows = {uuid: {"resources": row, "generation": 1} for uuid, row in uses.items()}
-        whose = {"project_id": "p1", "user_id": "u1", "consumer_generation": 1} if rows else {}
+        generation = self.consumer_generations.get(path[0], 1)
+        whose = {"project_id": "p1", "user_id": "u1", "consumer_generation": generation}
+        whose = whose if rows else {}
         return FakeAnswer(200, {"allocations": rows, **whose})
 
     def _put_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
-        self.consumers[path[0]] = {u: row["resources"] for u, row in body["allocations"].items()}
+        # A consumer that holds nothing is none.
+        known = None
+        if self.consumers.get(path[0]):
+            known = self.consumer_generations.get(path[0], 1)
+        if body["consumer_generation"] != known:
+            return problem(409, "placement.concurrent_update", "consumer generation conflict")
+        wanted = {u: row["resources"] for u, row in body["allocations"].items()}
+        others = {c: uses for c, uses in self.consumers.items() if c != path[0]}
+        for uuid, row in wanted.items():
+            for name, amount in row.items():
+                total = self.providers.get(uuid, {}).get("inventories", {}).get(name)
+                used = sum(uses.get(uuid, {}).get(name, 0) for uses in others.values())
+                if total is not None and used + amount > total["total"]:
+                    return problem(409, detail="capacity exceeded")
+        self.consumers[path[0]] = wanted
+        self.consumer_generations[path[0]] = (known or 0) + 1
         return FakeAnswer(204)
+
+    def _get_allocation_candidates(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
+        """One provider for each group that begins with "resources"."""
+        suffixes = [name.removeprefix("resources") for name in query if "resources" in name]
+        choices = [self._able(suffix, query) for suffix in suffixes]
+        found = []
+        for chosen in itertools.product(*choices):
+            rows: dict[str, Any] = {}
+            for suffix, uuid in zip(suffixes, chosen, strict=True):
+                mine = rows.setdefault(uuid, {"resources": {}})["resources"]
+                mine.update(_amounts(query[f"resources{suffix}"][0]))
+            mappings = {suffix: [uuid] for suffix, uuid in zip(suffixes, chosen, strict=True)}
+            found.append({"allocations": rows, "mappings": mappings})
+        return FakeAnswer(200, {"allocation_requests": found, "provider_summaries": {}})
+
+    def _able(self, suffix: str, query: Any) -> list[str]:
+        traits = set(query.get(f"required{suffix}", [""])[0].split(",")) - {""}
+        able = []
+        for uuid in self._tree(query[f"in_tree{suffix}"][0]):
+            row = self.providers[uuid]
+            left = {
+                name: inventory["total"]
+                - sum(uses.get(uuid, {}).get(name, 0) for uses in self.consumers.values())
+                for name, inventory in row["inventories"].items()
+            }
+            wanted = _amounts(query[f"resources{suffix}"][0])
+            if traits <= row["traits"] and all(left.get(n, 0) >= c for n, c in wanted.items()):
+                able.append(uuid)
+        return able
 
     def _post_allocations(self, path: list[str], query: Any, body: Any) -> FakeAnswer:
         for consumer, wanted in body.items():

@@ -46,11 +46,13 @@ SHARE_MAPPING = {
 }  # fmt: skip
 MIB = 1024**2
 # A boot sector that says R on the serial port, enables the power button (PM1a enable register of
-# SeaBIOS at 602h), sleeps until it is pressed and then powers off (SLP_EN, S5); one partition, for
-# the image is checked. An empty disk gives the opposite, a guest that ignores the button.
+# SeaBIOS at 602h), sleeps until it is pressed and then powers off (SLP_EN, S5); at each tick of the
+# clock it ejects the PCI device that it is asked for (AE04h, AE08h: QEMU's ACPI hot-plug). One
+# partition, for the image is checked. An empty disk gives the opposite, a guest that ignores the
+# button.
 POLITE = bytes.fromhex(
     "baf803" "b052" "ee" "ba0206" "b80001" "ef" "fb"
-    "f4" "ba0006" "ed" "f6c401" "74f6" "ba0406" "b80020" "ef" "f4"
+    "f4" "ba04ae" "66ed" "ba08ae" "66ef" "ba0006" "ed" "f6c401" "74ec" "ba0406" "b80020" "ef" "f4"
 ).ljust(446, b"\0") + bytes.fromhex("80000100 83000100 01000000 ff070000").ljust(64, b"\0") + (
     b"\x55\xaa"
 )  # fmt: skip
@@ -83,6 +85,19 @@ def rebuild_arguments():
         "on_shared_storage": False, "preserve_ephemeral": False, "migration": None,
         "scheduled_node": None, "limits": {}, "request_spec": None, "accel_uuids": [],
         "reimage_boot_volume": False, "target_state": None,
+    }  # fmt: skip
+
+
+def evacuation_arguments(migration):
+    """An evacuation: the image is the server's own, which the API does not name again.
+
+    :param migration: the fields of its record
+    """
+    made = WireObject.new("Migration", "1.8", **migration)
+    made.clear_changes()
+    return {
+        **rebuild_arguments(), "image_ref": "", "orig_image_ref": "", "orig_sys_metadata": None,
+        "recreate": True, "on_shared_storage": None, "migration": unwrap(made),
     }  # fmt: skip
 
 

@@ -210,6 +210,37 @@ def stop_and_lose_port(trial):
     lose_port(trial)
 
 
+def add_port(trial):
+    """A port that the server may be given."""
+    with trial.ledger.open() as content:
+        content["ports"][trial.free_port] = ""
+
+
+def pause_beside_port(trial):
+    add_port(trial)
+    pause(trial)
+
+
+def attach_interface(trial, network="net-1", port=None):
+    message = trial.message(
+        "attach_interface", network_id=network, port_id=port, requested_ip=None, tag=None
+    )
+    assert trial.run(message), trial.lab.said()
+    assert trial.records()["addresses"] == [2], trial.lab.said()
+    trial.forget_events()
+
+
+def attach_interface_and_pause(trial):
+    attach_interface(trial)
+    pause(trial)
+
+
+def attach_port_and_stop(trial):
+    add_port(trial)
+    attach_interface(trial, None, "free port")
+    stop(trial)
+
+
 def pause(trial):
     _ask(trial, "pause_instance", "pausing")
 

@@ -44,7 +44,7 @@ BACKUP = {"image_id": SNAPSHOT, "backup_type": "daily", "rotation": 2}
 
 # What is left of a server that is gone; its images stay in the cache.
 GONE = {
-    "domain": None, "files": [], "ports": 0, "records": 0, "taps": 0, "allocations": None,
+    "domain": None, "files": [], "ports": [], "records": 0, "taps": 0, "allocations": None,
     "journal": [], "casts": [],
 }  # fmt: skip
 
@@ -79,11 +79,19 @@ class Scenario:
         return (self.volume or "").startswith("encrypted")
 
 
+ON_NETWORK = {"network_id": "net-1", "port_id": None, "requested_ip": None, "tag": None}
+ITS_PORT = {**ON_NETWORK, "network_id": None, "port_id": "free port"}
+LAST_PORT = {"port_id": "its last port"}
 NOT_RUNNING = "Instance server is not running."
 # The memory of a guest was lost that was to be held, saved, or to go on.
 NO_MEMORY = {
     "vm_state": "stopped", "power_state": 4, "domain": libvirt.VIR_DOMAIN_SHUTOFF, "saved": False,
     "faults": ANY, "events": ANY, "system_metadata": ANY,
+}  # fmt: skip
+# The guest was off, not held, when it was asked for its network card.
+DETACHED_IN_THE_DARK = {
+    **NO_MEMORY, "ports": ["server"], "bound": ["host1"], "records": 1, "addresses": [1],
+    "devices": ANY, "taps": ANY,
 }  # fmt: skip
 # The guest was off when the copy of its disk was to go on: it keeps the volume that it has.
 NOT_SWAPPED = {
@@ -96,7 +104,7 @@ NOT_SWAPPED = {
 }  # fmt: skip
 # The password for the config drive was lost with the power.
 NOT_BUILT = {
-    "vm_state": "error", "task_state": None, "host": None, "node": None, "ports": 0, "bound": [],
+    "vm_state": "error", "task_state": None, "host": None, "node": None, "ports": [], "bound": [],
     "records": 0, "domain": None, "devices": [], "allocations": None, "casts": [],
     **dict.fromkeys(
         ("power_state", "availability_zone", "config_drive", "root_device_name", "addresses",
@@ -236,14 +244,41 @@ SCENARIOS = {
         "terminate_instance", BDMS, "deleted", None, "soft-deleted", "deleting"
     ),
     "port deleted": Scenario(
-        "detach_deleted_port", {"port_id": "its port"}, "stopped", OFF, "stopped, port deleted",
-        None,
+        "detach_deleted_port", LAST_PORT, "stopped", OFF, "stopped, port deleted", None
     ),
     "port deleted, reboot hard": Scenario(
         "reboot_instance", HARD, "active", RUNS, "booted, port deleted", "rebooting_hard"
     ),
     "port deleted, delete": Scenario(
         "terminate_instance", BDMS, "deleted", None, "booted, port deleted", "deleting"
+    ),
+    "attach interface": Scenario("attach_interface", ON_NETWORK, "active", RUNS, "booted", None),
+    "attach interface, port, paused": Scenario(
+        "attach_interface", ITS_PORT, "paused", HELD, "paused, free port", None, dark=(NO_MEMORY,)
+    ),
+    "attach interface, tag, stopped": Scenario(
+        "attach_interface", {**ON_NETWORK, "tag": "back"}, "stopped", OFF, "stopped", None
+    ),
+    "attach interface, fails": Scenario(
+        "attach_interface", ON_NETWORK, "active", RUNS, "booted", None, how={"fail_nic": True}
+    ),
+    "attach interface, port, fails": Scenario(
+        "attach_interface", ITS_PORT, "active", RUNS, "booted, free port", None,
+        how={"fail_nic": True},
+    ),
+    "detach interface": Scenario(
+        "detach_interface", LAST_PORT, "active", RUNS, "booted, two interfaces", None, True
+    ),
+    "detach interface, port, stopped": Scenario(
+        "detach_interface", LAST_PORT, "stopped", OFF, "stopped, two interfaces", None
+    ),
+    "detach interface, paused": Scenario(
+        "detach_interface", LAST_PORT, "paused", HELD, "paused, two interfaces", None,
+        dark=(DETACHED_IN_THE_DARK, NO_MEMORY),
+    ),
+    "detach interface, fails": Scenario(
+        "detach_interface", LAST_PORT, "active", RUNS, "booted, two interfaces", None,
+        how={"fail_nic": True},
     ),
     "attach": Scenario(
         "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="reserved"
@@ -330,6 +365,11 @@ PREPARE = {
     "booted, port deleted": prepare.lose_port,
     "stopped, port deleted": prepare.stop_and_lose_port,
     "paused": prepare.pause,
+    "paused, free port": prepare.pause_beside_port,
+    "booted, free port": prepare.add_port,
+    "booted, two interfaces": prepare.attach_interface,
+    "stopped, two interfaces": prepare.attach_port_and_stop,
+    "paused, two interfaces": prepare.attach_interface_and_pause,
     "suspended": prepare.suspend,
     "rescued": prepare.rescue,
     "shelved": prepare.shelve,
@@ -449,7 +489,8 @@ def without_power(seen, wanted, scenario):
     """
     seen = dict(seen)
     if seen["domain"] != RUNS:
-        seen["taps"] = seen["taps"] or wanted["taps"]
+        if seen["taps"] < wanted["taps"]:  # an interface that was attached since is plugged
+            seen["taps"] = wanted["taps"]
         for kind, name in (("volumes", "connected"), ("shares", "mounted")):
             seen[kind] = {**seen[kind], name: seen[kind][name] or wanted[kind][name]}
     if RESTARTED[0] not in wanted["events"]:

@@ -36,6 +36,7 @@ ENDS, EFFECTS, POWER_FAILURES = 2, 6, 5
 CORE = {
     "boot", "boot, fails, no retry", "delete", "stop", "start", "reboot hard", "suspend", "rescue",
     "rebuild", "snapshot, live", "shelve", "unshelve", "attach", "detach", "boot, volumes",
+    "attach interface", "detach interface",
 }  # fmt: skip
 assert CORE <= SCENARIOS.keys()
 

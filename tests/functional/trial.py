@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import time
 import uuid
@@ -24,6 +25,8 @@ from tests.functional.messages import (
     VOLUME,
     recorded,
 )
+
+MACS = re.compile("fa:16:3e(:[0-9a-f]{2}){3}")
 
 
 class Trial:
@@ -68,6 +71,11 @@ class Trial:
         with self.ledger.open() as content:
             content["allocations"] = {self.server: {name: {"VCPU": 1} for name in hosts}}
 
+    @property
+    def free_port(self):
+        """The id of a port that the server may be given."""
+        return f"{self.server[:8]}-f0"
+
     # --- doing ------------------------------------------------------------------------------
     def message(self, method, **arguments):
         """A message of the compute API about this server as its records are now."""
@@ -76,9 +84,11 @@ class Trial:
             arguments["share_mapping"]["nova_object.data"]["instance_uuid"] = self.server
         with self.conductor.database() as tables:
             instance = self.conductor.class_instance_get_by_uuid(tables, None, self.server)
-            if "port_id" in arguments:
+            if arguments.get("port_id") == "its last port":
                 cache = json.loads(tables["InstanceInfoCache"][self.server]["network_info"])
-                arguments["port_id"] = cache[0]["id"]
+                arguments["port_id"] = cache[-1]["id"]
+            if arguments.get("port_id") == "free port":
+                arguments["port_id"] = self.free_port
         return {
             "method": method,
             "request_id": f"req-{uuid.uuid4()}",
@@ -154,7 +164,10 @@ class Trial:
                 ],
                 "mapped": [row["status"] for row in tables.get("ShareMapping", {}).values()],
             },
-            "ports": len(cloud.get("ports", {})),
+            "ports": sorted(
+                owner and "server" for owner in cloud.get("ports", {}).values()
+            ),
+            "unbound": len(cloud.get("named", {})),
             "bound": sorted(bound.values()),
             "records": len(tables.get("VirtualInterface", {})),
             "addresses": [
@@ -202,7 +215,7 @@ class Trial:
         }
 
     def _anonymous(self, text):
-        return text and text.replace(self.server, "server")
+        return text and MACS.sub("its MAC", text.replace(self.server, "server"))
 
     def _let_the_conductor_finish(self):
         deadline = time.monotonic() + 10

@@ -31,6 +31,7 @@ from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import (
     ControlPlaneUnavailable,
+    DeviceDetachFailed,
     HypervisorError,
     ImageQuotaExceeded,
     PeerUnavailable,
@@ -51,13 +52,17 @@ from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
-    "ports": {"allocate", "deallocate", "bind", "unbind"},
+    "ports": {
+        "allocate", "deallocate", "bind", "unbind", "choose", "bind_one", "release_one",
+        "hand_back",
+    },
     "placement": {"delete_allocations"},
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
-        "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "detach_nic", "set_secret",
-        "forget_secret", "begin_move", "finish_move", "drop_move", "resize_disk",
+        "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "attach_nic",
+        "detach_nic", "set_secret", "forget_secret", "begin_move", "finish_move", "drop_move",
+        "resize_disk",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -83,7 +88,8 @@ class Order:
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
     ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk,
-    ``fail_move``: nor moves one. ``guest_agent``: an agent answers in the guest; what it did is in
+    ``fail_move``: nor moves one; ``fail_nic``: none takes a network card or gives one back.
+    ``guest_agent``: an agent answers in the guest; what it did is in
     the ledger. ``joins``: do what an agent does at its start and at its first look around, beside
     going on with the journal. ``durable``: directory for what survives a power failure.
     """
@@ -99,6 +105,7 @@ class Order:
     fail_upload: bool = False
     fail_attach: bool = False
     fail_move: bool = False
+    fail_nic: bool = False
     guest_agent: bool = False
     joins: bool = False
     durable: str | None = None
@@ -218,6 +225,16 @@ def refuse_move(uuid: str, serial: str, disk: Any) -> None:
     raise HypervisorError("internal error: unable to execute QEMU command 'blockdev-mirror'")
 
 
+def refuse_nics(found: LibvirtHypervisor) -> None:
+    """The guest keeps the cards that it has; one that has none to give is asked for none."""
+
+    def detach(uuid: str, mac: str, device: str) -> None:
+        if any(tap == device for _, tap in found.taps(uuid)):
+            raise DeviceDetachFailed(mac, "the guest did not release it")
+
+    found.attach_nic, found.detach_nic = refuse, detach  # type: ignore[method-assign]
+
+
 class GuestAgent:
     """Stands in for the agent in a guest."""
 
@@ -274,6 +291,8 @@ def hypervisor(order: Order, conf: Any, ledger: Ledger) -> LibvirtHypervisor:
         found.begin_move = refuse_move
     if order.fail_attach:
         found.attach_disk = refuse
+    if order.fail_nic:
+        refuse_nics(found)
     if order.guest_agent:
         GuestAgent(ledger).install(found)
     return found

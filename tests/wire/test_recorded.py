@@ -66,6 +66,7 @@ def test_every_method_a_control_plane_sends_is_in_the_table(request_message):
     handled_at_once = {
         "external_instance_event", "get_console_output", "get_vnc_console",
         "validate_console_port", "set_host_enabled", "get_host_uptime",
+        "check_instance_shared_storage",
     }  # fmt: skip
     method = request_message["method"]
     assert method in table or method in handled_at_once

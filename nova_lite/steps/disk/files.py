@@ -45,9 +45,13 @@ class MakeDisks(Step):
             fetch_images(self.work)  # the cache may have been cleaned since it was fetched
             self._make()
 
+    def make_directory(self) -> None:
+        """Make the server's directory: a console log is there without disks, too."""
+        durable.make_directory(directory(self.work))
+
     def _make(self) -> None:
         server, tools, where = self.work.server, self.tools, directory(self.work)
-        durable.make_directory(where)  # a console log is there without disks, too
+        self.make_directory()
         for disk in guest.disk_plan(self.work).local:
             if disk.name == CONFIG_DRIVE or disk.name is None:
                 continue
@@ -78,6 +82,24 @@ class MakeConfigDrive(Step):
 
     def undo(self) -> None:
         self.tools.disks.remove(directory(self.work), CONFIG_DRIVE)
+
+
+class RestoreConfigDrive(Step):
+    """Make the config drive anew where its file is missing, for else the guest does not start.
+
+    The password and the files of the first boot are not on it: nobody has kept them.
+    """
+
+    name = "restore_config_drive"
+
+    def do(self) -> None:
+        work = self.work
+        if not guest.has_config_drive(work):
+            return
+        if not self.tools.disks.exists(directory(work), CONFIG_DRIVE):
+            LOG.warning("The config drive of server %s is gone; making it again, without the "
+                        "password and the files of its first boot", work.uuid)  # fmt: skip
+            make_config_drive(work, CONFIG_DRIVE)
 
 
 class RemoveDisks(Step):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from nova_lite.services import shares, tpm
 from nova_lite.services.devices import (
     _new,
@@ -11,19 +14,35 @@ from nova_lite.services.devices import (
 )
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
+from nova_lite.wire.objects import WireObject
+
+NIC = "NetworkInterfaceMetadata"
 
 
 class DescribeDevices(Step):
-    """Save the device_metadata of a server that has tagged devices, for the metadata service."""
+    """Save the device_metadata of a server that has tagged devices, for the metadata service.
+
+    Nothing is saved where the record says the same already, as it does of most servers: nothing.
+    """
 
     name = "describe_devices"
 
     def do(self) -> None:
         devices = described(self.work)
-        if devices:
+        said = record(devices) if devices else None
+        if _plain(said) != _plain(self.work.instance.get("device_metadata")):
             self.tools.instances.save(
-                self.work.context, self.work.instance, device_metadata=record(devices)
+                self.work.context, self.work.instance, device_metadata=said
             )
+
+
+def _plain(value: Any) -> Any:
+    """The fields of an object and of those in it, without what their versions and changes are."""
+    if isinstance(value, WireObject):
+        return {"": value.name, **{key: _plain(value[key]) for key in value.data}}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 class ActivateShares(Step):
@@ -70,11 +89,36 @@ class UntagDevice(Step):
         self._volume_id = volume_id
 
     def do(self) -> None:
-        work = self.work
-        metadata = work.instance.get("device_metadata")
-        if metadata is None:
-            return
-        left = [device for device in metadata["devices"] if device.get("serial") != self._volume_id]
-        if len(left) < len(metadata["devices"]):
-            said = _new("InstanceDeviceMetadata", devices=left)
-            self.tools.instances.save(work.context, work.instance, device_metadata=said)
+        untag(self.work, lambda device: device.get("serial") == self._volume_id)
+
+
+class UntagNic(Step):
+    """Remove a detached network interface from device_metadata.
+
+    :param mac: its MAC address
+    """
+
+    name = "untag_nic"
+
+    def __init__(self, work: Work, mac: str) -> None:
+        super().__init__(work)
+        self._mac = mac
+
+    def do(self) -> None:
+        untag_nic(self.work, self._mac)
+
+
+def untag_nic(work: Work, mac: str) -> None:
+    """Remove a network interface from device_metadata, if it is there."""
+    untag(work, lambda device: device.name == NIC and device.get("mac") == mac)
+
+
+def untag(work: Work, leaves: Callable[[WireObject], bool]) -> None:
+    """Remove devices from device_metadata; asks nobody where none leaves it."""
+    metadata = work.instance.get("device_metadata")
+    if metadata is None:
+        return
+    left = [device for device in metadata["devices"] if not leaves(device)]
+    if len(left) < len(metadata["devices"]):
+        said = _new("InstanceDeviceMetadata", devices=left)
+        work.tools.instances.save(work.context, work.instance, device_metadata=said)

@@ -92,7 +92,7 @@ class PauseGuest(Step):
 
 
 class UnpauseGuest(Step):
-    """Resume the guest's vCPUs."""
+    """Resume the guest's vCPUs, and have its clock set."""
 
     name = "unpause_guest"
 
@@ -103,6 +103,7 @@ class UnpauseGuest(Step):
 
     def do(self) -> None:
         self.tools.hypervisor.resume(self.work.uuid)
+        self.tools.hypervisor.sync_time(self.work.uuid)
 
 
 class SaveGuest(Step):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import Vif
 from nova_lite.services import guest
 from nova_lite.services.interfaces import lost_vifs, remember_taps
 from nova_lite.services.notes import PortNotes
+from nova_lite.services.port_resources import providers_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
+
+LOG = logging.getLogger(__name__)
 
 
 class BindPorts(Step):
@@ -21,7 +26,9 @@ class BindPorts(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         known = [*guest.vifs(work), *lost_vifs(work)]
-        vifs = tools.ports.bind(work.context, work.server, known, tools.host)
+        request_spec = work.arguments.get("request_spec")
+        providers = None if request_spec is None else providers_of(request_spec)
+        vifs = tools.ports.bind(work.context, work.server, known, tools.host, providers)
         note_ports(work, known, vifs)
 
     def undo(self) -> None:
@@ -69,11 +76,23 @@ def forget_lost(work: Work) -> None:
 
 
 def _cached(work: Work) -> str | None:
-    """The network cache as the record has it, whatever was noted since."""
+    """The network cache as the record has it, whatever was noted since; None: it has none, or one
+    that cannot be read."""
     cache = work.instance.get("info_cache")
     if not cache:
         return None
-    return network_info.dump(network_info.load(cache.get("network_info", "[]")))
+    try:
+        return network_info.dump(network_info.load(cache.get("network_info", "[]")))
+    except MalformedMessage:
+        return None
+
+
+def are_elsewhere(work: Work) -> bool:
+    """Whether the ports are another host's with the server: they are not taken back here, then."""
+    if work.elsewhere:
+        LOG.warning("The ports of server %s are those of host %s by now; they stay",
+                    work.uuid, work.instance["host"])  # fmt: skip
+    return work.elsewhere
 
 
 def unbind(work: Work) -> None:

@@ -44,12 +44,16 @@ class UnplugPort(PortStep):
 
 
 class ForgetPort(PortStep):
-    """Drop the port from the network cache."""
+    """Give back the resources that the port had, and drop it from the network cache."""
 
     name = "forget_port"
 
     def do(self) -> None:
         work = self.work
+        # Stock leaves what the port had of Placement to the server, until that is deleted.
+        self.tools.port_resources.release(
+            work.context, work.uuid, self._vif.id, self._vif.profile
+        )
         work.reload()  # whatever was saved since is kept
         left = [vif for vif in guest.vifs(work) if vif.id != self._vif.id]
         work.tools.info_caches.save(work.context, work.uuid, network_info.dump(left))

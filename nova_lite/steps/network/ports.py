@@ -9,37 +9,42 @@ from nova_lite.errors import NetworkUnavailable, NovaLiteError, Verdict, VifPlug
 from nova_lite.model.network import Vif
 from nova_lite.services import guest
 from nova_lite.services.events import VIF_PLUGGED
-from nova_lite.services.interfaces import leave, lost_vifs, plug, requested_ports, unplug_strays
+from nova_lite.services.interfaces import (
+    found_again,
+    is_first_host,
+    leave,
+    lost_vifs,
+    plug,
+    requested_ports,
+    unplug_strays,
+)
 from nova_lite.services.notes import PortNotes
+from nova_lite.services.port_resources import providers_of
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.network.binding import forget_lost, note_ports
+from nova_lite.steps.network.binding import are_elsewhere, forget_lost, note_ports
 from nova_lite.wire import network_info
 
 LOG = logging.getLogger(__name__)
 
 # Seconds between two looks at Neutron itself while an event is waited for: Neutron holds events
-# back for up to two seconds, sends each once, and may have sent ours to a process now dead.
-LOOKS = (0.0, 0.3, 0.7, 1.5, 3.0, 6.0, 15.0)
+# back for up to two seconds, sends each once, and may have sent ours to a process now dead. An
+# event that is on its way is waited for a moment.
+LOOKS = (0.15, 0.35, 0.7, 1.5, 3.0, 6.0, 15.0)
 
 # Seconds between two attempts to get ports: the pauses of nova-compute.
 RETRY_FIRST, RETRY_LONGEST = 1.0, 30.0
 
 
 class AllocatePorts(Step):
-    """Create or adopt the requested ports, bind them to this host and save them."""
+    """Create or adopt the requested ports and bind them to this host."""
 
     name = "allocate_ports"
 
     def do(self) -> None:
-        work, tools = self.work, self.tools
         ports = self._allocate()
         tags = {vif.mac: vif.tag for vif in ports if vif.tag}
-        text = network_info.dump(ports)
-        work.note(vifs=text, nic_tags=tags)
-        for vif in ports:
-            tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, vif.tag)
-        tools.info_caches.save(work.context, work.uuid, text)
+        self.work.note(vifs=network_info.dump(ports), nic_tags=tags)
 
     def _allocate(self) -> list[Vif]:
         """Ports, after up to [DEFAULT]network_allocate_retries failures.
@@ -49,11 +54,14 @@ class AllocatePorts(Step):
         work, tools = self.work, self.tools
         groups = [_group_name(group) for group in work.arguments["security_groups"] or ()]
         pause = RETRY_FIRST
+        first = not self.repeated and is_first_host(work)
         for left in reversed(range(tools.conf.network_allocate_retries + 1)):
             try:
                 return tools.ports.allocate(
-                    work.context, work.server, requested_ports(work), groups, tools.host
-                )
+                    work.context, work.server, requested_ports(work), groups, tools.host,
+                    first=first,
+                    providers=providers_of(work.arguments.get("request_spec")),
+                )  # fmt: skip
             except NetworkUnavailable:
                 raise
             except NovaLiteError as error:
@@ -63,14 +71,13 @@ class AllocatePorts(Step):
                             work.uuid, error, pause, left)  # fmt: skip
             if tools.clock.wait(work.cancelled, pause):
                 raise Interrupted
+            first = False
             pause = min(pause * 2, RETRY_LONGEST)
         raise AssertionError("the last attempt ends it")
 
     def undo(self) -> None:
         work, tools = self.work, self.tools
-        if work.elsewhere:
-            LOG.warning("The ports of server %s are those of host %s by now; they stay",
-                        work.uuid, work.instance["host"])  # fmt: skip
+        if are_elsewhere(work):
             return
         asked_for = [
             request.port_id
@@ -82,8 +89,37 @@ class AllocatePorts(Step):
         tools.info_caches.save(work.context, work.uuid, "[]")
 
 
+class RecordPorts(Step):
+    """Save the ports that were allocated: their VirtualInterfaces, and the network cache.
+
+    AllocatePorts takes that back with the ports.
+    """
+
+    name = "record_ports"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        notes = PortNotes.of(work.notes)
+        tags = notes.nic_tags or {}
+        for vif in guest.vifs(work):
+            tools.interfaces.create(work.context, work.uuid, vif.id, vif.mac, tags.get(vif.mac))
+        tools.info_caches.save(work.context, work.uuid, notes.vifs or "[]")
+
+
+class NameGroups(Step):
+    """Look up the security groups that a config drive names, before it is waited for."""
+
+    name = "name_groups"
+
+    def do(self) -> None:
+        work = self.work
+        if guest.has_config_drive(work):
+            work.note(groups=self.tools.ports.security_groups(work.context, work.uuid))
+
+
 class RefreshPorts(Step):
-    """Refresh the network cache from Neutron before the guest is defined again.
+    """Refresh the network cache from Neutron before the guest is defined again; fail where this
+    host has no driver for one of the ports, before the guest is touched.
 
     :param keep_lost: the guest is not: it needs the taps also of ports that the server has no more
     """
@@ -98,7 +134,12 @@ class RefreshPorts(Step):
         work = self.work
         known = [*guest.vifs(work), *lost_vifs(work)]
         fresh = self.tools.ports.refresh(work.context, work.uuid, known)
+        if fresh and not known:
+            fresh = found_again(self.tools, work.context, work.instance, fresh)
         note_ports(work, known, fresh, keep_lost=self._keep_lost)
+        if not self._keep_lost:
+            for vif in fresh:
+                self.tools.vif_driver.require(vif)
 
 
 class RequireSwitch(Step):
@@ -107,8 +148,9 @@ class RequireSwitch(Step):
     name = "require_switch"
 
     def do(self) -> None:
-        if any(vif.vif_type == "ovs" for vif in guest.vifs(self.work)):
-            self.tools.vif_driver.check()
+        driver = self.tools.vif_driver
+        if any(driver.needs_switch(vif) for vif in guest.vifs(self.work)):
+            driver.check()
 
 
 class PlugInterfaces(Step):
@@ -150,11 +192,13 @@ class UnplugInterfaces(Step):
 class WaitForPorts(Step):
     """Wait for Neutron's network-vif-plugged events, then resume the guest.
 
-    ``looks`` are the pauses between two looks at Neutron itself; the last one is repeated.
+    ``looks`` are the pauses between two looks at Neutron itself; the last one is repeated. A look
+    for another server counts, too, if it is not older than the part ``shared`` of the pause.
     """
 
     name = "wait_for_ports"
     looks: tuple[float, ...] = LOOKS
+    shared = 0.5
 
     def do(self) -> None:
         work, tools = self.work, self.tools
@@ -176,7 +220,8 @@ class WaitForPorts(Step):
             if work.cancelled.is_set():
                 raise Interrupted
             if waiting and not self._failed(waiting):
-                waiting -= self.tools.ports.active(work.context, work.uuid)
+                within = pause * self.shared if pause < left else 0.0
+                waiting -= self.tools.ports.active(work.context, work.uuid, within=within)
             if not waiting or left <= 0 or self._failed(waiting):
                 return waiting
         raise AssertionError("the pauses have no end")
@@ -191,10 +236,13 @@ class WaitForPorts(Step):
     def _give_up(self, missing: set[str]) -> None:
         ports = ", ".join(sorted(missing))
         if self.tools.conf.vif_plugging_is_fatal:
+            how = f"did not report port {ports} as plugged within "
+            how += f"{self.tools.conf.vif_plugging_timeout} s"
+            if self._failed(missing):
+                how = f"reported that it cannot wire up a port of {ports}"
             raise VifPlugTimeout(
-                f"Virtual Interface creation failed: Neutron did not report port {ports} as "
-                f"plugged within {self.tools.conf.vif_plugging_timeout} s; look at its agent on "
-                f"host {self.tools.host}"
+                f"Virtual Interface creation failed: Neutron {how}; look at its agent on host "
+                f"{self.tools.host}"
             )
         LOG.warning("Server %s starts though port %s is not wired up", self.work.uuid, ports)
 
@@ -206,7 +254,11 @@ class ReleasePorts(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        preserved = [vif.id for vif in guest.vifs(work) if vif.preserve]
+        known = guest.vifs(work)
+        preserved = {vif.id for vif in known if vif.preserve}
+        if not known:  # a server without ports, or a lost cache
+            created = work.instance.get("created_at")
+            preserved = tools.ports.older(work.context, work.uuid, created)
         tools.ports.deallocate(work.context, work.uuid, preserved)
 
 

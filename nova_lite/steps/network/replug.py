@@ -53,6 +53,7 @@ class WaitForWiring(WaitForPorts):
     """As WaitForPorts, for a guest that ran before: it is powered off when it waits in vain."""
 
     looks = LATE_LOOKS
+    shared = 0.0
 
     def _give_up(self, missing: set[str]) -> None:
         if self.tools.conf.vif_plugging_is_fatal:

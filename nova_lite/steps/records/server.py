@@ -211,6 +211,16 @@ class MarkRebooting(Step):
         )
 
 
+class TouchRecord(Step):
+    """Set the record's time of the last change: what else was saved is not in this record, and
+    clients of the API ask for the servers that have changed since a time."""
+
+    name = "touch_record"
+
+    def do(self) -> None:
+        self.tools.instances.save(self.work.context, self.work.instance, updated_at=utcnow())
+
+
 class RecordDeleted(Step):
     """Save vm_state DELETED, and delete the server's allocations in Placement."""
 

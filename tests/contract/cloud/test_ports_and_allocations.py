@@ -11,6 +11,7 @@ import pytest
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
+from nova_lite.errors import PortInUse, PortNotFound
 from nova_lite.model.server import Flavor, Image, Server
 from nova_lite.services.port_requests import PortRequest
 from nova_lite.services.ports import Ports
@@ -122,6 +123,77 @@ def test_ports_leave_their_host_and_come_back(ports):
 
     assert [(vif.id, vif.vif_type) for vif in off] == [(known[0].id, "unbound")]
     assert [(vif.id, vif.vif_type) for vif in back] == [(known[0].id, "ovs")]
+
+
+# --- one port at a time -------------------------------------------------------------------------
+def attach(ports, name="attach-1", number=1, **asked):
+    service, network = ports
+    request = PortRequest(**(asked or {"network_id": network}))
+    chosen = service.choose(CONTEXT, server(number), request, name)
+    made = request.port_id is None
+    return service.bind_one(CONTEXT, server(number), chosen, "host1", made=made)
+
+
+def free(ports, vif):
+    """Make it a port that nobody has."""
+    ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=False)
+
+
+def test_a_port_is_attached_beside_the_others(ports):
+    """Neither attaching nor releasing it touches another port."""
+    (first,) = allocate(ports)
+
+    vif = attach(ports)
+
+    assert (vif.vif_type, vif.preserve, vif.id == first.id) == ("ovs", False, False)
+    assert known_ids(ports, [first, vif]) == [first.id, vif.id]
+    for _ in range(2):
+        ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=True)
+    assert known_ids(ports, [first, vif]) == [first.id]
+    assert ports[0].gone(CONTEXT, [vif.id]) == {vif.id}
+
+
+def test_a_port_that_was_made_is_found_by_its_name(ports):
+    """Until it is bound; under another name another one is made."""
+    service, network = ports
+    ask = CONTEXT, server(1), PortRequest(network)
+    first = service.choose(*ask, "attach-1")
+
+    again = service.choose(*ask, "attach-1", asked_before=True)
+    other = service.choose(*ask, "attach-2", asked_before=True)
+
+    assert again.id == first.id != other.id
+    service.bind_one(CONTEXT, server(1), again, "host1", made=True, name="attach-1")
+    service.release_one(CONTEXT, server(1).uuid, None, made=False, name="attach-1")
+    service.release_one(CONTEXT, server(1).uuid, None, made=False, name="attach-2")
+    assert service.gone(CONTEXT, [first.id, other.id]) == {other.id}
+
+
+def test_a_port_that_somebody_has_made_is_kept(ports):
+    """It is free again, however often it is released, and can be attached again."""
+    vif = attach(ports)
+    free(ports, vif)
+
+    again = attach(ports, port_id=vif.id)
+    for _ in range(2):
+        ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=False)
+
+    assert (again.id, again.preserve) == (vif.id, True)
+    assert known_ids(ports, [vif]) == []
+    assert ports[0].gone(CONTEXT, [vif.id]) == set()
+
+
+def test_a_port_that_somebody_has_is_not_attached(ports):
+    """The server itself, or another one; nor is one that is not there."""
+    mine, (others,) = attach(ports), allocate(ports, 2)
+    for vif in (mine, others):
+        with pytest.raises(PortInUse):
+            attach(ports, port_id=vif.id)
+    with pytest.raises(PortNotFound):
+        attach(ports, port_id="99999999-b410-41e7-af51-fddb339207ce")
+
+    ports[0].release_one(CONTEXT, server(1).uuid, others.id, made=True)
+    assert known_ids(ports, [others], 2) == [others.id]
 
 
 def real_placement(tmp_path):

@@ -26,6 +26,7 @@ from tests.contract.hypervisor.test_hypervisor_contract import real_hypervisor
 from tests.fakes.conf_file import read_conf
 from tests.fakes.guests import tiny_guest
 from tests.fakes.private_libvirtd import PrivateLibvirtd
+from tests.libvirt_driver import connected
 
 pytestmark = pytest.mark.libvirt
 
@@ -82,13 +83,8 @@ def export(tmp_path: Path, private_libvirtd: PrivateLibvirtd) -> Iterator[Path]:
 
 @pytest.fixture
 def hypervisor(libvirt_uri: str) -> Iterator[Hypervisor]:
-    made = real_hypervisor(libvirt_uri)
-    made.connect()
-    yield made
-    for guest in made.domains():
-        made.destroy(guest.uuid)
-        made.undefine(guest.uuid)
-    made.close()
+    with connected(real_hypervisor(libvirt_uri)) as made:
+        yield made
 
 
 def among_the_guests(daemon: PrivateLibvirtd, call: Callable[[], Any]) -> Any:

@@ -45,7 +45,7 @@ def answer_with(service, reply):
         (404, "SecurityGroupNotFound", errors.SecurityGroupNotFound),
         (404, "PortNotFound", errors.PortNotFound),
         (409, "HostNotCompatibleWithFixedIps", errors.FixedIpInvalidOnHost),
-        (400, "InvalidIpForNetwork", errors.NetworkRequestInvalid),
+        (400, "InvalidIpForNetwork", errors.FixedIpInvalid),
         (403, "PolicyNotAuthorized", errors.NetworkRequestInvalid),
         (500, "HTTPInternalServerError", errors.NetworkUnavailable),
     ],
@@ -127,6 +127,18 @@ def test_reads_are_repeated_after_an_outage_and_creation_is_not(service, api):
     with pytest.raises(errors.NetworkUnavailable):
         api.create_port(network_id="x")
     assert len(service.cloud.calls) == start + 2
+
+
+def test_a_port_is_changed_only_as_it_was_read(service, api):
+    """Where the caller says of which revision it speaks."""
+    port = service.port(service.network("p"))
+    api.update_port(port["id"], revision=1, device_id="d")
+    assert service.cloud.calls[-1].headers["If-Match"] == "revision_number=1"
+    with pytest.raises(errors.PortChanged):
+        api.update_port(port["id"], revision=1, device_id="e")
+    assert port["device_id"] == "d"
+    api.update_port(port["id"], device_id="f")
+    assert port["device_id"] == "f"
 
 
 def test_deleting_a_missing_port_is_told_apart(service, api):

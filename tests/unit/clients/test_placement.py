@@ -170,6 +170,8 @@ def test_a_share_of_one_provider_is_given_back(api: FakePlacementApi) -> None:
     api.add("other", "node2")
     api.use("server", UUID, VCPU=1)
     api.consumers["server"]["other"] = {"VCPU": 1}
+    api.below(UUID, "nic", NET_BW_EGR_KILOBIT_PER_SEC=1000)
+    api.consumers["server"]["nic"] = {"NET_BW_EGR_KILOBIT_PER_SEC": 10}
     placement = Placement(api)
 
     placement.drop_provider("server", UUID)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from nova_lite import conf as nova_lite_conf
@@ -33,6 +36,38 @@ def test_service_speaks_with_the_groups_credentials_and_the_request_id(cloud, tm
     assert cloud.logins == ["neutron"]
     assert cloud.tokens[cloud.calls[0].headers["X-Auth-Token"]] == "neutron"
     assert cloud.calls[0].headers["X-OpenStack-Request-ID"] == "req-g"
+
+
+@pytest.mark.parametrize("service_tokens", ["true", "false"])
+def test_a_group_that_was_warmed_up_needs_no_keystone_any_more(cloud, tmp_path, service_tokens):
+    """Neither for its own calls, nor for the service token that goes along with a user's."""
+    service_user = {**cloud.credentials("nova"), "send_service_user_token": service_tokens}
+    groups = {"neutron": cloud.credentials("neutron"), "service_user": service_user}
+    sessions = Sessions(read_conf(tmp_path, groups))
+    sessions.warm_up("neutron")
+    asked = len(cloud.identity)
+    sessions.service("neutron", "network").get("/v2.0/x")
+    sessions.user("neutron", "network", context()).get("/v2.0/x")
+    assert len(cloud.identity) == asked
+    assert cloud.logins == (["neutron", "nova"] if service_tokens == "true" else ["neutron"])
+
+
+def test_calls_at_once_keep_their_connections(cloud, tmp_path, caplog):
+    """As many as the workers of the agent make; urllib3 warns of each that it throws away."""
+    at_once = threading.Barrier(20)
+
+    def serve(call):
+        at_once.wait(10)
+        return Reply(200, {})
+
+    cloud.services["net"] = ("network", serve)
+    conf = read_conf(tmp_path, {"neutron": cloud.credentials("neutron")})
+    sessions = Sessions(conf, connections=20)
+    adapter = sessions.service("neutron", "network")
+    adapter.get_token()
+    with caplog.at_level("WARNING", "urllib3"), ThreadPoolExecutor(20) as callers:
+        list(callers.map(lambda number: adapter.get("/v2.0/x"), range(20)))
+    assert "pool is full" not in caplog.text
 
 
 def test_a_group_without_credentials_uses_those_of_service_user(cloud, tmp_path):

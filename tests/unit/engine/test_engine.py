@@ -100,6 +100,27 @@ def test_a_finished_step_is_not_done_again_after_a_kill(tmp_path):
     assert world.log == ["do last"]
 
 
+def test_a_step_is_told_whether_it_may_have_begun_before(tmp_path):
+    """By this process, which tries it again, or by one that was killed in it."""
+    world = World(fail_at="last", error=ControlPlaneUnavailable("no conductor"))
+    engine = make_engine(tmp_path / "retried", world)
+    engine.start(request(engine))
+    while world.log.count("do last") < 3:
+        threading.Event().wait(0.01)
+    world.fail_at = None
+    assert engine._queues.wait_idle(10)
+    assert [told for step, told in world.repeated if step == "last"][:3] == [False, True, True]
+    assert {told for step, told in world.repeated if step != "last"} == {False}
+
+    world = World()
+    kill_at(tmp_path / "killed", world, "operate:first:begin")
+    engine = make_engine(tmp_path / "killed", world)
+    engine.resume()
+    assert engine._queues.wait_idle(10)
+    assert world.repeated[0] == ("first", True)
+    assert world.repeated[-1] == ("last", False)
+
+
 def test_the_same_request_twice_has_one_effect(tmp_path):
     """A redelivered message is dropped, while the first runs and after it."""
     world = World()

@@ -28,6 +28,7 @@ class World:
     def __init__(self, **settings):
         self.exists = set()
         self.log = []
+        self.repeated = []  # steps, and whether they were told that they may have begun before
         self.asked = []  # steps that were asked whether they are done
         self.notes = False  # whether each step notes something
         self.fail_at = None
@@ -55,6 +56,7 @@ class Make(Step):
     def do(self):
         world = self.world
         world.log.append(f"do {self.name}")
+        world.repeated.append((self.name, self.repeated))
         if world.fail_at == self.name:
             raise world.error
         world.exists.add(self.name)

@@ -216,6 +216,15 @@ def test_interfaces_have_no_legacy_notification() -> None:
     assert ([], ["instance.interface_attach.start"]) == (legacy.sent, [s[1] for s in new.sent])
 
 
+def test_addresses_have_legacy_notifications_only() -> None:
+    """Stock has no versioned ones for create_ip and delete_ip."""
+    legacy, new = Wire(), Wire()
+
+    notifier_on(legacy, new).action(subject(RECORDED["notifications"][1]), "create_ip", "start")
+
+    assert (["compute.instance.create_ip.start"], []) == ([s[1] for s in legacy.sent], new.sent)
+
+
 def test_nothing_is_built_where_nobody_asked() -> None:
     """Off is off: not even a subject without fields is looked at."""
     silent = Notifier()

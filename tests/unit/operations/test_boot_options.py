@@ -7,10 +7,14 @@ from dataclasses import replace
 import pytest
 
 from nova_lite.errors import (
+    FixedIpInvalid,
     GroupPolicyViolation,
     HypervisorError,
+    ImageUnacceptable,
+    NoMoreFixedIps,
     PortBindingFailed,
     ServerBeingDeleted,
+    VifPlugTimeout,
 )
 from nova_lite.model.network import FixedIp, Network, Subnet
 from tests.fakes.clock import ManualClock
@@ -73,6 +77,32 @@ def test_ports_are_asked_for_again(tmp_path, retries, failures, asked, state):
     assert (record["vm_state"] == "active") is (state == "active")
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NoMoreFixedIps("No fixed IP addresses available for network: n1"),
+         "Failed to allocate the network(s) with error No fixed IP addresses available for network:"
+         " n1, not rescheduling."),
+        (VifPlugTimeout("port p1 is not plugged"),
+         "Failed to allocate the network(s), not rescheduling. port p1 is not plugged"),
+        (FixedIpInvalid("Fixed IP 10.9.9.9 is not valid"), "Fixed IP 10.9.9.9 is not valid"),
+        (ImageUnacceptable("no image"), "no image"),
+    ],
+)  # fmt: skip
+def test_the_fault_of_an_aborted_build(tmp_path, error, told):
+    """Begins with the words of stock, by which scripts know it."""
+    host = Host(tmp_path / "state")
+    agent = host.agent()
+    failing(agent.tools.ports, [error])
+
+    host.send(agent, "build_and_run_instance", **build_arguments())
+    assert agent.engine.settle(60)
+
+    (fault,) = host.conductor.read()["InstanceFault"].values()
+    assert fault["message"] == f"Build of instance {host.server} aborted: {told}"
+    assert fault["code"] == 500
+
+
 def test_a_deleted_server_gets_no_more_ports(tmp_path):
     """Nobody waits for a server that is gone."""
     host = Host(tmp_path / "state")
@@ -112,8 +142,8 @@ def test_access_addresses_are_of_the_named_network(tmp_path, option, given, addr
     host.conductor.set(host.server, **{"access_ip_v4": None, "access_ip_v6": None, **given})
     agent = host.agent()
     allocate = agent.tools.ports.allocate
-    agent.tools.ports.allocate = lambda *arguments: [
-        replace(vif, network=NETWORK) for vif in allocate(*arguments)
+    agent.tools.ports.allocate = lambda *arguments, **named: [
+        replace(vif, network=NETWORK) for vif in allocate(*arguments, **named)
     ]
 
     host.send(agent, "build_and_run_instance", **build_arguments())

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nova_lite.errors import ImageNotFound
+from nova_lite.errors import ImageNotFound, InterfaceAttachFailed, PortInUse
+from nova_lite.failures import Failure
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.rpc.endpoint import VERBS
 from nova_lite.services.work import Work
@@ -65,6 +66,10 @@ def detail(method: str, phase: str, arguments: dict[str, Any]) -> Detail:
         ("detach_volume", "end", ATTACHED, Detail("InstanceActionVolume", ATTACHED, ATTACHED)),
         ("swap_volume", "start", {"old_volume_id": "a", "new_volume_id": "b"},
          Detail("InstanceActionVolumeSwap", {"old_volume_id": "a", "new_volume_id": "b"})),
+        ("attach_interface", "end", {"network_id": "n"}, Detail()),
+        ("detach_interface", "start", {"port_id": "p"}, Detail()),
+        ("add_fixed_ip_to_instance", "start", {"network_id": "n"}, Detail()),
+        ("remove_fixed_ip_from_instance", "end", {"address": "a"}, Detail(addresses=True)),
         ("allow_share", "end", {"share_mapping": SHARE}, Detail("InstanceActionShare", SHARED)),
         ("deny_share", "end", {"share_mapping": SHARE}, Detail("InstanceActionShare", SHARED)),
     ],
@@ -72,6 +77,27 @@ def detail(method: str, phase: str, arguments: dict[str, Any]) -> Detail:
 def test_what_a_payload_says_beside_the_server(method, phase, arguments, wanted) -> None:
     """Payload, own fields, further legacy keys, and whether addresses are listed."""
     assert wanted == detail(method, phase, arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (InterfaceAttachFailed("no slot"), ["interface_attach.error", "exception"]),
+        (PortInUse("it is another server's"), ["exception"]),
+    ],
+)
+def test_an_attach_has_an_error_where_this_host_refused_it(error, wanted) -> None:
+    """As in stock; what Neutron refuses is an exception only. A detach has no error at all."""
+    tools = SimpleNamespace(actions=SimpleNamespace(fault=lambda *told: None))
+    work = Work(
+        RequestContext.admin(), tools, INSTANCE, {"port_id": "p"}, {}, lambda **notes: None
+    )  # type: ignore[arg-type]
+    verb = VERBS["attach_interface"](work)
+    verb.failed(Failure.of(error))
+
+    assert wanted == verb.notifications("error")
+    assert ["interface_attach.end"] == verb.notifications("end")
+    assert ["exception"] == VERBS["detach_interface"](work).notifications("error")
 
 
 def test_mappings_are_sent_with_the_actions_of_stock() -> None:

@@ -11,7 +11,7 @@ from nova_lite.errors import DomainNotFound, HypervisorError, ServerBeingDeleted
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
 from nova_lite.operations.crash_dump import TriggerCrashDump
-from nova_lite.operations.pause import Pause
+from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.start import Start
 from nova_lite.operations.stop import Stop
@@ -101,6 +101,14 @@ def test_a_request_that_tells_enough_is_believed(work, verb) -> None:
     resumed = work()
     resumed.resumed = True
     assert carry_out(verb(resumed)).asked == 1
+
+
+def test_a_clock_that_was_held_is_set(work, hypervisor: FakeHypervisor) -> None:
+    """After the guest runs again, not before."""
+    carry_out(Unpause(work(PowerState.PAUSED, vm_state="paused")))
+
+    done = [method for method, _ in hypervisor.calls]
+    assert "sync_time" in done[done.index("resume") :]
 
 
 def test_suspending_keeps_the_old_state(work) -> None:

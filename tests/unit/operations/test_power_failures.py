@@ -131,6 +131,76 @@ def test_an_attach(tmp_path):
     assert differences(found, but=("guest", "taps")) == {}
 
 
+INTERFACE = {"network_id": "net-1", "port_id": None, "requested_ip": None, "tag": None}
+
+
+def known(host):
+    """Ports by all records, and in the guest's definition."""
+    tables, cloud = host.conductor.read(), host.ledger.read()
+    cache = json.loads(tables["InstanceInfoCache"][host.server]["network_info"])
+    return {
+        "cached": len(cache), "recorded": len(tables["VirtualInterface"]),
+        "cards": len(host.hypervisor.guests[host.server].spec.nics),
+        "owned": sorted(owner == host.server for owner in cloud["ports"].values()),
+        "bound": len(cloud["bound"]), "named": len(cloud.get("named", {})),
+    }  # fmt: skip
+
+
+def after_power_failures(tmp_path, prepare, method, arguments):
+    """What is known of ports after a failure at each boundary chosen, and undisturbed."""
+    host = Host(tmp_path / "dry")
+    prepare(host)
+    names = host.boundaries(method, **arguments(host))
+    wanted, found = known(host), {}
+    for number, boundary in enumerate(chosen(names)):
+        host = Host(tmp_path / str(number))
+        prepare(host)
+        host.power_fails(boundary, method, **arguments(host))
+        host.resume()
+        found[boundary] = known(host), sorted(host.journal.glob("*.journal"))
+    return wanted, {where: seen for where, seen in found.items() if seen != (wanted, [])}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_an_interface_is_attached(tmp_path, given):
+    """All know of it; a port that was made is made once."""
+
+    def prepare(host):
+        host.boot()
+        with host.ledger.open() as content:
+            content["ports"]["given"] = ""
+
+    asked = {**INTERFACE, "port_id": "given", "network_id": None} if given else INTERFACE
+    wanted, wrong = after_power_failures(
+        tmp_path, prepare, "attach_interface", lambda host: asked
+    )
+
+    assert (wanted["cached"], wanted["cards"], wanted["bound"]) == (2, 2, 2)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_an_interface_is_detached(tmp_path, given):
+    """Nobody knows of it any more; a port that was there before is free."""
+
+    def prepare(host):
+        host.boot()
+        with host.ledger.open() as content:
+            content["ports"]["given"] = ""
+        asked = {"network_id": None, "port_id": "given"} if given else {}
+        host.run("attach_interface", request="req-attach", **{**INTERFACE, **asked})
+
+    def last(host):
+        tables = host.conductor.read()
+        cache = json.loads(tables["InstanceInfoCache"][host.server]["network_info"])
+        return {"port_id": cache[-1]["id"]}
+
+    wanted, wrong = after_power_failures(tmp_path, prepare, "detach_interface", last)
+
+    assert (wanted["cached"], wanted["cards"], wanted["owned"]) == (1, 1, [False, True])
+    assert wrong == {}
+
+
 def test_a_rebuild(tmp_path):
     """Up to its report it goes on; afterwards its disks are not touched any more."""
 

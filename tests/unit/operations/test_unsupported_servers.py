@@ -43,6 +43,11 @@ def with_hardware_port(host):
         tables["InstanceInfoCache"][host.server]["network_info"] = network_info.dump([port])
 
 
+def with_port_of_unknown_kind(host):
+    """There is no driver for its vif_type here."""
+    host.vifs.unknown.update(host.vifs.ports)
+
+
 def with_defined_device(host):
     host.hypervisor.foreign[host.server] = ("mediated device 1234",)
 
@@ -53,7 +58,10 @@ def with_tpm(host):
         metadata.update(image_hw_tpm_version="2.0", image_hw_tpm_model="tpm-tis")
 
 
-DEVICES = [with_extra_spec, with_request, with_hardware_port, with_defined_device, with_tpm]
+DEVICES = [
+    with_extra_spec, with_request, with_hardware_port, with_port_of_unknown_kind,
+    with_defined_device, with_tpm,
+]  # fmt: skip
 VERBS = [
     ("reboot_instance", REBOOT, "rebooting_hard", "active"),
     ("reboot_instance", {**REBOOT, "reboot_type": "SOFT"}, "rebooting", "active"),
@@ -213,3 +221,15 @@ def test_a_lost_base_is_not_fetched_again_without_its_verification(host):
 
     assert host.look()["guest"] == "SHUTDOWN"
     assert fetched(host) == []
+
+
+def test_a_server_with_a_port_of_unknown_kind_can_be_deleted(host, caplog):
+    """Nothing here has plugged it; what is left of it is in the log."""
+    with_port_of_unknown_kind(host)
+    host.set(vm_state="active", task_state="deleting")
+
+    host.run("terminate_instance", bdms=None)
+
+    assert host.hypervisor.guests == {}
+    assert faults(host) == []
+    assert "what the host has of it stays: port" in caplog.text

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from nova_lite.drivers.vif import ovsdb
+from nova_lite.drivers.vif import drivers, ovsdb
 from nova_lite.inventory.disk import DiskSpace
 from nova_lite.preflight import host
 from nova_lite.preflight.base import Status
+from tests.fakes.entry_points import declared
 from tests.fakes.ovsdb import FakeOvs
 
 
@@ -114,6 +116,31 @@ def test_a_directory_of_somebody_else_is_a_failure(
 
 
 @pytest.mark.parametrize(
+    ("drive_format", "there", "forced", "status", "says"),
+    [
+        ("iso9660", {"xorrisofs"}, True, Status.OK, "iso9660 by xorrisofs"),
+        ("iso9660", {"mcopy"}, False, Status.WARNING, "not installed: xorrisofs"),
+        ("iso9660", set(), True, Status.FAILURE, "every server gets a config drive"),
+        ("vfat", {"mcopy"}, False, Status.WARNING, "not installed: mkfs.vfat"),
+        ("vfat", {"mcopy", "mkfs.vfat"}, False, Status.OK, "vfat by mkfs.vfat, mcopy"),
+    ],
+)
+def test_programs_for_config_drives(
+    monkeypatch: pytest.MonkeyPatch, drive_format: str, there: set[str], forced: bool,
+    status: Status, says: str,
+) -> None:  # fmt: skip
+    """Those of the format that nova.conf has; without, only servers without a drive are built."""
+    monkeypatch.setattr(host.shutil, "which", lambda name: name if name in there else None)
+    conf = SimpleNamespace(
+        config_drive_format=drive_format, mkisofs_cmd="xorrisofs", force_config_drive=forced
+    )
+
+    found = host.DRIVE.look(SimpleNamespace(conf=conf))
+
+    assert (found.status, says in found.message) == (status, True), found
+
+
+@pytest.mark.parametrize(
     ("kind", "status"),
     [("tmpfs", Status.OK), ("ext4", Status.WARNING), ("overlay", Status.WARNING)],
 )
@@ -128,3 +155,19 @@ def test_secrets_are_in_memory(
 
     assert found.status is status
     assert kind in found.message
+
+
+def test_vif_drivers_are_loaded_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that lacks something is named with its entry point; the others are listed."""
+    own = declared("nova_lite.vif")
+    monkeypatch.setattr(drivers, "installed", lambda: tuple(own))
+    found = host.VIF_DRIVERS.look(SimpleNamespace(conf=None))
+    assert found.status is Status.OK
+    assert "drivers for bridge, hostdev_physical.direct-physical, hw_veb.direct" in found.message
+
+    broken = EntryPoint("martian", "nowhere:Vifs", "nova_lite.vif")
+    monkeypatch.setattr(drivers, "installed", lambda: (*own, broken))
+    found = host.VIF_DRIVERS.look(SimpleNamespace(conf=None))
+    assert found.status is Status.FAILURE
+    assert "martian = nowhere:Vifs (entry points nova_lite.vif)" in found.message
+    assert "No module named 'nowhere'" in found.message

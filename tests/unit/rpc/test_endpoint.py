@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.errors import AttachInterfaceUnsupported, MoveUnsupported
+from nova_lite.errors import MoveUnsupported
 from nova_lite.rpc import endpoint
 from nova_lite.rpc.dispatch import Unsupported
 from nova_lite.wire.objects import WireObject
@@ -31,8 +31,7 @@ def test_only_the_password_is_called_with_a_task_state() -> None:
 @pytest.mark.parametrize(
     ("method", "error"),
     [
-        ("attach_interface", AttachInterfaceUnsupported),
-        ("detach_interface", Unsupported),
+        ("pre_live_migration", Unsupported),
         ("check_can_live_migrate_destination", MoveUnsupported),
         ("check_can_live_migrate_source", MoveUnsupported),
     ],

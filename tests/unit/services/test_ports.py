@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,8 +15,10 @@ from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.session import Sessions
 from nova_lite.model.network import FixedIp
 from nova_lite.model.server import Flavor, Image, Server
+from nova_lite.services import port_reads
 from nova_lite.services.port_requests import PortRequest, port_requests
 from nova_lite.services.ports import Ports
+from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
 from tests.fakes.clock import ManualClock
 from tests.fakes.conf_file import read_conf
@@ -96,6 +102,36 @@ def test_the_user_makes_the_first_port_and_is_spared_the_second_call_later(servi
     assert [call for call in second if not call.startswith("GET")] == ["POST ports as neutron"]
     port = service.ports_of(SERVER.uuid)[0]
     assert (port["tenant_id"], port["binding:host_id"]) == ("alice", "host1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "words"),
+    [
+        ("IpAddressGenerationFailure", errors.NoMoreFixedIps,
+         "No fixed IP addresses available for network: {}"),
+        ("InvalidIpForNetwork", errors.FixedIpInvalid,
+         "Fixed IP 10.9.9.9 is not a valid ip address for network {}"),
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_had(service, ports, network, kind, expected, words):
+    """The error says in nova's words which network has it not."""
+    request = PortRequest(network["id"], fixed_ip="10.9.9.9")
+    service.before.append(lambda call: error(409, kind) if call.method == "POST" else None)
+    with pytest.raises(expected, match=words.format(network["id"])):
+        allocate(ports, request)
+
+
+def test_the_first_attempt_does_not_look_for_ports_made_before(service, ports, network):
+    """Unless its answer is lost: then what it has made is found."""
+    service.lose_answers = 1
+    request = [PortRequest(network["id"])]
+    ports.allocate(CONTEXT, SERVER, request, (), "host1", first=True)
+    look = "GET ports by device_id"
+    assert look in service.asked and look not in service.asked[: service.asked.index("POST ports")]
+    del service.asked[:]
+    ports.allocate(CONTEXT, SERVER, request, (), "host1")
+    assert look in service.asked and "POST ports" not in service.asked
+    assert len(service.ports_of(SERVER.uuid)) == 1
 
 
 def test_the_short_cut_is_bound_to_user_network_groups_and_address(service, ports, network):
@@ -236,7 +272,7 @@ def test_order_follows_the_request(service, ports, network):
         ({"device_id": "another server"}, errors.PortInUse),
         ({"dns_name": "other"}, errors.PortNotUsableDns),
         ({"binding:vif_type": "binding_failed"}, errors.PortBindingFailed),
-        ({"resource_request": {"resources": {"X": 1}}}, errors.UnsupportedByHost),
+        ({"resource_request": {"resources": {"X": 1}}}, errors.PortResourcesUnknown),
     ],
 )
 def test_ports_that_cannot_be_used_are_named(service, ports, network, values, expected):
@@ -244,6 +280,102 @@ def test_ports_that_cannot_be_used_are_named(service, ports, network, values, ex
     mine = service.port(network, **values)
     with pytest.raises(expected, match=mine["id"]):
         allocate(ports, PortRequest(port_id=mine["id"]))
+
+
+LEGACY = {"resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 1000}, "required": ["CUSTOM_PHYSNET_P"]}
+EXTENDED = {
+    "request_groups": [
+        {"id": "bandwidth", "required": ["CUSTOM_PHYSNET_P", "CUSTOM_VNIC_TYPE_NORMAL"],
+         "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 1000, "NET_BW_IGR_KILOBIT_PER_SEC": 500}},
+        {"id": "rate", "required": [],
+         "resources": {"NET_PACKET_RATE_KILOPACKET_PER_SEC": 10}},
+    ],
+    "same_subtree": ["bandwidth", "rate"],
+}  # fmt: skip
+
+
+def rated(service, network, request, port_id="11111111-0000-0000-0000-000000000001"):
+    """A port with a guaranteed rate; what the scheduler chose, and what Neutron is to be told."""
+    mine = service.port(
+        network, id=port_id, resource_request=request, **{"binding:profile": {"trusted": "true"}}
+    )
+    if request is LEGACY:
+        return mine, {port_id: ["rp1"]}, "rp1"
+    return mine, {"bandwidth": ["rp1"], "rate": ["rp2"]}, {"bandwidth": "rp1", "rate": "rp2"}
+
+
+@pytest.mark.parametrize("request_", [LEGACY, EXTENDED])
+def test_neutron_is_told_who_gives_the_guaranteed_rate(service, ports, network, request_):
+    """With the binding, in the form that its API extension asks for; and not any more after it."""
+    mine, providers, told = rated(service, network, request_)
+    asked = [PortRequest(port_id=mine["id"])]
+    start = len(service.cloud.calls)
+
+    (vif,) = ports.allocate(CONTEXT, SERVER, asked, (), "host1", providers=providers)
+    ports.allocate(CONTEXT, SERVER, asked, (), "host1", providers=providers)
+
+    assert service.done(start).count("PUT ports as neutron") == 1
+    assert mine["binding:profile"] == {"trusted": "true", "allocation": told} == vif.profile
+    ports.unbind(CONTEXT, SERVER.uuid, "host1")
+    assert mine["binding:profile"] == {"trusted": "true"}
+    ports.allocate(CONTEXT, SERVER, asked, (), "host1", providers=providers)
+    ports.deallocate(CONTEXT, SERVER.uuid, [mine["id"]])
+    assert (mine["binding:profile"], mine["device_id"]) == ({"trusted": "true"}, "")
+
+
+@pytest.mark.parametrize("request_", [LEGACY, EXTENDED])
+def test_an_unshelved_port_has_the_providers_of_its_new_host(service, ports, network, request_):
+    """A start on the same host leaves them."""
+    mine, providers, told = rated(service, network, request_)
+    known = ports.allocate(
+        CONTEXT, SERVER, [PortRequest(port_id=mine["id"])], (), "host2", providers=providers
+    )
+    ports.unbind(CONTEXT, SERVER.uuid, "host2")
+
+    with pytest.raises(errors.PortResourcesUnknown):
+        ports.bind(CONTEXT, SERVER, known, "host1", {})
+    (vif,) = ports.bind(CONTEXT, SERVER, known, "host1", providers)
+
+    assert vif.profile == {"trusted": "true", "allocation": told}
+    mine["binding:vif_type"] = "unbound"
+    assert ports.bind(CONTEXT, SERVER, known, "host1")[0].profile["allocation"] == told
+
+
+def test_a_port_is_not_bound_without_the_providers_that_it_needs(service, ports, network):
+    """Nobody has scheduled what its QoS policy asks for by now."""
+    mine, providers, _ = rated(service, network, EXTENDED)
+    del providers["rate"]
+    with pytest.raises(errors.PortResourcesUnknown, match=mine["id"]):
+        ports.allocate(
+            CONTEXT, SERVER, [PortRequest(port_id=mine["id"])], (), "host1", providers=providers
+        )
+    assert mine["binding:host_id"] == ""
+
+
+@pytest.mark.parametrize("known_right", [False, True])
+def test_a_network_with_a_guaranteed_rate_is_refused(service, ports, network, known_right):
+    """Neutron tells the user nothing of the rate; the port that was made does not stay."""
+    if known_right:
+        allocate(ports, PortRequest(network["id"]))
+        ports.deallocate(CONTEXT, SERVER.uuid, ())
+
+    def with_rate(call):
+        for row in service.rows["ports"]:
+            row["resource_request"] = EXTENDED
+
+    service.before.append(with_rate)
+    row, service.port = service.port, lambda *a, **v: row(*a, **{**v, "resource_request": EXTENDED})
+    with pytest.raises(errors.NetworkWithGuaranteedRate, match=network["id"]):
+        allocate(ports, PortRequest(network["id"]))
+    ports.deallocate(CONTEXT, SERVER.uuid, ())
+    assert service.ports_of(SERVER.uuid) == []
+
+
+def test_a_port_that_guarantees_nothing_needs_no_provider(service, ports, network):
+    """Where Neutron has the extension, every port has an empty request."""
+    mine = service.port(network, resource_request={"request_groups": [], "same_subtree": []})
+    (vif,) = allocate(ports, PortRequest(port_id=mine["id"]))
+    assert "allocation" not in vif.profile
 
 
 def test_unknown_ports_and_networks_are_named(service, ports, network):
@@ -314,6 +446,20 @@ def test_security_groups_by_name_and_id(service, ports, network):
     )
 
 
+def test_names_of_a_servers_security_groups(service, ports, network):
+    """One per port and group, in the order of the ports; a group without a name has its id."""
+    rows = [("sg-1", "web"), ("sg-2", "")]
+    service.rows["security-groups"] += [
+        {"id": group_id, "name": name, "tenant_id": "alice"} for group_id, name in rows
+    ]
+    assert ports.security_groups(CONTEXT, SERVER.uuid) == []
+    service.port(network, device_id=SERVER.uuid, security_groups=["sg-2", "sg-1"])
+    service.port(network, device_id=SERVER.uuid, security_groups=["sg-1", "sg-of-nobody"])
+    service.port(network, device_id="other", security_groups=["sg-3"])
+
+    assert ports.security_groups(CONTEXT, SERVER.uuid) == ["sg-2", "web", "web"]
+
+
 def test_networks_without_port_security_take_no_groups(service, ports):
     """As stock: asking for groups there is an error, asking for none is not."""
     open_network = service.network("alice", port_security_enabled=False)
@@ -349,6 +495,56 @@ def test_a_network_with_a_domain_gets_its_name_from_the_user(service, ports):
     done = calls_of(service, lambda: ports.deallocate(CONTEXT, SERVER.uuid, [mine["id"]]))
     assert mine["dns_name"] == ""
     assert done.count("PUT ports as alice") == 1
+
+
+def test_a_name_that_neutron_does_not_take(service, ports):
+    """Of a network with a domain; with stock's words."""
+    network = service.network("alice", dns_domain="example.org.")
+    service.subnet(network)
+    service.before.append(
+        lambda call: error(400, "BadRequest")
+        if call.method == "PUT" and "dns_name" in call.body["port"] else None
+    )  # fmt: skip
+    with pytest.raises(errors.InvalidDnsName, match="hostname s is not a valid DNS name"):
+        allocate(ports, PortRequest(network["id"]))
+
+
+@pytest.mark.parametrize("whose", ["mine", "made"])
+def test_a_trunk_is_plugged_into_its_own_bridge(service, ports, network, whose):
+    """ML2/OVS names it in the binding; the name is cut as the agent cuts it."""
+    mine = service.port(network)
+    service.bridge = "tbr-0123456789"
+
+    asked = PortRequest(port_id=mine["id"]) if whose == "mine" else PortRequest(network["id"])
+    (vif,) = allocate(ports, asked)
+
+    assert (vif.network.bridge, vif.details["bridge_name"]) == ("tbr-0123456789",) * 2
+
+
+def test_both_ip_versions(service, ports, network):
+    """Each subnet with its own addresses, gateway, routes and mode, as stock's cache has them."""
+    six = service.subnet(
+        network, "2001:db8::/64", ip_version=6, gateway_ip="fe80::1", enable_dhcp=True,
+        ipv6_address_mode="dhcpv6-stateful", dns_nameservers=["2001:db8::53"],
+        host_routes=[{"destination": "2001:db8:1::/64", "nexthop": "2001:db8::2"}],
+    )  # fmt: skip
+    mine = service.port(network)
+    mine["fixed_ips"].append({"subnet_id": six["id"], "ip_address": "2001:db8::9"})
+
+    (vif,) = allocate(ports, PortRequest(port_id=mine["id"]))
+
+    four, second = vif.network.subnets
+    assert (four.version, second.version, len(four.ips), len(second.ips)) == (4, 6, 1, 1)
+    assert (second.ips[0].address, second.gateway) == ("2001:db8::9", "fe80::1")
+    (stored,) = json.loads(network_info.dump([vif]))
+    kept = stored["network"]["subnets"][1]
+    assert kept["meta"] == {"enable_dhcp": True, "ipv6_address_mode": "dhcpv6-stateful"}
+    assert (kept["version"], kept["gateway"]["version"], kept["dns"][0]["version"]) == (6, 6, 6)
+    assert kept["routes"] == [
+        {"cidr": "2001:db8:1::/64", "interface": None, "meta": {},
+         "gateway": {"address": "2001:db8::2", "type": "gateway", "version": 6, "meta": {}}}
+    ]  # fmt: skip
+    assert network_info.load(network_info.dump([vif]))[0].network == vif.network
 
 
 def test_without_dns_extension_no_name_is_sent(service, ports):
@@ -427,6 +623,19 @@ def test_a_port_that_left_for_another_host_stays_there(service, ports, network):
     assert service.ports_of(SERVER.uuid)[0]["binding:host_id"] == "host2"
 
 
+def test_ports_that_could_not_be_used_here_go_back(service, ports, network):
+    """To the host that had them; those that another one has by now stay there."""
+    known = allocate(ports, PortRequest(network["id"]), PortRequest(network["id"]))
+    ports.bind(CONTEXT, SERVER, known, "host2")
+    first, second = service.ports_of(SERVER.uuid)
+    second["binding:host_id"] = "host3"
+
+    for _ in range(2):
+        ports.hand_back(CONTEXT, SERVER, "host2", "host1")
+
+    assert (first["binding:host_id"], second["binding:host_id"]) == ("host1", "host3")
+
+
 def test_what_a_host_wrote_into_the_profile_leaves_with_it(service, ports, network):
     """The user's own keys stay."""
     allocate(ports, PortRequest(network["id"]))
@@ -496,3 +705,161 @@ def test_requests_are_read_from_nova_objects():
     ]
     with pytest.raises(errors.UnsupportedByHost, match="port p "):
         port_requests([{"port_id": "p", "pci_request_id": "x"}])
+
+
+def nothing(service, port):
+    pass
+
+
+def wire(service, port):
+    port["status"] = "ACTIVE"
+
+
+def associate(service, port):
+    service.rows["floatingips"].append(
+        {
+            "id": "f",
+            "port_id": port["id"],
+            "fixed_ip_address": port["fixed_ips"][0]["ip_address"],
+            "floating_ip_address": "172.24.4.9",
+            "tenant_id": "alice",
+        }
+    )
+
+
+def move(service, port):
+    """To another address, in a subnet that was made meanwhile."""
+    network = next(n for n in service.rows["networks"] if n["id"] == port["network_id"])
+    subnet = service.subnet(network, "10.1.0.0/24")
+    port["fixed_ips"] = [{"subnet_id": subnet["id"], "ip_address": "10.1.0.5"}]
+
+
+def add_address(service, port):
+    port["fixed_ips"].append({**port["fixed_ips"][0], "ip_address": "10.0.0.77"})
+
+
+def change_profile(service, port):
+    port["binding:profile"] = {"trusted": "true"}
+
+
+CHANGES = {nothing: 2, wire: 2, associate: 5, move: 5, add_address: 5, change_profile: 5}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_sparing_refresh_reads_no_more_than_what_changed(service, ports, network, change):
+    """What it says is what one that reads everything says."""
+    known = allocate(ports, PortRequest(network["id"], tag="t"))
+    (port,) = service.ports_of(SERVER.uuid)
+    change(service, port)
+    del service.asked[:]
+
+    sparing = ports.refresh(NO_TOKEN, SERVER.uuid, known, sparing=True)
+
+    assert len(service.asked) <= CHANGES[change]
+    assert sparing == ports.refresh(NO_TOKEN, SERVER.uuid, known)
+    assert (sparing == known) == (change is nothing)
+
+
+def test_a_sparing_refresh_of_a_server_that_lost_its_cache_finds_its_ports(service, ports, network):
+    (vif,) = allocate(ports, PortRequest(network["id"]))
+    assert ports.refresh(NO_TOKEN, SERVER.uuid, [], sparing=True) == [vif]
+
+
+def test_a_subnet_made_while_a_refresh_reads_is_read_once_more(service, ports, network):
+    """Ports and subnets are read side by side, so a port may be in one that was not there yet."""
+    known = allocate(ports, PortRequest(network["id"]))
+    (port,) = service.ports_of(SERVER.uuid)
+    read = []
+
+    def change_after_the_subnets_were_read(call):
+        if "/subnets" in call.path:
+            read.append(call)
+        elif "device_id" in call.query:
+            while not read:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            move(service, port)
+
+    service.before.append(change_after_the_subnets_were_read)
+    (vif,) = ports.refresh(NO_TOKEN, SERVER.uuid, known)
+    assert [ip.address for ip in vif.network.subnets[0].ips] == ["10.1.0.5"]
+
+
+def test_servers_of_one_request_read_their_network_once(service, ports, network):
+    """However many at the same time; another request, or a second attempt, reads it anew."""
+    requests = [PortRequest(network["id"])]
+
+    def boot(number, context=CONTEXT, first=True):
+        server = replace(SERVER, uuid=f"344a9120-b410-41e7-af51-fddb339207{number:02d}")
+        return ports.allocate(context, server, requests, (), "host1", first=first)
+
+    with ThreadPoolExecutor(6) as pool:
+        ahead = pool.submit(ports.read_ahead, CONTEXT, requests)
+        vifs = [vif for (vif,) in pool.map(boot, range(5))]
+        ahead.result()
+    reads = ("GET networks by id", "GET subnets by network_id")
+    assert [service.asked.count(read) for read in reads] == [1, 1]
+    assert {vif.network.label for vif in vifs} == {"net"}
+    assert all(vif.network.subnets[0].cidr == "10.0.0.0/24" for vif in vifs)
+    boot(6, RequestContext({**CONTEXT.fields, "request_id": "req-2"}))
+    assert [service.asked.count(read) for read in reads] == [2, 2]
+    boot(7, first=False)
+    assert [service.asked.count(read) for read in reads] == [3, 3]
+
+
+def test_what_could_not_be_read_ahead_is_read_when_it_is_needed(service, ports, network):
+    """The failure of one read is nobody else's."""
+    service.before.append(lambda call: Reply(503))
+    with pytest.raises(errors.NetworkUnavailable):
+        ports.read_ahead(CONTEXT, [PortRequest(network["id"])])
+    service.before.clear()
+    (vif,) = ports.allocate(
+        CONTEXT, SERVER, [PortRequest(network["id"])], (), "host1", first=True
+    )
+    assert vif.network.label == "net"
+
+
+def test_what_was_read_for_a_request_is_forgotten(service, ports, network, monkeypatch):
+    clock = ports._clock
+    for pause in (0.0, port_reads.KEPT_S - 1.0, 2.0):
+        clock.sleep(pause)
+        ports.read_ahead(CONTEXT, [PortRequest(network["id"])])
+    assert service.asked.count("GET networks by id") == 2
+
+
+def two_at_once(service, method):
+    """Neutron answers such calls only when there are two of them."""
+    together = threading.Barrier(2)
+
+    def answer(call):
+        if call.method == method:
+            together.wait(10)
+
+    service.before.append(answer)
+
+
+def test_ports_on_two_networks_are_made_at_the_same_time(service, ports, network):
+    """Each takes Neutron a third of a second; the interfaces come in the order of the request."""
+    other = service.network("alice", name="other")
+    service.subnet(other)
+    two_at_once(service, "POST")
+    vifs = allocate(ports, PortRequest(other["id"]), PortRequest(network["id"]))
+    assert [vif.network.label for vif in vifs] == ["other", "net"]
+
+
+def test_ports_of_a_server_are_deleted_at_the_same_time(service, ports, network):
+    allocate(ports, PortRequest(network["id"]), PortRequest(network["id"]))
+    two_at_once(service, "DELETE")
+    ports.deallocate(CONTEXT, SERVER.uuid, ())
+    assert service.ports_of(SERVER.uuid) == []
+
+
+def test_lost_answers_on_several_networks_make_no_port_twice(service, ports, network):
+    """Each is found on its own network, and the second of a network is not the first."""
+    other = service.network("alice", name="other")
+    service.subnet(other)
+    requests = [PortRequest(row["id"]) for row in (network, other, network, other)]
+    service.lose_answers = 3
+    vifs = ports.allocate(CONTEXT, SERVER, requests, (), "host1", first=True)
+    assert [vif.network.id for vif in vifs] == [request.network_id for request in requests]
+    assert len({vif.id for vif in vifs}) == len(service.ports_of(SERVER.uuid)) == 4

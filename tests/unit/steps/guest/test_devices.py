@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,7 @@ from nova_lite.model.host import GuestDevice
 from nova_lite.model.network import Network, Vif
 from nova_lite.services import guest
 from nova_lite.steps.guest import devices
-from nova_lite.wire.objects import WireObject, wrap
+from nova_lite.wire.objects import WireObject, unwrap, wrap
 
 NIC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
 PLACED = [
@@ -70,6 +72,33 @@ def test_tagged_devices_are_saved_with_their_places(monkeypatch):
     assert (disk["bus"].name, disk["bus"]["address"]) == ("PCIDeviceBus", "0000:00:05.0")
     assert (nic["mac"], nic["tags"], "vlan" in nic) == (NIC, ["front"], False)
     assert (vlan["mac"], vlan["vlan"], "tags" in vlan) == (OTHER, 7, False)
+
+
+def test_what_the_record_says_already_is_not_saved(monkeypatch):
+    """A reboot leaves most devices where they were."""
+    world = World(monkeypatch, disk_tag="boot", nic_tags={NIC: "front"}, vlan="7")
+    devices.DescribeDevices(world).do()
+    record = json.loads(json.dumps(unwrap(world.saved[0]["device_metadata"])))
+    record.pop("nova_object.changes")  # as it comes from the database
+    world.instance.set(device_metadata=WireObject(record))
+
+    devices.DescribeDevices(world).do()
+    assert len(world.saved) == 1
+
+    monkeypatch.setattr(world, "devices", lambda uuid: [replace(PLACED[0], address="0000:00:09.0")])
+    devices.DescribeDevices(world).do()
+    (disk,) = wrap(world.saved[1]["device_metadata"].data["devices"])
+    assert disk["bus"]["address"] == "0000:00:09.0"
+
+
+def test_a_server_without_tags_any_more_has_no_record(monkeypatch):
+    """Nothing is left of the devices of the image before."""
+    world = World(monkeypatch, nic_tags={})
+    world.instance.set(device_metadata=WireObject.new("InstanceDeviceMetadata", "1.0", devices=[]))
+
+    devices.DescribeDevices(world).do()
+
+    assert world.saved == [{"device_metadata": None}]
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -21,15 +21,16 @@ class World:
 
     def __init__(self, *answers, timeout=60, fatal=True):
         self.answers, self.looks, self.resumed = list(answers), 0, []
-        self.clock = ManualClock()
+        self.clock, self.within = ManualClock(), []
         self.events = EventHub(self.clock)
         self.events.watch(SERVER)
         self.ports, self.hypervisor, self.host = self, self, "node1"
         self.conf = SimpleNamespace(vif_plugging_timeout=timeout, vif_plugging_is_fatal=fatal)
         self.cancelled = threading.Event()
 
-    def active(self, context, server_uuid):
+    def active(self, context, server_uuid, *, within=0.0):
         self.looks += 1
+        self.within.append(within)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def resume(self, uuid):
@@ -67,10 +68,20 @@ def test_a_failed_port_ends_the_wait_at_once():
     world = World(set())
     world.events.deliver(SERVER, VIF_PLUGGED, "p1", "failed")
 
-    with pytest.raises(VifPlugTimeout, match="p1"):
+    with pytest.raises(VifPlugTimeout, match="cannot wire up a port of p1"):
         world.wait_for("p1")
 
     assert (world.looks, world.resumed) == (0, [])
+
+
+def test_what_others_have_found_may_be_older_the_longer_it_waits():
+    """But the last look, after which the boot fails, is its own."""
+    world = World(set(), timeout=60)
+    with pytest.raises(VifPlugTimeout):
+        world.wait_for("p1")
+    shared = [within for within in world.within if within]
+    assert shared == sorted(shared) and shared[0] < shared[-1]
+    assert world.within[-1] == 0
 
 
 @pytest.mark.parametrize("fatal", [True, False])
