@@ -19,6 +19,8 @@ DEBUG=${DEBUG:-false}
 NOTIFICATIONS=${NOTIFICATIONS:-noop}
 # VLAN first: OVS's userspace datapath drops offloaded TCP inside tunnels.
 TENANT_NETWORKS=${TENANT_NETWORKS:-vlan,geneve}
+# What the physical network of each host guarantees to ports, in kbit/s each way; empty: nothing.
+GUARANTEED_KBPS=${GUARANTEED_KBPS:-}
 # Where Glance puts images for which nobody names a store: file or rbd.
 GLANCE_STORE=${GLANCE_STORE:-file}
 GATEWAY_NODES=${GATEWAY_NODES:-node1}

@@ -12,7 +12,7 @@ PACKAGES="
   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu
   ?libvirt-daemon-log ?libvirt-daemon-driver-nodedev ?libvirt-daemon-driver-nwfilter
   ?libvirt-daemon-driver-secret ?libvirt-daemon-driver-storage ?libvirt-daemon-driver-interface
-  qemu-system-x86 qemu-utils qemu-block-extra genisoimage|xorriso ovmf swtpm swtpm-tools
+  qemu-system-x86 ?virtiofsd qemu-utils qemu-block-extra genisoimage|xorriso ovmf swtpm swtpm-tools
   openssh-client openssh-server novnc spice-html5 ?qemu-system-modules-spice
   ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd
   busybox-static dropbear-bin qemu-guest-agent mtools dosfstools syslinux syslinux-common

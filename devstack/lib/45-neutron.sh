@@ -7,7 +7,10 @@ describe_step neutron "Neutron" \
 NEUTRON_CONFIGURATION=(--config-file "$ETC/neutron/neutron.conf" --config-file "$ETC/neutron/ml2_conf.ini")
 
 neutron_database() {
-  render neutron.conf "$ETC/neutron/neutron.conf"
+  local plugins=ovn-router,segments,qos,trunk
+  # "placement" reports what each host guarantees, as providers below the host's own one.
+  [[ -z $GUARANTEED_KBPS ]] || plugins+=,placement
+  render neutron.conf "$ETC/neutron/neutron.conf" SERVICE_PLUGINS="$plugins"
   render ml2_conf.ini "$ETC/neutron/ml2_conf.ini"
   once neutron-database neutron-db-manage "${NEUTRON_CONFIGURATION[@]}" upgrade head
 }

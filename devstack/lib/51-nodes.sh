@@ -204,10 +204,9 @@ node_switch() {
 # userspace-tso-enable: the userspace datapath hands on packets with partial checksums, and
 # TCP of virtio guests breaks without it. It must be set before vswitchd starts.
 configure_switch() {
-  local node=$1 gateway=()
-  case " $GATEWAY_NODES " in
-    *" $node "*) gateway=(external_ids:ovn-cms-options=enable-chassis-as-gw) ;;
-  esac
+  local node=$1 options=() told
+  told=$(cms_options "$node")
+  [[ -z $told ]] || options=("external_ids:ovn-cms-options=\"$told\"")
   in_node "$node" ovs-vsctl --no-wait init
   in_node "$node" ovs-vsctl --no-wait set Open_vSwitch . \
     "ovs_version=$(ovs-vswitchd --version | awk 'NR == 1 {print $4}')" \
@@ -218,8 +217,31 @@ configure_switch() {
     external_ids:ovn-bridge=br-int external_ids:ovn-bridge-datapath-type=netdev \
     external_ids:ovn-bridge-mappings=public:br-ex external_ids:ovn-monitor-all=true \
     external_ids:ovn-openflow-probe-interval=60 external_ids:ovn-remote-probe-interval=60000 \
-    other_config:userspace-tso-enable=true other_config:hw-offload=false "${gateway[@]}"
+    other_config:userspace-tso-enable=true other_config:hw-offload=false "${options[@]}"
 }
+
+# What OVN hands on to Neutron about a host.
+cms_options() {
+  local options=()
+  case " $GATEWAY_NODES " in
+    *" $1 "*) options+=(enable-chassis-as-gw) ;;
+  esac
+  if [[ -n $GUARANTEED_KBPS ]]; then
+    options+=("resource_provider_bandwidths=br-ex:$GUARANTEED_KBPS:$GUARANTEED_KBPS")
+    options+=("resource_provider_hypervisors=br-ex:$1")
+  fi
+  (IFS=, && echo "${options[*]}")
+}
+
+# Neutron reports a host when its options change, and leaves out what has no provider above it: so
+# once more when the agent has made the host's own one.
+report_rates() {
+  local node=$1
+  wait_until 60 "the resource provider of $node" has_provider "$node"
+  in_node "$node" ovs-vsctl set Open_vSwitch . \
+    "external_ids:ovn-cms-options=\"$(cms_options "$node"),resource_provider_inventory_defaults=allocation_ratio:1.0\""
+}
+has_provider() { client openstack resource provider list --name "$1" -f value -c uuid | grep -q .; }
 
 build_bridges() {
   local node=$1 netdev="datapath_type=netdev"

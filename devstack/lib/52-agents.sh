@@ -15,6 +15,10 @@ step_agents() {
   for node in $NODES; do
     [[ $(cat "$HOSTS/$node/agent") == none ]] || agent_runs "$node"
   done
+  [[ -n $GUARANTEED_KBPS ]] || return 0
+  for node in $NODES; do
+    [[ $(cat "$HOSTS/$node/agent") == none ]] || report_rates "$node"
+  done
 }
 
 # NODE_AGENTS of this very command, else what was last chosen for the host, else the default.

@@ -42,7 +42,9 @@ IMAGES = [
     ("tiny-pc", "tiny-fast.qcow2", {"hw_machine_type": "pc"}),
     # All tiny guests have a QEMU guest agent; only this one's servers have a channel to it.
     ("tiny-agent", "tiny-fast.qcow2", {"hw_qemu_guest_agent": "yes", "os_admin_user": "root"}),
-    ("debian", "debian.qcow2", {}),
+    # Its kernel knows no SATA, on which config drives are unless the image says otherwise.
+    ("debian", "debian.qcow2", {"hw_qemu_guest_agent": "yes", "os_require_quiesce": "yes",
+                                "hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi"}),
 ]
 VOLUME_TYPES = {
     # name: extra specifications

@@ -1,6 +1,7 @@
 """Compare nova_lite with stock nova-compute on the same cloud, in one run.
 
-    python -m tests.benchmark [--quick] [--verbs-only | --volumes-only] [--node node2] [--json FILE]
+    python -m tests.benchmark [--quick] [--verbs-only | --volumes-only | --network-only]
+                              [--node node2] [--json FILE]
 
 One host runs first one agent, then the other; with --node node9,node8 each has a host of its own.
 Nothing here passes or fails: ratios of one run on one machine are worth reading, absolute times
@@ -37,6 +38,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--verbs-only", action="store_true",
                         help="start, and conductor calls of each verb")  # fmt: skip
     parser.add_argument("--volumes-only", action="store_true", help="volumes alone")
+    parser.add_argument("--network-only", action="store_true",
+                        help="boots, deletions, interfaces and boots at once, with their calls "
+                             "of Neutron and others")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     return parser.parse_args(arguments)
 
@@ -53,6 +57,7 @@ def chosen_plan(options: argparse.Namespace) -> Plan:
         servers=options.servers or plan.servers,
         verbs_only=options.verbs_only,
         volumes_only=options.volumes_only,
+        network_only=options.network_only,
     )
 
 

@@ -32,6 +32,7 @@ class Message:
     queues: tuple[str, ...]  # where it went
     method: str  # RPC method; for calls of objects "Class.method"
     request_id: str
+    events: tuple[str, ...] = ()  # names of external events
 
 
 @dataclass
@@ -169,7 +170,15 @@ def _message(raw: Any) -> Message:
         tuple(headers.get("routed_queues") or ()),
         method,
         str(body.get("_context_request_id", "")),
+        _events(arguments),
     )
+
+
+def _events(arguments: dict[str, Any]) -> tuple[str, ...]:
+    found = arguments.get("events")
+    if not isinstance(found, list):
+        return ()
+    return tuple(str(one.get("nova_object.data", {}).get("name")) for one in found)
 
 
 def _body(raw: Any) -> dict[str, Any]:

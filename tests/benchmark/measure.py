@@ -5,12 +5,15 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.benchmark import processes
 from tests.benchmark.firehose import Firehose, Message, Recording
+from tests.benchmark.interfaces import InterfaceMeasurements
+from tests.benchmark.rest import SERVICES, RestCalls, rest_calls
 from tests.benchmark.verbs import NotOffered, delete_snapshots, perform, verbs
 from tests.benchmark.volumes import VolumeMeasurements
 from tests.cloud.support.api import Api
@@ -33,6 +36,7 @@ class Plan:
     attachments: int = 20
     verbs_only: bool = False
     volumes_only: bool = False
+    network_only: bool = False
 
 
 @dataclass
@@ -63,6 +67,9 @@ class Benchmark:
             self._volumes()
             return self._result
         try:
+            if self._plan.network_only:
+                self._network(kind)
+                return self._result
             self._start(kind, "start")
             if self._plan.verbs_only:
                 self._verbs()
@@ -72,6 +79,7 @@ class Benchmark:
             self._idle("0")
             self._boots()
             self._verbs()
+            self._interfaces()
             self._memory("after boots")
             self._volumes()
             self._at_once()
@@ -156,19 +164,30 @@ class Benchmark:
         self.value(f"idle, {servers} servers: CPU seconds", spent / minutes)
 
     # --- boots and deletions, one after the other -----------------------------------------------
+    def _network(self, kind: str) -> None:
+        """Boots and interfaces alone, of an agent that may have run before."""
+        if self._cloud.agent_kind(self._node) != kind:
+            self._start(kind, "start")
+        self._boots()
+        self._interfaces()
+        self._at_once()
+
     def _boots(self) -> None:
         to_active, to_gone, boot_calls, delete_calls = [], [], [], []
-        arrival: list[float] = []
+        arrival, plugged = [], []
+        boot_rest, delete_rest = [], []
         for _ in range(self._plan.boots):
-            with self._firehose.recording() as recording:
+            with self.recording() as (recording, rest):
                 began = time.monotonic()
                 server = self._boot()
                 wait_for("ACTIVE", lambda server=server: self._active(server), 180, pause=POLL)
                 to_active.append(time.monotonic() - began)
                 time.sleep(SETTLE)
             boot_calls.append(recording.conductor_calls())
+            boot_rest.append(rest)
             arrival.append(_arrival_to_end(recording))
-            with self._firehose.recording() as recording:
+            plugged.append(_plugged_to_end(recording))
+            with self.recording() as (recording, rest):
                 began = time.monotonic()
                 self._api.delete(server)
                 wait_for("deletion", lambda server=server: self._api.gone(server), 90, pause=POLL)
@@ -176,13 +195,34 @@ class Benchmark:
                 self._servers.remove(server)
                 time.sleep(SETTLE)
             delete_calls.append(recording.conductor_calls())
+            delete_rest.append(rest)
         self.value("POST to ACTIVE p50: seconds", statistics.median(to_active), all=to_active)
         self.value(
             "RPC arrival to end of boot p50: seconds", statistics.median(arrival), all=arrival
         )
+        self.value("network-vif-plugged to end of boot p50: seconds", statistics.median(plugged),
+                  all=plugged)  # fmt: skip
         self.value("DELETE to gone p50: seconds", statistics.median(to_gone), all=to_gone)
         self.calls("boot", boot_calls)
         self.calls("delete", delete_calls)
+        self.rest("boot", boot_rest)
+        self.rest("delete", delete_rest)
+
+    @contextmanager
+    def recording(self) -> Iterator[tuple[Recording, RestCalls]]:
+        """Messages and REST calls of the agent while the block runs."""
+        with rest_calls(self._cloud, self._node) as rest, self._firehose.recording() as messages:
+            yield messages, rest
+
+    def rest(self, verb: str, samples: list[RestCalls]) -> None:
+        """The median of each service that was asked at all, and one sample call by call."""
+        for service in SERVICES.values():
+            found = sorted((sample.of(service) for sample in samples), key=len)
+            typical = found[(len(found) - 1) // 2]
+            if found[-1]:
+                self.value(f"{service} calls per {verb}", len(typical),
+                          all=[len(sample.of(service)) for sample in samples],
+                          calls=[str(call) for call in typical])  # fmt: skip
 
     def calls(self, verb: str, samples: list[list[Message]]) -> None:
         """The sample of median length; ``own`` are those under the request's own id."""
@@ -209,21 +249,32 @@ class Benchmark:
         server = self._boot()
         wait_for("ACTIVE", lambda: self._active(server), 180)
         self._api.wait_console(server, "TINY: ready")
-        samples: dict[str, list[list[Message]]] = {}
+        samples: dict[str, list[tuple[Recording, RestCalls]]] = {}
         for _ in range(self._plan.verbs):
             for verb in verbs(self._node, self._api.image_id("tiny-fast")):
                 try:
-                    with self._firehose.recording() as recording:
+                    with self.recording() as recorded:
                         perform(self._api, server, verb)
                         time.sleep(SETTLE)
                 except NotOffered as error:
                     self._say(f"  {verb.name}: {error}")
                 else:
-                    samples.setdefault(verb.name, []).append(recording.conductor_calls())
+                    samples.setdefault(verb.name, []).append(recorded)
                 time.sleep(verb.rest)
             delete_snapshots(self._api)
-        for name, calls in samples.items():
-            self.calls(name, calls)
+        for name, each in samples.items():
+            self.calls(name, [messages.conductor_calls() for messages, _ in each])
+            self.rest(name, [rest for _, rest in each])
+        self._delete_all()
+
+    # --- interfaces --------------------------------------------------------------------------
+    def _interfaces(self) -> None:
+        server = self._boot()
+        wait_for("ACTIVE", lambda: self._active(server), 180)
+        self._api.wait_console(server, "TINY: ready")
+        InterfaceMeasurements(self._api, self, self._say).run(
+            server, self._plan.attachments, self._plan.verbs
+        )
         self._delete_all()
 
     # --- volumes -----------------------------------------------------------------------------
@@ -276,6 +327,16 @@ def _tally(messages: list[Message]) -> dict[str, int]:
         name = message.method or "reply"
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def _plugged_to_end(recording: Recording) -> float:
+    """Seconds from the event that the ports are wired up, on its way into the agent's queue, until
+    the boot is over; 0 where the agent found out by itself before."""
+    plugged = [m.time for m in recording.received() if "network-vif-plugged" in m.events]
+    end = [
+        m.time for m in recording.sent() if m.method.startswith("InstanceActionEvent.event_finish")
+    ]
+    return max(0.0, end[0] - plugged[0]) if plugged and end else 0.0
 
 
 def _arrival_to_end(recording: Recording) -> float:

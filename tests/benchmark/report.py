@@ -18,6 +18,19 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("conductor calls per boot", 0.5),
     ("conductor calls per delete", 0.5),
     *((f"conductor calls per {verb.name}", 0.5) for verb in verbs("", "")),
+    ("Neutron calls per boot", 0.5),
+    ("Neutron calls per delete", None),
+    *((f"Neutron calls per {verb.name}", None) for verb in verbs("", "")),
+    ("Keystone calls per boot", None),
+    ("Glance calls per boot", None),
+    ("Placement calls per boot", None),
+    ("Placement calls per delete", None),
+    ("Neutron calls per attach interface", None),
+    ("Neutron calls per detach interface", None),
+    ("conductor calls per attach interface", 0.5),
+    ("conductor calls per detach interface", 0.5),
+    ("attach interface p50: seconds", None),
+    ("detach interface p50: seconds", None),
     ("conductor calls per attach", 0.5),
     ("conductor calls per detach", 0.5),
     ("Cinder calls per attach", None),
@@ -34,12 +47,11 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("idle, N servers: CPU seconds", None),
     ("POST to ACTIVE p50: seconds", 0.6),
     ("RPC arrival to end of boot p50: seconds", None),
+    ("network-vif-plugged to end of boot p50: seconds", None),
     ("N at once: seconds", 0.6),
     ("DELETE to gone p50: seconds", 0.6),
     ("restart with N: seconds", None),
 )
-
-
 def table(results: Mapping[str, Result], plan: Plan) -> str:
     """Aligned text; with two agents also the second's share of the first's, and the target."""
     names = list(results)

@@ -21,6 +21,7 @@ from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
 from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.ledger import Ledger
+from tests.cloud.support.networks import Neutron, Outside
 from tests.cloud.support.trials import Chooser
 
 pytest_plugins = ["tests.rotation"]
@@ -170,6 +171,18 @@ def module_garbage(api: Api) -> Iterator[Garbage]:
     garbage = Garbage(api)
     yield garbage
     garbage.empty()
+
+
+@pytest.fixture
+def neutron(api: Api, garbage: Garbage) -> Neutron:
+    """Networks, ports and groups that are deleted after the test."""
+    return Neutron(api, garbage)
+
+
+@pytest.fixture(scope="module")
+def outside(cloud: DevCloud) -> Outside:
+    """Where the public network leads to."""
+    return Outside(cloud)
 
 
 @pytest.fixture

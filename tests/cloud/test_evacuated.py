@@ -1,7 +1,7 @@
-"""A host loses its power, its server is evacuated to stock nova-compute, and the host comes back.
+"""A host loses its power, its server is evacuated to another one, and the host comes back.
 
 By then nothing of the server may run here or be left, and nothing that was asked of this host
-before may have an effect.
+before may have an effect. The other host has stock nova-compute, or nova-lite as well.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import BOOT_SECONDS, Api
-from tests.cloud.support.devcloud import STOCK, DevCloud, wait_for
+from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
 from tests.cloud.support.extra_agent import services
 from tests.cloud.support.raw_amqp import RawAmqp
-from tests.cloud.support.volumes import Volumes
+from tests.cloud.support.volumes import Volumes, checksum_in_ceph
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.alone]
 
 # From 2.95 on an evacuated server is left stopped.
-EVACUATION = "2.94"
+EVACUATION, STOPPING = "2.94", "2.95"
 SECONDS = 180
 
 
@@ -58,10 +58,22 @@ def power(cloud: DevCloud, api: Api, node: str) -> Iterator[Callable[[bool], Non
         switch(True)
 
 
-def evacuate(api: Api, server: str, target: str) -> None:
+@pytest.fixture
+def lite(cloud: DevCloud, node: str) -> Iterator[str]:
+    """Another host, with nova-lite."""
+    other = cloud.other_node(node)
+    before = cloud.agent_kind(other)
+    if before != LITE:
+        cloud.switch_agent(other, LITE)
+    yield other
+    if before != LITE:
+        cloud.switch_agent(other, before)
+
+
+def evacuate(api: Api, server: str, target: str, version: str = EVACUATION) -> None:
     response = api.compute.request(
         f"/servers/{server}/action", "POST", json={"evacuate": {"host": target}},
-        microversion=EVACUATION, raise_exc=False,
+        microversion=version, raise_exc=False,
     )  # fmt: skip
     assert response.ok, response.text
 
@@ -146,3 +158,134 @@ def test_nothing_of_an_evacuated_server_is_left_on_its_old_host(
     assert volumes.users(volume) == [server]
     (host,) = [port["binding:host_id"] for port in api.ports(server)]
     assert host == stock
+
+
+def wait_for_arrival(api: Api, server: str, host: str, status: str) -> None:
+    def arrived() -> bool:
+        shown = api.server(server)
+        assert shown["status"] != "ERROR", shown.get("fault")
+        return shown["OS-EXT-SRV-ATTR:host"] == host and shown["status"] == status
+
+    wait_for(f"{server} {status} on {host}", arrived, BOOT_SECONDS)
+
+
+def wait_for_clean_up(api: Api, server: str) -> None:
+    wait_for(
+        "the removal on the old host",
+        lambda: migration(api, server)["status"] == "completed",
+        SECONDS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "status"),
+    [(EVACUATION, "ACTIVE", "ACTIVE"), (EVACUATION, "SHUTOFF", "SHUTOFF"),
+     (STOPPING, "ACTIVE", "SHUTOFF")],
+)  # fmt: skip
+def test_a_server_comes_to_this_agent(
+    cloud, api, node, lite, power, boot, garbage, version, before, status
+):
+    """With port, addresses and volume; on or off as before, or as the API says. Its old host, which
+    has the same agent, removes what it had when it is back."""
+    volumes = Volumes(api, garbage.later)
+    server = boot()["id"]
+    volume = volumes.create("ceph")
+    volumes.attach(server, volume)
+    content = checksum_in_ceph(cloud, volume)
+    (port,) = api.ports(server)
+    if before == "SHUTOFF":
+        api.act(server, "os-stop")
+        api.wait_status(server, "SHUTOFF", 120)
+
+    power(False)
+    evacuate(api, server, lite, version)
+    wait_for_arrival(api, server, lite, status)
+
+    assert migration(api, server)["status"] == "done"
+    assert migration(api, server)["dest_compute"] == lite
+    (moved,) = api.ports(server)
+    assert (moved["id"], moved["fixed_ips"]) == (port["id"], port["fixed_ips"])
+    assert moved["binding:host_id"] == lite
+    assert volumes.users(volume) == [server]
+    assert checksum_in_ceph(cloud, volume) == content
+    assert server in guests(cloud, lite)
+    assert set(api.allocations(server)) == {cloud.provider(node), cloud.provider(lite)}
+    if status == "ACTIVE":
+        api.wait_console(server, "TINY: ip")
+    else:
+        api.act(server, "os-start")
+        api.wait_status(server, "ACTIVE", 120)
+    (event,) = [e for e in api.events(server, "evacuate")
+                if e["event"] == "compute_rebuild_instance"]  # fmt: skip
+    assert (event["result"], event["host"]) == ("Success", lite)
+
+    power(True)
+    wait_for_clean_up(api, server)
+    assert server not in guests(cloud, node)
+    assert taps(cloud, node, server) == []
+    assert list((cloud.nova_files(node) / "instances").glob(f"{server}*")) == []
+    assert set(api.allocations(server)) == {cloud.provider(lite)}
+    assert api.server(server)["status"] == "ACTIVE"
+    assert taps(cloud, lite, server)
+
+
+def watchers(cloud: DevCloud, server: str) -> list[str]:
+    status = cloud.run("run", "rbd", "status", "--format", "json", f"vms/{server}_disk")
+    return [row["address"] for row in json.loads(status)["watchers"]]
+
+
+def test_a_host_that_is_not_down_cannot_write_to_the_disk_any_more(
+    cloud, api, node, lite, boot, garbage
+):
+    """An operator may be wrong: the guest of the old host runs on, and loses its disk in Ceph."""
+    on_ceph = "[libvirt]\nimages_type = rbd"
+    with cloud.options(node, on_ceph), cloud.options(lite, on_ceph):
+        server = boot(image="tiny-raw")["id"]
+        (before,) = watchers(cloud, server)
+        cloud.switch_agent(node, "none")  # it would notice, and clean up
+        (service,) = services(api, node)
+        path = f"/os-services/{service['id']}"
+        api.call("PUT", path, {"forced_down": True})
+        try:
+            evacuate(api, server, lite)
+            wait_for_arrival(api, server, lite, "ACTIVE")
+
+            assert server in guests(cloud, node)  # alive, and shut out
+            (now,) = watchers(cloud, server)
+            assert now != before
+            listed = cloud.run("run", "ceph", "osd", "blocklist", "ls")
+            assert before in listed and now not in listed
+        finally:
+            cloud.switch_agent(node, LITE)
+            wait_for(
+                f"{node} accepted",
+                lambda: api.call("PUT", path, {"forced_down": False}, ok=False), SECONDS,
+            )  # fmt: skip
+        wait_for_clean_up(api, server)
+        assert server not in guests(cloud, node)
+        (after,) = watchers(cloud, server)
+        assert after == now
+        api.delete(server)
+        api.wait_gone(server)
+
+
+def test_what_cannot_come_stays_with_its_host(cloud, api, node, lite, power, boot, garbage):
+    """Its image is gone, and there is no shared storage: ERROR, with a fault; then its host is
+    back, and has it."""
+    image = api.upload_image(cloud.state / "images" / "tiny-fast.qcow2", "qcow2")
+    garbage.later(lambda: api.delete_image(image))
+    server = boot(image=image)["id"]
+    api.delete_image(image)
+
+    power(False)
+    evacuate(api, server, lite)
+    wait_for(f"{server} in ERROR", lambda: api.server(server)["status"] == "ERROR", BOOT_SECONDS)
+
+    shown = api.server(server)
+    assert shown["OS-EXT-SRV-ATTR:host"] == node
+    assert shown["fault"]["message"]
+    assert migration(api, server)["status"] == "failed"
+    assert set(api.allocations(server)) == {cloud.provider(node)}
+    assert server not in guests(cloud, lite)
+    assert taps(cloud, lite, server) == []
+    power(True)
