@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from nova_lite.cmd import process
+from nova_lite.cmd import process, signals
 from nova_lite.errors import NovaLiteError
 
 LOG = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ def serve(agent: object) -> int:
 
     assert isinstance(agent, Agent)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+    signals.handle(
+        {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: agent.reload}
+    )
     problem = ""
     try:
         agent.start(stop)
