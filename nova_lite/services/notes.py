@@ -100,9 +100,12 @@ class BuildNotes(Notes):
 
 @dataclass(frozen=True)
 class MoveNotes(Notes):
-    """Whether this host has begun to end a move that it refuses."""
+    """Whether this host has begun to end a move that it refuses; whether the server's files are
+    kept under another name, and the state of its disks in a cluster that hosts share."""
 
     refusing: bool = False
+    files_kept: bool = False
+    state_kept: bool = False
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,23 @@ class SnapshotBackend(DiskBackend):
     """
 
     @abstractmethod
-    def take(self, directory: Path, name: str, label: str) -> None:
-        """Take a snapshot of a disk."""
+    def take(
+        self, directory: Path, name: str, label: str, *, protected: bool = True
+    ) -> None:
+        """Take a snapshot of a disk.
+
+        :param protected: whether it can be shared; stock nova-compute removes only those that
+            are not
+        """
+
+    @abstractmethod
+    def roll_back(self, directory: Path, name: str, label: str) -> bool:
+        """Make a disk as it was when a snapshot was taken, in size and content.
+
+        Nobody may have it open.
+
+        :return: whether there is such a snapshot
+        """
 
     @abstractmethod
     def drop(self, directory: Path, name: str, label: str) -> None:
