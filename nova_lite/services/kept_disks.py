@@ -15,14 +15,10 @@ Each function may be repeated, also by a process that does not know how far an e
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 
-from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import SnapshotBackend
-from nova_lite.errors import DiskError
-from nova_lite.services.disk_files import ROOT, directory, remove_directory
+from nova_lite.services.disk_files import ROOT, directory, remove_tree, rename_tree
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.work import Work
 
@@ -55,17 +51,11 @@ def keep(work: Work) -> None:
     if MoveNotes.of(work.notes).files_kept:
         return
     where, kept = directory(work), kept_directory(work)
-    try:
-        if where.exists():
-            if kept.exists():
-                LOG.warning("Server %s has files of an earlier move in %s; they are removed",
-                            work.uuid, kept)  # fmt: skip
-                _remove(kept)
-            where.rename(kept)
-        if kept.exists():
-            durable.sync(kept.parent)
-    except OSError as error:
-        raise DiskError(f"cannot rename {where} to {kept}: {error.strerror}") from error
+    if where.exists() and kept.exists():
+        LOG.warning("Server %s has files of an earlier move in %s; they are removed",
+                    work.uuid, kept)  # fmt: skip
+        remove_tree(kept)
+    rename_tree(where, kept)
     work.note(files_kept=True)
 
 
@@ -95,13 +85,7 @@ def discard(work: Work) -> None:
 
     :raises DiskError: it cannot be removed
     """
-    kept = kept_directory(work)
-    try:
-        _remove(kept)
-        if kept.parent.exists():
-            durable.sync(kept.parent)
-    except OSError as error:
-        raise DiskError(f"cannot remove {kept}: {error.strerror}") from error
+    remove_tree(kept_directory(work))
     disks = work.tools.disks
     if isinstance(disks, SnapshotBackend):
         disks.drop(directory(work), ROOT, SNAPSHOT)
@@ -124,21 +108,6 @@ def keep_state(work: Work) -> None:
 
 def _bring_back(work: Work) -> None:
     where, kept = directory(work), kept_directory(work)
-    if not kept.exists():
-        return
-    remove_directory(work)
-    try:
-        kept.rename(where)
-        durable.sync(where.parent)
-    except OSError as error:
-        raise DiskError(f"cannot rename {kept} to {where}: {error.strerror}") from error
-
-
-def _remove(kept: Path) -> None:
-    """Remove a directory; a half-removed one must not be taken for a server's files."""
-    doomed = kept.with_name(kept.name + "_del")
-    if os.path.lexists(kept) and not doomed.exists():
-        kept.rename(doomed)
-    for path in (doomed, kept):
-        if path.exists():
-            shutil.rmtree(path)
+    if kept.exists():
+        remove_tree(where)
+        rename_tree(kept, where)

@@ -17,7 +17,7 @@ class Image:
     size: int
     parent: str | None = None  # pool/image@snapshot
     snapshots: dict[str, bool] = field(default_factory=dict)  # name -> protected
-    sizes: dict[str, int] = field(default_factory=dict, compare=False)  # snapshot -> size when it was taken
+    sizes: dict[str, int] = field(default_factory=dict, compare=False)  # of snapshots
     watchers: list[str] = field(default_factory=list)  # addresses of clients
     locks: dict[str, str] = field(default_factory=dict)  # "auto 1" -> address of its owner
 
