@@ -152,6 +152,13 @@ class Claims:
             for each in Role if role is None else (role,):
                 self._claims.pop((uuid, each), None)
 
+    def turn(self, uuid: str, before: Role, after: Role) -> None:
+        """Let what a server has in one role be for another one; may be repeated."""
+        with self._lock:
+            claim = self._claims.pop((uuid, before), None)
+            if claim is not None:
+                self._claims[uuid, after] = claim
+
     def note(self, uuid: str, *, vm_state: str, task_state: str | None = None) -> None:
         """Record a server's state for the statistics; unknown servers are ignored."""
         with self._lock:
