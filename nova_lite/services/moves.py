@@ -12,7 +12,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import MoveSuperseded, ServerBeingDeleted, ServerNotFound
+from nova_lite.errors import (
+    MoveSuperseded,
+    NovaLiteError,
+    ResizeError,
+    ServerBeingDeleted,
+    ServerNotFound,
+)
+from nova_lite.inventory.claims import Role
+from nova_lite.model.server import Flavor
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
@@ -26,6 +34,8 @@ OLD_S = 30.0
 DELETING = (TaskState.DELETING, TaskState.SOFT_DELETING)
 # In system_metadata, as stock keeps it: what a server was before its move.
 OLD_VM_STATE = "old_vm_state"
+_LEFT = (TaskState.RESIZE_MIGRATED, TaskState.RESIZE_FINISH)
+_BEGUN = (TaskState.RESIZE_MIGRATING, *_LEFT)
 _FLAVORS = ("flavor", "old_flavor", "new_flavor")
 
 
@@ -78,6 +88,41 @@ def is_wanted(work: Work) -> bool:
     return work.instance.get("task_state") not in DELETING
 
 
+def is_under_way(work: Work, record: WireObject) -> bool:
+    """Whether the host that had the server has begun to move it, by the record as last read."""
+    instance = work.instance
+    moved = instance.get("vm_state") == VmState.RESIZED
+    begun = instance.get("task_state") in _BEGUN or moved
+    return begun and context_is_of(work, record)
+
+
+def has_left(work: Work) -> bool:
+    """Whether the other host has the server, by the record as last read."""
+    instance = work.instance
+    left = instance.get("task_state") in _LEFT or instance.get("vm_state") == VmState.RESIZED
+    return left and context_is_of(work, migration(work))
+
+
+def refuse_shrinking(work: Work, flavor: Flavor, ephemeral_gb: int) -> None:
+    """Refuse a flavor with smaller disks: nobody knows what is at their ends.
+
+    :param flavor: the one that the server is to have
+    :param ephemeral_gb: GiB of all ephemeral disks that it has
+    :raises ResizeError: as in stock
+    """
+    old = work.server.flavor
+    if work.server.image.id is not None and flavor.root_gb < old.root_gb:
+        raise ResizeError(
+            f"Unable to resize disk down. The root disk has {old.root_gb} GiB, that of flavor "
+            f"{flavor.name} {flavor.root_gb}"
+        )
+    if flavor.ephemeral_gb < ephemeral_gb:
+        raise ResizeError(
+            f"Unable to resize disk down. The ephemeral disks have {ephemeral_gb} GiB, those of "
+            f"flavor {flavor.name} {flavor.ephemeral_gb}"
+        )
+
+
 def stays_here(work: Work) -> bool:
     """Whether this host is both ends of the move: a resize without a move."""
     record, here = migration(work), work.tools.host
@@ -100,12 +145,39 @@ def flavors(work: Work, **changed: WireObject | None) -> dict[str, Any]:
     return {**found, **changed}
 
 
+def sizes(flavor: WireObject) -> dict[str, Any]:
+    """What the record says of a flavor beside the flavor itself."""
+    return {
+        "instance_type_id": flavor.get("id"),
+        "memory_mb": flavor["memory_mb"],
+        "vcpus": flavor["vcpus"],
+        "root_gb": flavor["root_gb"],
+        "ephemeral_gb": flavor.get("ephemeral_gb", 0),
+    }
+
+
 def forgotten(work: Work) -> dict[str, Any]:
     """Fields to save for a server whose move is not carried out."""
     fields: dict[str, Any] = {"migration_context": None}
     if work.instance.get("new_flavor") is not None:
         fields.update(flavors(work, new_flavor=None))
     return fields
+
+
+def release_claim(work: Work) -> None:
+    """Release what the host that was to get the server has claimed for it; called by the host that
+    keeps it. A host that does not answer looks at the records itself when it starts again."""
+    if stays_here(work):
+        work.tools.claims.release(work.uuid, Role.INCOMING)
+        return
+    target = str(migration(work)["dest_compute"])
+    try:
+        work.tools.peers.call(
+            work.context, target, "drop_move_claim_at_destination", instance=work.instance
+        )
+    except NovaLiteError as error:
+        LOG.info("Host %s was not told that server %s does not come: %s",
+                 target, work.uuid, error)  # fmt: skip
 
 
 def context_of(work: Work, record: WireObject) -> WireObject:

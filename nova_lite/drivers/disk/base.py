@@ -56,6 +56,11 @@ class DiskBackend(ABC):
         """Whether the disk is there, complete."""
 
     @abstractmethod
+    def grow(self, directory: Path, name: str, size_bytes: int) -> None:
+        """Make a disk that nobody has open at least as large as ``size_bytes``; what is larger
+        stays as it is, and what is on the disk does, too."""
+
+    @abstractmethod
     def source(self, directory: Path, name: str) -> VolumeSource:
         """What the guest's disk reads and writes; the disk need not be there yet."""
 

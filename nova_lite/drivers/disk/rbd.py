@@ -138,6 +138,11 @@ class RbdBackend(SnapshotBackend):
             return self._files.exists(directory, name)
         return self._images.info(self._image(directory, name)) is not None
 
+    def grow(self, directory: Path, name: str, size_bytes: int) -> None:
+        image = self._image(directory, name)
+        if self._size(image) < size_bytes:
+            self._images.resize(image, size_bytes)
+
     def source(self, directory: Path, name: str) -> VolumeSource:
         network = NetworkSource(
             "rbd",
