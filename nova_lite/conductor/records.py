@@ -264,6 +264,22 @@ class Migrations:
         """Record that nothing is left to be done for an evacuation."""
         self.save(context, migration, status="completed")
 
+    def find(self, context: RequestContext, uuid: str) -> WireObject | None:
+        """A migration as it is now, also that of a deleted server; None where there is none."""
+        everything = context.elevated(read_deleted=True)
+        found = self._conductor.class_call(
+            everything, "MigrationList.get_by_filters", {"uuid": uuid}
+        )
+        return next(found.objects(), None)
+
+    def unconfirmed(self, context: RequestContext, host: str, age: int) -> list[WireObject]:
+        """Moves to a host that were finished more than ``age`` seconds ago, and are not confirmed
+        yet."""
+        found = self._conductor.class_call(
+            context, "MigrationList.get_unconfirmed_by_dest_compute", age, host, use_slave=True
+        )
+        return list(found.objects())
+
     def open_of_server(self, context: RequestContext, server_uuid: str) -> WireObject | None:
         """The migration of a server that is not over, the latest if there are several."""
         # get_in_progress_by_instance would leave out what has not begun to move memory.
