@@ -22,13 +22,13 @@ from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.client import Conductor
 from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.conductor.records import (
     BlockDevices,
     Builds,
     ConsoleTokens,
     InfoCaches,
     Interfaces,
-    Migrations,
     ShareMappings,
     TaskLogs,
     VolumeUsages,

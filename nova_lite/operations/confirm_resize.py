@@ -16,10 +16,11 @@ import logging
 from nova_lite.errors import ServerNotFound, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.move import Move
-from nova_lite.services import move_ends
+from nova_lite.services import move_ends, shares
 from nova_lite.services.interfaces import remember_own_side
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
+from nova_lite.steps.evacuated import ReleaseOwnShares
 from nova_lite.steps.guest.domain import RemoveGuest
 from nova_lite.steps.move_back.confirm import (
     DiscardKept,
@@ -83,7 +84,8 @@ class ConfirmResize(Move):
         work = self.work
         if work.here:  # the guest and its interfaces are those of the new flavor
             return [(DiscardKept(work),)]
-        return [(RemoveGuest(work),), (UnplugInterfaces(work),), (DiscardKept(work),)]
+        release = (ReleaseOwnShares(work),) if shares.possible(work) else ()
+        return [(RemoveGuest(work),), (UnplugInterfaces(work), *release), (DiscardKept(work),)]
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools

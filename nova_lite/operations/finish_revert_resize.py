@@ -18,17 +18,19 @@ from nova_lite.services import move_ends, moves
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
-from nova_lite.steps.guest.devices import DescribeDevices
+from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.move.arrive import SyncTime
 from nova_lite.steps.move_back.finish import (
     BindReturned,
     RecordReturned,
     RecordReturning,
     RestoreKept,
-    SyncClock,
+    RevertSwap,
     TakeBackResources,
 )
 from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
+from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import AttachReservedVolumes
 from nova_lite.wire.objects import WireObject
 
@@ -64,12 +66,17 @@ class FinishRevertResize(Move):
         if self._is_over:
             return []
         runs = moves.ran_before(work)
-        started: Plan = [(StartGuest(work),), (WaitForPorts(work),), (SyncClock(work),)]
+        started: Plan = [
+            (StartGuest(work),),
+            (WaitForPorts(work),),
+            (SyncTime(work), *to_activate(work)),
+        ]
         return [
+            (RevertSwap(work),),
             (RecordReturning(work),),
             (TakeBackResources(work),),
             (BindReturned(work), RestoreKept(work)),
-            (PlugInterfaces(work), AttachReservedVolumes(work)),
+            (PlugInterfaces(work), AttachReservedVolumes(work), *to_mount(work)),
             (DefineGuest(work),),
             (RestoreConfigDrive(work), DescribeDevices(work)),
             *(started if runs else []),

@@ -17,9 +17,10 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.move import Move
 from nova_lite.operations.notified import ERROR, EXCEPTION, EXISTS, START
-from nova_lite.services import move_ends, moves
+from nova_lite.services import move_ends, moves, shares
 from nova_lite.services.work import Work
-from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.base import NoWayBack, Plan, Step
+from nova_lite.steps.evacuated import ReleaseOwnShares
 from nova_lite.steps.guest.domain import RemoveGuest
 from nova_lite.steps.move_back.revert import (
     AskAboutFiles,
@@ -30,6 +31,7 @@ from nova_lite.steps.move_back.revert import (
 from nova_lite.steps.network.binding import remember_ports
 from nova_lite.steps.network.ports import UnplugInterfaces
 from nova_lite.steps.records.server import ForgetConsoles
+from nova_lite.steps.shares import to_unmount
 from nova_lite.steps.volume.moves import ReserveVolumes
 from nova_lite.wire.objects import WireObject
 
@@ -66,10 +68,17 @@ class RevertResize(Move):
             (AskAboutFiles(work),),
             NoWayBack("its guest is being removed"),
             (RemoveGuest(work), ForgetConsoles(work)),
-            (UnplugInterfaces(work), ReserveVolumes(work)),
+            (UnplugInterfaces(work), ReserveVolumes(work), *self._release_shares()),
             (RemoveCopy(work),),
             *end,
         ]
+
+    def _release_shares(self) -> tuple[Step, ...]:
+        """On one host the access rules go on to be needed."""
+        work = self.work
+        if moves.stays_here(work):
+            return to_unmount(work)
+        return (ReleaseOwnShares(work),) if shares.possible(work) else ()
 
     def notifications(self, phase: str) -> list[str]:
         """Only the usage audit, as in stock: the other host tells of the revert."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nova_lite.conductor.records import Migrations
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.services.ownership import Place, standing
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap

@@ -83,7 +83,7 @@ class RecordSwap(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        old, new = work.instance.get("old_flavor"), work.instance.get("new_flavor")
+        old, new = self.flavors()
         if old is None or new is None or _swap(old) == _swap(new):
             return
         work.mappings = None  # an earlier attempt may have made one
@@ -107,6 +107,11 @@ class RecordSwap(Step):
             else:
                 tools.block_devices.destroy(work.context, mapping)
                 mappings.remove(mapping)
+
+
+    def flavors(self) -> tuple[WireObject | None, WireObject | None]:
+        """The flavor that the mappings are made for, and the one that they are to be for."""
+        return self.work.instance.get("old_flavor"), self.work.instance.get("new_flavor")
 
 
 def _swap(flavor: WireObject) -> int:

@@ -10,10 +10,21 @@ from nova_lite.services import guest, kept_disks, move_ends, moves
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
+from nova_lite.steps.move.arrive import RecordSwap
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.records.server import here, tell_host
 from nova_lite.wire.decode import utcnow
 from nova_lite.wire.objects import WireObject
+
+
+class RevertSwap(RecordSwap):
+    """Let the block device mappings say how much swap the old flavor has."""
+
+    name = "revert_swap"
+
+    def flavors(self) -> tuple[WireObject | None, WireObject | None]:
+        new, old = super().flavors()
+        return old, new
 
 
 class RecordReturning(Step):
@@ -29,7 +40,10 @@ class RecordReturning(Step):
     def do(self) -> None:
         work, flavor = self.work, self._before()
         place = {name: value for name, value in here(work).items() if name != "launched_on"}
-        fields: dict[str, Any] = {} if flavor is None else _flavor_fields(work, flavor)
+        fields: dict[str, Any] = {}
+        if flavor is not None:
+            fields.update(moves.flavors(work, flavor=flavor, old_flavor=None, new_flavor=None))
+            fields.update(moves.sizes(flavor))
         context = work.instance.get("migration_context")
         if context is not None:
             fields["numa_topology"] = context.get("old_numa_topology")
@@ -46,18 +60,6 @@ class RecordReturning(Step):
         """The flavor to go back to; None where the server has it."""
         found: WireObject | None = self.work.instance.get("old_flavor")
         return found
-
-
-def _flavor_fields(work: Work, flavor: WireObject) -> dict[str, Any]:
-    """What an Instance record repeats of its flavor, and the flavors themselves."""
-    return {
-        "instance_type_id": flavor["id"],
-        "memory_mb": flavor["memory_mb"],
-        "vcpus": flavor["vcpus"],
-        "root_gb": flavor["root_gb"],
-        "ephemeral_gb": flavor["ephemeral_gb"],
-        **moves.flavors(work, flavor=flavor, old_flavor=None, new_flavor=None),
-    }
 
 
 class TakeBackResources(Step):
@@ -93,15 +95,6 @@ class BindReturned(BindPorts):
         if not any(vif.profile.get("allocation") for vif in guest.vifs(work)):
             return None
         return self.tools.port_resources.serving(work.context, work.uuid)
-
-
-class SyncClock(Step):
-    """Have the guest set its clock."""
-
-    name = "sync_clock"
-
-    def do(self) -> None:
-        self.tools.hypervisor.sync_time(self.work.uuid)
 
 
 class RecordReturned(Step):

@@ -9,6 +9,7 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, PeerUnavailable
 from nova_lite.inventory.claims import Role
+from tests.unit.operations.host import MAPPING
 from tests.unit.operations.resized import LARGE, MIGRATION, SMALL, Resized
 
 REVERT, FINISH = "revert_resize", "finish_revert_resize"
@@ -166,6 +167,31 @@ def test_on_one_host_it_is_as_before(tmp_path):
     assert host.held() == {host.server: {"host1": {"VCPU": 1}}}
     assert agent.tools.claims.topology(host.server, Role.OUTGOING) is None
     assert agent.tools.claims.usage().used.vcpus == 1
+
+
+@pytest.mark.parametrize(("old", "new", "left"), [(0, 64, None), (32, 64, 32), (32, 0, 32)])
+def test_the_mappings_have_the_swap_of_before(tmp_path, old, new, left):
+    """They were changed for the new flavor."""
+    host = returning(tmp_path)
+    for name, swap in (("old_flavor", old), ("new_flavor", new), ("flavor", new)):
+        flavor = host.conductor.instance(host.server)[name]
+        flavor["nova_object.data"]["swap"] = swap
+        host.set(**{name: flavor})
+    if new:
+        with host.conductor.database() as tables:
+            tables["BlockDeviceMapping"]["3"] = {
+                **MAPPING, "id": 3, "instance_uuid": host.server, "source_type": "blank",
+                "destination_type": "local", "volume_id": None, "attachment_id": None,
+                "guest_format": "swap", "volume_size": new, "device_name": "/dev/vdc",
+            }  # fmt: skip
+
+    host.ask(FINISH)
+
+    rows = host.conductor.read()["BlockDeviceMapping"].values()
+    swap = [row["volume_size"] for row in rows
+            if row.get("guest_format") == "swap" and not row.get("deleted")]  # fmt: skip
+    assert swap == [left] * (left is not None)
+    assert host.row()[1] == "active"
 
 
 def test_a_second_message_has_no_effect(tmp_path):
