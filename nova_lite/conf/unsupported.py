@@ -61,7 +61,7 @@ RUN_NOVA = "take it out, or run nova-compute on this host"
 _OFF = "false"
 _THREADS = _none("the agent's workers are native threads in pools of its own")
 _ROOT = _none("the agent runs as root and needs no rootwrap")
-_MOVES = _lost("live and cold migration are not there yet, such requests are refused")
+_MOVES = _lost("live migration is not there yet, such requests are refused")
 _TDX = _refused(
     "the agent has no guests with Intel TDX, whose number it would have to count",
     RUN_NOVA,
@@ -112,11 +112,6 @@ _DEFAULT = {
     "live_migration_retry_count": _MOVES,
     "stale_share_access_reconcile_interval": _none(
         "an interrupted change of shares is completed from the journal"
-    ),
-    "resize_confirm_window": _lost(
-        "resized servers are not confirmed by themselves, for resize is not there yet",
-        RUN_NOVA,
-        _OFF,
     ),
     "backdoor_port": _lost("there is no debugging console", "take it out"),
     "backdoor_socket": _lost("there is no debugging console", "take it out"),

@@ -12,6 +12,7 @@ from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
 from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
+from nova_lite.loops.confirm_resizes import OverdueResizes
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.later import Later
@@ -134,6 +135,12 @@ def _overdue_servers(conf: Any, tools: Toolbox, own: OwnRequests) -> list[Timer]
             conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
         )
         timers.append(Timer("overdue builds", builds.tick, USUAL))
+    if conf.resize_confirm_window > 0:
+        resizes = OverdueResizes(
+            conf.host, conf.resize_confirm_window, instances=tools.instances,
+            migrations=tools.migrations, actions=tools.actions, peers=tools.peers,
+        )  # fmt: skip
+        timers.append(Timer("unconfirmed resizes", resizes.tick, USUAL))
     if conf.shelved_offload_time > 0 and conf.shelved_poll_interval >= 0:
         shelved = OverdueShelved(conf.host, conf.shelved_offload_time, tools.instances, own)
         every = interval(conf.shelved_poll_interval)
