@@ -10,11 +10,12 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
+from nova_lite.loops import abandoned_mappings, console_tokens, kept_disks, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.confirm_resizes import OverdueResizes
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
+from nova_lite.loops.kept_disks import KeptDirectories
 from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
@@ -78,6 +79,9 @@ def periodic_tasks(
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
     timers.append(_stray_interfaces(conf, tools, engine))
+    kept = KeptDirectories(Path(conf.instances_path), engine)
+    every, first = kept_disks.INTERVAL_S, kept_disks.FIRST_S
+    timers.append(Timer("files kept for moves", kept.tick, every, first=first))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)

@@ -65,7 +65,7 @@ class ConfirmResize(Move):
     def plan(self) -> Plan:
         work = self.work
         if self._deleted:
-            return [*self._clean(), (ReleaseKept(work),), (DropKeptAllocation(work),)]
+            return [*cleaning(work), (ReleaseKept(work),), (DropKeptAllocation(work),)]
         rest: Plan = [
             (RecordConfirmed(work),),
             (ReleaseKept(work),),
@@ -75,17 +75,10 @@ class ConfirmResize(Move):
         if self._status == move_ends.CONFIRMED and work.resumed:
             return rest
         if self._keeps_something():
-            return [*self._clean(), *rest]
+            return [*cleaning(work), *rest]
         LOG.info("Migration %s of server %s is %s, and is not confirmed",
                  self.migration["uuid"], work.uuid, self._status)  # fmt: skip
         return []
-
-    def _clean(self) -> Plan:
-        work = self.work
-        if work.here:  # the guest and its interfaces are those of the new flavor
-            return [(DiscardKept(work),)]
-        release = (ReleaseOwnShares(work),) if shares.possible(work) else ()
-        return [(RemoveGuest(work),), (UnplugInterfaces(work), *release), (DiscardKept(work),)]
 
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
@@ -96,3 +89,12 @@ class ConfirmResize(Move):
         if move_ends.status(work) in move_ends.CONFIRMABLE:
             self.end_migration(move_ends.FINISHED)
         self.save_failed(task_state=None)
+
+
+def cleaning(work: Work) -> Plan:
+    """The stages that remove what this host has of a server that has left it, or what the old
+    flavor had of one that has stayed."""
+    if work.here:  # the guest and its interfaces are those of the new flavor
+        return [(DiscardKept(work),)]
+    release = (ReleaseOwnShares(work),) if shares.possible(work) else ()
+    return [(RemoveGuest(work),), (UnplugInterfaces(work), *release), (DiscardKept(work),)]

@@ -37,6 +37,7 @@ from nova_lite.operations.refused_moves import (
     RefusedRevert,
 )
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
+from nova_lite.operations.remove_kept import RemoveKept
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
@@ -110,6 +111,7 @@ VERBS: Mapping[str, type[Operation]] = {
     "detach_deleted_port": DetachDeletedPort,
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
+    "remove_kept": RemoveKept,
 }
 
 # Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.

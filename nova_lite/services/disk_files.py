@@ -107,7 +107,7 @@ def remove_tree(where: Path) -> None:
 
     :raises DiskError: it cannot be removed
     """
-    doomed = where.with_name(where.name + "_del")
+    doomed = removed_name(where)
     try:
         if where.exists() and not doomed.exists():
             where.rename(doomed)
@@ -120,6 +120,11 @@ def remove_tree(where: Path) -> None:
         raise DiskError(
             f"cannot remove the files of a server in {where}: {error.strerror}"
         ) from error
+
+
+def removed_name(where: Path) -> Path:
+    """What a directory is called while it is being removed."""
+    return where.with_name(where.name + "_del")
 
 
 def rename_tree(where: Path, new: Path) -> None:

@@ -18,7 +18,7 @@ import logging
 from pathlib import Path
 
 from nova_lite.drivers.disk.base import SnapshotBackend
-from nova_lite.services.disk_files import ROOT, directory, remove_tree, rename_tree
+from nova_lite.services.disk_files import ROOT, directory, remove_tree, removed_name, rename_tree
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.work import Work
 
@@ -36,8 +36,9 @@ def kept_directory(work: Work) -> Path:
 
 
 def are_kept(work: Work) -> bool:
-    """Whether files of the server are kept on this host."""
-    return kept_directory(work).exists()
+    """Whether files of the server are kept on this host, or some of them are left."""
+    kept = kept_directory(work)
+    return kept.exists() or removed_name(kept).exists()
 
 
 def keep(work: Work) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from nova_lite.conductor.migrations import OPEN
 from nova_lite.errors import ServerNotFound
 from nova_lite.services import moves
 from nova_lite.services.work import Work
+from nova_lite.wire.objects import WireObject
 
 CONFIRMED, REVERTING, REVERTED, FINISHED = "confirmed", "reverting", "reverted", "finished"
 # What nova-api asks to be confirmed: it calls without a change of the status before a delete.
@@ -17,6 +19,11 @@ def status(work: Work) -> str | None:
     """The status of the request's migration; None where there is no such migration any more."""
     found = work.tools.migrations.find(work.context, str(moves.migration(work)["uuid"]))
     return str(found["status"]) if found is not None else None
+
+
+def is_open(migration: WireObject) -> bool:
+    """Whether a host has still something to do for it."""
+    return migration.get("status") in OPEN
 
 
 def source(work: Work) -> str:
