@@ -13,13 +13,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from nova_lite.errors import MoveSuperseded, Verdict
+from nova_lite.errors import MoveSuperseded
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import Move
+from nova_lite.operations.move import DELETED, Move
 from nova_lite.operations.notified import MILESTONE, START
-from nova_lite.operations.resize import STALE
 from nova_lite.services import moves, shares
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
@@ -102,14 +101,14 @@ class FinishResize(Move):
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
         tools.events.forget(work.uuid)
-        if failure.nova_name in STALE or not self.is_open():
+        if self.is_stale(failure):
             LOG.info("Migration %s of server %s is not to be finished here: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
         self.let_go()  # the server is this host's, and what it needs here it holds
         self.end_migration()
         tools.usage_changed()
-        if failure.verdict is Verdict.GONE:
+        if failure.nova_name in DELETED:
             return
         tools.actions.fault(work.context, work.uuid, failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._old_flavor())

@@ -11,7 +11,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, ServerNotFound
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    MoveSuperseded,
+    NovaLiteError,
+    ServerBeingDeleted,
+    ServerNotFound,
+    UnexpectedTaskState,
+)
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services import moves
@@ -22,6 +29,7 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 ENDED_BY_ERROR = "error"
+DELETED = (ServerBeingDeleted.nova_name, ServerNotFound.nova_name)
 
 
 class Move(Operation):
@@ -53,6 +61,21 @@ class Move(Operation):
             self.begin_to_refuse()
             work.note(refusing=True)
         return True
+
+    def is_stale(self, failure: Failure) -> bool:
+        """Whether what failed is a message that has come too late, or a second time: the move is
+        over, or another process or host goes on with it."""
+        work = self.work
+        if failure.nova_name == MoveSuperseded.nova_name:
+            return True
+        if failure.nova_name == UnexpectedTaskState.nova_name:
+            try:
+                work.reload()
+            except ServerNotFound:
+                return True
+            if moves.is_under_way(work, self.migration):
+                return True
+        return not self.is_open()
 
     def begin_to_refuse(self) -> None:  # noqa: B027  only a refusal has something to begin
         """Called once, before the end of a move is begun."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.errors import MoveSuperseded, ServerNotFound, UnexpectedTaskState, Verdict
+from nova_lite.errors import ServerNotFound, UnexpectedTaskState, Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState
 from nova_lite.notifications import versioned
 from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import Move
+from nova_lite.operations.move import DELETED, Move
 from nova_lite.operations.notified import END, ERROR, EXCEPTION, EXISTS, START
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import moves
@@ -62,7 +62,7 @@ class PrepResize(Move):
             return
         moves.require_current(work)
         if work.instance.get("task_state") != TaskState.RESIZE_PREP:
-            raise MoveSuperseded(f"Server {work.uuid} does not wait to be moved any more")
+            raise UnexpectedTaskState(f"Server {work.uuid} does not wait to be moved any more")
 
     def plan(self) -> Plan:
         work = self.work
@@ -114,14 +114,15 @@ class PrepResize(Move):
     # --- how it ends ------------------------------------------------------------------------
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
-        if self.past_return or not self.is_open():
+        if self.past_return or self.is_stale(failure):
             LOG.info("Migration %s of server %s is none of this host's any more: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
-        gone = failure.verdict is Verdict.GONE
-        if gone and failure.nova_name == UnexpectedTaskState.nova_name:
-            LOG.info("Server %s is about something else by now: %s", work.uuid, failure.message)
-        elif not BuildNotes.of(work.notes).handing_over:
+        if failure.nova_name in DELETED:
+            self.let_go()  # the delete gives back what the server holds
+            self.end_migration()
+            return
+        if not BuildNotes.of(work.notes).handing_over:
             self.give_back()
             tools.actions.fault(work.context, work.uuid, failure)
         if not self._hand_over(failure):

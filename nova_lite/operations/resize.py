@@ -17,13 +17,11 @@ from typing import Any
 from nova_lite.errors import (
     MoveSuperseded,
     ServerNotFound,
-    UnexpectedTaskState,
-    Verdict,
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import Move
+from nova_lite.operations.move import DELETED, Move
 from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.services import moves, shares
 from nova_lite.services.interfaces import remember_taps
@@ -47,9 +45,6 @@ from nova_lite.steps.records.server import ForgetConsoles
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
-
-# Failures of messages that are not about the server any more.
-STALE = (UnexpectedTaskState.nova_name, MoveSuperseded.nova_name)
 
 
 class Resize(Move):
@@ -128,11 +123,11 @@ class Resize(Move):
         if self.past_return:
             self._strand(failure)
             return
-        if failure.nova_name in STALE or not self.is_open():
+        if self.is_stale(failure):
             LOG.info("Migration %s of server %s is not this host's any more: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
-        if failure.verdict is Verdict.GONE:
+        if failure.nova_name in DELETED:
             self.let_go()
             self.end_migration()
             return

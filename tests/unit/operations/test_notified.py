@@ -103,5 +103,7 @@ def test_an_attach_has_an_error_where_this_host_refused_it(error, wanted) -> Non
 def test_mappings_are_sent_with_the_actions_of_stock() -> None:
     """Even where [notifications]bdms_in_notifications is off."""
     assert {
-        "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve"
-    } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings}  # fmt: skip
+        "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve",
+        "resize", "resize_finish", "resize_revert",
+    } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings and verb.notifies
+    }  # fmt: skip

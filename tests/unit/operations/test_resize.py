@@ -356,6 +356,24 @@ def test_a_message_that_comes_when_all_is_over_has_no_effect(hosts):
     assert {**hosts.look(), "ended": []} == {**before, "ended": []}
 
 
+@pytest.mark.parametrize("method", ["prep_resize", "resize_instance"])
+def test_a_task_state_that_was_reset_ends_the_move(hosts, method):
+    """By an administrator, or by the start of the host: nothing is held for it any more."""
+    if method == "prep_resize":
+        order, asked = (hosts.dest, method), hosts.prep()
+        hosts.set(task_state=None)
+        hosts.run(*order, **asked)
+    else:
+        hosts.move(until=method)
+        hosts.set(task_state=None)
+        hosts.deliver(hosts.asked(method))
+
+    assert hosts.state() == ("host1", "active", None)
+    assert hosts.migration()["status"] == "error"
+    assert hosts.ledger.read()["allocations"] == {hosts.server: {"host1": {"VCPU": 1}}}
+    assert hosts.guest(hosts.source) == "RUNNING"
+
+
 def test_a_server_that_cannot_start_there_is_in_error(hosts):
     """On the host that has its disks, with its old flavor; the migration holds nothing more."""
     hosts.move(until="finish_resize")
