@@ -40,6 +40,7 @@ from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceNam
 from nova_lite.operations.resize import Resize
 from nova_lite.operations.revert_resize import RevertResize
 from nova_lite.operations.set_admin_password import SetAdminPassword
+from nova_lite.operations.settle_move import SettleMove
 from nova_lite.operations.shares import AllowShare, DenyShare
 from nova_lite.operations.shelve import Shelve
 from nova_lite.operations.shelve_offload import ShelveOffload
@@ -110,6 +111,7 @@ VERBS: Mapping[str, type[Operation]] = {
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
     "remove_kept": RemoveKept,
+    "settle_move": SettleMove,
 }
 
 # Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
