@@ -63,7 +63,7 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
-        "scheduler",
+        "scheduler", "peers",
     },
     "rpc": {"engine", "operations", "wire"},
     "options": ANYTHING,
