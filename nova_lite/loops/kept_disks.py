@@ -39,6 +39,10 @@ class KeptDirectories:
             except NovaLiteError as error:
                 LOG.error("Cannot look at what server %s has left here: %s", uuid, error)
 
+    def of(self, uuid: str) -> bool:
+        """Whether files of a server are kept here."""
+        return uuid in self._servers()
+
     def _servers(self) -> set[str]:
         if not self._instances_path.is_dir():
             return set()

@@ -46,10 +46,11 @@ def periodic_tasks(
     :param conf: a ConfigOpts
     """
     evacuated = evacuated or EvacuatedServers(conf.host, tools.migrations, engine)
+    kept = KeptDirectories(Path(conf.instances_path), engine)
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look, conf.running_deleted_instance_timeout,
+        evacuated.look, conf.running_deleted_instance_timeout, kept.of,
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
@@ -79,7 +80,6 @@ def periodic_tasks(
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
     timers.append(_stray_interfaces(conf, tools, engine))
-    kept = KeptDirectories(Path(conf.instances_path), engine)
     every, first = kept_disks.INTERVAL_S, kept_disks.FIRST_S
     timers.append(Timer("files kept for moves", kept.tick, every, first=first))
     images = ImageLeftovers(tools)
