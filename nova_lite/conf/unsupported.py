@@ -144,8 +144,6 @@ _LIBVIRT = {
         "the key of a TPM is the user's; host and deployment are refused",
         "nothing has to be done for servers that ask for neither",
     ),
-    "swtpm_group": _none("libvirt's qemu.conf says as which group swtpm runs"),
-    "swtpm_user": _none("libvirt's qemu.conf says as whom swtpm runs"),
     "inject_key": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_password": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_partition": _lost(_INJECTION, _INJECT_REMEDY, "-2"),

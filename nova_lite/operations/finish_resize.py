@@ -31,6 +31,7 @@ from nova_lite.steps.move.arrive import (
     RecordSwap,
     SyncTime,
     TakeFlavor,
+    TakeInTpm,
     WaitForMovedPorts,
 )
 from nova_lite.steps.network.binding import BindPorts
@@ -81,6 +82,7 @@ class FinishResize(Move):
             (RecordSwap(work),),
             (BindPorts(work), AttachReservedVolumes(work)),
             (PrepareDisks(work), PlugInterfaces(work)),
+            (TakeInTpm(work),),
             *(mounts if shares.possible(work) else ()),
             (DefineGuest(work),),
             (RestoreConfigDrive(work), DescribeDevices(work)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,12 @@ def files(work: Work) -> list[MovedFile]:
     home, kept = directory(work), kept_directory(work)
     names = [info.NAME, KERNEL, RAMDISK, *(str(disk.name) for disk in _local(work))]
     return [MovedFile(kept / name, home / name) for name in names if (kept / name).exists()]
+
+
+def beside(work: Work, kept: Iterable[Path]) -> list[MovedFile]:
+    """Other files that are kept, at their places."""
+    home = directory(work)
+    return [MovedFile(path, home / path.relative_to(kept_directory(work))) for path in kept]
 
 
 def bases(work: Work) -> list[MovedFile]:

@@ -74,6 +74,7 @@ class FakeHypervisor(Hypervisor):
         self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
+        self.tpm_states: dict[str, bytes] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
@@ -245,6 +246,19 @@ class FakeHypervisor(Hypervisor):
         if guest is not None and guest.state not in OFF:
             guest.state = PowerState.SHUTDOWN
             self.emit(uuid, "stopped", "destroyed")
+
+    def copy_tpm_state(self, uuid: str, target: Path) -> bool:
+        self._called("copy_tpm_state", uuid)
+        if uuid not in self.tpm_states:
+            return False
+        if not target.exists():
+            target.mkdir()
+            (target / "tpm2-00.permall").write_bytes(self.tpm_states[uuid])
+        return True
+
+    def restore_tpm_state(self, uuid: str, source: Path) -> None:
+        self._called("restore_tpm_state", uuid)
+        self.tpm_states[uuid] = (source / "tpm2-00.permall").read_bytes()
 
     def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
         self._called("undefine", uuid)

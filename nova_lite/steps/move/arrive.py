@@ -11,7 +11,7 @@ from nova_lite.errors import MigrationError
 from nova_lite.guest.disks import PlannedDisk
 from nova_lite.inventory.claims import Sizes
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.services import arrived_disks, guest, kept_disks, moves, shares
+from nova_lite.services import arrived_disks, guest, kept_disks, moves, shares, tpm_state
 from nova_lite.services.disk_files import CONFIG_DRIVE, KERNEL, RAMDISK, ROOT, directory
 from nova_lite.services.moved_disks import SWAP
 from nova_lite.services.notes import GuestNotes
@@ -172,6 +172,15 @@ class PrepareDisks(MakeDisks):
         """They are the server's only disks here, and stay."""
 
 
+class TakeInTpm(Step):
+    """Give the guest the TPM that came along."""
+
+    name = "take_in_tpm"
+
+    def do(self) -> None:
+        tpm_state.take_in(self.work)
+
+
 class GrantShares(Step):
     """Create Manila's access rules for this host."""
 
@@ -187,6 +196,8 @@ class GrantShares(Step):
 class WaitForMovedPorts(WaitForPorts):
     """As WaitForPorts, but the guest, which ran before, goes on in any case: stock waits for
     none."""
+
+    name = "wait_for_moved_ports"
 
     def _give_up(self, missing: set[str]) -> None:
         LOG.warning("Server %s goes on though port %s is not wired up", self.work.uuid,

@@ -100,7 +100,7 @@ class ReachTarget(Step):
 class PowerOffForMove(PowerOff):
     """Power the guest off; the undo starts it again if it ran."""
 
-    name = "power_off"
+    name = "power_off_for_move"
 
     def do(self) -> None:
         work = self.work

@@ -9,7 +9,8 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable, files, space
 from nova_lite.drivers.disk.base import RemoteFiles, TransferCancelled
 from nova_lite.errors import NovaLiteError
-from nova_lite.services import kept_disks, moved_disks
+from nova_lite.services import kept_disks, moved_disks, tpm_state
+from nova_lite.services.disk_files import directory
 from nova_lite.services.moved_disks import MovedFile
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.work import Interrupted, Work
@@ -35,7 +36,7 @@ class SendDisks(Step):
             work.note(disk_info="[]")
             return
         work.note(disk_info=json.dumps(moved_disks.described(work)))
-        moved = moved_disks.files(work)
+        moved = [*moved_disks.files(work), *moved_disks.beside(work, tpm_state.keep(work))]
         if MoveNotes.of(work.notes).files_shared:
             self._copy(moved)
         else:
@@ -62,6 +63,8 @@ class SendDisks(Step):
             self._send_one(remote, file, progress)
             remote.touch(str(file.target))  # in the cache it counts as used from now on
         for file in moved:
+            if file.target.parent != directory(self.work):
+                remote.make_directory(str(file.target.parent))
             self._send_one(remote, file, progress)
 
     def _send_one(self, remote: RemoteFiles, file: MovedFile, progress: _Progress) -> None:

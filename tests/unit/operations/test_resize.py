@@ -491,3 +491,27 @@ def test_a_host_that_was_named_has_no_next_one(hosts, properties):
     )
 
     as_before(hosts, "TPM")
+
+
+# --- TPM ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("specs", "came"), [({"hw:tpm_version": "2.0"}, True), ({"hw:tpm_version": "1.2"}, False)]
+)
+def test_the_state_of_a_tpm_comes_along(tmp_path, monkeypatch, specs, came):
+    """Unless the new flavor wants another TPM; the old host keeps it in any case."""
+    monkeypatch.setattr(
+        "nova_lite.guest.devices.tpm", lambda properties, *, swtpm: None
+    )  # what a TPM is otherwise is no part of this
+    monkeypatch.setattr("nova_lite.guest.checks.tpm", lambda properties, *, swtpm: None)
+    hosts = TwoHosts(
+        tmp_path, old={"extra_specs": {"hw:tpm_version": "2.0"}}, flavor={"extra_specs": specs}
+    )
+    hosts.source.hypervisor.tpm_states[hosts.server] = b"secrets"
+
+    hosts.move()
+
+    assert hosts.state() == ("host2", "resized", None)
+    assert hosts.dest.hypervisor.tpm_states == ({hosts.server: b"secrets"} if came else {})
+    kept = f"server_resize/swtpm/{hosts.server}/tpm2-00.permall".replace(hosts.server, "server")
+    assert kept in hosts.files(hosts.source)
+    assert not [name for name in hosts.files(hosts.dest) if "swtpm" in name]

@@ -29,6 +29,7 @@ from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
+from nova_lite.drivers.hypervisor.libvirt.tpm_state import TpmStates
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.host import (
@@ -62,6 +63,7 @@ class LibvirtHypervisor(
     Nics,
     Power,
     Secrets,
+    TpmStates,
     Hypervisor,
 ):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.
