@@ -83,7 +83,9 @@ class ConfirmResize(Move):
     def failed(self, failure: Failure) -> None:
         work, tools = self.work, self.tools
         if failure.verdict is Verdict.GONE or self._deleted:
+            # It was deleted in the middle: whoever does that does not know of the migration.
             LOG.info("The move of server %s is not confirmed: %s", work.uuid, failure.message)
+            self.let_go()
             return
         tools.actions.fault(work.context, work.uuid, failure)
         if move_ends.status(work) in move_ends.CONFIRMABLE:

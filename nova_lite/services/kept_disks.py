@@ -77,8 +77,10 @@ def restore(work: Work) -> None:
     """
     _bring_back(work)
     disks, where = work.tools.disks, directory(work)
-    if isinstance(disks, SnapshotBackend) and disks.roll_back(where, ROOT, SNAPSHOT):
-        disks.drop(where, ROOT, SNAPSHOT)
+    if isinstance(disks, SnapshotBackend):
+        disks.shut_out(where)  # a client that died may still have the disk open
+        if disks.roll_back(where, ROOT, SNAPSHOT):
+            disks.drop(where, ROOT, SNAPSHOT)
 
 
 def discard(work: Work) -> None:

@@ -179,3 +179,19 @@ def test_what_another_move_keeps_survives_a_late_resume(tmp_path):
 
     assert host.disks() == {"uuid_resize": "of "}
     assert MIGRATION not in host.held()
+
+
+def test_a_server_that_is_deleted_in_the_middle_leaves_no_allocation(host):
+    """Whoever deletes it does not know of the migration."""
+    real = host.conductor.object_instance_save
+
+    def gone(tables, context, obj, **conditions):
+        tables["Instance"][host.server]["deleted"] = True
+        return real(tables, context, obj, **conditions)
+
+    host.conductor.object_instance_save = gone
+    agent = host.ask(METHOD)
+
+    assert (host.hypervisor.guests, host.disks()) == ({}, {})
+    assert MIGRATION not in host.held()
+    assert agent.tools.claims.servers() == frozenset()

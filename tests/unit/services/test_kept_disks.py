@@ -165,6 +165,16 @@ def test_a_disk_in_ceph_is_rolled_back(rbd_work, cluster):
     assert (cluster.images[DISK].size, cluster.images[DISK].snapshots) == (10, {})
 
 
+def test_nobody_has_a_disk_open_that_is_rolled_back(rbd_work, cluster):
+    """The host that gave the server back may have lost its power right then."""
+    kept_disks.keep_state(rbd_work)
+    cluster.images[DISK].watchers.append("192.0.2.7:0/1")
+
+    kept_disks.restore(rbd_work)
+
+    assert list(cluster.blocked) == ["192.0.2.7:0/1"]
+
+
 def test_a_snapshot_of_an_earlier_move_is_not_believed(rbd_work, cluster):
     """A revert would bring back data of long ago."""
     cluster.images[DISK] = Image(10, snapshots={"nova-resize": False}, sizes={"nova-resize": 1})
