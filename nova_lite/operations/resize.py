@@ -146,7 +146,8 @@ class Resize(Move):
         if work.instance.get("progress"):
             fields["progress"] = 0
         runs = work.instance.get("vm_state") == VmState.ACTIVE
-        if work.left or (runs and power != PowerState.RUNNING):
+        # What is left on the other host is no harm to the server.
+        if work.left - {ReachTarget.name} or (runs and power != PowerState.RUNNING):
             fields["vm_state"] = VmState.ERROR
         return fields
 

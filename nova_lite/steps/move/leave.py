@@ -36,6 +36,11 @@ class CheckLeaving(Step):
 
     name = "check_leaving"
 
+    def done(self) -> bool:
+        """What has begun was checked; by now its files may have another name."""
+        moves.reload(self.work)
+        return moves.is_under_way(self.work, moves.migration(self.work))
+
     def do(self) -> None:
         work = self.work
         guest.require_definable(work)

@@ -210,15 +210,8 @@ def test_it_ends_the_same_wherever_an_agent_is_killed(tmp_path, method, same):
             hosts.move(until=method)
         return hosts
 
-    def order(hosts):
-        if method == "prep_resize":
-            return hosts.dest, hosts.prep()
-        name, _, arguments = hosts.asked(method)
-        kept = {key: value for key, value in arguments.items() if key != "instance"}
-        return hosts.host(name), {key: unwrap(value) for key, value in kept.items()}
-
     first = begun(tmp_path / "first")
-    host, arguments = order(first)
+    host, arguments = sent_again(first, method)
     boundaries = []
     first.run(host, method, boundaries.append, **arguments)
     wanted = ended(first)
@@ -227,7 +220,7 @@ def test_it_ends_the_same_wherever_an_agent_is_killed(tmp_path, method, same):
         boundaries = [boundary for boundary in boundaries if boundary.endswith(":end")]
     for number, boundary in enumerate(boundaries):
         hosts = begun(tmp_path / str(number))
-        host, arguments = order(hosts)
+        host, arguments = sent_again(hosts, method)
         real = host.agent
         host.agent = lambda observer=None, real=real, hosts=hosts, **more: real(
             observer, **{**hosts.parts(), **more}
@@ -236,6 +229,49 @@ def test_it_ends_the_same_wherever_an_agent_is_killed(tmp_path, method, same):
         host.resume()
         host.agent = real
         assert ended(hosts) == wanted, boundary
+
+
+def sent_again(hosts, method):
+    """The arguments of a message between the hosts, for another process."""
+    if method == "prep_resize":
+        return hosts.dest, hosts.prep()
+    name, _, arguments = hosts.asked(method)
+    kept = {key: unwrap(value) for key, value in arguments.items() if key != "instance"}
+    return hosts.host(name), kept
+
+
+@pytest.mark.parametrize("method", ["prep_resize", "resize_instance", "finish_resize"])
+def test_it_ends_the_same_wherever_the_power_fails(tmp_path, method):
+    """Of the host that is at work: its guests and taps are gone, any step may be half done."""
+
+    def begun(directory):
+        hosts = TwoHosts(directory, volume=True, flavor={"root_gb": 2})
+        if method != "prep_resize":
+            hosts.move(until=method)
+        return hosts
+
+    first, boundaries = begun(tmp_path / "first"), []
+    host, arguments = sent_again(first, method)
+    first.run(host, method, boundaries.append, **arguments)
+    wanted = ended(first)
+    steps = [boundary for boundary in boundaries if boundary.endswith(":end")]
+    for number, boundary in enumerate(steps):
+        hosts = begun(tmp_path / str(number))
+        host, arguments = sent_again(hosts, method)
+        real = host.agent
+        host.agent = lambda observer=None, real=real, hosts=hosts, **more: real(
+            observer, **{**hosts.parts(), **more}
+        )
+        host.power_fails(boundary, method, **arguments)
+        host.resume()
+        host.agent = real
+        seen = ended(hosts)
+        for name in ("state", "flavors", "migration", "allocations", "bound", "cinder"):
+            assert seen[name] == wanted[name], (boundary, name)
+        for name in ("host1", "host2"):
+            assert seen[name]["files"] == wanted[name]["files"], boundary
+            assert seen[name]["journal"] == [], boundary
+        assert seen["host1"]["guest"] == "SHUTDOWN", boundary
 
 
 # --- it does not come ---------------------------------------------------------------------------
