@@ -371,3 +371,26 @@ def test_full_file_system_when_formatting(small_fs):
         backend.create(small_fs / "uuid", disk)
 
     assert leftovers(small_fs / "uuid") == []
+
+
+def test_a_disk_in_ceph_is_rolled_back(directory, base, tmp_path):
+    """In size and content, as often as asked; a snapshot that is not there changes nothing."""
+    backend = ceph_pool.backend()
+    backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    try:
+        for _ in range(2):
+            backend.take(directory, "disk", "nova-resize", protected=False)
+        backend.grow(directory, "disk", 32 * MIB)
+        where = named(backend, directory, "disk")
+        subprocess.run(["qemu-io", "-f", "raw", "-c", "write -P 7 0 1M", where], check=True)
+
+        for _ in range(2):
+            assert backend.roll_back(directory, "disk", "nova-resize")
+
+        assert size(backend, directory, "disk") == 16 * MIB
+        assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+        for _ in range(2):
+            backend.drop(directory, "disk", "nova-resize")
+        assert not backend.roll_back(directory, "disk", "nova-resize")
+    finally:
+        backend.remove_all(directory)
