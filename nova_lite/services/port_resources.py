@@ -167,8 +167,10 @@ class PortResources:
         """
         spare = _less(self._placement.allocations(server_uuid), {})
         found: dict[str, list[str]] = {}
-        for port in self._neutron.admin(context).ports(device_id=server_uuid, fields=FIELDS):
-            found.update(_claimed_earlier(request_of(port), spare) or {})
+        ports = self._neutron.admin(context).ports(device_id=server_uuid, fields=FIELDS)
+        # The largest first: what it leaves may do for a smaller one, not the other way round.
+        for request in sorted(map(request_of, ports), key=_amount, reverse=True):
+            found.update(_claimed_earlier(request, spare) or {})
         return found
 
     def release(
@@ -281,6 +283,10 @@ def _claimed_earlier(
         else:
             return None
     return found
+
+
+def _amount(request: Request) -> int:
+    return sum(count for group in request.groups for count in group.resources.values())
 
 
 def _in_words(request: Request) -> str:

@@ -205,7 +205,7 @@ def test_the_scheduler_s_choice_is_in_the_request_spec():
 def test_a_server_that_goes_back_has_the_providers_that_it_holds(service, api, resources):
     """Each port one that gives enough, though they still name those of the other host; ports that
     ask for nothing need none."""
-    big, small = legacy(service), legacy(service, 300)
+    small, big = legacy(service, 300), legacy(service)
     plain = service.port({"id": "net", "subnets": [], "tenant_id": "alice"})
     for port in (big, small, plain):
         port["device_id"] = SERVER
