@@ -20,7 +20,7 @@ from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
 from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
-from nova_lite.steps.move.arrive import SyncTime, TakeInTpm
+from nova_lite.steps.move.arrive import RestoreNvram, SyncTime, TakeInTpm
 from nova_lite.steps.move_back.finish import (
     BindReturned,
     RecordReturned,
@@ -79,6 +79,7 @@ class FinishRevertResize(Move):
             (PlugInterfaces(work), AttachReservedVolumes(work), *to_mount(work)),
             (TakeInTpm(work),),
             (DefineGuest(work),),
+            (RestoreNvram(work),),
             (RestoreConfigDrive(work), DescribeDevices(work)),
             *(started if runs else []),
             (RecordReturned(work, VmState.ACTIVE if runs else VmState.STOPPED),),

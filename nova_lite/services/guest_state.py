@@ -1,8 +1,9 @@
-"""The state of a server's emulated TPM on its way to another host, and back.
+"""What the hypervisor keeps of a server beside its disks, on its way to another host and back.
 
-It travels as stock has it travel: below ``swtpm/<uuid>`` in the server's directory. The host that
-the server leaves keeps a copy there, too, for a revert. The passphrase is the user's, in the key
-manager.
+The state of an emulated TPM travels as stock has it travel: below ``swtpm/<uuid>`` in the server's
+directory. The passphrase is the user's, in the key manager. What a UEFI firmware remembers goes
+along as ``nvram.fd``, which stock does not know. The host that the server leaves keeps copies for a
+revert.
 """
 
 from __future__ import annotations
@@ -14,20 +15,40 @@ from pathlib import Path
 from nova_lite.errors import DiskError
 from nova_lite.services.disk_files import directory
 from nova_lite.services.kept_disks import kept_directory
+from nova_lite.services.power_state import is_on
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
-BESIDE = "swtpm"
+BESIDE, NVRAM = "swtpm", "nvram.fd"
 VERSION, MODEL = "hw:tpm_version", "hw:tpm_model"
 
 
 def keep(work: Work) -> list[Path]:
-    """Copy the state to what is kept of the server; returns its files. The guest is off."""
-    home = kept_directory(work) / BESIDE
-    if not home.parent.exists():
+    """Copy all to what is kept of the server; returns the files. The guest is off."""
+    kept = kept_directory(work) / NVRAM
+    if not kept.parent.exists():
         return []
+    there = work.tools.hypervisor.copy_nvram(work.uuid, kept)
+    return [*_keep_tpm(work), *([kept] if there else [])]
+
+
+def restore_nvram(work: Work) -> None:
+    """Give the guest, which is defined and off, what its firmware has remembered."""
+    came = directory(work) / NVRAM
+    if not came.exists():
+        return
+    if not is_on(work.tools.hypervisor, work.uuid):
+        work.tools.hypervisor.restore_nvram(work.uuid, came)
+    try:
+        came.unlink()
+    except OSError as error:
+        raise DiskError(f"cannot remove {came}: {error.strerror}") from error
+
+
+def _keep_tpm(work: Work) -> list[Path]:
+    home = kept_directory(work) / BESIDE
     try:
         home.mkdir(exist_ok=True)
         there = work.tools.hypervisor.copy_tpm_state(work.uuid, home / work.uuid)
@@ -38,8 +59,8 @@ def keep(work: Work) -> list[Path]:
     return sorted(path for path in home.rglob("*") if path.is_file()) if there else []
 
 
-def take_in(work: Work) -> None:
-    """Give the hypervisor the state that came with the server's files, and remove that there.
+def take_in_tpm(work: Work) -> None:
+    """Give the hypervisor the TPM state that came with the server's files, and remove that there.
 
     Where the new flavor has another TPM than the old one, or none, it is dropped, as in stock.
     """

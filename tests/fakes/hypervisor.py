@@ -75,6 +75,7 @@ class FakeHypervisor(Hypervisor):
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
         self.tpm_states: dict[str, bytes] = {}
+        self.nvrams: dict[str, bytes] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
@@ -259,6 +260,16 @@ class FakeHypervisor(Hypervisor):
     def restore_tpm_state(self, uuid: str, source: Path) -> None:
         self._called("restore_tpm_state", uuid)
         self.tpm_states[uuid] = (source / "tpm2-00.permall").read_bytes()
+
+    def copy_nvram(self, uuid: str, target: Path) -> bool:
+        self._called("copy_nvram", uuid)
+        if uuid in self.nvrams and not target.exists():
+            target.write_bytes(self.nvrams[uuid])
+        return uuid in self.nvrams
+
+    def restore_nvram(self, uuid: str, source: Path) -> None:
+        self._guest("restore_nvram", uuid)
+        self.nvrams[uuid] = source.read_bytes()
 
     def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
         self._called("undefine", uuid)

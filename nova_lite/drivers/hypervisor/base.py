@@ -271,6 +271,16 @@ class Hypervisor(ABC):
         in place of its own."""
 
     @abstractmethod
+    def copy_nvram(self, uuid: str, target: Path) -> bool:
+        """Copy what the firmware of a guest that is off remembers to a new file, whole or not at
+        all; one that is there stays. False: it remembers nothing."""
+
+    @abstractmethod
+    def restore_nvram(self, uuid: str, source: Path) -> None:
+        """Let the firmware of a defined guest that is off remember what was copied to ``source``;
+        it begins anew where this host's firmware could not read that."""
+
+    @abstractmethod
     def forget_secret(self, usage_id: str) -> None:
         """Drop that volume's secret, if there is one; guests that run need it no more."""
 

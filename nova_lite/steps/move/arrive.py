@@ -11,7 +11,7 @@ from nova_lite.errors import MigrationError
 from nova_lite.guest.disks import PlannedDisk
 from nova_lite.inventory.claims import Sizes
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.services import arrived_disks, guest, kept_disks, moves, shares, tpm_state
+from nova_lite.services import arrived_disks, guest, guest_state, kept_disks, moves, shares
 from nova_lite.services.disk_files import CONFIG_DRIVE, KERNEL, RAMDISK, ROOT, directory
 from nova_lite.services.moved_disks import SWAP
 from nova_lite.services.notes import GuestNotes
@@ -178,7 +178,16 @@ class TakeInTpm(Step):
     name = "take_in_tpm"
 
     def do(self) -> None:
-        tpm_state.take_in(self.work)
+        guest_state.take_in_tpm(self.work)
+
+
+class RestoreNvram(Step):
+    """Give the guest's firmware what it has remembered on the other host."""
+
+    name = "restore_nvram"
+
+    def do(self) -> None:
+        guest_state.restore_nvram(self.work)
 
 
 class GrantShares(Step):

@@ -9,7 +9,7 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable, files, space
 from nova_lite.drivers.disk.base import RemoteFiles, TransferCancelled
 from nova_lite.errors import NovaLiteError
-from nova_lite.services import kept_disks, moved_disks, tpm_state
+from nova_lite.services import guest_state, kept_disks, moved_disks
 from nova_lite.services.disk_files import directory
 from nova_lite.services.moved_disks import MovedFile
 from nova_lite.services.notes import MoveNotes
@@ -36,7 +36,7 @@ class SendDisks(Step):
             work.note(disk_info="[]")
             return
         work.note(disk_info=json.dumps(moved_disks.described(work)))
-        moved = [*moved_disks.files(work), *moved_disks.beside(work, tpm_state.keep(work))]
+        moved = [*moved_disks.files(work), *moved_disks.beside(work, guest_state.keep(work))]
         if MoveNotes.of(work.notes).files_shared:
             self._copy(moved)
         else:

@@ -551,3 +551,14 @@ def test_the_state_of_a_tpm_comes_along(tmp_path, monkeypatch, specs, came):
     kept = f"server_resize/swtpm/{hosts.server}/tpm2-00.permall".replace(hosts.server, "server")
     assert kept in hosts.files(hosts.source)
     assert not [name for name in hosts.files(hosts.dest) if "swtpm" in name]
+
+
+def test_what_a_firmware_remembers_comes_along(hosts):
+    """Such as what to boot from; the old host keeps it, too."""
+    hosts.source.hypervisor.nvrams[hosts.server] = b"boot order"
+
+    hosts.move()
+
+    assert hosts.dest.hypervisor.nvrams == {hosts.server: b"boot order"}
+    assert "server_resize/nvram.fd" in hosts.files(hosts.source)
+    assert hosts.files(hosts.dest) == at("server")

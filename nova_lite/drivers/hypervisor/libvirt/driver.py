@@ -25,6 +25,7 @@ from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.nics import Nics
+from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
@@ -61,6 +62,7 @@ class LibvirtHypervisor(
     Disks,
     GuestAgent,
     Nics,
+    Nvram,
     Power,
     Secrets,
     TpmStates,
