@@ -562,3 +562,22 @@ def test_what_a_firmware_remembers_comes_along(hosts):
     assert hosts.dest.hypervisor.nvrams == {hosts.server: b"boot order"}
     assert "server_resize/nvram.fd" in hosts.files(hosts.source)
     assert hosts.files(hosts.dest) == at("server")
+
+
+def test_how_far_the_disks_are_is_in_the_record(hosts, monkeypatch):
+    """In percent, for those who look at the server; at the end it is nought again."""
+    monkeypatch.setattr("nova_lite.steps.move.send.TELL_S", -1.0)
+    saved, real = [], hosts.conductor.object_call
+
+    def call(context, obj, method, **more):
+        if obj.name == "Instance" and "progress" in obj.changes:
+            saved.append(obj.data["progress"])
+        return real(context, obj, method, **more)
+
+    monkeypatch.setattr(hosts.conductor, "object_call", call)
+
+    hosts.move()
+
+    assert saved[0] > 0
+    assert saved == [*sorted(saved[:-1]), 0]
+    assert hosts.row("progress") == 0
