@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import DiskError, Verdict
+from nova_lite.errors import Verdict
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.base import Operation
@@ -25,13 +25,13 @@ from nova_lite.operations.finish_revert_resize import FinishRevertResize
 from nova_lite.operations.move import Move
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.revert_resize import RevertResize
-from nova_lite.services import kept_disks, move_ends, moves
-from nova_lite.services.disk_files import directory
+from nova_lite.services import move_ends, moves
 from nova_lite.services.ownership import Place, place
-from nova_lite.steps.base import Plan, Step
+from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
 from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
+from nova_lite.steps.move_back.settle import BringBackFiles, EndMove
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.server import ReportPower
@@ -43,22 +43,6 @@ LOG = logging.getLogger(__name__)
 # What the messages have that the records do not: nothing is known of it.
 _ARGUMENTS: Mapping[str, Any] = {"image": None, "disk_info": "[]", "request_spec": None}
 _REDO = AfterRestart(Settlement.REDO, _ARGUMENTS, with_migration=True)
-
-
-class BringBackFiles(Step):
-    """Give the server's files their name again, if another agent has renamed them."""
-
-    name = "bring_back_files"
-
-    def do(self) -> None:
-        work = self.work
-        if kept_disks.are_kept(work) and directory(work).exists():
-            raise DiskError(
-                f"server {work.uuid} has files in {directory(work)}, and in the same directory "
-                f"with {kept_disks.SUFFIX}, and nothing says which are whole: keep the right ones "
-                "under the first name, and reboot the server hard"
-            )
-        kept_disks.take_back(work)
 
 
 class SettleMove(Move):
@@ -103,7 +87,7 @@ class SettleMove(Move):
             (DefineGuest(work),),
             (RestoreConfigDrive(work), DescribeDevices(work)),
             *(start if runs else []),
-            (EndMove(work, self),),
+            (EndMove(work, self._end),),
             (ReportPower(work, state, [TaskState.RESIZE_MIGRATING], **move_ends.ended(work)),),
         ]
 
@@ -113,23 +97,11 @@ class SettleMove(Move):
         if failure.verdict is Verdict.GONE:
             LOG.info("Server %s is about something else by now: %s", work.uuid, failure.message)
             return
-        self.give_back()
-        self.end_migration()
+        self._end()
         tools.actions.fault(work.context, work.uuid, failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
 
-
-class EndMove(Step):
-    """Let the server hold what it held before, and record that the move has failed."""
-
-    name = "end_move"
-
-    def __init__(self, work: Any, move: Move) -> None:
-        super().__init__(work)
-        self._move = move
-
-    def do(self) -> None:
-        LOG.warning("The move of server %s was left half done by another agent: it stays here",
-                    self.work.uuid)  # fmt: skip
-        self._move.give_back()
-        self._move.end_migration()
+    def _end(self) -> None:
+        """Let the server hold what it held before, and record that the move has failed."""
+        self.give_back()
+        self.end_migration()
