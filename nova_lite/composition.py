@@ -22,20 +22,20 @@ from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.client import Conductor
 from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.conductor.records import (
     BlockDevices,
     Builds,
     ConsoleTokens,
     InfoCaches,
     Interfaces,
-    Migrations,
     ShareMappings,
     TaskLogs,
     VolumeUsages,
 )
 from nova_lite.conductor.services import ComputeNodes, Services
 from nova_lite.drivers import disk, loader
-from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.drivers.disk.base import DiskBackend, RemoteFiles
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageService
 from nova_lite.drivers.metrics.base import Metrics
@@ -98,6 +98,7 @@ class Parts(TypedDict, total=False):
     keys: KeyManager
     vif_driver: VifDriver
     disks: DiskBackend
+    remote_files: Callable[[str, str], RemoteFiles]
     volumes: Volumes
     shares: Shares
     connector: HostProperties
@@ -190,6 +191,10 @@ class Composition:
     @cached_property
     def disks(self) -> DiskBackend:
         return disk.from_conf(self.conf)
+
+    @cached_property
+    def remote_files(self) -> Callable[[str, str], RemoteFiles]:
+        return disk.remote_files(self.conf, self.clock)
 
     @cached_property
     def volumes(self) -> Volumes:
@@ -333,6 +338,7 @@ class Composition:
             images=ImageCache.from_conf(conf, self.image_store),
             image_store=self.image_store,
             disks=self.disks,
+            remote_files=self.remote_files,
             volumes=self.volumes,
             shares=self.shares,
             connector=self.connector,
@@ -353,9 +359,7 @@ class Composition:
     def engine(self, tools: Toolbox) -> Engine:
         """What runs operations with these tools."""
 
-        def make_work(
-            context: RequestContext, arguments: Mapping[str, Any], entry: Any
-        ) -> Work:
+        def make_work(context: RequestContext, arguments: Mapping[str, Any], entry: Any) -> Work:
             return Work(context, tools, arguments["instance"], arguments, entry.notes, entry.note)
 
         engine = Engine(

@@ -29,6 +29,7 @@ EVERYTHING = (
     "ec2_ids",
     "device_metadata",
     "trusted_certs",
+    "migration_context",
 )
 # What the host needs to know of each server at start-up.
 FOR_HOST = (
@@ -40,8 +41,8 @@ FOR_AUDIT = ("info_cache", "metadata", "system_metadata", "flavor")
 # Fields that are objects, with tables and versions of their own: they are not compared.
 NESTED = frozenset(
     {
-        "flavor", "info_cache", "numa_topology", "pci_requests", "pci_devices", "device_metadata",
-        "trusted_certs",
+        "flavor", "old_flavor", "new_flavor", "info_cache", "numa_topology", "pci_requests",
+        "pci_devices", "device_metadata", "trusted_certs", "migration_context",
     }
 )  # fmt: skip
 

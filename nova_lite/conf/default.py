@@ -170,6 +170,13 @@ OPTS: list[cfg.Opt] = [
         min=0,
         help="Seconds after which a rescued server is unrescued; 0: never.",
     ),
+    cfg.IntOpt(
+        "resize_confirm_window",
+        default=0,
+        min=0,
+        help="Seconds after which this host confirms that a server was resized, or migrated, to "
+        "it; 0: its user does.",
+    ),
     cfg.BoolOpt(
         "instance_usage_audit",
         default=False,

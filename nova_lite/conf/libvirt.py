@@ -122,6 +122,8 @@ GUEST_OPTS: list[cfg.Opt] = [
         default=False,
         help="Offer emulated TPMs by swtpm, which must be installed.",
     ),
+    cfg.StrOpt("swtpm_user", default="tss", help="User that swtpm runs as, as qemu.conf says."),
+    cfg.StrOpt("swtpm_group", default="tss", help="Group that swtpm runs as."),
     cfg.StrOpt("rescue_image_id", help="Image of rescue guests; unset: the server's own."),
     cfg.StrOpt("rescue_kernel_id", help="Kernel image of rescue guests."),
     cfg.StrOpt("rescue_ramdisk_id", help="Ramdisk image of rescue guests."),

@@ -61,7 +61,7 @@ RUN_NOVA = "take it out, or run nova-compute on this host"
 _OFF = "false"
 _THREADS = _none("the agent's workers are native threads in pools of its own")
 _ROOT = _none("the agent runs as root and needs no rootwrap")
-_MOVES = _lost("live and cold migration are not there yet, such requests are refused")
+_MOVES = _lost("live migration is not there yet, such requests are refused")
 _TDX = _refused(
     "the agent has no guests with Intel TDX, whose number it would have to count",
     RUN_NOVA,
@@ -113,11 +113,6 @@ _DEFAULT = {
     "stale_share_access_reconcile_interval": _none(
         "an interrupted change of shares is completed from the journal"
     ),
-    "resize_confirm_window": _lost(
-        "resized servers are not confirmed by themselves, for resize is not there yet",
-        RUN_NOVA,
-        _OFF,
-    ),
     "backdoor_port": _lost("there is no debugging console", "take it out"),
     "backdoor_socket": _lost("there is no debugging console", "take it out"),
     "log_options": _none("the agent does not log its options"),
@@ -149,8 +144,6 @@ _LIBVIRT = {
         "the key of a TPM is the user's; host and deployment are refused",
         "nothing has to be done for servers that ask for neither",
     ),
-    "swtpm_group": _none("libvirt's qemu.conf says as which group swtpm runs"),
-    "swtpm_user": _none("libvirt's qemu.conf says as whom swtpm runs"),
     "inject_key": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_password": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_partition": _lost(_INJECTION, _INJECT_REMEDY, "-2"),

@@ -15,6 +15,7 @@ from nova_lite.handlers.diagnostics import Diagnostics
 from nova_lite.handlers.external_events import ExternalEvents
 from nova_lite.handlers.host import Host
 from nova_lite.handlers.images import Images
+from nova_lite.handlers.move_claims import MoveClaims
 from nova_lite.handlers.network_refresh import DeletedPorts, NetworkRefresh
 from nova_lite.handlers.shared_storage import SharedStorage
 from nova_lite.services.ownership import Place
@@ -43,6 +44,7 @@ def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
         "set_host_enabled": host.set_host_enabled,
         "get_host_uptime": host.get_host_uptime,
         "check_instance_shared_storage": SharedStorage(tools).check_instance_shared_storage,
+        "drop_move_claim_at_destination": MoveClaims(tools).drop_move_claim_at_destination,
         "external_instance_event": events.external_instance_event,
         "get_diagnostics": diagnostics.get_diagnostics,
         "get_instance_diagnostics": diagnostics.get_instance_diagnostics,

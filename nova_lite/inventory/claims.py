@@ -152,6 +152,26 @@ class Claims:
             for each in Role if role is None else (role,):
                 self._claims.pop((uuid, each), None)
 
+    def turn(self, uuid: str, before: Role, after: Role) -> None:
+        """Let what a server has in one role be for another one; may be repeated."""
+        with self._lock:
+            claim = self._claims.pop((uuid, before), None)
+            if claim is not None:
+                self._claims[uuid, after] = claim
+
+    def arrive(self, uuid: str, *, stayed: bool) -> None:
+        """Let what a server that was to come will use be what it uses; may be repeated.
+
+        :param stayed: it got another flavor here: what it had is kept for its way back
+        """
+        with self._lock:
+            comes = self._claims.pop((uuid, Role.INCOMING), None)
+            if comes is None:
+                return
+            if stayed and (uuid, Role.CURRENT) in self._claims:
+                self._claims[uuid, Role.OUTGOING] = self._claims[uuid, Role.CURRENT]
+            self._claims[uuid, Role.CURRENT] = comes
+
     def note(self, uuid: str, *, vm_state: str, task_state: str | None = None) -> None:
         """Record a server's state for the statistics; unknown servers are ignored."""
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nova_lite.conductor.instances import FOR_MOVE, Instances
-from nova_lite.conductor.records import Migrations
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.inventory.claims import Claim, Role, claim_of
 from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
 from nova_lite.wire.context import RequestContext

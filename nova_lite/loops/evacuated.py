@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from nova_lite.conductor.records import Migrations
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError
 from nova_lite.wire.context import RequestContext

@@ -10,10 +10,12 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens, stray_interfaces
+from nova_lite.loops import abandoned_mappings, console_tokens, kept_disks, stray_interfaces
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
+from nova_lite.loops.confirm_resizes import OverdueResizes
 from nova_lite.loops.console_tokens import ExpiredTokens
 from nova_lite.loops.evacuated import EvacuatedServers
+from nova_lite.loops.kept_disks import KeptDirectories
 from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
@@ -44,10 +46,11 @@ def periodic_tasks(
     :param conf: a ConfigOpts
     """
     evacuated = evacuated or EvacuatedServers(conf.host, tools.migrations, engine)
+    kept = KeptDirectories(Path(conf.instances_path), engine)
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look, conf.running_deleted_instance_timeout,
+        evacuated.look, conf.running_deleted_instance_timeout, kept.of,
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
@@ -77,6 +80,8 @@ def periodic_tasks(
     every = abandoned_mappings.INTERVAL_S
     timers.append(Timer("abandoned mappings", mappings.tick, every, first=USUAL))
     timers.append(_stray_interfaces(conf, tools, engine))
+    every, first = kept_disks.INTERVAL_S, kept_disks.FIRST_S
+    timers.append(Timer("files kept for moves", kept.tick, every, first=first))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -134,6 +139,12 @@ def _overdue_servers(conf: Any, tools: Toolbox, own: OwnRequests) -> list[Timer]
             conf.host, conf.instance_build_timeout, tools.instances, tools.actions, own
         )
         timers.append(Timer("overdue builds", builds.tick, USUAL))
+    if conf.resize_confirm_window > 0:
+        resizes = OverdueResizes(
+            conf.host, conf.resize_confirm_window, instances=tools.instances,
+            migrations=tools.migrations, actions=tools.actions, peers=tools.peers,
+        )  # fmt: skip
+        timers.append(Timer("unconfirmed resizes", resizes.tick, USUAL))
     if conf.shelved_offload_time > 0 and conf.shelved_poll_interval >= 0:
         shelved = OverdueShelved(conf.host, conf.shelved_offload_time, tools.instances, own)
         every = interval(conf.shelved_poll_interval)

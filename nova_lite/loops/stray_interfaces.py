@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from nova_lite.conductor.instances import Instances
-from nova_lite.conductor.records import Migrations
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.engine.engine import Engine

@@ -36,8 +36,13 @@ class Strays:
         engine: Engine,
         evacuated: Callable[[], Collection[str]] = tuple,
         age: int = 0,
+        kept: Callable[[str], bool] = lambda uuid: False,
     ) -> None:
-        """:param evacuated: begins to remove evacuated servers, and tells which those are"""
+        """
+        :param evacuated: begins to remove evacuated servers, and tells which those are
+        :param kept: whether files of a server are kept for the revert of a resize
+        """
+        self._kept = kept
         self._age = age
         self._host = host
         self._evacuated = evacuated
@@ -106,7 +111,7 @@ class Strays:
         It may have been resized or migrated, and what is here belong to that. Stock leaves it, too.
         """
         uuid = str(instance["uuid"])
-        if uuid in self._evacuated() or uuid in self._reported:
+        if self._kept(uuid) or uuid in self._evacuated() or uuid in self._reported:
             return
         self._reported.add(uuid)
         LOG.warning("A guest of server %s is here, but the server is on host %s and was not "

@@ -14,6 +14,7 @@ from typing import Any
 
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.instances import FOR_HOST, Instances
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
@@ -32,8 +33,6 @@ from nova_lite.wire.versions import VERSIONS
 
 LOG = logging.getLogger(__name__)
 
-# Task states of verbs that nova_lite does not have yet. The guest was not touched by then.
-OTHERS = {TaskState.RESIZE_PREP: ("", AfterRestart(Settlement.CLEAR))}
 OFF = (PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED)
 
 
@@ -49,22 +48,24 @@ class Survey:
         actions: Actions,
         hypervisor: Hypervisor,
         engine: Engine,
+        migrations: Migrations,
     ) -> None:
         """:param verbs: RPC method -> its operation, which says what becomes of its task states"""
         self._conf = conf
-        self._rules = {**OTHERS, **by_task_state(verbs)}
+        self._rules = by_task_state(verbs)
         self._instances = instances
         self._block_devices = block_devices
         self._actions = actions
         self._hypervisor = hypervisor
         self._engine = engine
+        self._migrations = migrations
 
     @classmethod
     def of(cls, tools: Toolbox, engine: Engine, verbs: Mapping[str, type[Operation]]) -> Survey:
         """The survey of a host with these tools."""
         return cls(
             tools.conf, verbs, tools.instances, tools.block_devices, tools.actions,
-            tools.hypervisor, engine,
+            tools.hypervisor, engine, tools.migrations,
         )  # fmt: skip
 
     def unsettled(self, instances: list[WireObject], apart: Collection[str]) -> list[str]:
@@ -198,17 +199,22 @@ class Survey:
         method, rule = self._rules[TaskState.REBOOTING_HARD]
         self._redo(context, method, rule, instance)
 
-    def _fail(self, context: RequestContext, instance: WireObject) -> None:
+    def _fail(
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        what: str = "it built this server; delete it and try again",
+    ) -> None:
         """A server that is not whole, as stock leaves it: nobody can tell what it lacks."""
         failure = Failure(
             "BuildAbortException",
-            "The compute agent was stopped while it built this server; delete it and try again",
+            f"The compute agent was stopped while {what}",
             500,
             Verdict.ABORT,
             True,
             "",
         )
-        LOG.warning("Server %s was left half built by another agent: ERROR", instance["uuid"])
+        LOG.warning("Server %s was left half done by another agent: ERROR", instance["uuid"])
         self._save(context, instance, vm_state=VmState.ERROR, task_state=None)
         self._actions.fault(context, str(instance["uuid"]), failure)
 
@@ -216,6 +222,12 @@ class Survey:
         self, context: RequestContext, method: str, rule: AfterRestart, instance: WireObject
     ) -> None:
         uuid, arguments = str(instance["uuid"]), dict(rule.arguments)
+        if rule.with_migration:
+            arguments["migration"] = self._migrations.latest_of_server(context, uuid)
+            if arguments["migration"] is None:
+                what = "it moved this server, whose migration record is gone; reboot it hard"
+                self._fail(context, instance, what)
+                return
         if rule.task_state is not None:
             self._save(context, instance, task_state=rule.task_state)
         if rule.with_mappings:

@@ -64,6 +64,7 @@ class TaskState(enum.StrEnum):
     RESIZE_MIGRATING = "resize_migrating"
     RESIZE_MIGRATED = "resize_migrated"
     RESIZE_FINISH = "resize_finish"
+    RESIZE_REVERTING = "resize_reverting"
     MIGRATING = "migrating"
 
 

@@ -57,7 +57,7 @@ class Operation(Notified, ABC):
     requires: ClassVar[Mapping[str, Kind]] = {}
     called_with_task_state: ClassVar[bool] = False
     after_restart: ClassVar[Mapping[TaskState, AfterRestart]] = {}
-    event: ClassVar[str | None]
+    event: str | None
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
     answers: ClassVar[bool] = False

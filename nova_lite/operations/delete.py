@@ -19,10 +19,12 @@ from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.services import guest
 from nova_lite.services.interfaces import remember_taps
+from nova_lite.services.kept_disks import are_kept
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RemoveDisks
 from nova_lite.steps.guest.devices import to_forget_key
 from nova_lite.steps.guest.domain import RemoveGuest
+from nova_lite.steps.move_back.confirm import DiscardKept
 from nova_lite.steps.network.ports import ReleasePorts, UnplugInterfaces
 from nova_lite.steps.records.capacity import ReleaseResources
 from nova_lite.steps.records.server import ForgetServer, RecordDeleted
@@ -81,10 +83,16 @@ class Delete(Operation):
                 *to_release(work),
                 *to_forget_key(work),
             ),
+            *self._kept(),
             (RecordDeleted(work),),
             (ReleaseResources(work),),
             (ForgetServer(work),),
         ]
+
+    def _kept(self) -> Plan:
+        """nova-api confirms a resize before it deletes the server; not one that has failed, or that
+        is going on."""
+        return [(DiscardKept(self.work),)] if are_kept(self.work) else []
 
     def notifications(self, phase: str) -> list[str]:
         """Every delete shuts the guest down, and says so."""

@@ -30,8 +30,9 @@ class AfterRestart:
     """What is done with a server that is found in one task state of a verb.
 
     ``arguments`` are those of a REDO, beside ``instance``; with ``with_mappings`` the block device
-    mappings of the records go along as ``bdms``. ``task_state`` is saved before a REDO where it is
-    not the one that the server was found in. ``unless_running``: a guest that runs shows that
+    mappings of the records go along as ``bdms``, with ``with_migration`` the server's last
+    migration as ``migration``. ``task_state`` is saved before a REDO where it is not the one that
+    the server was found in. ``unless_running``: a guest that runs shows that
     nothing was begun or everything is over, so that the server is recorded ACTIVE instead, without
     a task state. ``in_error``: this holds for a server in vm_state ERROR, too; the other task
     states of such a server are old, and it waits for its user.
@@ -40,6 +41,7 @@ class AfterRestart:
     settlement: Settlement
     arguments: Mapping[str, Any] = field(default_factory=dict)
     with_mappings: bool = False
+    with_migration: bool = False
     task_state: TaskState | None = None
     unless_running: bool = False
     in_error: bool = False

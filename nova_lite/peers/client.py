@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -141,6 +142,23 @@ class Peers:
                 f"older than compute RPC {shown(versions.OLDEST)}; upgrade it"
             )
         return min(allowed, self._pin)
+
+    def is_up(self, context: RequestContext, host: str) -> bool:
+        """Whether the agent of ``host`` reports itself, as nova-api decides it.
+
+        :raises ControlPlaneUnavailable: the conductor is away
+        """
+        service = self._services.of_host(context, host)
+        if service is None or service.get("forced_down"):
+            return False
+        last = service.get("last_seen_up") or service.get("created_at")
+        if not last:
+            return False
+        seen = datetime.datetime.fromisoformat(str(last))
+        if seen.tzinfo is None:
+            seen = seen.replace(tzinfo=datetime.UTC)
+        age = datetime.datetime.now(datetime.UTC) - seen
+        return abs(age.total_seconds()) <= self._conf.service_down_time
 
     def _prepared(
         self,

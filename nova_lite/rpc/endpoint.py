@@ -15,32 +15,32 @@ from nova_lite.operations.attach_interface import AttachInterface
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
+from nova_lite.operations.confirm_resize import ConfirmResize
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
 from nova_lite.operations.detach_deleted_port import DetachDeletedPort
 from nova_lite.operations.detach_interface import DetachInterface
 from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.extend_volume import ExtendVolumes
+from nova_lite.operations.finish_resize import FinishResize
+from nova_lite.operations.finish_revert_resize import FinishRevertResize
 from nova_lite.operations.fixed_ips import AddFixedIpToServer, RemoveFixedIpFromServer
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
+from nova_lite.operations.prep_resize import PrepResize
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
-from nova_lite.operations.refused_moves import (
-    RefusedConfirmation,
-    RefusedFinish,
-    RefusedFinishRevert,
-    RefusedLiveMigration,
-    RefusedPrepResize,
-    RefusedResize,
-    RefusedRevert,
-)
+from nova_lite.operations.refused_moves import RefusedLiveMigration
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
+from nova_lite.operations.remove_kept import RemoveKept
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
+from nova_lite.operations.resize import Resize
+from nova_lite.operations.revert_resize import RevertResize
 from nova_lite.operations.set_admin_password import SetAdminPassword
+from nova_lite.operations.settle_move import SettleMove
 from nova_lite.operations.shares import AllowShare, DenyShare
 from nova_lite.operations.shelve import Shelve
 from nova_lite.operations.shelve_offload import ShelveOffload
@@ -94,13 +94,13 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "detach_interface": DetachInterface,
     "allow_share": AllowShare,
     "deny_share": DenyShare,
+    "prep_resize": PrepResize,
+    "resize_instance": Resize,
+    "finish_resize": FinishResize,
+    "confirm_resize": ConfirmResize,
+    "revert_resize": RevertResize,
+    "finish_revert_resize": FinishRevertResize,
     # Not supported yet; a refusal that takes back what the control plane has done for the move.
-    "prep_resize": RefusedPrepResize,
-    "resize_instance": RefusedResize,
-    "finish_resize": RefusedFinish,
-    "confirm_resize": RefusedConfirmation,
-    "revert_resize": RefusedRevert,
-    "finish_revert_resize": RefusedFinishRevert,
     "live_migration": RefusedLiveMigration,
 }
 
@@ -110,6 +110,8 @@ VERBS: Mapping[str, type[Operation]] = {
     "detach_deleted_port": DetachDeletedPort,
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
+    "remove_kept": RemoveKept,
+    "settle_move": SettleMove,
 }
 
 # Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
@@ -119,7 +121,6 @@ NOT_YET = (
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
     "confirm_snapshot_based_resize_at_source",
-    "drop_move_claim_at_destination",
     "finish_revert_snapshot_based_resize_at_source",
     "finish_snapshot_based_resize_at_dest",
     "host_maintenance_mode",

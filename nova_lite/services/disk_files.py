@@ -95,13 +95,19 @@ def remove_files(work: Work) -> None:
 
 
 def remove_directory(work: Work) -> None:
-    """Remove everything below the server's directory.
+    """Remove everything below the server's directory."""
+    remove_tree(directory(work))
 
-    The directory is renamed first, so that a half-removed one is never taken for a server's. A
-    power failure does not bring it back: by then the server may be another host's.
+
+def remove_tree(where: Path) -> None:
+    """Remove a directory of a server, with everything below it; none is success.
+
+    It is renamed first, so that a half-removed one is never taken for a server's. A power failure
+    does not bring it back: by then the server may be another host's.
+
+    :raises DiskError: it cannot be removed
     """
-    where = directory(work)
-    doomed = where.with_name(where.name + "_del")
+    doomed = removed_name(where)
     try:
         if where.exists() and not doomed.exists():
             where.rename(doomed)
@@ -112,5 +118,24 @@ def remove_directory(work: Work) -> None:
             durable.sync(where.parent)
     except OSError as error:
         raise DiskError(
-            f"cannot remove the files of server {work.uuid} in {where}: {error.strerror}"
+            f"cannot remove the files of a server in {where}: {error.strerror}"
         ) from error
+
+
+def removed_name(where: Path) -> Path:
+    """What a directory is called while it is being removed."""
+    return where.with_name(where.name + "_del")
+
+
+def rename_tree(where: Path, new: Path) -> None:
+    """Give a directory of a server another name, for good; one that has it already is success.
+
+    :raises DiskError: it cannot be renamed
+    """
+    try:
+        if where.exists():
+            where.rename(new)
+        if new.exists():
+            durable.sync(new.parent)
+    except OSError as error:
+        raise DiskError(f"cannot rename {where} to {new}: {error.strerror}") from error

@@ -100,9 +100,20 @@ class BuildNotes(Notes):
 
 @dataclass(frozen=True)
 class MoveNotes(Notes):
-    """Whether this host has begun to end a move that it refuses."""
+    """Whether this host has begun to end a move that it refuses; whether the server's files are
+    kept under another name, and the state of its disks in a cluster that hosts share.
+
+    ``was_on``: its guest ran before; ``files_shared``: the other host reaches its files where they
+    are; ``disk_info`` is what that is told of them, in JSON; ``converting`` are the disks whose
+    content in another format is complete."""
 
     refusing: bool = False
+    was_on: bool | None = None
+    files_shared: bool | None = None
+    disk_info: str | None = None
+    converting: tuple[str, ...] | list[str] = ()
+    files_kept: bool = False
+    state_kept: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova_lite.conductor.instances import Instances
-from nova_lite.conductor.records import OPEN, Migrations
+from nova_lite.conductor.migrations import OPEN, Migrations
 from nova_lite.model.states import REBUILDING_TASKS
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject

@@ -157,6 +157,22 @@ class PortResources:
             f"this host has not got what port {port['id']} asks for ({_in_words(request)})"
         )
 
+    def serving(self, context: Any, server_uuid: str) -> dict[str, list[str]]:
+        """The providers that serve a server's ports, by what it holds; as for ``Ports.bind``.
+
+        For a server that goes back to a host: it holds what it had there, and the ports still name
+        the providers of the other host.
+
+        :raises ControlPlaneUnavailable: Placement does not answer
+        """
+        spare = _less(self._placement.allocations(server_uuid), {})
+        found: dict[str, list[str]] = {}
+        ports = self._neutron.admin(context).ports(device_id=server_uuid, fields=FIELDS)
+        # The largest first: what it leaves may do for a smaller one, not the other way round.
+        for request in sorted(map(request_of, ports), key=_amount, reverse=True):
+            found.update(_claimed_earlier(request, spare) or {})
+        return found
+
     def release(
         self, context: Any, server_uuid: str, port_id: str, profile: Mapping[str, Any] | None
     ) -> None:
@@ -255,7 +271,7 @@ def _as_ports_have(held: Mapping[str, int], ports: Mapping[str, int]) -> dict[st
 def _claimed_earlier(
     request: Request, spare: dict[str, dict[str, int]]
 ) -> dict[str, list[str]] | None:
-    """The providers of a claim whose answer was lost: they gave what no port has."""
+    """The providers that gave what no port has, as far as it suffices for a request."""
     found = {}
     for group in request.groups:
         for uuid, row in spare.items():
@@ -267,6 +283,10 @@ def _claimed_earlier(
         else:
             return None
     return found
+
+
+def _amount(request: Request) -> int:
+    return sum(count for group in request.groups for count in group.resources.values())
 
 
 def _in_words(request: Request) -> str:

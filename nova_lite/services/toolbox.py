@@ -15,18 +15,18 @@ from nova_lite.clock import Clock, Pace
 from nova_lite.conductor.actions import Actions
 from nova_lite.conductor.groups import Groups
 from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.conductor.records import (
     BlockDevices,
     Builds,
     ConsoleTokens,
     InfoCaches,
     Interfaces,
-    Migrations,
     ShareMappings,
     TaskLogs,
     VolumeUsages,
 )
-from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.drivers.disk.base import DiskBackend, RemoteFiles
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageStore
 from nova_lite.drivers.share.base import Shares
@@ -51,7 +51,8 @@ class Toolbox:
 
     ``host`` is nova.conf's host, ``node`` the hypervisor's host name, ``node_uuid`` the compute_id,
     ``node_id`` the row id of the ComputeNode record. ``usage_changed`` asks the inventory loop to
-    report soon, ``set_disabled`` tells Placement that the host may not be scheduled to,
+    report soon, ``remote_files`` reaches the files of another host by its address and its name,
+    ``set_disabled`` tells Placement that the host may not be scheduled to,
     ``ownership`` says whose a server is.
     """
 
@@ -88,6 +89,7 @@ class Toolbox:
     images: ImageCache
     image_store: ImageStore
     disks: DiskBackend
+    remote_files: Callable[[str, str], RemoteFiles]
     volumes: Volumes
     shares: Shares
     connector: HostProperties

@@ -122,6 +122,10 @@ class Work:
             )
         return self._server
 
+    def decode_again(self) -> None:
+        """The record was changed in what ``server`` is made from."""
+        self._server = None
+
     @property
     def root_image(self) -> Image:
         """What the root disk is made from: the server's image, or the snapshot that a shelved

@@ -20,7 +20,7 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.services import evacuations, guest, volumes
+from nova_lite.services import evacuations, guest, moves, volumes
 from nova_lite.services.disk_files import CONFIG_DRIVE, directory, remove_directory, remove_files
 from nova_lite.services.groups import check_group_policy
 from nova_lite.services.notes import EvacuationNotes, GuestNotes
@@ -132,7 +132,7 @@ class RecordArrival(Step):
                 dest_host=tools.conf.my_ip,
             )
             # nova-api sends events of ports to both hosts of a move that is recorded here.
-            fields["migration_context"] = evacuations.context_of(work, migration)
+            fields["migration_context"] = moves.context_of(work, migration)
         tools.instances.save(
             work.context,
             work.instance,
@@ -297,7 +297,7 @@ class TakeVolumes(Step):
         own = EvacuationNotes.of(work.notes).own_attachments or {}
         if self.tools.hypervisor.defined(work.uuid):
             raise HypervisorError(f"the guest of server {work.uuid} is left; it keeps its volumes")
-        release = reserve if evacuations.is_wanted(work) else detach
+        release = reserve if moves.is_wanted(work) else detach
         for mapping in volume_mappings(work):
             made = own.get(str(mapping["uuid"]))
             if made is None:

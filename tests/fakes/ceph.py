@@ -17,6 +17,7 @@ class Image:
     size: int
     parent: str | None = None  # pool/image@snapshot
     snapshots: dict[str, bool] = field(default_factory=dict)  # name -> protected
+    sizes: dict[str, int] = field(default_factory=dict, compare=False)  # of snapshots
     watchers: list[str] = field(default_factory=list)  # addresses of clients
     locks: dict[str, str] = field(default_factory=dict)  # "auto 1" -> address of its owner
 
@@ -126,13 +127,19 @@ class FakeCeph(Ceph):
         return ""
 
     def _snap(self, verb: str, name: str, snapshot: str = "") -> str:
-        taken = self._found(name).snapshots
+        image = self._found(name)
+        taken = image.snapshots
+        if verb not in ("ls", "create") and snapshot not in taken:
+            raise _failed(ceph.NOT_THERE)
         if verb == "ls":
             return json.dumps(
                 [{"name": n, "protected": str(kept).lower()} for n, kept in taken.items()]
             )
         if verb == "create":
             taken[snapshot] = False
+            image.sizes[snapshot] = image.size
+        elif verb == "rollback":
+            image.size = image.sizes[snapshot]
         elif verb == "protect":
             taken[snapshot] = True
         elif verb == "unprotect":

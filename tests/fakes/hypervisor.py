@@ -74,6 +74,8 @@ class FakeHypervisor(Hypervisor):
         self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
+        self.tpm_states: dict[str, bytes] = {}
+        self.nvrams: dict[str, bytes] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
         self._failures: dict[str, list[NovaLiteError]] = {}
         self._callbacks: list[Callable[[DomainEvent], None]] = []
@@ -245,6 +247,29 @@ class FakeHypervisor(Hypervisor):
         if guest is not None and guest.state not in OFF:
             guest.state = PowerState.SHUTDOWN
             self.emit(uuid, "stopped", "destroyed")
+
+    def copy_tpm_state(self, uuid: str, target: Path) -> bool:
+        self._called("copy_tpm_state", uuid)
+        if uuid not in self.tpm_states:
+            return False
+        if not target.exists():
+            target.mkdir()
+            (target / "tpm2-00.permall").write_bytes(self.tpm_states[uuid])
+        return True
+
+    def restore_tpm_state(self, uuid: str, source: Path) -> None:
+        self._called("restore_tpm_state", uuid)
+        self.tpm_states[uuid] = (source / "tpm2-00.permall").read_bytes()
+
+    def copy_nvram(self, uuid: str, target: Path) -> bool:
+        self._called("copy_nvram", uuid)
+        if uuid in self.nvrams and not target.exists():
+            target.write_bytes(self.nvrams[uuid])
+        return uuid in self.nvrams
+
+    def restore_nvram(self, uuid: str, source: Path) -> None:
+        self._guest("restore_nvram", uuid)
+        self.nvrams[uuid] = source.read_bytes()
 
     def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
         self._called("undefine", uuid)

@@ -23,6 +23,9 @@ class FakePeers:
     def cast(self, context, host, method, *, version=None, **arguments):
         self._send(host, method, arguments)
 
+    def is_up(self, context, host):
+        return host in self.answers
+
     def ping(self, host, *, topic="compute", timeout=10.0):
         self._there(host, "ping")
         return 0.001

@@ -6,11 +6,14 @@ stand-ins.
 
 from __future__ import annotations
 
+import copy
 import random
 
 import libvirt
 import pytest
 
+from nova_lite.drivers.disk import qemu_img
+from nova_lite.wire.objects import WireObject, unwrap
 from tests import rotation
 from tests.functional import prepare
 from tests.functional.messages import (
@@ -236,3 +239,169 @@ def test_a_server_that_cannot_come_stays_with_its_host(trial, failed, request):
     assert (seen["bound"], seen["allocations"]) == (["host1"], {"host1": {"VCPU": 1}})
     assert seen["volumes"]["cinder"] == [("reserved", "reserved")]
     assert trial.conductor.read()["Migration"]["1"]["status"] == "failed"
+
+
+# --- resize -------------------------------------------------------------------------------------
+MIGRATION = "cccccccc-2222-3333-4444-666666666666"
+GIB = 1024**3
+
+
+def begin_move(trial, target, **flavor):
+    """What nova-api and the conductor have done when they ask ``target`` for the server, which is
+    to get another flavor."""
+    row = trial.conductor.instance(trial.server)
+    new = copy.deepcopy(row["flavor"])
+    before = new["nova_object.data"]["id"]
+    new["nova_object.data"].update({"id": 77, "name": "new", "vcpus": 2, **flavor})
+    trial.set(
+        task_state="resize_prep", old_flavor=None, new_flavor=None, instance_type_id=before,
+        progress=0,
+        # As nova-api has it from the image: host2 has never seen it.
+        system_metadata={**row["system_metadata"], "image_disk_format": "raw"},
+    )  # fmt: skip
+    migration = {
+        "id": 1, "uuid": MIGRATION, "status": "pre-migrating", "migration_type": "resize",
+        "instance_uuid": trial.server, "source_compute": "host1", "source_node": "host1",
+        "dest_compute": target, "dest_node": target, "dest_host": None, "dest_compute_id": None,
+        "old_instance_type_id": before, "new_instance_type_id": 77,
+    }  # fmt: skip
+    with trial.conductor.database() as tables:
+        tables["Migration"] = {"1": migration}
+    with trial.ledger.open() as content:
+        content["allocations"] = {
+            trial.server: {target: {"VCPU": 2}}, MIGRATION: {"host1": {"VCPU": 1}}
+        }
+    trial.forget_events()
+    made = WireObject.new("Migration", "1.8", **migration)
+    made.clear_changes()
+    return trial.message(
+        "prep_resize", migration=unwrap(made), flavor=new, image={}, node=target,
+        request_spec=None, filter_properties={}, clean_shutdown=True, host_list=[],
+    )  # fmt: skip
+
+
+def cast_to(trial, method):
+    """The host that a message was cast to, and the message."""
+    sent = trial.ledger.read()["sent"]
+    host, _, arguments = next(message for message in sent if message[1] == method)
+    return host, {"method": method, "request_id": "req-move", "args": arguments}
+
+
+def go_on(trial, *methods):
+    """Deliver what the hosts have cast to each other, in order."""
+    for method in methods:
+        host, message = cast_to(trial, method)
+        assert trial.hosts[host].run(message), method
+
+
+RESIZED = {
+    "vm_state": "resized", "task_state": None, "power_state": 1, "faults": set(),
+    "bound": ["host2"], "allocations": {"host2": {"VCPU": 2}},
+}  # fmt: skip
+KEPT = ["server_resize/disk", "server_resize/disk.config", "server_resize/disk.info"]
+
+
+def is_resized(trial, seen):
+    """It runs on host2, and host1 keeps what it had, and has nothing open."""
+    assert {name: seen[name] for name in RESIZED} == RESIZED
+    assert (seen["host"], seen["node"]) == ("host2", "host2")
+    assert (seen["host2"]["domain"], seen["host2"]["taps"]) == (RUNS, 1)
+    assert seen["host2"]["volumes"]["connected"] == 1
+    source = at(seen, "host1")
+    assert (source["domain"], source["taps"]) == (libvirt.VIR_DOMAIN_SHUTOFF, 0)
+    assert source["volumes"]["connected"] == 0
+    assert [name for name in source["files"] if name in KEPT] == KEPT
+    assert not [name for name in source["files"] if name.startswith("server/")]
+    assert seen["volumes"]["cinder"] == [("in-use", "attached")]
+    assert trial.conductor.read()["Migration"]["1"]["status"] == "finished"
+
+
+def test_a_server_is_resized_to_another_host(trial):
+    """Its guest boots there from the disk that came along, which has grown."""
+    root = trial.conductor.instance(trial.server)["flavor"]["nova_object.data"]["root_gb"]
+    assert trial.hosts["host2"].run(begin_move(trial, "host2", root_gb=root + 1))
+    go_on(trial, "resize_instance", "finish_resize")
+
+    is_resized(trial, trial.look_everywhere())
+    trial.hosts["host2"].wait_for_guest()
+    disk = trial.directory / "host2" / "instances" / trial.server / "disk"
+    assert qemu_img.info(disk)["virtual-size"] == (root + 1) * GIB
+
+
+@pytest.mark.parametrize("verb", ["prep_resize", "resize_instance", "finish_resize"])
+def test_a_resize_ends_the_same_wherever_an_agent_is_killed(trial, request, verb):
+    """Of the host that the server leaves, or of the one that gets it."""
+    message, host = begin_move(trial, "host2"), "host2"
+    if verb != "prep_resize":
+        assert trial.hosts[host].run(message)
+        if verb == "finish_resize":
+            go_on(trial, "resize_instance")
+        host, message = cast_to(trial, verb)
+
+    wanted, wrong = killed_at_each(trial, host, message, request)
+
+    assert not wrong, "\n".join(map(str, wrong))
+    if verb == "finish_resize":
+        is_resized(trial, wanted)
+        return
+    go_on(trial, *(["resize_instance"] if verb == "prep_resize" else []), "finish_resize")
+    is_resized(trial, trial.look_everywhere())
+
+
+@pytest.mark.parametrize("boundary", ["keep_files:end", "send_disks:end", "record_left:end"])
+def test_a_host_that_loses_power_while_it_sends_goes_on(trial, boundary):
+    """What it had not synced it has not promised."""
+    assert trial.hosts["host2"].run(begin_move(trial, "host2"))
+    host, message = cast_to(trial, "resize_instance")
+    source = trial.hosts[host]
+    assert not source.run(message, kill=f"resize_instance:{boundary}", durable=True)
+    source.lose_power()
+
+    assert source.run(joins=True)
+    go_on(trial, "finish_resize")
+
+    is_resized(trial, trial.look_everywhere())
+
+
+def test_a_server_that_cannot_leave_goes_on(trial):
+    """There is no room for its disks: it runs where it was, with its volume."""
+    before = trial.look_everywhere()
+    assert trial.hosts["host2"].run(begin_move(trial, "host2"))
+    files = trial.directory / "host2" / "instances"
+    files.rename(files.with_suffix(".away"))
+    files.touch()
+
+    go_on(trial, "resize_instance")
+
+    seen = trial.look_everywhere()
+    files.unlink()
+    files.with_suffix(".away").rename(files)
+    assert (seen["vm_state"], seen["task_state"], seen["host"]) == ("active", None, "host1")
+    assert seen["host1"]["domain"] == RUNS
+    for name in ("files", "taps", "volumes"):
+        assert seen["host1"][name] == before["host1"][name], name
+    assert seen["allocations"] == {"host1": {"VCPU": 1}}
+    assert len(seen["faults"]) == 1
+    assert trial.conductor.read()["Migration"]["1"]["status"] == "error"
+
+
+@pytest.mark.parametrize("verb", [None, "resize_instance", "finish_resize"])
+def test_a_server_is_resized_on_its_host(trial, request, verb):
+    """What it had is kept beside, and one guest runs; wherever the agent is killed."""
+    message = begin_move(trial, "host1", swap=16)
+    assert trial.hosts["host1"].run(message)
+    if verb == "finish_resize":
+        go_on(trial, "resize_instance")
+    if verb:
+        host, message = cast_to(trial, verb)
+        _, wrong = killed_at_each(trial, host, message, request)
+        assert not wrong, "\n".join(map(str, wrong))
+    go_on(trial, "resize_instance", "finish_resize")
+
+    seen = trial.look_everywhere()
+    assert (seen["vm_state"], seen["task_state"], seen["host"]) == ("resized", None, "host1")
+    assert (seen["host1"]["domain"], seen["host1"]["taps"]) == (RUNS, 1)
+    kept = [name for name in seen["host1"]["files"] if name in KEPT]
+    assert (kept, seen["host1"]["volumes"]["connected"]) == (KEPT, 1)
+    assert "server/disk.swap" in seen["host1"]["files"]
+    assert at(seen, "host2") == NOTHING

@@ -34,7 +34,6 @@ from nova_lite.errors import (
     DeviceDetachFailed,
     HypervisorError,
     ImageQuotaExceeded,
-    PeerUnavailable,
 )
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.schedule import periodic_tasks
@@ -49,6 +48,7 @@ from tests.fakes.conductor import FakeConductor
 from tests.fakes.manila import DirectoryShares, FakeShareDrivers
 from tests.fakes.power_failure import DurableFiles
 from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
+from tests.functional.others import OtherHosts
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
@@ -56,7 +56,8 @@ EFFECTS = {
         "allocate", "deallocate", "bind", "unbind", "choose", "bind_one", "release_one",
         "hand_back",
     },
-    "placement": {"delete_allocations"},
+    "placement": {"delete_allocations", "move_allocations"},
+    "peers": {"cast"},
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
@@ -66,7 +67,7 @@ EFFECTS = {
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
-    "disks": {"create", "remove"},
+    "disks": {"create", "remove", "grow"},
     "volume": {"connect", "disconnect"},
     "share": {"mount", "unmount"},
     "manila": {"allow", "deny"},
@@ -203,20 +204,6 @@ class WatchedConductor(FakeConductor):
         self._answered(method)
 
 
-class OtherHosts:
-    """The other hosts of the trial, that have disks of their own."""
-
-    def __init__(self, own: Path, cloud: Path) -> None:
-        self._own, self._cloud = own, cloud
-
-    def call(self, context, host, method, **arguments):
-        assert method == "check_instance_shared_storage"
-        if not (self._cloud / host).is_dir():
-            raise PeerUnavailable(f"host {host} did not answer {method}")
-        asked = Path(arguments["data"]["filename"]).relative_to(self._own)
-        return (self._cloud / host / asked).exists()
-
-
 def refuse(uuid: str, disk: Any = None, *, paused: bool = False) -> None:
     raise HypervisorError("internal error: QEMU exited: no memory")
 
@@ -255,7 +242,7 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
     """The agent of a host with a real hypervisor and real taps; all of its effects are watched."""
     state, cloud = Path(order.state), Path(order.cloud)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
-    ledger = Ledger(cloud / "cloud.json")
+    ledger, others = Ledger(cloud / "cloud.json"), OtherHosts(state, cloud)
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)
@@ -264,7 +251,8 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
         **stand_ins(state, cloud, conf.host),
         "observer": boundaries.passed,
         "boot_id": order.boot_id,
-        "peers": OtherHosts(state, cloud),
+        "peers": others,
+        "remote_files": others.files,
         "conductor": WatchedConductor(
             cloud / "conductor.json", ledger, boundaries, order.lose_replies
         ),

@@ -63,7 +63,7 @@ ROOMS: dict[str, set[str] | None] = {
     },
     "loops": {
         "engine", "services", "conductor", "inventory", "model", "wire", "notifications", BASES,
-        "scheduler",
+        "scheduler", "peers",
     },
     "rpc": {"engine", "operations", "wire"},
     "options": ANYTHING,
@@ -95,6 +95,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.disk.files", "drivers.disk"): "a server's directory survives a power failure",
     ("steps.disk.snapshot", "drivers.disk"): "a snapshot is copied from disk to file",
     ("services.disk_files", "drivers.disk"): "what is removed stays so in a power failure",
+    ("services.moved_disks", "drivers.disk"): "what disks are based on is read from their headers",
+    ("services.arrived_disks", "drivers.disk"): "a disk is converted whole or not at all",
+    ("steps.move.send", "drivers.disk"): "what is copied beside is whole or not there",
     ("services.disk_copy", "drivers.disk"): "what is copied is whole or not there",
     ("steps.volume.snapshots", "drivers.disk"): "files of a guest that is off are merged",
     ("steps.guest.rescue", "drivers.disk"): "a definition is kept whole, with a disk's owner",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nova_lite.conductor.records import Migrations
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.services.ownership import Place, standing
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
@@ -89,3 +89,21 @@ def test_the_stand_in_answers_as_the_recorded_one(tmp_path):
     server = row["nova_object.data"]["instance_uuid"]
     assert migrations.open_of_server(CONTEXT, server)["id"] == 28
     assert migrations.evacuated_from(CONTEXT, "node2") == []
+
+
+def test_what_is_asked_of_moves_that_end():
+    """By uuid and by server also where the server was deleted; overdue ones as stock asks for
+    them (``_poll_unconfirmed_resizes``)."""
+    exchange = recorded("MigrationList.get_in_progress_and_error")[0]
+    conductor = Conductor(exchange["replies"][0]["result"])
+    migrations = Migrations(conductor)
+    (sent,) = exchange["replies"][0]["result"]["nova_object.data"]["objects"]
+
+    assert unwrap(migrations.find(CONTEXT, "m1")) == sent
+    by_filters = "MigrationList.get_by_filters"
+    assert conductor.asked == (by_filters, [{"uuid": "m1"}], {}, "yes")
+    assert unwrap(migrations.latest_of_server(CONTEXT, "s1")) == sent
+    assert conductor.asked == (by_filters, [{"instance_uuid": "s1"}], {}, "yes")
+    assert unwrap(migrations.unconfirmed(CONTEXT, "node2", 60)) == [sent]
+    method = "MigrationList.get_unconfirmed_by_dest_compute"
+    assert conductor.asked == (method, [60, "node2"], {"use_slave": True}, "no")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from nova_lite.drivers.disk.base import DiskBackend
+from nova_lite.clock import SYSTEM, Clock
+from nova_lite.drivers.disk.base import DiskBackend, RemoteFiles
 from nova_lite.errors import InvalidConfiguration
 
 _SUPPORTED = "default, qcow2, raw, flat and rbd"
@@ -70,3 +72,17 @@ def backend(
             f"[libvirt]images_type={images_type} is not supported: use one of {_SUPPORTED}"
         )
     return kinds[images_type](preallocate=preallocate_images == "space")
+
+
+def remote_files(conf: Any, clock: Clock = SYSTEM) -> Callable[[str, str], RemoteFiles]:
+    """What reaches the files of other hosts, by address and name; nobody is contacted.
+
+    :param conf: as of ``remote.RemoteHost``
+    """
+
+    def of(address: str, name: str) -> RemoteFiles:
+        from nova_lite.drivers.disk.remote import RemoteHost
+
+        return RemoteHost(address, conf, clock, name=name)
+
+    return of

@@ -56,6 +56,11 @@ class DiskBackend(ABC):
         """Whether the disk is there, complete."""
 
     @abstractmethod
+    def grow(self, directory: Path, name: str, size_bytes: int) -> None:
+        """Make a disk that nobody has open at least as large as ``size_bytes``; what is larger
+        stays as it is, and what is on the disk does, too."""
+
+    @abstractmethod
     def source(self, directory: Path, name: str) -> VolumeSource:
         """What the guest's disk reads and writes; the disk need not be there yet."""
 
@@ -97,8 +102,23 @@ class SnapshotBackend(DiskBackend):
     """
 
     @abstractmethod
-    def take(self, directory: Path, name: str, label: str) -> None:
-        """Take a snapshot of a disk."""
+    def take(
+        self, directory: Path, name: str, label: str, *, protected: bool = True
+    ) -> None:
+        """Take a snapshot of a disk.
+
+        :param protected: whether it can be shared; stock nova-compute removes only those that
+            are not
+        """
+
+    @abstractmethod
+    def roll_back(self, directory: Path, name: str, label: str) -> bool:
+        """Make a disk as it was when a snapshot was taken, in size and content.
+
+        Nobody may have it open.
+
+        :return: whether there is such a snapshot
+        """
 
     @abstractmethod
     def drop(self, directory: Path, name: str, label: str) -> None:

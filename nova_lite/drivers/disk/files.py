@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from abc import abstractmethod
 from pathlib import Path
 
-from nova_lite.drivers.disk import durable, info, inspect, process, space
+from nova_lite.drivers.disk import durable, info, inspect, process, qemu_img, space
 from nova_lite.drivers.disk.base import DiskBackend, LocalDisk
 from nova_lite.errors import FlavorDiskTooSmall
 from nova_lite.model.volume import VolumeSource
@@ -53,6 +54,22 @@ class FileBackend(DiskBackend):
 
     def exists(self, directory: Path, name: str) -> bool:
         return (directory / name).exists()
+
+    def grow(self, directory: Path, name: str, size_bytes: int) -> None:
+        path = directory / name
+        with space.reported(path, size_bytes):
+            if self.source(directory, name).format == "raw":
+                before = path.stat().st_size
+                if before < size_bytes:
+                    os.truncate(path, size_bytes)
+            else:
+                before = int(qemu_img.info(path)["virtual-size"])
+                if before < size_bytes:
+                    qemu_img.resize(path, size_bytes)
+            if before < size_bytes:
+                if self._preallocate:
+                    allocate(path, size_bytes)
+                durable.sync(path)
 
     def source(self, directory: Path, name: str) -> VolumeSource:
         path = str(directory / name)

@@ -63,6 +63,14 @@ def create(
     process.run(*argv, timeout_s=_QUICK_S, packages=_PACKAGES)
 
 
+def resize(path: Path, size_bytes: int) -> None:
+    """Make a qcow2 file that nobody has open show a larger disk."""
+    process.run(
+        "qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size_bytes),
+        timeout_s=_QUICK_S, packages=_PACKAGES,
+    )  # fmt: skip
+
+
 def rebase(path: Path, backing: Path | str | None, backing_format: str | None = None) -> None:
     """Copy into a qcow2 file that nobody has open what it needs of the files below ``backing``.
 

@@ -138,6 +138,11 @@ class RbdBackend(SnapshotBackend):
             return self._files.exists(directory, name)
         return self._images.info(self._image(directory, name)) is not None
 
+    def grow(self, directory: Path, name: str, size_bytes: int) -> None:
+        image = self._image(directory, name)
+        if self._size(image) < size_bytes:
+            self._images.resize(image, size_bytes)
+
     def source(self, directory: Path, name: str) -> VolumeSource:
         network = NetworkSource(
             "rbd",
@@ -204,8 +209,13 @@ class RbdBackend(SnapshotBackend):
         fsid = self._cluster.monitors().fsid
         return [f"{p[1]}/{p[2]}@{p[3]}" for p in parts if p and p[0] == fsid]
 
-    def take(self, directory: Path, name: str, label: str) -> None:
-        self._images.take(self._image(directory, name), label)
+    def take(
+        self, directory: Path, name: str, label: str, *, protected: bool = True
+    ) -> None:
+        self._images.take(self._image(directory, name), label, protected=protected)
+
+    def roll_back(self, directory: Path, name: str, label: str) -> bool:
+        return self._images.roll_back(self._image(directory, name), label)
 
     def drop(self, directory: Path, name: str, label: str) -> None:
         self._images.drop(self._image(directory, name), label)

@@ -94,13 +94,27 @@ class RbdImages:
             raise
         return {snapshot["name"]: str(snapshot["protected"]) == "true" for snapshot in found}
 
-    def take(self, image: str, snapshot: str) -> None:
-        """Take a snapshot, of which clones can be made."""
+    def take(self, image: str, snapshot: str, *, protected: bool = True) -> None:
+        """Take a snapshot.
+
+        :param protected: of which clones can be made
+        """
         taken = self.snapshots(image)
         if snapshot not in taken:
             self.cluster.rbd("snap", "create", "--no-progress", f"{image}@{snapshot}")
-        if not taken.get(snapshot):
+        if protected and not taken.get(snapshot):
             self.cluster.rbd("snap", "protect", f"{image}@{snapshot}")
+
+    def roll_back(self, image: str, snapshot: str) -> bool:
+        """Give an image the size and content that it had when a snapshot was taken.
+
+        :return: whether there is such a snapshot
+        """
+        if snapshot not in self.snapshots(image):
+            return False
+        name = f"{image}@{snapshot}"
+        self.cluster.rbd("snap", "rollback", "--no-progress", name, timeout_s=ceph.LONG_S)
+        return True
 
     def drop(self, image: str, snapshot: str) -> None:
         """Remove a snapshot.

@@ -261,6 +261,26 @@ class Hypervisor(ABC):
         """Drop the passphrase of a guest's TPM, if there is one; only a start needs it."""
 
     @abstractmethod
+    def copy_tpm_state(self, uuid: str, target: Path) -> bool:
+        """Copy what is kept of the TPM of a guest that is off to a new directory, whole or not at
+        all; one that is there stays. False: nothing is kept."""
+
+    @abstractmethod
+    def restore_tpm_state(self, uuid: str, source: Path) -> None:
+        """Give a guest that is off, defined or not, the TPM whose state was copied to ``source``,
+        in place of its own."""
+
+    @abstractmethod
+    def copy_nvram(self, uuid: str, target: Path) -> bool:
+        """Copy what the firmware of a guest that is off remembers to a new file, whole or not at
+        all; one that is there stays. False: it remembers nothing."""
+
+    @abstractmethod
+    def restore_nvram(self, uuid: str, source: Path) -> None:
+        """Let the firmware of a defined guest that is off remember what was copied to ``source``;
+        it begins anew where this host's firmware could not read that."""
+
+    @abstractmethod
     def forget_secret(self, usage_id: str) -> None:
         """Drop that volume's secret, if there is one; guests that run need it no more."""
 

@@ -10,7 +10,7 @@ from nova_lite.model.network import Vif
 from nova_lite.services import guest
 from nova_lite.services.interfaces import lost_vifs, remember_taps
 from nova_lite.services.notes import PortNotes
-from nova_lite.services.port_resources import providers_of
+from nova_lite.services.port_resources import Providers, providers_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
@@ -26,10 +26,14 @@ class BindPorts(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         known = [*guest.vifs(work), *lost_vifs(work)]
-        request_spec = work.arguments.get("request_spec")
-        providers = None if request_spec is None else providers_of(request_spec)
-        vifs = tools.ports.bind(work.context, work.server, known, tools.host, providers)
+        vifs = tools.ports.bind(work.context, work.server, known, tools.host, self.providers())
         note_ports(work, known, vifs)
+
+    def providers(self) -> Providers | None:
+        """Who serves the ports that have a guaranteed rate: chosen by the scheduler; None: the
+        ports keep those that they have."""
+        request_spec = self.work.arguments.get("request_spec")
+        return None if request_spec is None else providers_of(request_spec)
 
     def undo(self) -> None:
         unbind(self.work)

@@ -116,6 +116,28 @@ def test_image_larger_than_the_flavor_is_refused(backend, directory, base):
     assert leftovers(directory, backend) == []
 
 
+def test_a_disk_grows_and_never_shrinks(backend, directory, base, tmp_path):
+    """What is on it stays; repeating it changes nothing."""
+    backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+
+    for wanted in (64, 64, 32):
+        backend.grow(directory, "disk", wanted * MIB)
+
+    assert size(backend, directory, "disk") == 64 * MIB
+    assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+
+
+def test_a_disk_grows_in_the_format_on_record(files, directory):
+    """It came from a host that has others."""
+    other = "raw" if files.format == "qcow2" else "qcow2"
+    disks.backend(other, use_cow_images=True).create(directory, LocalDisk("disk", 16 * MIB))
+
+    files.grow(directory, "disk", 64 * MIB)
+
+    found = json.loads(qemu_img("info", "-f", other, "--output=json", str(directory / "disk")))
+    assert found["virtual-size"] == 64 * MIB
+
+
 def test_an_existing_disk_is_left_as_it_is(backend, directory, base, tmp_path):
     """Making a disk again does not touch the one the guest has written to."""
     backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
@@ -349,3 +371,26 @@ def test_full_file_system_when_formatting(small_fs):
         backend.create(small_fs / "uuid", disk)
 
     assert leftovers(small_fs / "uuid") == []
+
+
+def test_a_disk_in_ceph_is_rolled_back(directory, base, tmp_path):
+    """In size and content, as often as asked; a snapshot that is not there changes nothing."""
+    backend = ceph_pool.backend()
+    backend.create(directory, LocalDisk("disk", 16 * MIB, base=base))
+    try:
+        for _ in range(2):
+            backend.take(directory, "disk", "nova-resize", protected=False)
+        backend.grow(directory, "disk", 32 * MIB)
+        where = named(backend, directory, "disk")
+        subprocess.run(["qemu-io", "-f", "raw", "-c", "write -P 7 0 1M", where], check=True)
+
+        for _ in range(2):
+            assert backend.roll_back(directory, "disk", "nova-resize")
+
+        assert size(backend, directory, "disk") == 16 * MIB
+        assert content(backend, directory, "disk", tmp_path)[:11] == b"hello guest"
+        for _ in range(2):
+            backend.drop(directory, "disk", "nova-resize")
+        assert not backend.roll_back(directory, "disk", "nova-resize")
+    finally:
+        backend.remove_all(directory)

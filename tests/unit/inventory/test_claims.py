@@ -270,3 +270,29 @@ def test_what_is_coming_counts_among_the_neighbours():
 
     assert claims.before("a") == {"coming"}
     assert claims.before("new") == {"coming", "a"}
+
+
+def test_what_left_is_kept_for_its_way_back():
+    """Once: asking again changes nothing."""
+    claims = Claims(HOST)
+    claims.claim("a", Sizes(2, 64))
+
+    for _ in range(2):
+        claims.turn("a", Role.CURRENT, Role.OUTGOING)
+
+    assert claims.here() == frozenset()
+    assert claims.usage().used.vcpus == 2
+
+
+@pytest.mark.parametrize("stayed", [True, False])
+def test_what_was_to_come_is_here(stayed):
+    """Of a server that got another flavor here, what it had is kept, too; once."""
+    claims = Claims(HOST)
+    claims.claim("a", Sizes(1, 64))
+    claims.claim("a", Sizes(2, 64), role=Role.INCOMING)
+
+    for _ in range(2):
+        claims.arrive("a", stayed=stayed)
+
+    assert claims.here() == {"a"}
+    assert claims.usage().used.vcpus == (3 if stayed else 2)

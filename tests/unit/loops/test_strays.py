@@ -179,3 +179,14 @@ def test_one_that_was_not_evacuated_is_reported_once(caplog):
     (message,) = caplog.messages
     assert "s1" in message
     assert "host node2" in message
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_guest_of_a_server_that_was_resized_is_no_surprise(caplog, kept):
+    """Its old host keeps guest and files for a revert; any other one is reported."""
+    world = World(deleted=False, host="node2")
+
+    Strays("node1", "reap", world, world, world, kept=lambda uuid: kept).tick()
+
+    assert ("is left alone" in caplog.text) is not kept
+    assert world.accepted == []

@@ -24,7 +24,7 @@ class Recorder:
 
     def __init__(self):
         self.saved, self.faults, self.accepted, self.read = [], [], [], []
-        self.now = self.state = None
+        self.now = self.state = self.migration = None
         self.before = lambda: None
 
     def save(self, context, instance, expected_task_state, **fields):
@@ -45,6 +45,9 @@ class Recorder:
     def get(self, context, uuid, expected_attrs):
         self.read.append(uuid)
         return WireObject(copy.deepcopy(self.now.primitive))
+
+    def latest_of_server(self, context, uuid):
+        return self.migration
 
     def domains(self):
         return [] if self.state is None else [DomainInfo("s1", "d", self.state)]
@@ -73,7 +76,7 @@ def look(recorder):
     def run(instance, state=None, resumed=frozenset(), resume_guests=False):
         conf = SimpleNamespace(host="node1", resume_guests_state_on_host_boot=resume_guests)
         recorder.now, recorder.state = instance, state
-        survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder)
+        survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder, recorder)
         survey.settle(survey.unsettled([instance], set(resumed)))
 
     return run
@@ -112,7 +115,7 @@ def test_a_guest_whose_resumed_operation_has_not_started_it_is(recorder, fields,
     recorder.now, recorder.state = instance, state
     conf = SimpleNamespace(host="node1", resume_guests_state_on_host_boot=True)
 
-    survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder)
+    survey = Survey(conf, VERBS, recorder, recorder, recorder, recorder, recorder, recorder)
     survey.restore_power({"s1"})
 
     assert recorder.accepted == ([("reboot_instance", "s1")] if restarted else [])
@@ -183,7 +186,7 @@ def test_what_was_begun_is_ended(look, recorder, vm_state, task, state, method):
     assert recorder.accepted == [(method, "s1")]
 
 
-@pytest.mark.parametrize("task", ["resize_migrating", "migrating", "a task of tomorrow"])
+@pytest.mark.parametrize("task", ["migrating", "a task of tomorrow"])
 def test_tasks_that_are_not_known_are_left_alone(look, recorder, task):
     """Two hosts may be at work on it."""
     look(server(vm_state="active", task_state=task), PowerState.RUNNING)
@@ -278,4 +281,31 @@ def test_a_rebuild_whose_message_was_lost_ends_in_error(look, recorder):
     """Nobody knows how far a stock agent came."""
     look(server(vm_state="active", task_state="rebuild_spawning"), PowerState.RUNNING)
 
+    assert recorder.saved == [("s1", {"vm_state": "error", "task_state": None})]
+
+
+@pytest.mark.parametrize(
+    ("task", "saved"),
+    [
+        ("resize_migrating", []),
+        ("resize_migrated", []),
+        ("resize_reverting", []),
+        ("resize_finish", [("s1", {"task_state": "resize_migrated"})]),
+    ],
+)
+def test_a_move_that_was_cut_off_goes_on(look, recorder, task, saved):
+    """A stock agent was stopped in it; its migration says what is to be done."""
+    recorder.migration = WireObject.new("Migration", "1.8", id=7)
+
+    look(server(vm_state="active", task_state=task), PowerState.SHUTDOWN)
+
+    assert recorder.accepted == [("settle_move", "s1")]
+    assert recorder.saved == saved
+
+
+def test_a_move_without_its_migration_is_an_error(look, recorder):
+    """Nobody can tell where the server is to go."""
+    look(server(vm_state="resized", task_state="resize_reverting"), PowerState.SHUTDOWN)
+
+    assert recorder.faults == ["s1"]
     assert recorder.saved == [("s1", {"vm_state": "error", "task_state": None})]

@@ -103,5 +103,51 @@ def test_an_attach_has_an_error_where_this_host_refused_it(error, wanted) -> Non
 def test_mappings_are_sent_with_the_actions_of_stock() -> None:
     """Even where [notifications]bdms_in_notifications is off."""
     assert {
-        "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve"
-    } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings}  # fmt: skip
+        "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve",
+        "resize", "resize_finish", "resize_revert",
+    } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings and verb.notifies
+    }  # fmt: skip
+
+
+MOVE = {"migration": WireObject.new("Migration", "1.8", id=7, uuid="m")}
+
+
+def told(method, notes=None):
+    """What a verb of a move tells in each phase, and what it tells after its milestone."""
+    flavor = WireObject.new("Flavor", "1.2", id=2, name="new", extra_specs={})
+    work = Work(
+        RequestContext.admin(), SimpleNamespace(), INSTANCE, {**MOVE, "flavor": flavor},
+        notes or {}, lambda **notes: None,
+    )  # type: ignore[arg-type]
+    verb = VERBS[method](work)
+    return {phase: verb.notifications(phase) for phase in ("start", "milestone", "end", "error")}
+
+
+def test_a_move_is_told_as_stock_tells_it() -> None:
+    """The audit hears before the server uses something else; the preparation ends in any case; what
+    goes on with the next host is an error of the resize."""
+    assert told("prep_resize") == {
+        "start": ["exists", "resize_prep.start"], "milestone": [], "end": ["resize_prep.end"],
+        "error": ["resize_prep.end", "exception"],
+    }  # fmt: skip
+    handed_over = told("prep_resize", {"handing_over": True})
+    assert handed_over["error"] == ["resize_prep.end", "resize.error"]
+    assert told("resize_instance") == {
+        "start": [], "milestone": ["resize.start"], "end": ["resize.end"], "error": ["exception"],
+    }  # fmt: skip
+    assert told("finish_resize") == {
+        "start": [], "milestone": ["resize_finish.start"], "end": ["resize_finish.end"],
+        "error": ["exception"],
+    }  # fmt: skip
+
+
+def test_a_preparation_names_the_new_flavor() -> None:
+    """In both forms, in the legacy one at its end only."""
+    flavor = WireObject.new("Flavor", "1.2", id=2, name="new", extra_specs={})
+    start, end = (
+        detail("prep_resize", phase, {**MOVE, "flavor": flavor}) for phase in ("start", "end")
+    )
+
+    assert (start.payload, start.legacy) == ("InstanceActionResizePrep", {})
+    assert start.fields["new_flavor"]["nova_object.data"]["name"] == "new"
+    assert end.legacy == {"new_instance_type": "new", "new_instance_type_id": 2}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import oslo_messaging as messaging
 import pytest
 from oslo_config import cfg
@@ -37,6 +39,20 @@ class Services:
         self.asked += 1
         version = self.versions.get(host)
         return WireObject.new("Service", "1.22", version=version) if version else None
+
+
+class Reported:
+    """The Service record of host ``two``; ``age``: seconds since it reported itself."""
+
+    def __init__(self, age, **fields):
+        now = datetime.datetime.now(datetime.UTC)
+        self.fields = {"version": 72, "forced_down": False, "created_at": None, **fields}
+        if age is not None:
+            seen = now - datetime.timedelta(seconds=age)
+            self.fields["last_seen_up"] = f"{seen:%Y-%m-%dT%H:%M:%SZ}"
+
+    def of_host(self, context, host):
+        return WireObject.new("Service", "1.22", **self.fields) if host == "two" else None
 
 
 class World:
@@ -267,3 +283,21 @@ def test_ping_asks_no_conductor(topic):
     assert (world.sent.topic, world.sent.server) == (topic, "two")
     assert world.sent.message["namespace"] == "baseapi"
     assert world.services.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "up"),
+    [
+        (Reported(5), True),
+        (Reported(70), False),  # service_down_time is 60
+        (Reported(5, forced_down=True), False),
+        (Reported(None), False),
+    ],
+)
+def test_a_host_is_up_while_it_reports_itself(service, up):
+    """As nova-api decides it, an operator's force-down included."""
+    world = World()
+    peers = Peers(world.transport, world.transport.conf, service, clock=world.clock)
+
+    assert peers.is_up(ADMIN, "two") is up
+    assert not peers.is_up(ADMIN, "unknown")

@@ -200,3 +200,20 @@ def test_the_scheduler_s_choice_is_in_the_request_spec():
 
     assert providers_of(spec) == {"p1": ["rp1"], "g1": ["rp3"]}
     assert providers_of(WireObject.new("RequestSpec", "1.15")) == providers_of(None) == {}
+
+
+def test_a_server_that_goes_back_has_the_providers_that_it_holds(service, api, resources):
+    """Each port one that gives enough, though they still name those of the other host; ports that
+    ask for nothing need none."""
+    small, big = legacy(service, 300), legacy(service)
+    plain = service.port({"id": "net", "subnets": [], "tenant_id": "alice"})
+    for port in (big, small, plain):
+        port["device_id"] = SERVER
+    big["binding:profile"] = {"allocation": "a provider of the other host"}
+    api.consumers[SERVER] = {
+        ROOT: {"VCPU": 1}, "nic2": {EGRESS: 600}, "nic1": {EGRESS: 300},
+    }  # fmt: skip
+
+    found = resources.serving(CONTEXT, SERVER)
+
+    assert found == {big["id"]: ["nic2"], small["id"]: ["nic1"]}

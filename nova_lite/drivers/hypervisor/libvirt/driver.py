@@ -25,10 +25,12 @@ from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
 from nova_lite.drivers.hypervisor.libvirt.nics import Nics
+from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
+from nova_lite.drivers.hypervisor.libvirt.tpm_state import TpmStates
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.model.domain import DomainSpec
 from nova_lite.model.host import (
@@ -60,8 +62,10 @@ class LibvirtHypervisor(
     Disks,
     GuestAgent,
     Nics,
+    Nvram,
     Power,
     Secrets,
+    TpmStates,
     Hypervisor,
 ):
     """QEMU and KVM guests of the libvirt daemon at ``[libvirt]connection_uri``.

@@ -1,0 +1,122 @@
+"""What the verbs of a move have in common: whose move it is, and how it is given up.
+
+Before the first host hears of a move, the conductor has given what the server holds in Placement
+to the migration, and to the server what it will need on the other host. Only the hosts take that
+back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from nova_lite.errors import (
+    ControlPlaneUnavailable,
+    MoveSuperseded,
+    NovaLiteError,
+    ServerBeingDeleted,
+    ServerNotFound,
+    UnexpectedTaskState,
+)
+from nova_lite.failures import Failure
+from nova_lite.operations.base import ANYWHERE, Operation
+from nova_lite.services import moves
+from nova_lite.services.notes import MoveNotes
+from nova_lite.services.work import Work
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+ENDED_BY_ERROR = "error"
+DELETED = (ServerBeingDeleted.nova_name, ServerNotFound.nova_name)
+
+
+class Move(Operation):
+    """A verb of one migration; it finds out by itself whose server it is."""
+
+    requires = {"migration": WireObject}
+    places = ANYWHERE
+    notifies_mappings = True
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self.migration = moves.migration(work)
+
+    @classmethod
+    def subject(cls, arguments: Mapping[str, Any]) -> str:
+        """A request may lead to several migrations, one after the other."""
+        return str(arguments["migration"].get("uuid", ""))
+
+    def is_open(self) -> bool:
+        """Whether the move is not over, but for what this has ended of it already."""
+        work = self.work
+        begun = MoveNotes.of(work.notes).refusing
+        found = self.tools.migrations.open_of_server(work.context, work.uuid)
+        if found is None or int(found["id"]) < int(self.migration["id"]):
+            return begun  # what is older was left open by somebody else
+        if found["uuid"] != self.migration["uuid"]:
+            return False
+        if not begun:
+            self.begin_to_refuse()
+            work.note(refusing=True)
+        return True
+
+    def is_stale(self, failure: Failure) -> bool:
+        """Whether what failed is a message that has come too late, or a second time: the move is
+        over, or another process or host goes on with it."""
+        work = self.work
+        if failure.nova_name == MoveSuperseded.nova_name:
+            return True
+        if failure.nova_name == UnexpectedTaskState.nova_name:
+            try:
+                work.reload()
+            except ServerNotFound:
+                return True
+            if moves.is_under_way(work, self.migration):
+                return True
+        return not self.is_open()
+
+    def begin_to_refuse(self) -> None:  # noqa: B027  only a refusal has something to begin
+        """Called once, before the end of a move is begun."""
+
+    def give_back(self) -> None:
+        """Let the server hold what it held before; the rest does not depend on it."""
+        migration, work = str(self.migration["uuid"]), self.work
+        try:
+            self.tools.placement.move_allocations(migration, work.uuid)
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.error("What server %s holds in Placement stays with migration %s; 'nova-manage "
+                      "placement heal_allocations' repairs it: %s",
+                      work.uuid, migration, error)  # fmt: skip
+
+    def let_go(self) -> None:
+        """Give back what the migration holds: the server does not need it any more."""
+        migration = str(self.migration["uuid"])
+        try:
+            self.tools.placement.delete_allocations(migration)
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.error("Migration %s of server %s still holds something in Placement: %s",
+                      migration, self.work.uuid, error)  # fmt: skip
+
+    def end_migration(self, status: str = ENDED_BY_ERROR) -> None:
+        """Record that the move is over."""
+        self.tools.migrations.save(self.work.context, self.migration, status=status)
+
+    def abandon(self, failure: Failure) -> None:
+        """As of any operation, though the record may name the other host."""
+        work, tools = self.work, self.tools
+        try:
+            work.reload()
+        except ServerNotFound:
+            return
+        if work.instance.get("task_state") in self.own_tasks:
+            tools.actions.fault(work.context, work.uuid, failure)
+            tools.instances.save(work.context, work.instance, **self.last_resort)
+
+    # Task states in which the server is while this verb has it.
+    own_tasks: tuple[str, ...] = ()

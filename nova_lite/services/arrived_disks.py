@@ -1,0 +1,83 @@
+"""The disks of a server that has come from another host, made what they are to be here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from nova_lite.drivers.disk import backing, durable, info, inspect, qemu_img, space
+from nova_lite.errors import DiskError
+from nova_lite.services.disk_files import CONFIG_DRIVE, directory
+from nova_lite.services.image_trust import refuse_certificates
+from nova_lite.services.notes import MoveNotes
+from nova_lite.services.work import Work
+
+LOG = logging.getLogger(__name__)
+
+CONVERTED = ".qcow2"  # behind the name of a disk: its content in the other format
+
+
+def fetch_base(work: Work, name: str) -> None:
+    """Fetch the image that a disk is based on, where the cache does not have it.
+
+    :raises DiskError: it is no image of the server, or cached in another format than the disk
+        was made on
+    """
+    path, images, image_id = directory(work) / name, work.tools.images, work.server.image.id
+    try:
+        named = backing.backing_file(path)
+    except OSError as error:
+        raise DiskError(f"cannot read {path}: {error.strerror}") from error
+    if named is None:
+        return
+    kind = qemu_img.info(path).get("backing-filename-format") or "raw"
+    if not named.exists():
+        if not image_id or images.path(image_id) != named:
+            raise DiskError(
+                f"Disk {path} is based on {named}, which host {work.tools.host} does not have and "
+                "which is not its server's image: copy it from the host that the server was on"
+            )
+        refuse_certificates(work)
+        images.fetch(work.context, images.show(work.context, image_id), raw=kind == "raw")
+    if inspect.base(named).format != kind:
+        raise DiskError(
+            f"Disk {path} was made on {named} as {kind}, and host {work.tools.host} has that in "
+            "another format: set force_raw_images to the same value on all hosts"
+        )
+
+
+def store_as_usual(work: Work, name: str) -> None:
+    """Convert a raw disk on a host that has qcow2 disks.
+
+    Stock takes all disks of such a host for qcow2, and would believe what the guest of a raw one
+    has written to its beginning. The record of formats follows when the disk has its name; the
+    journal tells in between which of the two it is.
+    """
+    where = directory(work)
+    path, made = where / name, where / f"{name}{CONVERTED}"
+    disks = work.tools.disks
+    if disks.shared or disks.format != "qcow2" or name == CONFIG_DRIVE:
+        return
+    if disks.source(where, name).format != "raw":
+        return
+    done = list(MoveNotes.of(work.notes).converting)
+    with space.reported(path):
+        if name not in done:
+            LOG.info("Converting %s to qcow2", path)
+            with durable.made_whole(made) as part:
+                qemu_img.convert(path, part, "raw", "qcow2")
+            work.note(converting=[*done, name])
+        if made.exists():
+            os.rename(made, path)
+            durable.sync(where)
+        info.record(path, "qcow2")
+
+
+def missing(work: Work, name: str) -> DiskError:
+    """The error of a disk that has not come."""
+    path: Path = directory(work) / name
+    return DiskError(
+        f"Disk {path} has not come to host {work.tools.host}; the host that the server was on "
+        "keeps it"
+    )

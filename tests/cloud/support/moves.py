@@ -1,0 +1,163 @@
+"""Servers on their way from one host to another: asked for, and looked at in every book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cloud.support.api import Api
+from tests.cloud.support.devcloud import CloudError, DevCloud, wait_for
+from tests.cloud.support.extra_agent import services
+from tests.cloud.support.guest import Guest
+
+SECONDS = 300
+# Behind the image's own data, and before the end of the smallest disk.
+MARK = "of=/dev/vda bs=64k seek=15000 count=16"
+SUM = "dd if=/dev/vda bs=64k skip=15000 count=16 2>/dev/null | md5sum"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a server is found: hosts by what they have of it."""
+
+    guests: tuple[str, ...]
+    running: tuple[str, ...]
+    directories: tuple[str, ...]  # host/name, with "uuid" for the server's
+    taps: tuple[str, ...]
+    ports: tuple[str, ...]
+
+
+class Moves:
+    """Moves of servers between the hosts of the cloud."""
+
+    def __init__(self, cloud: DevCloud, api: Api) -> None:
+        self._cloud = cloud
+        self._api = api
+
+    # --- asking -----------------------------------------------------------------------------
+    def migrate(self, server: str, host: str) -> None:
+        """Ask for a cold migration to a host."""
+        self._api.act(server, "migrate", {"host": host})
+
+    def resize(self, server: str, flavor: str) -> None:
+        """Ask for another flavor; the scheduler chooses the host."""
+        self._api.act(server, "resize", {"flavorRef": flavor})
+
+    @contextmanager
+    def only(self, *hosts: str) -> Iterator[None]:
+        """Let the scheduler choose these hosts only, for a while."""
+        rows = [row for node in self._cloud.nodes() for row in services(self._api, node)]
+        shut = [row for row in rows if row["host"] not in hosts and row["status"] == "enabled"]
+        for row in shut:
+            self._api.call("PUT", f"/os-services/{row['id']}", {"status": "disabled"})
+        try:
+            yield
+        finally:
+            for row in shut:
+                self._api.call("PUT", f"/os-services/{row['id']}", {"status": "enabled"})
+
+    def wait_moved(self, server: str) -> dict[str, Any]:
+        """Wait for VERIFY_RESIZE."""
+        return self._api.wait_status(server, "VERIFY_RESIZE", SECONDS)
+
+    def confirm(self, server: str, status: str = "ACTIVE") -> None:
+        response = self._api.call(
+            "POST", f"/servers/{server}/action", {"confirmResize": None}, ok=False
+        )
+        if not response.ok:
+            raise CloudError(f"confirmResize: HTTP {response.status_code}: {response.text}")
+        self._api.wait_status(server, status, SECONDS)
+        wait_for("confirmed", lambda: self.migration(server)["status"] == "confirmed", SECONDS)
+
+    def revert(self, server: str, status: str = "ACTIVE") -> None:
+        self._api.act(server, "revertResize")
+        self._api.wait_status(server, status, SECONDS)
+
+    # --- looking ----------------------------------------------------------------------------
+    def migration(self, server: str) -> dict[str, Any]:
+        """The newest one."""
+        found = self._api.call("GET", f"/os-migrations?instance_uuid={server}")["migrations"]
+        return dict(max(found, key=lambda row: row["id"]))
+
+    def wait_ended(self, server: str) -> dict[str, Any]:
+        """Wait until the newest migration is over, and the server has no task."""
+
+        def look() -> dict[str, Any] | None:
+            idle = self._api.server(server)["OS-EXT-STS:task_state"] is None
+            found = self.migration(server)
+            return found if idle and found["status"] in ("error", "failed") else None
+
+        return wait_for(f"end of the move of {server}", look, SECONDS)
+
+    def places(self, server: str) -> Places:
+        """What every host has of a server, and where its ports are bound."""
+        cloud, nodes = self._cloud, self._cloud.nodes()
+        domains = {n: cloud.on(n, "virsh", "list", "--all", "--uuid").split() for n in nodes}
+        running = {n: cloud.on(n, "virsh", "list", "--uuid").split() for n in nodes}
+        directories = [
+            f"{node}/{path.name.replace(server, 'uuid')}"
+            for node in nodes
+            for path in (cloud.nova_files(node) / "instances").glob(f"{server}*")
+        ]
+        return Places(
+            tuple(node for node in nodes if server in domains[node]),
+            tuple(node for node in nodes if server in running[node]),
+            tuple(sorted(directories)),
+            tuple(node for node in nodes if self._taps(node, server)),
+            tuple(sorted({port["binding:host_id"] for port in self._api.ports(server)})),
+        )
+
+    def _taps(self, node: str, server: str) -> list[str]:
+        listed = json.loads(
+            self._cloud.on(node, "ovs-vsctl", "--format=json", "--columns=name,external_ids",
+                           "list", "Interface")
+        )  # fmt: skip
+        return [name for name, (_, pairs) in listed["data"] if ["vm-uuid", server] in pairs]
+
+    def settled(self, server: str, host: str, *, running: bool = True) -> None:
+        """See that the server is on one host, wholly, and nothing of it on any other one."""
+        on = (host,) if running else ()
+        wanted = Places((host,), on, (f"{host}/uuid",), on, (host,))
+        wait_for("one place", lambda: self.places(server) == wanted, 30)
+        self._held(server, {self._cloud.provider(host)})
+        self._held(str(self.migration(server)["uuid"]), set())
+        shown = self._api.server(server)
+        assert shown["OS-EXT-SRV-ATTR:host"] == host
+        assert shown["OS-EXT-STS:task_state"] is None
+        assert (shown["status"] == "ACTIVE") == running
+
+    def waits(self, server: str, old: str, new: str, *, running: bool = True) -> None:
+        """See that the server is on its new host, and what a revert needs is on the old one."""
+        on = (new,) if running else ()
+        found = self.places(server)
+        assert found.running == on
+        assert found.guests == tuple(sorted({old, new}))
+        assert f"{old}/uuid_resize" in found.directories and f"{new}/uuid" in found.directories
+        assert (found.ports, found.taps) == ((new,), on)
+        self._held(server, {self._cloud.provider(new)})
+        self._held(str(self.migration(server)["uuid"]), {self._cloud.provider(old)})
+
+    def _held(self, consumer: str, providers: set[str]) -> None:
+        wait_for(f"allocations of {consumer} at {sorted(providers)}",
+                 lambda: set(self._api.allocations(consumer)) == providers, 30)  # fmt: skip
+
+    # --- what is in it ----------------------------------------------------------------------
+    def mark(self, node: str, server: str) -> str:
+        """Have the guest write noise on its root disk; the checksum."""
+        script = f"dd if=/dev/urandom {MARK} 2>/dev/null; sync; {SUM}"
+        return Guest(self._cloud, node, server).ask(script).split()[0]
+
+    def checksum(self, node: str, server: str) -> str:
+        """Of that noise, read from the disk."""
+        script = f"echo 3 >/proc/sys/vm/drop_caches; {SUM}"
+        return Guest(self._cloud, node, server).ask(script).split()[0]
+
+    def vcpus(self, node: str, server: str) -> int:
+        return int(self._cloud.on(node, "virsh", "vcpucount", server, "--current", "--config"))
+
+    def root_bytes(self, node: str, server: str) -> int:
+        """The root disk as the guest sees it."""
+        return int(Guest(self._cloud, node, server).ask("blockdev --getsize64 /dev/vda"))

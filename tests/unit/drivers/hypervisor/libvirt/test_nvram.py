@@ -1,0 +1,82 @@
+"""What the firmware of a guest remembers, copied from libvirt's file and to it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram, named
+
+UUID = "3b0f1c3e-0000-4000-8000-000000000001"
+
+
+class Driver(Nvram):
+    """A hypervisor with one guest."""
+
+    def __init__(self, definition):
+        domain = SimpleNamespace(XMLDesc=lambda flags: definition)
+        self._connection = SimpleNamespace(
+            call=lambda what, function, timeout: function(
+                SimpleNamespace(lookupByUUIDString=lambda uuid: domain)
+            )
+        )
+
+
+@pytest.fixture
+def paths(tmp_path):
+    template, nvram = tmp_path / "VARS.fd", tmp_path / "nvram" / "guest_VARS.fd"
+    template.write_bytes(bytes(16))
+    return template, nvram
+
+
+@pytest.fixture
+def driver(paths):
+    template, nvram = paths
+    return Driver(f"<domain><os><nvram template='{template}'>{nvram}</nvram></os></domain>")
+
+
+def test_it_goes_out_and_comes_in(driver, paths, tmp_path):
+    """Each may be repeated."""
+    _, nvram = paths
+    nvram.parent.mkdir()
+    nvram.write_bytes(b"boot order 12345")
+    for _ in range(2):
+        assert driver.copy_nvram(UUID, tmp_path / "kept")
+    nvram.write_bytes(b"another          "[:16])
+
+    for _ in range(2):
+        driver.restore_nvram(UUID, tmp_path / "kept")
+
+    assert nvram.read_bytes() == b"boot order 12345"
+    assert [path.name for path in nvram.parent.iterdir()] == [nvram.name]
+
+
+def test_a_host_makes_the_directory_that_it_lacks(driver, paths, tmp_path):
+    """No guest with such a firmware has ever been there."""
+    (tmp_path / "kept").write_bytes(b"boot order 12345")
+
+    driver.restore_nvram(UUID, tmp_path / "kept")
+
+    assert paths[1].read_bytes() == b"boot order 12345"
+
+
+def test_another_firmware_begins_anew(driver, paths, tmp_path, caplog):
+    """Its variables are of another size: the guest would not boot with these."""
+    (tmp_path / "kept").write_bytes(b"short")
+
+    driver.restore_nvram(UUID, tmp_path / "kept")
+
+    assert not paths[1].exists()
+    assert UUID in caplog.text
+
+
+@pytest.mark.parametrize("definition", ["<domain><os/></domain>", "<domain/>"])
+def test_a_guest_without_such_a_firmware_has_nothing(definition, tmp_path):
+    """Nothing is made of it, and nothing comes in."""
+    (tmp_path / "kept").write_bytes(b"boot order")
+
+    assert named(definition) == (None, None)
+    assert not Driver(definition).copy_nvram(UUID, tmp_path / "out")
+    Driver(definition).restore_nvram(UUID, tmp_path / "kept")
+    assert not (tmp_path / "out").exists()
