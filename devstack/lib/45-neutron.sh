@@ -7,7 +7,7 @@ describe_step neutron "Neutron" \
 NEUTRON_CONFIGURATION=(--config-file "$ETC/neutron/neutron.conf" --config-file "$ETC/neutron/ml2_conf.ini")
 
 neutron_database() {
-  local plugins=ovn-router,segments,qos,trunk
+  local plugins=ovn-router,segments,qos,trunk,auto_allocate
   # "placement" reports what each host guarantees, as providers below the host's own one.
   [[ -z $GUARANTEED_KBPS ]] || plugins+=,placement
   render neutron.conf "$ETC/neutron/neutron.conf" SERVICE_PLUGINS="$plugins"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cloud.support.api import Api
+from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import CloudError, wait_for
 
 pytestmark = pytest.mark.cloud
@@ -97,6 +97,49 @@ def test_network_auto(demo, node, garbage):
     garbage.server(server["id"])
     found = demo.wait_status(server["id"], "ACTIVE", 180)
     assert list(found["addresses"]) == ["private"]
+
+
+@pytest.mark.alone  # networks of the whole cloud change
+def test_network_auto_of_a_project_without_one(cloud, api, project_of_its_own, node, garbage):
+    """networks=auto has Neutron make a network, a subnet and a router ("get me a network")."""
+    name, project = project_of_its_own
+    own = Api(cloud, project=name)
+    server = own.request_boot(node, networks="auto")
+    garbage.server(server["id"])
+    found = own.wait_status(server["id"], "ACTIVE", 180)
+    (port,) = own.ports(server["id"])
+    network = own.rest(own.network, "GET", f"/networks/{port['network_id']}")["network"]
+    assert (network["name"], network["project_id"]) == ("auto_allocated_network", project)
+    assert list(found["addresses"]) == ["auto_allocated_network"]
+    (address,) = (ip["ip_address"] for ip in port["fixed_ips"])
+    assert address.startswith("10.99.")
+    own.wait_console(server["id"], f"TINY: ip {address}")
+
+
+@pytest.fixture
+def project_of_its_own(api, garbage):
+    """Name and id of a project without networks, in a cloud that can make some for it."""
+    name = f"{NAME_PREFIX}-auto"
+    project = api.cli("project", "create", name, parse=True)["id"]
+    garbage.later(lambda: api.cli("project", "delete", project))
+    api.cli("role", "add", "--project", project, "--user", "admin", "admin")
+    pool = {
+        "name": NAME_PREFIX, "prefixes": ["10.99.0.0/16"], "default_prefixlen": 26,
+        "shared": True, "is_default": True,
+    }  # fmt: skip
+    made = api.rest(api.network, "POST", "/subnetpools", {"subnetpool": pool})["subnetpool"]
+    garbage.later(lambda: api.rest(api.network, "DELETE", f"/subnetpools/{made['id']}"))
+    # The way out is the public network, and none is shared.
+    for network, changed in (("public", "is_default"), ("private", "shared")):
+        path, value = f"/networks/{api.network_id(network)}", network == "public"
+        api.rest(api.network, "PUT", path, {"network": {changed: value}})
+        before = {"network": {changed: not value}}
+        garbage.later(
+            lambda path=path, body=before: api.rest(api.network, "PUT", path, body)
+        )
+    topology = f"/auto-allocated-topology/{project}"
+    garbage.later(lambda: api.rest(api.network, "DELETE", topology))
+    return name, project
 
 
 def test_many_disks_and_ports_at_once_by_name(api, boot, node):

@@ -28,13 +28,18 @@ class ServerFailed(CloudError):
 class Api:
     """One account's calls. Bodies are plain dictionaries, as the API documents them."""
 
-    def __init__(self, cloud: DevCloud, account: str = "admin") -> None:
+    def __init__(
+        self, cloud: DevCloud, account: str = "admin", project: str | None = None
+    ) -> None:
+        """:param project: name of another project, in which the account has a role"""
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(cloud.state / "etc" / "clouds.yaml")
         import openstack
 
         self.cloud = cloud
         self.account = account
         connection = openstack.connect(cloud=account)
+        if project:
+            connection = connection.connect_as_project(project)
         self.connection = connection
         self.compute, self.network = connection.compute, connection.network
         self.image, self.placement = connection.image, connection.placement
