@@ -90,7 +90,7 @@ class Resize(Move):
             (UnplugForMove(work), *unmount),
             (KeepFiles(work),),
             (SendDisks(work),),
-            (ReserveForMove(work),),
+            (ReserveForMove(work, for_host=True),),
             (record,),
             *end,
         ]

@@ -68,7 +68,11 @@ class RevertResize(Move):
             (AskAboutFiles(work),),
             NoWayBack("its guest is being removed"),
             (RemoveGuest(work), ForgetConsoles(work)),
-            (UnplugInterfaces(work), ReserveVolumes(work), *self._release_shares()),
+            (
+                UnplugInterfaces(work),
+                ReserveVolumes(work, for_host=True),
+                *self._release_shares(),
+            ),
             (RemoveCopy(work),),
             *end,
         ]

@@ -37,14 +37,21 @@ GIB = 1024**3
 
 
 class ReserveVolumes(Step):
-    """Disconnect the volumes of a server that leaves this host, and keep them reserved for it."""
+    """Disconnect the volumes of a server that leaves this host, and keep them reserved for it.
+
+    :param for_host: another host is about to attach them; see ``reserve``
+    """
 
     name = "reserve_volumes"
+
+    def __init__(self, work: Work, *, for_host: bool = False) -> None:
+        super().__init__(work)
+        self._for_host = for_host
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
             if not is_unfinished(mapping):  # nova is still at work on it, or has left it
-                reserve(self.work, mapping)
+                reserve(self.work, mapping, for_host=self._for_host)
 
 
 class AttachReservedVolumes(Step):
@@ -225,15 +232,23 @@ def boots_from_volume(work: Work) -> bool:
     return any(mapping.get("boot_index") == 0 for mapping in volume_mappings(work))
 
 
-def reserve(work: Work, mapping: WireObject) -> None:
-    """Disconnect a volume from this host, and keep it reserved for its server; may be repeated."""
+def reserve(work: Work, mapping: WireObject, *, for_host: bool = False) -> None:
+    """Disconnect a volume from this host, and keep it reserved for its server; may be repeated.
+
+    :param for_host: another host is about to attach it. The mapping keeps the connection_info of
+        this one: nova-compute attaches a volume after a move only where there is one, and replaces
+        it (``refresh_connection_info`` of nova/virt/block_device.py)
+    """
     with disconnected(work, mapping) as volume:
         if volume:
-            _reserve(work, mapping)
+            _reserve(work, mapping, {} if for_host else {"connection_info": None})
 
 
-def _reserve(work: Work, mapping: WireObject) -> None:
-    """Replace the mapping's attachment by one without a connector, and delete all others."""
+def _reserve(work: Work, mapping: WireObject, changed: dict[str, None]) -> None:
+    """Replace the mapping's attachment by one without a connector, and delete all others.
+
+    :param changed: what else of the mapping is not true any more
+    """
     tools, before = work.tools, mapping.get("attachment_id")
     volume_id = str(mapping["volume_id"])
     found = tools.cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)
@@ -244,8 +259,8 @@ def _reserve(work: Work, mapping: WireObject) -> None:
         kept = reserved[0]
     else:
         kept = tools.cinder.create_attachment(work.context, volume_id, work.uuid)["id"]
-    if kept != before or mapping.get("connection_info"):
-        tools.block_devices.save(work.context, mapping, attachment_id=kept, connection_info=None)
+    if kept != before or any(mapping.get(name) for name in changed):
+        tools.block_devices.save(work.context, mapping, attachment_id=kept, **changed)
     for row in found:
         if row["id"] != kept:
             tools.cinder.delete_attachment(work.context, str(row["id"]))

@@ -104,7 +104,7 @@ class Resized(Host):
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"]["2"] = {
                 **MAPPING, "instance_uuid": self.server,
-                "connection_info": CONNECTION if where else None,
+                "connection_info": CONNECTION,  # of the host that had it, until it is attached
             }  # fmt: skip
 
     # --- the agent --------------------------------------------------------------------------

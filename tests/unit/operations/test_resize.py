@@ -86,6 +86,17 @@ def test_what_is_told_of_the_disks_is_what_stock_reads(hosts):
     assert (drive["type"], drive["backing_file"]) == ("raw", "")
 
 
+def test_a_volume_leaves_with_what_stock_asks_of_its_mapping(tmp_path):
+    """Without any connection_info it would take the volume for one that was never connected."""
+    hosts = TwoHosts(tmp_path, volume=True)
+
+    hosts.move(until="finish_resize")
+
+    assert [status for status, _ in hosts.cinder()] == ["reserved"]
+    tables = hosts.dest.conductor.read()["BlockDeviceMapping"].values()
+    assert all(row["connection_info"] for row in tables if row["volume_id"])
+
+
 def test_a_server_gets_another_flavor_on_its_host(tmp_path):
     """What it had is kept beside; both shares of the host are claimed."""
     hosts = TwoHosts(tmp_path, same=True, volume=True, flavor={"root_gb": 2, "swap": 16})

@@ -55,6 +55,8 @@ def test_nothing_of_it_stays(tmp_path):
     assert sent[2]["instance"]["old_flavor"]["id"] == SMALL
     assert sent[2]["migration"]["uuid"] == MIGRATION
     assert host.held().keys() == {host.server, MIGRATION}  # the other host's part
+    mapping = host.conductor.read()["BlockDeviceMapping"]["2"]
+    assert mapping["connection_info"]  # without one, stock would not connect the volume
 
 
 def test_shared_files_stay(tmp_path):
