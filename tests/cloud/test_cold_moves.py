@@ -43,11 +43,15 @@ def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def peer(cloud: DevCloud, node: str) -> str:
+def peer(cloud: DevCloud, node: str) -> Iterator[str]:
     """Another host, with nova-lite."""
     found = cloud.other_node(node)
-    assert cloud.agent_kind(found) == LITE
-    return found
+    before = cloud.agent_kind(found)  # that of another test may stay for the next one
+    if before != LITE:
+        cloud.switch_agent(found, LITE)
+    yield found
+    if before != LITE:
+        cloud.switch_agent(found, before)
 
 
 @pytest.fixture

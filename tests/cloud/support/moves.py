@@ -120,7 +120,8 @@ class Moves:
     def settled(self, server: str, host: str, *, running: bool = True) -> None:
         """See that the server is on one host, wholly, and nothing of it on any other one."""
         on = (host,) if running else ()
-        wanted = Places((host,), on, (f"{host}/uuid",), on, (host,))
+        # Interfaces stay plugged while a server is off.
+        wanted = Places((host,), on, (f"{host}/uuid",), (host,), (host,))
         wait_for("one place", lambda: self.places(server) == wanted, 30)
         self._held(server, {self._cloud.provider(host)})
         self._held(str(self.migration(server)["uuid"]), set())
@@ -136,7 +137,7 @@ class Moves:
         assert found.running == on
         assert found.guests == tuple(sorted({old, new}))
         assert f"{old}/uuid_resize" in found.directories and f"{new}/uuid" in found.directories
-        assert (found.ports, found.taps) == ((new,), on)
+        assert (found.ports, found.taps) == ((new,), (new,))
         self._held(server, {self._cloud.provider(new)})
         self._held(str(self.migration(server)["uuid"]), {self._cloud.provider(old)})
 
