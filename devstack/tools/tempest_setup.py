@@ -5,6 +5,7 @@ it boots from require a trait that only these hosts have, so that the scheduler 
 nobody else on the cloud notices.
 """
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -40,8 +41,16 @@ def require_trait(cloud, trait, host):
 
 
 def aimed_image(cloud, name, trait):
-    """An image like tiny-pc for the hosts with this trait; its config drive is readable."""
-    return cloud.image.find_image(name) or cloud.image.create_image(
+    """An image like tiny-pc for the hosts with this trait; its config drive is readable.
+
+    One that was made of an older file is replaced.
+    """
+    found = cloud.image.find_image(name)
+    if found and found.checksum == hashlib.md5(IMAGE_FILE.read_bytes()).hexdigest():
+        return found
+    if found:
+        cloud.image.delete_image(found)
+    return cloud.image.create_image(
         name=name,
         filename=str(IMAGE_FILE),
         disk_format="qcow2",
