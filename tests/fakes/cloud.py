@@ -15,6 +15,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.image.base import ImageService
 from nova_lite.drivers.vif.base import VifDriver
 from nova_lite.errors import ImageNotFound, PortInUse, PortNotFound, VifTypeUnsupported
@@ -262,7 +263,8 @@ class FakeImageSource(ImageService):
 
     def download(self, context, image_id, target):
         self.show(context, image_id)
-        shutil.copyfile(self.directory / image_id, target)
+        with durable.made_whole(target) as part:  # a killed agent leaves no half of it
+            shutil.copyfile(self.directory / image_id, part)
 
     def upload(
         self, context, image_id, source, *, disk_format, container_format, properties,

@@ -88,10 +88,14 @@ class OneHost:
         self.vifs = self._parts["vif_driver"]
         self._parts["image_store"].add(IMAGE, b"".ljust(MIB, b"\0"))
         self.peers = self._parts["peers"] = Peers()
+        self.engine = None
         self.restart()
 
     def restart(self, observer=None):
         """A new agent process: what was only in memory is gone."""
+        if self.engine is not None:
+            # Two of them at once are on no host: the journal's lock sees to that.
+            assert self.engine.settle(30), "the process before is still at work"
         composed = self.composed = Composition(self.conf, observer=observer, **self._parts)
         self.tools = composed.toolbox(self.hypervisor.facts(), "host1", 1)
         self.engine = composed.engine(self.tools)

@@ -9,14 +9,11 @@ import pytest
 
 from nova_lite.engine import late
 from nova_lite.failures import OperationFailed
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.one_host import OneHost, boot_arguments
 
 CALL = {"device": None, "volume_id": "v1", "disk_bus": None, "device_type": "disk", "tag": None,
         "multiattach": False}  # fmt: skip
-
-
-class Kill(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture
@@ -24,30 +21,20 @@ def host(tmp_path):
     return OneHost(tmp_path)
 
 
-@pytest.fixture
-def silent(monkeypatch):
-    """A killed worker's thread says nothing."""
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-
-
 def killed_at(host, boundary, method, server, **arguments):
     """Kill the agent at a boundary of an operation; returns its journal entries."""
-    reached = threading.Event()
 
     def observe(passed):
         if passed == boundary:
-            reached.set()
-            raise Kill
+            raise Killed
 
     host.restart(observe)
-    host.send(method, server, **arguments)
-    assert reached.wait(30)
+    with until_killed():
+        host.send(method, server, **arguments)
     return host.journal()
 
 
-def test_a_start_cut_off_by_the_failure_of_the_host_does_not_start_an_evacuated_server(
-    host, silent
-):
+def test_a_start_cut_off_by_the_failure_of_the_host_does_not_start_an_evacuated_server(host):
     """It runs on the other host; its record stays as that one wrote it."""
     server = host.boot()
     host.hypervisor.destroy(server)
@@ -195,7 +182,7 @@ def test_who_waits_for_the_answer_is_told(host):
     assert told.value.nova_name == "InstanceNotReady"
 
 
-def test_a_boot_that_was_cut_off_goes_on(host, silent):
+def test_a_boot_that_was_cut_off_goes_on(host):
     """Its server has no host yet, or this one already."""
     server = host.schedule()
     assert killed_at(
@@ -210,7 +197,7 @@ def test_a_boot_that_was_cut_off_goes_on(host, silent):
     assert host.row(server) == ("host1", "active", None, 1)
 
 
-def test_a_failed_operation_is_not_taken_back_on_a_server_that_left(host, silent):
+def test_a_failed_operation_is_not_taken_back_on_a_server_that_left(host):
     """Killed after it failed and before it was undone: the ports are the other host's by now."""
     server = host.schedule()
     host.hypervisor.fail("start", RuntimeError("no"))
@@ -229,7 +216,7 @@ def test_a_failed_operation_is_not_taken_back_on_a_server_that_left(host, silent
     assert host.conductor.instance(server) == before
 
 
-def test_what_failed_here_is_told_though_the_next_host_has_the_server(host, silent):
+def test_what_failed_here_is_told_though_the_next_host_has_the_server(host):
     """Killed after the boot was handed over: the event is this host's, and its failure is known."""
     server = host.schedule()
     host.hypervisor.fail("start", RuntimeError("no"))

@@ -19,6 +19,7 @@ from tests.fakes.cloud import FakeImageSource, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.conf_file import read_conf
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.power_failure import DurableFiles
 from tests.fakes.vif import FakeVifDriver
 
@@ -34,10 +35,6 @@ MAPPING = {
     "guest_format": None, "volume_size": None, "connection_info": None, "tag": None,
     "delete_on_termination": False, "no_device": False, "deleted": False,
 }  # fmt: skip
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 def recorded():
@@ -146,18 +143,8 @@ class Host:
                 raise Killed
 
         agent = self.agent(observer)
-        quiet, threading.excepthook = threading.excepthook, lambda arguments: None
-        try:
-            try:
-                self.send(agent, method, **arguments)
-            except Killed:
-                pass
-            assert dead.wait(60), f"it did not pass {boundary}"
-            for thread in threading.enumerate():
-                if thread.name.startswith((*agent.parts.pools, method)):
-                    thread.join(10)
-        finally:
-            threading.excepthook = quiet
+        with until_killed(60):
+            self.send(agent, method, **arguments)
 
     def power_fails(self, boundary, method, **arguments):
         """Carry it out until the power fails at ``boundary``; what the host had is lost."""

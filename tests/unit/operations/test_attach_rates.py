@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from nova_lite import errors
@@ -19,11 +17,6 @@ REQUEST = {
     "same_subtree": ["group1"],
 }
 FLAVOR = {"host1": {"VCPU": 1}}
-
-
-@pytest.fixture(autouse=True)
-def quiet_deaths(monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nova_lite.wire import network_info
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.rest_host import RestHost
 
 PAGE = Path(__file__).parents[3] / "doc/source/calls.rst"
@@ -237,25 +237,17 @@ def test_the_documentation_says_the_same():
 
 
 # --- what is spared is not needed --------------------------------------------------------------
-class Killed(BaseException):
-    """The process ends here."""
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_boot_that_was_killed_finds_the_port_that_it_made(host, monkeypatch):
     """Only the first attempt of the first host does not look."""
-    killed = threading.Event()
 
     def die(*arguments):
-        killed.set()
         raise Killed
 
-    monkeypatch.setattr(network_info, "dump", die)
-    server = host.begin_boot({"network_id": host.neutron.rows["networks"][0]["id"]})
-    assert killed.wait(30)
+    with monkeypatch.context() as dying, until_killed():
+        dying.setattr(network_info, "dump", die)
+        server = host.begin_boot({"network_id": host.neutron.rows["networks"][0]["id"]})
     (port,) = host.ports_of(server)
 
-    monkeypatch.undo()
     host.restart()
     host.engine.resume()
     host.settle()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 
@@ -14,6 +13,7 @@ from nova_lite.loops.stray_interfaces import StrayInterfaces
 from nova_lite.wire import network_info
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.one_host import OneHost
 
 HARD = {"reboot_type": "HARD", "block_device_info": None}
@@ -21,10 +21,6 @@ STEPS = ("detach_nic", "unplug_port", "forget_port")
 KILLS = ["detach_deleted_port:accepted"] + [
     f"detach_deleted_port:{step}:{phase}" for step in STEPS for phase in ("begin", "end")
 ]
-
-
-class Kill(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture(autouse=True)
@@ -246,22 +242,16 @@ def test_the_ports_of_a_server_that_is_being_deleted_go_with_it(host, server):
 @pytest.mark.parametrize("boundary", KILLS)
 def test_killed_anywhere_it_goes_on(host, server, boundary, monkeypatch):
     """The journal has which port it was."""
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    reached = threading.Event()
 
     def observe(passed):
         if passed == boundary:
-            reached.set()
-            raise Kill
+            raise Killed
 
     kept, gone = cached(host, server)
     delete_port(host, server)
     host.restart(observe)
-    try:
+    with until_killed():
         host.send("detach_deleted_port", server, port_id=gone)
-    except Kill:
-        pass
-    assert reached.wait(30)
     host.restart()
     host.engine.resume()
     host.settle()

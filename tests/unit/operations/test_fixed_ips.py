@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from tests.fakes.http_cloud import Reply
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.neutron import error
 from tests.fakes.neutron_host import NETWORK, USER, wired_up
 
 ADD, REMOVE = "add_fixed_ip_to_instance", "remove_fixed_ip_from_instance"
 STEPS = {ADD: "add_fixed_ip", REMOVE: "remove_fixed_ip"}
 ELSEWHERE = "11111111-7bbc-48f6-8b11-4877d0d8f00b"
-
-
-class Kill(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture
@@ -102,32 +97,26 @@ def test_a_lost_answer_changes_nothing(host, server, method):
 @pytest.mark.parametrize("method", [ADD, REMOVE])
 def test_killed_anywhere_it_is_done_once(host, server, method, where, monkeypatch):
     """The journal has what was there before."""
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     (first,) = host.addresses(server)
     step = STEPS[method] + ":" if where in ("begin", "end") else ""
-    boundary, reached = f"{method}:{step}{where}", threading.Event()
+    boundary = f"{method}:{step}{where}"
 
     def observe(passed):
         if passed == boundary:
-            reached.set()
-            raise Kill
+            raise Killed
 
     change = host.tools.ports.fixed_ips._change
 
     def change_and_die(*arguments):
         change(*arguments)
-        reached.set()
-        raise Kill
+        raise Killed
 
     if where == "put":
         monkeypatch.setattr(host.tools.ports.fixed_ips, "_change", change_and_die)
     host.restart(observe)
-    try:
+    with until_killed():
         host.send(method, server, **({"network_id": NETWORK} if method == ADD
                                      else {"address": first}))  # fmt: skip
-    except Kill:
-        pass
-    assert reached.wait(30)
     monkeypatch.undo()
     host.restart()
     host.engine.resume()

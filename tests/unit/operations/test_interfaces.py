@@ -17,6 +17,7 @@ from nova_lite.services.ports import Ports
 from tests.fakes.clock import ManualClock
 from tests.fakes.conf_file import read_conf
 from tests.fakes.http_cloud import HttpCloud, Reply
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.neutron import FakeNeutron, error
 from tests.fakes.one_host import OneHost, boot_arguments, recorded
 
@@ -30,10 +31,6 @@ ATTACH = ("choose_port", "bind_port", "record_port", "plug_port", "attach_nic", 
 DETACH = ("unplug_nic", "unplug_port", "release_port", "forget_interface", "untag_nic")
 DETAILS = ("binding:vif_details", "binding:profile", "revision_number")
 OTHER = "99999999-b410-41e7-af51-fddb339207ce"
-
-
-class Kill(BaseException):
-    """The process ends here."""
 
 
 def boundaries(method, steps):
@@ -108,14 +105,11 @@ class Site:
             if passed == boundary:
                 reached.set()
             if reached.is_set():
-                raise Kill
+                raise Killed
 
         self.host.restart(observe)
-        try:
+        with until_killed():
             self.host.send(method, self.server, context=TOKEN, **arguments)
-        except Kill:
-            pass
-        assert reached.wait(30), boundary
         self.resume()
 
     def resume(self):
@@ -160,7 +154,6 @@ class Site:
 def site(tmp_path, monkeypatch):
     for kind in (errors.NetworkUnavailable, errors.SwitchUnavailable):
         monkeypatch.setitem(patience.PATIENCE, kind, 0.5)
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     site = Site(tmp_path)
     yield site
     site.cloud.close()
@@ -545,17 +538,15 @@ def test_killed_before_an_answer_came(site, first, method, monkeypatch):
     verb, arguments = "attach_interface", NOTHING | {"network_id": NETWORK}
     if method == "delete_port":
         verb, arguments = "detach_interface", {"port_id": site.attach(network_id=NETWORK)["id"]}
-    real, reached = getattr(Api, method), threading.Event()
+    real = getattr(Api, method)
 
     def last(*told, **values):
         real(*told, **values)
-        reached.set()
-        raise Kill
+        raise Killed
 
-    with monkeypatch.context() as dying:
+    with monkeypatch.context() as dying, until_killed():
         dying.setattr(Api, method, last)
         site.host.send(verb, site.server, context=TOKEN, **arguments)
-        assert reached.wait(30)
     site.resume()
 
     ports = {vif["id"] for vif in site.cached()} - {first}

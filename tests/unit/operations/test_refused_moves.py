@@ -10,7 +10,8 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import ControlPlaneUnavailable, PlacementError
 from tests.fakes.cloud import FakePlacement
-from tests.unit.operations.host import Host, Killed
+from tests.fakes.killed import Killed
+from tests.unit.operations.host import Host
 
 METHOD = "live_migration"
 MIGRATION = "99999999-2222-3333-4444-555555555555"
@@ -138,7 +139,7 @@ def test_that_is_so_after_whichever_call_the_agent_is_killed(move, calls):
         move.send(agent, METHOD, **arguments())
     except Killed:
         pass
-    agent.engine.settle(10)
+    assert agent.engine.settle(60)
     move.conductor.asked = real
 
     move.resume()

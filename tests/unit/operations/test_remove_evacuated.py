@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from nova_lite.errors import VolumeDetachFailed
 from nova_lite.loops.evacuated import EvacuatedServers
+from tests.fakes.killed import Killed, until_killed
 from tests.fakes.one_host import OneHost
 
 STEPS = (
@@ -17,10 +16,6 @@ STEPS = (
 KILLS = ["remove_evacuated:accepted"] + [
     f"remove_evacuated:{step}:{phase}" for step in STEPS for phase in ("begin", "end")
 ]
-
-
-class Kill(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture
@@ -205,21 +200,15 @@ def refuse(connection, server_uuid, force=False):
 @pytest.mark.parametrize("boundary", KILLS)
 def test_killed_anywhere_it_goes_on(host, evacuated, boundary, monkeypatch):
     """By its journal and by the migration record, whichever is left."""
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     server, migration = evacuated
-    reached = threading.Event()
 
     def observe(passed):
         if passed == boundary:
-            reached.set()
-            raise Kill
+            raise Killed
 
     host.restart(observe)
-    try:
+    with until_killed():
         EvacuatedServers("host1", host.tools.migrations, host.engine).look()
-    except Kill:
-        pass
-    assert reached.wait(30)
 
     host.restart()
     host.engine.resume()
@@ -232,20 +221,17 @@ def test_killed_anywhere_it_goes_on(host, evacuated, boundary, monkeypatch):
 
 def test_what_is_resumed_for_such_a_server_comes_to_nothing(host, monkeypatch):
     """Whichever is first: the server is elsewhere for the one, and gone for the other."""
-    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     server = host.boot()
     host.hypervisor.destroy(server)
     host.conductor.set(server, vm_state="stopped", task_state="powering-on")
-    reached = threading.Event()
 
     def observe(passed):
         if passed == "start_instance:define_guest:end":
-            reached.set()
-            raise Kill
+            raise Killed
 
     host.restart(observe)
-    host.send("start_instance", server)
-    assert reached.wait(30)
+    with until_killed():
+        host.send("start_instance", server)
     host.evacuate(server)
     before = host.conductor.instance(server)
 

@@ -11,7 +11,8 @@ from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, RemoteHostRefused
 from nova_lite.inventory.claims import Role
 from nova_lite.wire.objects import unwrap
-from tests.unit.operations.host import IMAGE, RECORDED, Killed
+from tests.fakes.killed import Killed, until_killed
+from tests.unit.operations.host import IMAGE, RECORDED
 from tests.unit.operations.two_hosts import MIGRATION, NEW, NODE, OLD, RETRY, TwoHosts
 
 GIB = 1024**3
@@ -501,7 +502,6 @@ def test_the_next_host_is_tried(hosts):
     assert events == ["start", "finish"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_it_is_handed_over_once(hosts):
     """An agent that is killed after the cast does not know whether it was sent; the conductor has
     given the allocation to the migration again, which must stay so."""
@@ -513,8 +513,8 @@ def test_it_is_handed_over_once(hosts):
 
     hosts.conductor.task_cast = killed
     agent = hosts.dest.agent(**hosts.parts())
-    hosts.dest.send(agent, "prep_resize", **asked)
-    agent.engine.settle(10)
+    with until_killed():
+        hosts.dest.send(agent, "prep_resize", **asked)
     hosts.conductor.task_cast = cast
     with hosts.ledger.open() as content:
         allocations = content["allocations"]
