@@ -2,8 +2,10 @@
 
     python -m tests.benchmark [--quick] [--verbs-only | --volumes-only | --network-only]
                               [--node node2] [--json FILE]
+    python -m tests.benchmark --moves-only --node node1,node2
 
 One host runs first one agent, then the other; with --node node9,node8 each has a host of its own.
+Servers move between two hosts that run the same agent: both run first one, then the other.
 Nothing here passes or fails: ratios of one run on one machine are worth reading, absolute times
 are not.
 """
@@ -41,6 +43,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--network-only", action="store_true",
                         help="boots, deletions, interfaces and boots at once, with their calls "
                              "of Neutron and others")  # fmt: skip
+    parser.add_argument("--moves-only", action="store_true",
+                        help="migrations and resizes between the two hosts of --node")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     return parser.parse_args(arguments)
 
@@ -48,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def chosen_plan(options: argparse.Namespace) -> Plan:
     plan = Plan()
     if options.quick:
-        plan = Plan(boots=4, servers=4, verbs=1, attachments=5)
+        plan = Plan(boots=4, servers=4, verbs=1, attachments=5, moves=1)
     elif options.full:
         plan = Plan(servers=20)
     return dataclasses.replace(
@@ -66,6 +70,17 @@ def hosts(options: argparse.Namespace, cloud: DevCloud) -> dict[str, str]:
     kinds = options.agents.split(",")
     nodes = (options.node or cloud.nodes()[-1]).split(",")
     return dict(zip(kinds, nodes * len(kinds) if len(nodes) == 1 else nodes, strict=True))
+
+
+def pair(options: argparse.Namespace, cloud: DevCloud) -> tuple[str, str]:
+    """The hosts between which servers move.
+
+    :raises CloudError: there are not two
+    """
+    nodes = options.node.split(",") if options.node else cloud.nodes()[-2:]
+    if len(nodes) != 2:
+        raise CloudError("servers move between two hosts: --node NODE,NODE")
+    return nodes[0], nodes[1]
 
 
 def say(line: str) -> None:
@@ -89,6 +104,27 @@ def measured(cloud: DevCloud, api: Api, node: str, kind: str, plan: Plan) -> Res
     return result
 
 
+def measured_moves(
+    cloud: DevCloud, api: Api, nodes: tuple[str, str], kind: str, plan: Plan
+) -> Result:
+    """Measure moves between two hosts of an agent; the hosts then run again what they ran."""
+    before = {node: cloud.agent_kind(node) for node in nodes}
+    began = time.monotonic()
+    say(f"{kind} on {' and '.join(nodes)}")
+    benchmark = Benchmark(cloud, api, nodes[0], plan, say)
+    try:
+        for node in nodes:
+            if before[node] != kind:
+                cloud.switch_agent(node, kind)
+        result = benchmark.moves(nodes)
+    finally:
+        for node, agent in before.items():
+            if cloud.agent_kind(node) != agent:
+                cloud.switch_agent(node, agent)
+    say(f"  measured in {time.monotonic() - began:.0f} s")
+    return result
+
+
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     plan, cloud = chosen_plan(options), DevCloud()
@@ -96,8 +132,13 @@ def main(arguments: list[str]) -> int:
     try:
         cloud.require_up()
         api = Api(cloud)
-        for kind, node in hosts(options, cloud).items():
-            results[kind] = measured(cloud, api, node, kind, plan)
+        if options.moves_only:
+            nodes = pair(options, cloud)
+            for kind in options.agents.split(","):
+                results[kind] = measured_moves(cloud, api, nodes, kind, plan)
+        else:
+            for kind, node in hosts(options, cloud).items():
+                results[kind] = measured(cloud, api, node, kind, plan)
     except CloudError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

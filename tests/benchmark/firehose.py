@@ -37,18 +37,18 @@ class Message:
 
 @dataclass
 class Recording:
-    """Messages of a period and what belongs to the agent under test."""
+    """Messages of a period and what belongs to the agents under test."""
 
     messages: list[Message] = field(default_factory=list)
     connections: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
 
     def sent(self) -> list[Message]:
-        """What the agent has published: calls, casts and replies."""
+        """What the agents have published: calls, casts and replies."""
         return [message for message in self.messages if message.connection in self.connections]
 
     def received(self) -> list[Message]:
-        """What others have published into queues that the agent reads."""
+        """What was published into queues that the agents read."""
         return [message for message in self.messages if self.queues.intersection(message.queues)]
 
     def conductor_calls(self) -> list[Message]:
@@ -61,11 +61,11 @@ class Recording:
 
 
 class Firehose:
-    """Recorder for the agent of one host."""
+    """Recorder for the agents of one or more hosts."""
 
-    def __init__(self, cloud: DevCloud, node: str) -> None:
+    def __init__(self, cloud: DevCloud, *nodes: str) -> None:
         self._cloud = cloud
-        self._node = node
+        self._nodes = nodes
         self._password = cloud.secrets()["RABBIT_PASSWORD"]
 
     @contextmanager
@@ -122,7 +122,7 @@ class Firehose:
 
     def _learn(self, recording: Recording) -> None:
         """Which connections and queues are the agent's: connection names hold program and pid."""
-        pids = inner_pids(self._cloud.agent(self._node))
+        pids = [pid for node in self._nodes for pid in inner_pids(self._cloud.agent(node))]
         prefixes = tuple(
             f"{program}:{pid}:" for pid in pids for program in ("nova-compute", "nova-lite-compute")
         )

@@ -13,6 +13,7 @@ from typing import Any
 from tests.benchmark import processes
 from tests.benchmark.firehose import Firehose, Message, Recording
 from tests.benchmark.interfaces import InterfaceMeasurements
+from tests.benchmark.moves import MoveMeasurements
 from tests.benchmark.rest import SERVICES, RestCalls, rest_calls
 from tests.benchmark.verbs import NotOffered, delete_snapshots, perform, verbs
 from tests.benchmark.volumes import VolumeMeasurements
@@ -34,6 +35,8 @@ class Plan:
     servers: int = 10
     verbs: int = 3
     attachments: int = 20
+    moves: int = 5
+    moves_at_once: int = 5
     verbs_only: bool = False
     volumes_only: bool = False
     network_only: bool = False
@@ -276,6 +279,14 @@ class Benchmark:
             server, self._plan.attachments, self._plan.verbs
         )
         self._delete_all()
+
+    # --- moves -------------------------------------------------------------------------------
+    def moves(self, nodes: tuple[str, str]) -> Result:
+        """Measure moves between two hosts, the first of which is this one."""
+        MoveMeasurements(self._cloud, self._api, nodes, self).run(
+            self._plan.moves, self._plan.moves_at_once
+        )
+        return self._result
 
     # --- volumes -----------------------------------------------------------------------------
     def _volumes(self) -> None:

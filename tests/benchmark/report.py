@@ -8,6 +8,7 @@ from tests.benchmark.measure import Plan, Result
 from tests.benchmark.verbs import verbs
 from tests.benchmark.volumes import MANY
 
+MOVES = ("migrate", "confirm", "resize", "revert")
 # What is shown, and what the ratio is meant to be at most (None: no target of its own).
 ROWS: tuple[tuple[str, float | None], ...] = (
     ("memory after start: PSS MiB", 0.5),
@@ -51,7 +52,16 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("N at once: seconds", 0.6),
     ("DELETE to gone p50: seconds", 0.6),
     ("restart with N: seconds", None),
+    *((f"{verb} p50: seconds", None) for verb in MOVES),
+    *((f"{verb}, guest unreachable p50: seconds", None) for verb in ("migrate", "resize")),
+    *((f"conductor calls per {verb}", 0.5) for verb in MOVES),
+    *((f"AMQP messages per {verb}", None) for verb in MOVES),
+    ("migrate, stopped, sparse disk: seconds", None),
+    ("migrate, stopped, full disk: seconds", None),
+    ("N migrations at once: seconds", None),
+    ("N confirmations at once: seconds", None),
 )
+
 def table(results: Mapping[str, Result], plan: Plan) -> str:
     """Aligned text; with two agents also the second's share of the first's, and the target."""
     names = list(results)
@@ -69,6 +79,8 @@ def table(results: Mapping[str, Result], plan: Plan) -> str:
         label = label.replace("N at once", f"{plan.servers} at once").replace(
             "after boots", f"after {plan.boots} boots"
         )
+        for moved in ("migrations", "confirmations"):
+            label = label.replace(f"N {moved}", f"{plan.moves_at_once} {moved}")
         line = [label, *("-" if value is None else f"{value:.2f}" for value in values)]
         if len(names) == 2:
             line += [_ratio(*values), "" if target is None else f"{target:.0%}"]
