@@ -71,13 +71,19 @@ class Migrations:
         )
         return next(found.objects(), None)
 
-    def latest_of_server(self, context: RequestContext, server_uuid: str) -> WireObject | None:
-        """The last migration of a server, also one that is over, or whose server was deleted."""
+    def of_server(self, context: RequestContext, server_uuid: str) -> list[WireObject]:
+        """All migrations of a server, the oldest first; also those that are over, and those of a
+        server that was deleted."""
         everything = context.elevated(read_deleted=True)
         found = self._conductor.class_call(
             everything, "MigrationList.get_by_filters", {"instance_uuid": server_uuid}
         )
-        return max(found.objects(), key=lambda migration: int(migration["id"]), default=None)
+        return sorted(found.objects(), key=lambda migration: int(migration["id"]))
+
+    def latest_of_server(self, context: RequestContext, server_uuid: str) -> WireObject | None:
+        """The last migration of a server, also one that is over, or whose server was deleted."""
+        found = self.of_server(context, server_uuid)
+        return found[-1] if found else None
 
     def unconfirmed(self, context: RequestContext, host: str, age: int) -> list[WireObject]:
         """Moves to a host that were finished more than ``age`` seconds ago, and are not confirmed

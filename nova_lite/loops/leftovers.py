@@ -44,7 +44,7 @@ class Leftovers:
 
     def tick(self) -> None:
         """Look at all directories once."""
-        found = self._directories()
+        found = servers_with_directory(self._instances_path)
         self._tried = Counter({uuid: n for uuid, n in self._tried.items() if uuid in found})
         guests = {domain.uuid for domain in self._hypervisor.domains()} if found else set()
         for uuid in sorted(found - guests):
@@ -56,9 +56,10 @@ class Leftovers:
             else:
                 self._tried[uuid] = self._attempts  # another host's, or not the cloud's
 
-    def _directories(self) -> set[str]:
-        """Servers that have a directory here."""
-        if not self._instances_path.is_dir():
-            return set()
-        names = (DIRECTORY.fullmatch(path.name) for path in self._instances_path.iterdir())
-        return {match[1] for match in names if match}
+
+def servers_with_directory(instances_path: Path) -> set[str]:
+    """The servers that have a directory here, or one whose removal was cut off."""
+    if not instances_path.is_dir():
+        return set()
+    names = (DIRECTORY.fullmatch(path.name) for path in instances_path.iterdir())
+    return {match[1] for match in names if match}

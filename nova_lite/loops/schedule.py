@@ -10,7 +10,13 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
-from nova_lite.loops import abandoned_mappings, console_tokens, kept_disks, stray_interfaces
+from nova_lite.loops import (
+    abandoned_mappings,
+    console_tokens,
+    kept_disks,
+    partial_arrivals,
+    stray_interfaces,
+)
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
 from nova_lite.loops.confirm_resizes import OverdueResizes
 from nova_lite.loops.console_tokens import ExpiredTokens
@@ -20,6 +26,7 @@ from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
+from nova_lite.loops.partial_arrivals import PartialArrivals
 from nova_lite.loops.power_sync import PowerSync
 from nova_lite.loops.reclaim import Reclaim
 from nova_lite.loops.scheduler_list import SchedulerList
@@ -82,6 +89,7 @@ def periodic_tasks(
     timers.append(_stray_interfaces(conf, tools, engine))
     every, first = kept_disks.INTERVAL_S, kept_disks.FIRST_S
     timers.append(Timer("files kept for moves", kept.tick, every, first=first))
+    timers.append(_partial_arrivals(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -186,6 +194,12 @@ def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
     )
     every, first = stray_interfaces.INTERVAL_S, stray_interfaces.FIRST_S
     return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
+
+
+def _partial_arrivals(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
+    arrivals = PartialArrivals(Path(conf.instances_path), tools, engine)
+    every, first = partial_arrivals.INTERVAL_S, partial_arrivals.FIRST_S
+    return Timer("files of failed moves", arrivals.tick, every, first=first)
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:

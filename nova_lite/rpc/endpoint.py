@@ -34,6 +34,7 @@ from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.refused_moves import RefusedLiveMigration
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_kept import RemoveKept
+from nova_lite.operations.remove_partial import RemovePartial
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
@@ -111,6 +112,7 @@ VERBS: Mapping[str, type[Operation]] = {
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
     "remove_kept": RemoveKept,
+    "remove_partial": RemovePartial,
     "settle_move": SettleMove,
 }
 

@@ -122,6 +122,23 @@ def remove_tree(where: Path) -> None:
         ) from error
 
 
+def remove_rest(where: Path) -> None:
+    """Remove what a removal of a directory has left that was cut off: it is nobody's. The directory
+    itself is not touched.
+
+    :raises DiskError: it cannot be removed
+    """
+    doomed = removed_name(where)
+    try:
+        if doomed.exists():
+            shutil.rmtree(doomed)
+            durable.sync(where.parent)
+    except OSError as error:
+        raise DiskError(
+            f"cannot remove the files of a server in {doomed}: {error.strerror}"
+        ) from error
+
+
 def removed_name(where: Path) -> Path:
     """What a directory is called while it is being removed."""
     return where.with_name(where.name + "_del")

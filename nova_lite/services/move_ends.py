@@ -13,6 +13,10 @@ from nova_lite.wire.objects import WireObject
 CONFIRMED, REVERTING, REVERTED, FINISHED = "confirmed", "reverting", "reverted", "finished"
 # What nova-api asks to be confirmed: it calls without a change of the status before a delete.
 CONFIRMABLE = (FINISHED, "confirming")
+# A move that has not come about, by resize, cold migration, or anything else.
+FAILED = ("error", "failed")
+# migration_type of moves in which the host that has the server sends its disks, while it is off.
+COLD = ("resize", "migration")
 
 
 def status(work: Work) -> str | None:

@@ -38,17 +38,30 @@ def shared_with(work: Work, host: str | None) -> bool | None:
         _remove_probes(where)
         return None
     with _probe(where) as name:
-        try:
-            return bool(
-                work.tools.peers.call(
-                    work.context, host, "check_instance_shared_storage", data={"filename": name}
-                )
+        return _ask(work, host, name)
+
+
+def has_file(work: Work, host: str, name: str) -> bool | None:
+    """Whether ``host`` has a file of that name in the server's directory, shared or its own; None
+    where that cannot be told.
+
+    :raises ControlPlaneUnavailable: broker or conductor are away
+    """
+    return _ask(work, host, str(directory(work) / name))
+
+
+def _ask(work: Work, host: str, filename: str) -> bool | None:
+    try:
+        return bool(
+            work.tools.peers.call(
+                work.context, host, "check_instance_shared_storage", data={"filename": filename}
             )
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.warning("Host %s does not tell whether it shares %s: %s", host, where, error)
-            return None
+        )
+    except ControlPlaneUnavailable:
+        raise
+    except NovaLiteError as error:
+        LOG.warning("Host %s does not tell what it has of server %s: %s", host, work.uuid, error)
+        return None
 
 
 def shared_over(work: Work, remote: RemoteFiles) -> bool:

@@ -98,6 +98,7 @@ class ReachTarget(Step):
         work.note(files_shared=shared)
 
     def undo(self) -> None:
+        """A host that is out of reach finds the directory itself: see ``remove_partial``."""
         if MoveNotes.of(self.work.notes).files_shared is False:
             remote_of(self.work).remove(str(directory(self.work)))
 

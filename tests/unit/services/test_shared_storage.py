@@ -9,7 +9,13 @@ import pytest
 
 from nova_lite.errors import DiskError, MalformedMessage, PeerUnavailable, RemoteHostUnreachable
 from nova_lite.handlers.shared_storage import SharedStorage
-from nova_lite.services.shared_storage import PREFIX, is_there, shared_over, shared_with
+from nova_lite.services.shared_storage import (
+    PREFIX,
+    has_file,
+    is_there,
+    shared_over,
+    shared_with,
+)
 from nova_lite.wire.context import RequestContext
 
 SERVER = "3b0f1c3e-0000-4000-8000-000000000001"
@@ -69,6 +75,23 @@ def test_a_host_that_does_not_tell_is_not_believed_to_share(instances):
         shared_over(work(instances), remote)
 
     assert list((instances / SERVER).iterdir()) == []
+
+
+def test_the_other_host_says_what_it_has_itself(instances):
+    """Nothing is made here for that question; a host that does not answer has not said no."""
+    remote = Remote(instances)
+    remote.exists = lambda path: is_there(instances, path)
+    asking = work(instances, remote)
+
+    assert has_file(asking, "node2", "disk.info") is False
+    (instances / SERVER / "disk.info").touch()
+    assert has_file(asking, "node2", "disk.info") is True
+
+    def silent(path):
+        raise PeerUnavailable("host node2 does not answer")
+
+    remote.exists = silent
+    assert has_file(asking, "node2", "disk.info") is None
 
 
 def test_what_a_killed_agent_left_is_removed(instances):
