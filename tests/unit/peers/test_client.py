@@ -42,17 +42,20 @@ class Services:
 
 
 class Reported:
-    """The Service record of host ``two``; ``age``: seconds since it reported itself."""
+    """The Service record of host ``two``; ``age``: seconds from its last report to the question."""
 
     def __init__(self, age, **fields):
-        now = datetime.datetime.now(datetime.UTC)
+        self.age = age
         self.fields = {"version": 72, "forced_down": False, "created_at": None, **fields}
-        if age is not None:
-            seen = now - datetime.timedelta(seconds=age)
-            self.fields["last_seen_up"] = f"{seen:%Y-%m-%dT%H:%M:%SZ}"
 
     def of_host(self, context, host):
-        return WireObject.new("Service", "1.22", **self.fields) if host == "two" else None
+        if host != "two":
+            return None
+        fields = dict(self.fields)
+        if self.age is not None:
+            seen = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=self.age)
+            fields["last_seen_up"] = f"{seen:%Y-%m-%dT%H:%M:%SZ}"
+        return WireObject.new("Service", "1.22", **fields)
 
 
 class World:
