@@ -61,7 +61,7 @@ def look(world, action="reap", age=0):
 
 @pytest.mark.parametrize(
     ("deleted_at", "age", "removed"),
-    [(LONG_AGO, 600, True), (utcnow(), 600, False), (utcnow(), 0, True), (None, 600, True)],
+    [(LONG_AGO, 600, True), (utcnow(), 86400, False), (utcnow(), 0, True), (None, 600, True)],
     ids=["long ago", "just now", "just now, no timeout", "never"],  # parallel runs need the same
 )
 def test_it_has_to_be_deleted_for_a_while(deleted_at, age, removed):
