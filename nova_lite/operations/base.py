@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from nova_lite.errors import ServerBeingDeleted, ServerNotFound, UnexpectedTaskState
@@ -153,6 +153,18 @@ class Operation(Notified, ABC):
         tools.actions.fault(work.context, work.uuid, failure)
         if changes:
             tools.instances.save(work.context, work.instance, **changes)
+
+    def abandon_in(self, tasks: Collection[str], failure: Failure) -> None:
+        """Leave a fault and an end, if the server is still in one of these task states, whatever
+        host its record names."""
+        work, tools = self.work, self.tools
+        try:
+            work.reload()
+        except ServerNotFound:
+            return
+        if work.instance.get("task_state") in tasks:
+            tools.actions.fault(work.context, work.uuid, failure)
+            tools.instances.save(work.context, work.instance, **self.last_resort)
 
     def _being_deleted(self) -> bool:
         """Whether a delete follows that ends the server's story."""

@@ -138,11 +138,4 @@ class Evacuate(RebuildRequest):
 
     def abandon(self, failure: Failure) -> None:
         """As of any operation, though the record names the other host."""
-        work, tools = self.work, self.tools
-        try:
-            work.reload()
-        except ServerNotFound:
-            return
-        if work.instance.get("task_state") in REBUILDING_TASKS:
-            tools.actions.fault(work.context, work.uuid, failure)
-            tools.instances.save(work.context, work.instance, **self.last_resort)
+        self.abandon_in(REBUILDING_TASKS, failure)

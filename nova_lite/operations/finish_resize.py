@@ -16,9 +16,7 @@ from typing import Any
 from nova_lite.errors import MoveSuperseded
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import DELETED, Move
-from nova_lite.operations.notified import MILESTONE, START
+from nova_lite.operations.move import DELETED, MoveStage
 from nova_lite.services import moves, shares
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
@@ -44,7 +42,7 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 
-class FinishResize(Move):
+class FinishResize(MoveStage):
     event = "compute_finish_resize"
     requires = {
         "migration": WireObject,
@@ -91,15 +89,6 @@ class FinishResize(Move):
             *(start if runs else ()),
             (RecordResized(work, runs=runs),),
         ]
-
-    def notifications(self, phase: str) -> list[str]:
-        """The start is told when the server has its new flavor, as in stock."""
-        if phase in (START, MILESTONE):
-            return [f"{self.notifies}.{START}"] if phase == MILESTONE else []
-        return super().notifications(phase)
-
-    def notification_detail(self, phase: str, subject: Subject) -> Detail:
-        return Detail(addresses=True)
 
     # --- how it ends ------------------------------------------------------------------------
     def failed(self, failure: Failure) -> None:

@@ -20,7 +20,9 @@ from nova_lite.errors import (
     UnexpectedTaskState,
 )
 from nova_lite.failures import Failure
+from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import ANYWHERE, Operation
+from nova_lite.operations.notified import MILESTONE, START
 from nova_lite.services import moves
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.work import Work
@@ -38,6 +40,8 @@ class Move(Operation):
     requires = {"migration": WireObject}
     places = ANYWHERE
     notifies_mappings = True
+    # Task states in which the server is while this verb has it.
+    own_tasks: tuple[str, ...] = ()
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -94,14 +98,7 @@ class Move(Operation):
 
     def let_go(self) -> None:
         """Give back what the migration holds: the server does not need it any more."""
-        migration = str(self.migration["uuid"])
-        try:
-            self.tools.placement.delete_allocations(migration)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.error("Migration %s of server %s still holds something in Placement: %s",
-                      migration, self.work.uuid, error)  # fmt: skip
+        moves.drop_allocation(self.work)
 
     def end_migration(self, status: str = ENDED_BY_ERROR) -> None:
         """Record that the move is over."""
@@ -109,14 +106,17 @@ class Move(Operation):
 
     def abandon(self, failure: Failure) -> None:
         """As of any operation, though the record may name the other host."""
-        work, tools = self.work, self.tools
-        try:
-            work.reload()
-        except ServerNotFound:
-            return
-        if work.instance.get("task_state") in self.own_tasks:
-            tools.actions.fault(work.context, work.uuid, failure)
-            tools.instances.save(work.context, work.instance, **self.last_resort)
+        self.abandon_in(self.own_tasks, failure)
 
-    # Task states in which the server is while this verb has it.
-    own_tasks: tuple[str, ...] = ()
+
+class MoveStage(Move):
+    """A verb that tells its start when the records say so, too, as in stock: after the step
+    ``milestone``."""
+
+    def notifications(self, phase: str) -> list[str]:
+        if phase in (START, MILESTONE):
+            return [f"{self.notifies}.{START}"] if phase == MILESTONE else []
+        return super().notifications(phase)
+
+    def notification_detail(self, phase: str, subject: Subject) -> Detail:
+        return Detail(addresses=True)

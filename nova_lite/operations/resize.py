@@ -20,9 +20,7 @@ from nova_lite.errors import (
 )
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import DELETED, Move
-from nova_lite.operations.notified import MILESTONE, START
+from nova_lite.operations.move import DELETED, MoveStage
 from nova_lite.services import moves, shares
 from nova_lite.services.interfaces import remember_taps
 from nova_lite.services.power_state import power_state
@@ -47,7 +45,7 @@ from nova_lite.wire.objects import WireObject
 LOG = logging.getLogger(__name__)
 
 
-class Resize(Move):
+class Resize(MoveStage):
     event = "compute_resize_instance"
     requires = {
         "migration": WireObject,
@@ -72,7 +70,6 @@ class Resize(Move):
 
     def plan(self) -> Plan:
         work = self.work
-        record = RecordLeft(work)
         end: Plan = [
             NoWayBack("its record leads to the other host", self._left_by_now),
             (ReleaseToTarget(work),),
@@ -91,7 +88,7 @@ class Resize(Move):
             (KeepFiles(work),),
             (SendDisks(work),),
             (ReserveForMove(work, for_host=True),),
-            (record,),
+            (RecordLeft(work),),
             *end,
         ]
 
@@ -107,15 +104,6 @@ class Resize(Move):
         return self._left_by_now() and (
             self.work.instance.get("task_state") != TaskState.RESIZE_MIGRATED
         )
-
-    def notifications(self, phase: str) -> list[str]:
-        """The start is told when the records say so, too, as in stock."""
-        if phase in (START, MILESTONE):
-            return [f"{self.notifies}.{START}"] if phase == MILESTONE else []
-        return super().notifications(phase)
-
-    def notification_detail(self, phase: str, subject: Subject) -> Detail:
-        return Detail(addresses=True)
 
     # --- how it ends ------------------------------------------------------------------------
     def failed(self, failure: Failure) -> None:

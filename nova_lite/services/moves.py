@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nova_lite.errors import (
+    ControlPlaneUnavailable,
     MoveSuperseded,
     NovaLiteError,
     ResizeError,
@@ -96,6 +97,15 @@ def is_under_way(work: Work, record: WireObject) -> bool:
     return begun and context_is_of(work, record)
 
 
+def has_begun(work: Work) -> bool:
+    """As :func:`is_under_way` of the request's move, by a fresh look at the record.
+
+    :raises ServerBeingDeleted, ServerNotFound: the server is not wanted any more
+    """
+    reload(work)
+    return is_under_way(work, migration(work))
+
+
 def has_left(work: Work) -> bool:
     """Whether the other host has the server, by the record as last read."""
     instance = work.instance
@@ -162,6 +172,33 @@ def forgotten(work: Work) -> dict[str, Any]:
     if work.instance.get("new_flavor") is not None:
         fields.update(flavors(work, new_flavor=None))
     return fields
+
+
+def record_target(work: Work, record: WireObject) -> None:
+    """Save this host as the one that a migration goes to."""
+    tools = work.tools
+    tools.migrations.save(
+        work.context,
+        record,
+        status="pre-migrating",
+        dest_compute=tools.host,
+        dest_node=tools.node,
+        dest_compute_id=tools.node_id,
+        dest_host=tools.conf.my_ip,
+    )
+
+
+def drop_allocation(work: Work) -> None:
+    """Give back what the migration holds in Placement; the rest does not depend on it."""
+    consumer = str(migration(work)["uuid"])
+    try:
+        work.tools.placement.delete_allocations(consumer)
+    except ControlPlaneUnavailable:
+        raise
+    except NovaLiteError as error:
+        LOG.error("Migration %s of server %s still holds something in Placement; "
+                  "'nova-manage placement audit' finds it: %s",
+                  consumer, work.uuid, error)  # fmt: skip
 
 
 def release_claim(work: Work) -> None:

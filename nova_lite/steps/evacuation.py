@@ -18,9 +18,10 @@ from nova_lite.errors import (
     TargetStateUnsupported,
     VolumeAttachmentNotFound,
 )
-from nova_lite.inventory.claims import Role, Sizes
+from nova_lite.inventory.claims import Role
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import evacuations, guest, moves, volumes
+from nova_lite.services.claiming import claim_and_note
 from nova_lite.services.disk_files import CONFIG_DRIVE, directory, remove_directory, remove_files
 from nova_lite.services.groups import check_group_policy
 from nova_lite.services.notes import EvacuationNotes, GuestNotes
@@ -31,7 +32,7 @@ from nova_lite.steps.disk.files import FetchImages, MakeConfigDrive, MakeDisks
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
 from nova_lite.steps.network.binding import BindPorts
 from nova_lite.steps.network.ports import PlugInterfaces
-from nova_lite.steps.records.server import here, tell_host
+from nova_lite.steps.records.server import moved_here, tell_host
 from nova_lite.steps.volume.attachments import detach
 from nova_lite.steps.volume.moves import reserve
 from nova_lite.wire import connection_info
@@ -54,19 +55,14 @@ class ClaimEvacuated(Step):
         if target_state not in TARGET_STATES:
             raise TargetStateUnsupported(str(target_state))
         guest.validate(work)
-        server, instance = work.server, work.instance
         noted = GuestNotes.of(work.notes).numa_topology
-        placed = tools.claims.claim(
-            work.uuid,
-            Sizes.of(server.flavor, volume_backed=server.image.id is None),
-            noted or instance.get("numa_topology"),
+        claim_and_note(
+            work,
+            work.server,
+            noted or work.instance.get("numa_topology"),
             limits=(work.arguments.get("limits") or {}).get("numa_topology"),
             placed=noted is not None,
-            project_id=instance.get("project_id"),
-            os_type=instance.get("os_type"),
         )
-        if placed is not None and placed != noted:
-            work.note(numa_topology=placed)
         tools.claims.release(work.uuid, Role.INCOMING)  # what an earlier process was to have
         check_group_policy(work)
 
@@ -122,15 +118,7 @@ class RecordArrival(Step):
         migration = evacuations.migration(work)
         fields: dict[str, Any] = {}
         if migration is not None:
-            tools.migrations.save(
-                work.context,
-                migration,
-                status="pre-migrating",
-                dest_compute=tools.host,
-                dest_node=tools.node,
-                dest_compute_id=tools.node_id,
-                dest_host=tools.conf.my_ip,
-            )
+            moves.record_target(work, migration)
             # nova-api sends events of ports to both hosts of a move that is recorded here.
             fields["migration_context"] = moves.context_of(work, migration)
         tools.instances.save(
@@ -332,7 +320,6 @@ class RecordEvacuated(Step):
         system_metadata = dict(work.instance.get("system_metadata", {}))
         system_metadata.update(GuestNotes.of(work.notes).registered or {})
         runs = self._vm_state == VmState.ACTIVE
-        place = {name: value for name, value in here(work).items() if name != "launched_on"}
         tools.instances.save(
             work.context,
             work.instance,
@@ -345,7 +332,7 @@ class RecordEvacuated(Step):
             config_drive="True" if guest.has_config_drive(work) else "",
             system_metadata=system_metadata,
             migration_context=None,
-            **place,
+            **moved_here(work),
         )
         self._tell_host()
 

@@ -9,9 +9,9 @@ from typing import Any
 from nova_lite.drivers.disk.base import LocalDisk
 from nova_lite.errors import MigrationError
 from nova_lite.guest.disks import PlannedDisk
-from nova_lite.inventory.claims import Sizes
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import arrived_disks, guest, guest_state, kept_disks, moves, shares
+from nova_lite.services.claiming import claim
 from nova_lite.services.disk_files import CONFIG_DRIVE, KERNEL, RAMDISK, ROOT, directory
 from nova_lite.services.moved_disks import SWAP
 from nova_lite.services.notes import GuestNotes
@@ -63,17 +63,9 @@ class TakeFlavor(Step):
         self._claim()
 
     def _claim(self) -> None:
-        work, tools = self.work, self.tools
-        server = work.server
-        tools.claims.arrive(work.uuid, stayed=moves.stays_here(work))
-        tools.claims.claim(
-            work.uuid,
-            Sizes.of(server.flavor, volume_backed=server.image.id is None),
-            work.instance.get("numa_topology"),
-            placed=True,
-            project_id=work.instance.get("project_id"),
-            os_type=work.instance.get("os_type"),
-        )
+        work = self.work
+        self.tools.claims.arrive(work.uuid, stayed=moves.stays_here(work))
+        claim(work, work.server, work.instance.get("numa_topology"), placed=True)
 
 
 class RecordSwap(Step):
@@ -107,7 +99,6 @@ class RecordSwap(Step):
             else:
                 tools.block_devices.destroy(work.context, mapping)
                 mappings.remove(mapping)
-
 
     def flavors(self) -> tuple[WireObject | None, WireObject | None]:
         """The flavor that the mappings are made for, and the one that they are to be for."""

@@ -38,8 +38,7 @@ class CheckLeaving(Step):
 
     def done(self) -> bool:
         """What has begun was checked; by now its files may have another name."""
-        moves.reload(self.work)
-        return moves.is_under_way(self.work, moves.migration(self.work))
+        return moves.has_begun(self.work)
 
     def do(self) -> None:
         work = self.work
@@ -63,8 +62,7 @@ class MarkMigrating(Step):
 
     def done(self) -> bool:
         """By now it may be another host's: see RecordLeft."""
-        moves.reload(self.work)
-        return moves.is_under_way(self.work, moves.migration(self.work))
+        return moves.has_begun(self.work)
 
     def do(self) -> None:
         work, tools = self.work, self.tools

@@ -7,10 +7,11 @@ from typing import Any
 
 from nova_lite.errors import MigrationError, UnableToMigrateToSelf
 from nova_lite.guest import checks
-from nova_lite.inventory.claims import Role, Sizes
+from nova_lite.inventory.claims import Role
 from nova_lite.model.server import Server
 from nova_lite.model.states import TaskState
 from nova_lite.services import definable, guest, moves
+from nova_lite.services.claiming import claim_and_note
 from nova_lite.services.groups import check_group_policy
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
@@ -46,21 +47,16 @@ class ClaimMove(Step):
     name = "claim_move"
 
     def do(self) -> None:
-        work, tools = self.work, self.tools
-        new, instance = wanted_server(work), work.instance
+        work = self.work
         noted = GuestNotes.of(work.notes).numa_topology
-        placed = tools.claims.claim(
-            work.uuid,
-            Sizes.of(new.flavor, volume_backed=new.image.id is None),
+        claim_and_note(
+            work,
+            wanted_server(work),
             noted or _wanted_topology(work),
             limits=_limits(work),
             placed=noted is not None,
-            project_id=instance.get("project_id"),
-            os_type=instance.get("os_type"),
             role=Role.INCOMING,
         )
-        if placed is not None and placed != noted:
-            work.note(numa_topology=placed)
         check_group_policy(work)
 
     def undo(self) -> None:
@@ -82,15 +78,7 @@ class RecordTarget(Step):
     def do(self) -> None:
         work, tools = self.work, self.tools
         record = moves.migration(work)
-        tools.migrations.save(
-            work.context,
-            record,
-            status="pre-migrating",
-            dest_compute=tools.host,
-            dest_node=tools.node,
-            dest_compute_id=tools.node_id,
-            dest_host=tools.conf.my_ip,
-        )
+        moves.record_target(work, record)
         kept = dict(work.instance.get("system_metadata", {}))
         kept[moves.OLD_VM_STATE] = work.instance.get("vm_state")
         tools.instances.save(
@@ -110,8 +98,7 @@ class AskSource(Step):
     name = "ask_source"
 
     def done(self) -> bool:
-        moves.reload(self.work)
-        return moves.is_under_way(self.work, moves.migration(self.work))
+        return moves.has_begun(self.work)
 
     def do(self) -> None:
         work, arguments = self.work, self.work.arguments

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
-from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import PowerState, TaskState, VmState
 from nova_lite.services import kept_disks, move_ends, moves
 from nova_lite.steps.base import Step
-
-LOG = logging.getLogger(__name__)
 
 
 class DiscardKept(Step):
@@ -75,12 +70,4 @@ class DropKeptAllocation(Step):
     name = "drop_kept_allocation"
 
     def do(self) -> None:
-        migration = str(moves.migration(self.work)["uuid"])
-        try:
-            self.tools.placement.delete_allocations(migration)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.error("Migration %s of server %s still holds something in Placement; "
-                      "'nova-manage placement audit' finds it: %s",
-                      migration, self.work.uuid, error)  # fmt: skip
+        moves.drop_allocation(self.work)

@@ -12,7 +12,7 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.move.arrive import RecordSwap
 from nova_lite.steps.network.binding import BindPorts
-from nova_lite.steps.records.server import here, tell_host
+from nova_lite.steps.records.server import moved_here, tell_host
 from nova_lite.wire.decode import utcnow
 from nova_lite.wire.objects import WireObject
 
@@ -39,7 +39,6 @@ class RecordReturning(Step):
 
     def do(self) -> None:
         work, flavor = self.work, self._before()
-        place = {name: value for name, value in here(work).items() if name != "launched_on"}
         fields: dict[str, Any] = {}
         if flavor is not None:
             fields.update(moves.flavors(work, flavor=flavor, old_flavor=None, new_flavor=None))
@@ -52,7 +51,7 @@ class RecordReturning(Step):
             work.instance,
             expected_task_state=[TaskState.RESIZE_REVERTING],
             task_state=TaskState.RESIZE_REVERTING,
-            **{**place, **fields},
+            **{**moved_here(work), **fields},
         )
         work.decode_again()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.inventory.claims import Role, Sizes
+from nova_lite.inventory.claims import Role
 from nova_lite.services import guest
+from nova_lite.services.claiming import claim_and_note
 from nova_lite.services.groups import check_group_policy
-from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 
@@ -19,20 +19,16 @@ class ClaimResources(Step):
     name = "claim_resources"
 
     def do(self) -> None:
-        guest.validate(self.work)
-        server, instance = self.work.server, self.work.instance
-        placed = self.tools.claims.claim(
-            self.work.uuid,
-            Sizes.of(server.flavor, volume_backed=server.image.id is None),
-            instance.get("numa_topology"),
-            limits=_limits(self.work).get("numa_topology"),
-            placed=self.work.here,
-            project_id=instance.get("project_id"),
-            os_type=instance.get("os_type"),
+        work = self.work
+        guest.validate(work)
+        claim_and_note(
+            work,
+            work.server,
+            work.instance.get("numa_topology"),
+            limits=_limits(work).get("numa_topology"),
+            placed=work.here,
         )
-        if placed is not None and placed != GuestNotes.of(self.work.notes).numa_topology:
-            self.work.note(numa_topology=placed)
-        check_group_policy(self.work)
+        check_group_policy(work)
 
     def undo(self) -> None:
         self.tools.claims.release(self.work.uuid, Role.CURRENT)

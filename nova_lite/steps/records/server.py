@@ -285,6 +285,13 @@ def here(work: Work) -> dict[str, Any]:
     return {**fields, "numa_topology": topology} if topology else fields
 
 
+def moved_here(work: Work) -> dict[str, Any]:
+    """As :func:`here`, for a server that was launched on another host."""
+    fields = here(work)
+    del fields["launched_on"]
+    return fields
+
+
 def reload_wanted(work: Work) -> None:
     """Read the record of a server that is to run on this host again; others may have changed it.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import libvirt
 
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find
+from nova_lite.drivers.hypervisor.libvirt.state_files import put
 from nova_lite.errors import HypervisorError
 
 LOG = logging.getLogger(__name__)
@@ -64,21 +63,3 @@ def named(definition: str) -> tuple[Path | None, Path | None]:
     text = (nvram.text or "").strip() if nvram is not None else ""
     template = nvram.get("template") if nvram is not None else None
     return Path(text) if text else None, Path(template) if template else None
-
-
-def put(source: Path, target: Path) -> None:
-    """Copy a small file, which gets its name when it is whole and on persistent storage."""
-    part = target.with_name(f"{target.name}.part")
-    shutil.copyfile(source, part)
-    os.chmod(part, 0o600)
-    _sync(part)
-    part.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers.hypervisor.libvirt.state_files import sync
 from nova_lite.errors import HypervisorError
 
 STATES = Path("/var/lib/libvirt/swtpm")
@@ -44,7 +45,7 @@ def copy_out(uuid: str, target: Path, states: Path = STATES) -> bool:
             shutil.copytree(source, part)
             _sync(part)
             part.rename(target)
-            _sync_one(target.parent)
+            sync(target.parent)
     except OSError as error:
         raise HypervisorError(f"cannot copy the TPM state {source}: {error.strerror}") from error
     return True
@@ -65,7 +66,7 @@ def copy_in(uuid: str, source: Path, user: str, group: str, states: Path = STATE
         if target.exists():
             shutil.rmtree(target)
         part.rename(target)
-        _sync_one(states)
+        sync(states)
     except OSError as error:
         raise HypervisorError(f"cannot write the TPM state {target}: {error.strerror}") from error
 
@@ -87,12 +88,4 @@ def _own(directory: Path, user: str, group: str) -> None:
 
 def _sync(directory: Path) -> None:
     for path in (*directory.rglob("*"), directory):
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync(path)
