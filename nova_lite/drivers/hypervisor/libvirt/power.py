@@ -32,6 +32,9 @@ START_TIMEOUT = 300.0
 DESTROY_TIMEOUT = 120.0
 MEMORY_TIMEOUT = 3600.0
 DESTROY_ATTEMPTS = 3
+# QEMU reports a while after the guest goes on that its agent is there again.
+AGENT_PATIENCE = 5.0
+AGENT_PAUSE = 0.2
 REST_ATTEMPTS = 3  # to find a moment in which no guest is started
 # Why most guests' clocks cannot be set; anything else deserves a look.
 NO_AGENT = (
@@ -79,9 +82,15 @@ class Power(Calls):
     def resume(self, uuid: str) -> None:
         self._with_domain(f"resume guest {uuid}", uuid, _resume)
 
-    def sync_time(self, uuid: str) -> None:
+    def sync_time(self, uuid: str, patience: float = 0.0) -> None:
+        """As the contract says.
+
+        :param patience: seconds in which the channel to the guest's agent may come up
+        """
         try:
-            self._with_domain(f"set the clock of guest {uuid}", uuid, _set_clock)
+            self._with_domain(
+                f"set the clock of guest {uuid}", uuid, lambda domain: _set_clock(domain, patience)
+            )
         except NovaLiteError as error:  # the guest runs; that counts
             LOG.warning("The clock of guest %s stays as it is: %s", uuid, error)
 
@@ -120,7 +129,7 @@ class Power(Calls):
                         raise
 
         self._with_domain(f"restore guest {uuid}", uuid, restore, MEMORY_TIMEOUT)
-        self.sync_time(uuid)
+        self.sync_time(uuid, AGENT_PATIENCE)
 
     def wake_cpus(self) -> None:
         if self._cpu_power is not None:
@@ -244,15 +253,27 @@ def _is_busy(error: libvirt.libvirtError) -> bool:
     return bool(error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT)
 
 
-def _set_clock(domain: Any) -> None:
-    """Tell the guest how late it is, if it has an agent that listens."""
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    try:
-        domain.setTime({"seconds": seconds, "nseconds": nanoseconds}, 0)
-    except libvirt.libvirtError as error:
-        level = logging.DEBUG if error.get_error_code() in NO_AGENT else logging.WARNING
-        LOG.log(level, "The clock of guest %s stays as it is: %s",
-                domain.UUIDString(), error.get_error_message())  # fmt: skip
+def _set_clock(domain: Any, patience: float) -> None:
+    """Tell the guest how late it is, if its agent listens within ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        try:
+            domain.setTime({"seconds": seconds, "nseconds": nanoseconds}, 0)
+            return
+        except libvirt.libvirtError as error:
+            if _is_unresponsive(error) and time.monotonic() < deadline:
+                time.sleep(AGENT_PAUSE)
+                continue
+            level = logging.DEBUG if error.get_error_code() in NO_AGENT else logging.WARNING
+            LOG.log(level, "The clock of guest %s stays as it is: %s",
+                    domain.UUIDString(), error.get_error_message())  # fmt: skip
+            return
+
+
+def _is_unresponsive(error: libvirt.libvirtError) -> bool:
+    """The guest has a channel for an agent, and nobody is at its other end, or not yet."""
+    return bool(error.get_error_code() == libvirt.VIR_ERR_AGENT_UNRESPONSIVE)
 
 
 def _destroy(domain: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import libvirt
 import pytest
 
+from nova_lite.drivers.hypervisor.libvirt import power
 from nova_lite.drivers.hypervisor.libvirt.power import _blame_volume
 from nova_lite.errors import VolumeUnusable
 
@@ -59,3 +61,36 @@ def test_other_reasons_are_nobody_s_fault() -> None:
     domain = Disk("network", f"name='volumes/volume-{VOLUME}'")
     _blame_volume(domain, "unable to map backing store for guest RAM: Cannot allocate memory")
     _blame_volume(domain, "Cannot access storage file '/instances/x/disk': No such file")
+
+
+class Late:
+    """A domain whose guest agent is there after some requests."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.told: list[int] = []
+
+    def UUIDString(self) -> str:
+        return "8f0d2c5e-64b2-4d0e-9d3e-93f2c4e9b8aa"
+
+    def setTime(self, when: dict[str, int], flags: int) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise LibvirtFault(libvirt.VIR_ERR_AGENT_UNRESPONSIVE)
+        self.told.append(when["seconds"])
+
+
+class LibvirtFault(libvirt.libvirtError):
+    def __init__(self, code: int) -> None:
+        Exception.__init__(self, "Guest agent is not responding: not connected")
+        self.err = (code, 0, str(self), 0, "", None, None, 0, 0)
+
+
+def test_the_clock_waits_for_an_agent_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a guest's memory is restored; elsewhere nobody waits for an agent that is not there."""
+    monkeypatch.setattr(power, "AGENT_PAUSE", 0.0)
+    late = Late(2)
+    power._set_clock(late, 0.0)
+    assert not late.told
+    power._set_clock(late, 60.0)
+    assert late.told and not late.refusals
