@@ -40,9 +40,8 @@ class RequestTokenExpired(NovaLiteError):
 
     def __init__(self, service: str) -> None:
         super().__init__(
-            f"The token of the request has expired or was lost, and {service} is asked to make "
-            "something only with the rights of who wants it: ask again; with [service_user]"
-            "send_service_user_token = true tokens do not expire meanwhile"
+            f"The token of the request expired or was lost, and {service} is asked with no other: "
+            "ask again ([service_user]send_service_user_token = true prevents it)"
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nova_lite.conductor.actions import START_LAGS, Actions
-from nova_lite.errors import Verdict
+from nova_lite.conductor.actions import START_LAGS, Actions, shortened
+from nova_lite.errors import RequestTokenExpired, Verdict
 from nova_lite.failures import Failure
 from nova_lite.wire.exceptions import RemoteFailure
 from tests.fakes.clock import ManualClock
@@ -86,3 +86,11 @@ def test_a_long_message_keeps_its_reason_and_its_remedy():
     assert len(message) == 255
     assert message.startswith("machine type q36 is not available; known are pc-q35-0.0")
     assert " ... " in message and message.endswith(": choose one of the flavor's")
+
+
+def test_a_lost_token_s_fault_says_whole_what_to_do():
+    """Behind the words that a build puts before it, too; see the boot's own fault."""
+    error = RequestTokenExpired("the block-storage service")
+    text = f"Build of instance 4e7d0f67-65d2-46c4-9ac0-fbad996f3b07 aborted: {error}"
+
+    assert shortened(text) == text and "ask again" in text
