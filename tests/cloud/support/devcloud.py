@@ -204,8 +204,21 @@ class DevCloud:
         return process
 
     def switch_agent(self, node: str, kind: str) -> None:
-        """Stop what runs and run another agent (or none); its servers keep running."""
+        """Stop what runs and run another agent (or none); its servers keep running.
+
+        Stock nova-compute is waited for until it has reported: it puts every server in error that
+        it finds in its building state before, so also one that the scheduler sends at that moment.
+        """
         self.run("agent", node, kind)
+        if kind == STOCK:
+            before = self._report_of(node)
+            wait_for(f"report of {kind}", lambda: self._report_of(node) != before, 120, pause=1.0)
+
+    def _report_of(self, node: str) -> str:
+        """When the agent of a host has reported last."""
+        return self.sql(
+            f"select updated_at from services where host='{node}' and topic='compute' and deleted=0"
+        ).strip()
 
     def restart_agent(self, node: str) -> None:
         self.run("agent", node, "restart")
