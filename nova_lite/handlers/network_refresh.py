@@ -13,8 +13,8 @@ from nova_lite.model.network import Vif
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.services.interfaces import found_again
 from nova_lite.services.ownership import Place, place
+from nova_lite.services.port_bindings import UNBOUND
 from nova_lite.services.port_changes import heals
-from nova_lite.services.ports import UNBOUND
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire import decode, network_info
 from nova_lite.wire.context import RequestContext

@@ -8,7 +8,6 @@ its own, which the operation has noted before; binding takes the name away.
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from nova_lite.model.network import NORMAL, Vif
 from nova_lite.model.server import Server
 from nova_lite.services import hardware_ports
 from nova_lite.services.port_allocation import binding_of, name_in_zone, refuse_rate
+from nova_lite.services.port_bindings import take_from_server
 from nova_lite.services.port_reads import side_by_side
 from nova_lite.services.port_requests import PortRequest, Resolver
 from nova_lite.services.port_resources import Providers, profile_with
@@ -40,11 +40,16 @@ class ChosenPort:
     around: Surroundings = field(default_factory=Surroundings)
 
 
-class PortAttachments(ABC):
-    """The part of ``Ports`` that has to do with one port at a time."""
+class PortAttachments:
+    """Attaches and detaches one port of a server at a time.
 
-    _neutron: Neutron
-    _conf: Any
+    :param neutron: access to Neutron
+    :param conf: the options; [neutron] ovs_bridge and flat_injected are read
+    """
+
+    def __init__(self, neutron: Neutron, conf: Any) -> None:
+        self._neutron = neutron
+        self._conf = conf
 
     def choose(
         self,
@@ -79,7 +84,7 @@ class PortAttachments(ABC):
             port = self._make(context, server, resolved, name)
         return ChosenPort(str(port["id"]), port, around)
 
-    def bind_one(
+    def bind(
         self,
         context: Any,
         server: Server,
@@ -126,7 +131,7 @@ class PortAttachments(ABC):
             preserve=not made,
         )  # fmt: skip
 
-    def release_one(
+    def release(
         self,
         context: Any,
         server_uuid: str,
@@ -157,7 +162,7 @@ class PortAttachments(ABC):
             if "dns_name" in rows[0]:
                 around.add_networks(admin, [rows[0]["network_id"]])
             try:
-                self._unbind(context, rows[0], around)
+                take_from_server(self._neutron, context, rows[0], around)
             except errors.PortNotFound:
                 return
 
@@ -171,10 +176,6 @@ class PortAttachments(ABC):
         if rows[0].get("device_id") not in ("", None, server.uuid):
             raise errors.PortInUse(f"Port {port_id} is still in use.")
         return rows[0]
-
-    @abstractmethod
-    def _unbind(self, context: Any, port: dict[str, Any], around: Surroundings) -> None:
-        """Take a port from its server and its host; the port stays."""
 
     def _named(self, context: Any, server_uuid: str, name: str) -> list[str]:
         """Ids of the server's ports that were made under a name and are not bound yet."""

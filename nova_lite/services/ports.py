@@ -15,7 +15,7 @@ from typing import Any
 
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
-from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, profile_of, vif_of
+from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, vif_of
 from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
@@ -23,7 +23,7 @@ from nova_lite.services import port_changes
 from nova_lite.services.fixed_ips import FixedIps
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
 from nova_lite.services.port_attachments import PortAttachments
-from nova_lite.services.port_moves import PortMoves
+from nova_lite.services.port_bindings import UNBOUND, take_from_server, without_ours
 from nova_lite.services.port_reads import (
     RequestReads,
     is_as_known,
@@ -38,23 +38,11 @@ from nova_lite.wire.decode import is_uuid
 
 LOG = logging.getLogger(__name__)
 
-# What a compute host writes into a binding profile, and takes out again when it lets go.
-OUR_PROFILE_KEYS = (
-    "allocation",
-    "arq_uuid",
-    "card_serial_number",
-    "device_mac_address",
-    "pci_slot",
-    "pci_vendor_info",
-    "pf_mac_address",
-    "physical_network",
-    "vf_num",
-)
-UNBOUND = ("unbound", "binding_failed")
 
+class Ports:
+    """The ports of servers on this host.
 
-class Ports(PortAttachments, PortMoves):
-    """The ports of servers on this host; ``fixed_ips`` changes their addresses.
+    ``attachments`` attaches and detaches single ones, ``fixed_ips`` changes their addresses.
 
     :param neutron: access to Neutron
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
@@ -65,6 +53,7 @@ class Ports(PortAttachments, PortMoves):
         self._conf = conf
         self._clock = clock
         self._rights = ProvenRights(clock)
+        self.attachments = PortAttachments(neutron, conf)
         self.fixed_ips = FixedIps(neutron)
         self._reads = RequestReads(clock)
         self._looks = Looks(clock)
@@ -150,7 +139,7 @@ class Ports(PortAttachments, PortMoves):
         def let_go(port: dict[str, Any]) -> errors.NovaLiteError | None:
             try:
                 if port["id"] in preserved:
-                    self._unbind(context, port, around)
+                    take_from_server(self._neutron, context, port, around)
                 else:
                     admin.delete_port(port["id"])
             except errors.PortNotFound:
@@ -205,10 +194,20 @@ class Ports(PortAttachments, PortMoves):
                 continue
             try:
                 admin.update_port(
-                    port["id"], binding__host_id=None, binding__profile=_without_ours(port)
+                    port["id"], binding__host_id=None, binding__profile=without_ours(port)
                 )
             except errors.PortNotFound:
                 continue
+
+    def hand_back(self, context: Any, server: Server, host: str, before: str) -> None:
+        """Bind the ports that are bound to ``host`` to the host that had them before.
+
+        :raises NetworkUnavailable: Neutron does not answer
+        """
+        admin = self._neutron.admin(context)
+        for port in admin.ports(device_id=server.uuid, fields=("id", "binding:host_id")):
+            if port.get("binding:host_id") == host:
+                admin.update_port(port["id"], binding__host_id=before)
 
     def refresh(
         self,
@@ -358,26 +357,6 @@ class Ports(PortAttachments, PortMoves):
         # A port made just now has no floating address.
         given = [item.port_id for item in requests if item.port_id]
         read_around(self._neutron.admin(context), around, networks, given)
-
-    def _unbind(self, context: Any, port: dict[str, Any], around: Surroundings) -> None:
-        values: dict[str, Any] = {
-            "device_id": "",
-            "device_owner": "",
-            "binding__host_id": None,
-            "binding__profile": _without_ours(port),
-        }
-        named_by_user = bool(around.networks.get(port["network_id"], {}).get("dns_domain"))
-        if "dns_name" in port and not named_by_user:
-            values["dns_name"] = ""
-        self._neutron.admin(context).update_port(port["id"], **values)
-        if named_by_user:
-            # The record lies in the user's zone, so only the user's rights reach it.
-            self._neutron.user(context).update_port(port["id"], dns_name="")
-
-
-def _without_ours(port: dict[str, Any]) -> dict[str, Any]:
-    """The port's binding profile without what a host wrote there."""
-    return {k: v for k, v in profile_of(port).items() if k not in OUR_PROFILE_KEYS}
 
 
 def _wanted(

@@ -12,11 +12,12 @@ from typing import Any
 from nova_lite.composition import Composition
 from tests.fakes.cinder import local_cinder
 from tests.fakes.clock import QUICK
-from tests.fakes.cloud import FakeImageSource, FakePlacement, FakePorts, Ledger
+from tests.fakes.cloud import FakeImageSource, FakePlacement, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
 from tests.fakes.peers import FakePeers
+from tests.fakes.ports import FakePorts
 from tests.fakes.vif import FakeVifDriver
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 

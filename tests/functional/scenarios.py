@@ -8,6 +8,7 @@ from unittest.mock import ANY
 
 import libvirt
 
+from tests.fakes.ports import FIRST_ADDRESS
 from tests.functional import prepare
 from tests.functional.messages import (
     ATTACHMENT,
@@ -279,6 +280,12 @@ SCENARIOS = {
     "detach interface, fails": Scenario(
         "detach_interface", LAST_PORT, "active", RUNS, "booted, two interfaces", None,
         how={"fail_nic": True},
+    ),
+    "add fixed IP": Scenario(
+        "add_fixed_ip_to_instance", {"network_id": "net-1"}, "active", RUNS, "booted", None
+    ),
+    "remove fixed IP": Scenario(
+        "remove_fixed_ip_from_instance", {"address": FIRST_ADDRESS}, "active", RUNS, "booted", None
     ),
     "attach": Scenario(
         "attach_volume", attach_arguments(), "active", RUNS, "booted", None, volume="reserved"

@@ -171,7 +171,11 @@ class Trial:
             "bound": sorted(bound.values()),
             "records": len(tables.get("VirtualInterface", {})),
             "addresses": [
-                len(json.loads(row["network_info"]))
+                sum(
+                    len(subnet["ips"])
+                    for vif in json.loads(row["network_info"])
+                    for subnet in vif["network"]["subnets"]
+                )
                 for row in tables.get("InstanceInfoCache", {}).values()
             ],
             "allocations": cloud.get("allocations", {}).get(self.server),

@@ -58,7 +58,7 @@ class ChoosePort(Step):
         elif not notes.attach_again and request.port_id is None:
             work.note(attach_again=True)
         notes = AttachNotes.of(work.notes)
-        self.chosen = self.tools.ports.choose(
+        self.chosen = self.tools.ports.attachments.choose(
             work.context, work.server, request, str(notes.attach_name),
             asked_before=notes.attach_again,
         )  # fmt: skip
@@ -79,7 +79,7 @@ class ChoosePort(Step):
             tools.port_resources.release(
                 work.context, work.uuid, str(notes.attach_port), vif.profile if vif else None
             )
-        tools.ports.release_one(
+        tools.ports.attachments.release(
             work.context, work.uuid, notes.attach_port, made=notes.attach_made,
             name=notes.attach_name if requested(work).port_id is None else None,
         )  # fmt: skip
@@ -107,7 +107,7 @@ class BindPort(Step):
         chosen = self._choice.chosen or ChosenPort(str(notes.attach_port))
         port = {"id": chosen.id, "resource_request": notes.attach_rate}
         providers = tools.port_resources.claim(work.context, work.uuid, port, tools.node_uuid)
-        vif = tools.ports.bind_one(
+        vif = tools.ports.attachments.bind(
             work.context, work.server, chosen, tools.host,
             made=notes.attach_made, name=notes.attach_name if notes.attach_again else None,
             providers=providers,

@@ -37,7 +37,7 @@ class ReleasePort(PortStep):
 
     def do(self) -> None:
         work, vif = self.work, self._vif
-        self.tools.ports.release_one(work.context, work.uuid, vif.id, made=not vif.preserve)
+        self.tools.ports.attachments.release(work.context, work.uuid, vif.id, made=not vif.preserve)
         self.tools.port_resources.release(work.context, work.uuid, vif.id, vif.profile)
 
 

@@ -11,16 +11,22 @@ import pytest
 from nova_lite.clients.neutron import Neutron
 from nova_lite.clients.placement import Placement
 from nova_lite.clients.session import Sessions
-from nova_lite.errors import PortInUse, PortNotFound
+from nova_lite.errors import (
+    FixedIpNotFoundForInstance,
+    NetworkNotFoundForInstance,
+    PortInUse,
+    PortNotFound,
+)
 from nova_lite.model.server import Flavor, Image, Server
 from nova_lite.services.port_requests import PortRequest
 from nova_lite.services.ports import Ports
 from nova_lite.wire.context import RequestContext
-from tests.fakes.cloud import FakePlacement, FakePorts, Ledger
+from tests.fakes.cloud import FakePlacement, Ledger
 from tests.fakes.conf_file import read_conf
 from tests.fakes.http_cloud import HttpCloud
 from tests.fakes.neutron import FakeNeutron
 from tests.fakes.placement import FakePlacementApi
+from tests.fakes.ports import FakePorts
 
 CONTEXT = RequestContext(
     {"auth_token": "alice-token", "user_id": "u", "roles": ["member"], "request_id": "req-1"}
@@ -129,14 +135,14 @@ def test_ports_leave_their_host_and_come_back(ports):
 def attach(ports, name="attach-1", number=1, **asked):
     service, network = ports
     request = PortRequest(**(asked or {"network_id": network}))
-    chosen = service.choose(CONTEXT, server(number), request, name)
+    chosen = service.attachments.choose(CONTEXT, server(number), request, name)
     made = request.port_id is None
-    return service.bind_one(CONTEXT, server(number), chosen, "host1", made=made)
+    return service.attachments.bind(CONTEXT, server(number), chosen, "host1", made=made)
 
 
 def free(ports, vif):
     """Make it a port that nobody has."""
-    ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=False)
+    ports[0].attachments.release(CONTEXT, server(1).uuid, vif.id, made=False)
 
 
 def test_a_port_is_attached_beside_the_others(ports):
@@ -148,7 +154,7 @@ def test_a_port_is_attached_beside_the_others(ports):
     assert (vif.vif_type, vif.preserve, vif.id == first.id) == ("ovs", False, False)
     assert known_ids(ports, [first, vif]) == [first.id, vif.id]
     for _ in range(2):
-        ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=True)
+        ports[0].attachments.release(CONTEXT, server(1).uuid, vif.id, made=True)
     assert known_ids(ports, [first, vif]) == [first.id]
     assert ports[0].gone(CONTEXT, [vif.id]) == {vif.id}
 
@@ -157,15 +163,15 @@ def test_a_port_that_was_made_is_found_by_its_name(ports):
     """Until it is bound; under another name another one is made."""
     service, network = ports
     ask = CONTEXT, server(1), PortRequest(network)
-    first = service.choose(*ask, "attach-1")
+    first = service.attachments.choose(*ask, "attach-1")
 
-    again = service.choose(*ask, "attach-1", asked_before=True)
-    other = service.choose(*ask, "attach-2", asked_before=True)
+    again = service.attachments.choose(*ask, "attach-1", asked_before=True)
+    other = service.attachments.choose(*ask, "attach-2", asked_before=True)
 
     assert again.id == first.id != other.id
-    service.bind_one(CONTEXT, server(1), again, "host1", made=True, name="attach-1")
-    service.release_one(CONTEXT, server(1).uuid, None, made=False, name="attach-1")
-    service.release_one(CONTEXT, server(1).uuid, None, made=False, name="attach-2")
+    service.attachments.bind(CONTEXT, server(1), again, "host1", made=True, name="attach-1")
+    service.attachments.release(CONTEXT, server(1).uuid, None, made=False, name="attach-1")
+    service.attachments.release(CONTEXT, server(1).uuid, None, made=False, name="attach-2")
     assert service.gone(CONTEXT, [first.id, other.id]) == {other.id}
 
 
@@ -176,7 +182,7 @@ def test_a_port_that_somebody_has_made_is_kept(ports):
 
     again = attach(ports, port_id=vif.id)
     for _ in range(2):
-        ports[0].release_one(CONTEXT, server(1).uuid, vif.id, made=False)
+        ports[0].attachments.release(CONTEXT, server(1).uuid, vif.id, made=False)
 
     assert (again.id, again.preserve) == (vif.id, True)
     assert known_ids(ports, [vif]) == []
@@ -192,8 +198,46 @@ def test_a_port_that_somebody_has_is_not_attached(ports):
     with pytest.raises(PortNotFound):
         attach(ports, port_id="99999999-b410-41e7-af51-fddb339207ce")
 
-    ports[0].release_one(CONTEXT, server(1).uuid, others.id, made=True)
+    ports[0].attachments.release(CONTEXT, server(1).uuid, others.id, made=True)
     assert known_ids(ports, [others], 2) == [others.id]
+
+
+# --- addresses of ports ---------------------------------------------------------------------------
+def addresses(service, vif):
+    """Those that the network cache is to show."""
+    (seen,) = service.refresh(CONTEXT, server(1).uuid, [vif])
+    return [ip.address for subnet in seen.network.subnets for ip in subnet.ips]
+
+
+def test_an_address_is_added_once(ports):
+    """However often it is asked for with what was there before."""
+    service, network = ports
+    (vif,) = allocate(ports)
+    before = service.fixed_ips.on_network(CONTEXT, server(1).uuid, network)
+    assert before == {vif.id: addresses(service, vif)}
+
+    for _ in range(2):
+        service.fixed_ips.add(CONTEXT, server(1).uuid, network, before)
+
+    assert len(addresses(service, vif)) == 2
+    with pytest.raises(NetworkNotFoundForInstance):
+        service.fixed_ips.on_network(CONTEXT, server(2).uuid, network)
+
+
+def test_an_address_is_taken_away(ports):
+    """Twice; nobody has it afterwards."""
+    service, _ = ports
+    (vif,) = allocate(ports)
+    (address,) = addresses(service, vif)
+    fixed_ips, uuid = service.fixed_ips, server(1).uuid
+    assert fixed_ips.port_with(CONTEXT, uuid, address) == vif.id
+
+    for _ in range(2):
+        fixed_ips.remove(CONTEXT, uuid, vif.id, address)
+
+    assert addresses(service, vif) == []
+    with pytest.raises(FixedIpNotFoundForInstance):
+        fixed_ips.port_with(CONTEXT, uuid, address)
 
 
 def real_placement(tmp_path):
