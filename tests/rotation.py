@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-SHARES = 3
+SHARES = 5
 REPOSITORY = Path(__file__).parents[1]
 LINE = 100
 
