@@ -10,15 +10,8 @@ import pytest
 
 from tests.functional import prepare
 from tests.functional.messages import build_arguments
-from tests.functional.scenarios import (
-    BDMS,
-    BOOT,
-    GONE,
-    SCENARIOS,
-    parts,
-    prepared,
-    without_images,
-)
+from tests.functional.scenario_ends import parts, prepared, without_images
+from tests.functional.scenarios import BDMS, BOOT, GONE, SCENARIOS
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(300)]
 

@@ -23,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import rotation
-from tests.functional.scenarios import SCENARIOS, prepared, undisturbed, without_power
+from tests.functional.scenario_ends import prepared, undisturbed, without_power
+from tests.functional.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(900)]
 

@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from tests.functional.scenarios import SCENARIOS, prepared, undisturbed
+from tests.functional.scenario_ends import prepared, undisturbed
+from tests.functional.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(300)]
 
