@@ -15,9 +15,9 @@ from tests.fakes.clock import QUICK
 from tests.fakes.cloud import FakeImageSource, FakePlacement, Ledger
 from tests.fakes.conductor import FakeConductor
 from tests.fakes.hypervisor import FakeHypervisor
+from tests.fakes.ledger_ports import FakePorts
 from tests.fakes.manila import DirectoryShares, FakeManila, FakeShareDrivers
 from tests.fakes.peers import FakePeers
-from tests.fakes.ports import FakePorts
 from tests.fakes.vif import FakeVifDriver
 from tests.fakes.volume_driver import FakeHostConnector, FakeVolumeDrivers, FileVolumes
 

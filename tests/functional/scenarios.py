@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import libvirt
 
-from tests.fakes.ports import FIRST_ADDRESS
+from tests.fakes.ledger_ports import FIRST_ADDRESS
 from tests.functional.messages import (
     ATTACHMENT,
     NEW_ATTACHMENT,

@@ -24,9 +24,9 @@ from nova_lite.wire.context import RequestContext
 from tests.fakes.cloud import FakePlacement, Ledger
 from tests.fakes.conf_file import read_conf
 from tests.fakes.http_cloud import HttpCloud
+from tests.fakes.ledger_ports import FakePorts
 from tests.fakes.neutron import FakeNeutron
 from tests.fakes.placement import FakePlacementApi
-from tests.fakes.ports import FakePorts
 
 CONTEXT = RequestContext(
     {"auth_token": "alice-token", "user_id": "u", "roles": ["member"], "request_id": "req-1"}
