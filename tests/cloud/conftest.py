@@ -21,6 +21,7 @@ from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
 from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.ledger import Ledger
+from tests.cloud.support.moves import Moves
 from tests.cloud.support.networks import Neutron, Outside
 from tests.cloud.support.trials import Chooser
 
@@ -225,6 +226,41 @@ def agent(cloud: DevCloud, node: str, tmp_path_factory: Any) -> Iterator[Killabl
     agent.take_over()
     yield agent
     agent.hand_back()
+
+
+@pytest.fixture(scope="module", params=[LITE, STOCK])
+def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
+    """Another host, with each kind of agent."""
+    found = cloud.other_node(node)
+    before = cloud.agent_kind(found)
+    if before != request.param:
+        cloud.switch_agent(found, request.param)
+    yield found
+    if before != request.param:
+        cloud.switch_agent(found, before)
+
+
+@pytest.fixture
+def peer(cloud: DevCloud, node: str) -> Iterator[str]:
+    """Another host, with nova-lite."""
+    found = cloud.other_node(node)
+    before = cloud.agent_kind(found)  # that of another test may stay for the next one
+    if before == STOCK:
+        cloud.switch_agent(found, LITE)
+    yield found
+    if before == STOCK:
+        cloud.switch_agent(found, before)
+
+
+@pytest.fixture
+def moves(cloud: DevCloud, api: Api) -> Moves:
+    return Moves(cloud, api)
+
+
+@pytest.fixture(params=["there", "here"])
+def ends(node: str, other: str, request: Any) -> tuple[str, str]:
+    """(old host, new host): the host under test is each in turn."""
+    return (node, other) if request.param == "there" else (other, node)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
+from tests.cloud.support.devcloud import DevCloud, wait_for
 from tests.cloud.support.guest import boot_with_agent
 from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.moves import SECONDS, Moves
@@ -28,41 +28,6 @@ pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1200
 GIB = 1024**3
 # How many boundaries of each verb are tried unless --full is given.
 SAMPLE = 1
-
-
-@pytest.fixture(scope="module", params=[LITE, STOCK])
-def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
-    """Another host, with each kind of agent."""
-    found = cloud.other_node(node)
-    before = cloud.agent_kind(found)
-    if before != request.param:
-        cloud.switch_agent(found, request.param)
-    yield found
-    if before != request.param:
-        cloud.switch_agent(found, before)
-
-
-@pytest.fixture
-def peer(cloud: DevCloud, node: str) -> Iterator[str]:
-    """Another host, with nova-lite."""
-    found = cloud.other_node(node)
-    before = cloud.agent_kind(found)  # that of another test may stay for the next one
-    if before == STOCK:
-        cloud.switch_agent(found, LITE)
-    yield found
-    if before == STOCK:
-        cloud.switch_agent(found, before)
-
-
-@pytest.fixture
-def moves(cloud: DevCloud, api: Api) -> Moves:
-    return Moves(cloud, api)
-
-
-@pytest.fixture(params=["there", "here"])
-def ends(node: str, other: str, request: Any) -> tuple[str, str]:
-    """(old host, new host): the host under test is each in turn."""
-    return (node, other) if request.param == "there" else (other, node)
 
 
 # --- cold migration -----------------------------------------------------------------------------

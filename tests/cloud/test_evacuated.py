@@ -37,25 +37,31 @@ def stock(cloud: DevCloud, node: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def power(cloud: DevCloud, api: Api, node: str) -> Iterator[Callable[[bool], None]]:
-    """Cuts the host's power and gives it back; the cloud is told, and need not find out."""
-    on = [True]
+def power_of(cloud: DevCloud, api: Api) -> Iterator[Callable[[str, bool], None]]:
+    """Cuts a host's power and gives it back; the cloud is told, and need not find out."""
+    off = set()
 
-    def switch(wanted: bool) -> None:
-        cloud.run("node", node, "up" if wanted else "kill")
-        on[0] = wanted
-        (service,) = services(api, node)
+    def switch(host: str, wanted: bool) -> None:
+        cloud.run("node", host, "up" if wanted else "kill")
+        (off.discard if wanted else off.add)(host)
+        (service,) = services(api, host)
         path, body = f"/os-services/{service['id']}", {"forced_down": not wanted}
         if not wanted:
             api.call("PUT", path, body)
         else:
             # Refused until the host's agent has completed the migrations of its evacuated servers.
-            wait_for(f"{node} accepted", lambda: api.call("PUT", path, body, ok=False), SECONDS)
-            wait_for(f"{node} up", lambda: services(api, node)[0]["state"] == "up", SECONDS)
+            wait_for(f"{host} accepted", lambda: api.call("PUT", path, body, ok=False), SECONDS)
+            wait_for(f"{host} up", lambda: services(api, host)[0]["state"] == "up", SECONDS)
 
     yield switch
-    if not on[0]:
-        switch(True)
+    for host in sorted(off):
+        switch(host, True)
+
+
+@pytest.fixture
+def power(power_of: Callable[[str, bool], None], node: str) -> Callable[[bool], None]:
+    """That of the host under test."""
+    return lambda wanted: power_of(node, wanted)
 
 
 @pytest.fixture
@@ -177,18 +183,33 @@ def wait_for_clean_up(api: Api, server: str) -> None:
     )
 
 
+@pytest.fixture
+def road(cloud: DevCloud, node: str, request: Any) -> Iterator[tuple[str, str]]:
+    """(host that fails, host with nova-lite); the param is the kind of the first one's agent."""
+    other = cloud.other_node(node)
+    before = cloud.agent_kind(other)
+    if before != request.param:
+        cloud.switch_agent(other, request.param)
+    yield (node, other) if request.param == LITE else (other, node)
+    if before != request.param:
+        cloud.switch_agent(other, before)
+
+
 @pytest.mark.parametrize(
-    ("version", "before", "status"),
-    [(EVACUATION, "ACTIVE", "ACTIVE"), (EVACUATION, "SHUTOFF", "SHUTOFF"),
-     (STOPPING, "ACTIVE", "SHUTOFF")],
+    ("road", "version", "before", "status"),
+    [(LITE, EVACUATION, "ACTIVE", "ACTIVE"), (LITE, EVACUATION, "SHUTOFF", "SHUTOFF"),
+     (LITE, STOPPING, "ACTIVE", "SHUTOFF"), (STOCK, EVACUATION, "ACTIVE", "ACTIVE"),
+     (STOCK, STOPPING, "SHUTOFF", "SHUTOFF")],
+    indirect=["road"],
 )  # fmt: skip
 def test_a_server_comes_to_this_agent(
-    cloud, api, node, lite, power, boot, garbage, version, before, status
+    cloud, api, road, power_of, boot, garbage, version, before, status
 ):
     """With port, addresses and volume; on or off as before, or as the API says. Its old host, which
-    has the same agent, removes what it had when it is back."""
+    has the same agent or nova-compute, removes what it had when it is back."""
+    old, new = road
     volumes = Volumes(api, garbage.later)
-    server = boot()["id"]
+    server = boot(node=old)["id"]
     volume = volumes.create("ceph")
     volumes.attach(server, volume)
     content = checksum_in_ceph(cloud, volume)
@@ -197,19 +218,19 @@ def test_a_server_comes_to_this_agent(
         api.act(server, "os-stop")
         api.wait_status(server, "SHUTOFF", 120)
 
-    power(False)
-    evacuate(api, server, lite, version)
-    wait_for_arrival(api, server, lite, status)
+    power_of(old, False)
+    evacuate(api, server, new, version)
+    wait_for_arrival(api, server, new, status)
 
     assert migration(api, server)["status"] == "done"
-    assert migration(api, server)["dest_compute"] == lite
+    assert migration(api, server)["dest_compute"] == new
     (moved,) = api.ports(server)
     assert (moved["id"], moved["fixed_ips"]) == (port["id"], port["fixed_ips"])
-    assert moved["binding:host_id"] == lite
+    assert moved["binding:host_id"] == new
     assert volumes.users(volume) == [server]
     assert checksum_in_ceph(cloud, volume) == content
-    assert server in guests(cloud, lite)
-    assert set(api.allocations(server)) == {cloud.provider(node), cloud.provider(lite)}
+    assert server in guests(cloud, new)
+    assert set(api.allocations(server)) == {cloud.provider(old), cloud.provider(new)}
     if status == "ACTIVE":
         api.wait_console(server, "TINY: ip")
     else:
@@ -217,16 +238,16 @@ def test_a_server_comes_to_this_agent(
         api.wait_status(server, "ACTIVE", 120)
     (event,) = [e for e in api.events(server, "evacuate")
                 if e["event"] == "compute_rebuild_instance"]  # fmt: skip
-    assert (event["result"], event["host"]) == ("Success", lite)
+    assert (event["result"], event["host"]) == ("Success", new)
 
-    power(True)
+    power_of(old, True)
     wait_for_clean_up(api, server)
-    assert server not in guests(cloud, node)
-    assert taps(cloud, node, server) == []
-    assert list((cloud.nova_files(node) / "instances").glob(f"{server}*")) == []
-    assert set(api.allocations(server)) == {cloud.provider(lite)}
+    assert server not in guests(cloud, old)
+    assert taps(cloud, old, server) == []
+    assert list((cloud.nova_files(old) / "instances").glob(f"{server}*")) == []
+    assert set(api.allocations(server)) == {cloud.provider(new)}
     assert api.server(server)["status"] == "ACTIVE"
-    assert taps(cloud, lite, server)
+    assert taps(cloud, new, server)
 
 
 def watchers(cloud: DevCloud, server: str) -> list[str]:

@@ -153,7 +153,21 @@ class DevCloud:
 
         :param port: the service's
         """
-        rule = f"OUTPUT -o lo -p tcp --dport {port} -j REJECT --reject-with tcp-reset".split()
+        with self._filtered(node, port, "REJECT --reject-with tcp-reset"):
+            yield
+
+    @contextlib.contextmanager
+    def unheard(self, node: str, port: int) -> Iterator[None]:
+        """For a while a host gets no answer of a service; what it says is heard afterwards.
+
+        :param port: the service's
+        """
+        with self._filtered(node, port, "DROP"):
+            yield
+
+    @contextlib.contextmanager
+    def _filtered(self, node: str, port: int, target: str) -> Iterator[None]:
+        rule = f"OUTPUT -o lo -p tcp --dport {port} -j {target}".split()
         self.on(node, "iptables", "-I", *rule)
         try:
             yield
@@ -209,7 +223,10 @@ class DevCloud:
         Stock nova-compute is waited for until it has reported: it puts every server in error that
         it finds in its building state before, so also one that the scheduler sends at that moment.
         """
-        self.run("agent", node, kind)
+        self._run_agent(node, kind, kind)
+
+    def _run_agent(self, node: str, how: str, kind: str) -> None:
+        self.run("agent", node, how)
         if kind == STOCK:
             before = self._report_of(node)
             wait_for(f"report of {kind}", lambda: self._report_of(node) != before, 120, pause=1.0)
@@ -221,7 +238,7 @@ class DevCloud:
         ).strip()
 
     def restart_agent(self, node: str) -> None:
-        self.run("agent", node, "restart")
+        self._run_agent(node, "restart", self.agent_kind(node))
 
     @contextlib.contextmanager
     def options(self, node: str, text: str) -> Iterator[None]:
