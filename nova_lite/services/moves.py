@@ -220,9 +220,12 @@ def release_claim(work: Work) -> None:
 def context_of(work: Work, record: WireObject) -> WireObject:
     """The MigrationContext: NUMA placements on both hosts, and no devices.
 
-    As long as it is there, nova-api sends events of the server's ports to both hosts.
+    As long as it is there, nova-api sends events of the server's ports to both hosts. A revert
+    needs the place that the server has had, which requests of nova-api come without.
     """
     instance, placed = work.instance, GuestNotes.of(work.notes).numa_topology
+    if "numa_topology" not in instance:
+        instance = work.tools.instances.get(work.context, work.uuid)
     requests = instance.get("pci_requests") or _made("InstancePCIRequests", requests=[])
     requests.data.setdefault("instance_uuid", work.uuid)
     return _made(

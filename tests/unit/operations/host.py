@@ -110,8 +110,11 @@ class Host:
         )  # fmt: skip
         return made
 
-    def send(self, agent, method, request="req-1", **arguments):
+    def send(self, agent, method, request="req-1", without=(), **arguments):
+        """:param without: fields that the sender has not loaded"""
         instance = Instances(self.conductor).get(RequestContext.admin(), self.server)
+        for field in without:
+            del instance.data[field]
         agent.engine.begin(
             method,
             RequestContext({"request_id": request}),

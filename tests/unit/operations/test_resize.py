@@ -575,6 +575,18 @@ def test_what_a_firmware_remembers_comes_along(hosts):
     assert hosts.files(hosts.dest) == at("server")
 
 
+def test_a_way_back_leads_to_the_same_cpus(hosts):
+    """nova-api sends the server without its place on NUMA nodes."""
+    place = {"nova_object.name": "InstanceNUMATopology", "nova_object.namespace": "nova",
+             "nova_object.version": "1.3", "nova_object.data": {"cells": []}}  # fmt: skip
+    hosts.set(numa_topology=place)
+
+    hosts.run(hosts.dest, "prep_resize", without=["numa_topology"], **hosts.prep())
+
+    context = hosts.row("migration_context")["nova_object.data"]
+    assert context["old_numa_topology"]["nova_object.data"] == {"cells": []}
+
+
 def test_how_far_the_disks_are_is_in_the_record(hosts, monkeypatch):
     """In percent, for those who look at the server; at the end it is nought again."""
     monkeypatch.setattr("nova_lite.steps.move.send.TELL_S", -1.0)
