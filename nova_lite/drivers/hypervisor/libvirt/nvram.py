@@ -1,7 +1,13 @@
-"""What the firmware of a UEFI guest remembers: a file of libvirt's that the definition names."""
+"""What the firmware of a UEFI guest remembers: a file of libvirt's.
+
+Libvirt 9.0.0 chooses firmware and file anew at each start, and only the guest that runs names them:
+seen in its definitions before, during and after. The file has the guest's name, and one that is
+there is used (qemuDomainNVRAMPathFormat of src/qemu/qemu_domain.c).
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,6 +20,10 @@ from nova_lite.drivers.hypervisor.libvirt.state_files import put
 from nova_lite.errors import HypervisorError
 
 LOG = logging.getLogger(__name__)
+
+FILES = Path("/var/lib/libvirt/qemu/nvram")
+# Descriptions of the firmwares of this host (docs/interop/firmware.json of QEMU).
+FIRMWARES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
 
 
 class Nvram(Calls):
@@ -37,8 +47,9 @@ class Nvram(Calls):
                         uuid)  # fmt: skip
             return
         try:
-            size = template.stat().st_size if template and template.exists() else None
-            if size is not None and size != source.stat().st_size:
+            templates = [template] if template and template.exists() else _templates()
+            sizes = {each.stat().st_size for each in templates}
+            if sizes and source.stat().st_size not in sizes:
                 LOG.warning("The firmware of this host keeps its variables in another way; guest "
                             "%s starts with new ones", uuid)  # fmt: skip
                 return
@@ -58,8 +69,27 @@ class Nvram(Calls):
 
 
 def named(definition: str) -> tuple[Path | None, Path | None]:
-    """The file with the variables that a definition names, and the one that it was made from."""
-    nvram = ET.fromstring(definition).find("os/nvram")
+    """The file with the variables of a guest by its definition, and the one that it is made from,
+    where libvirt has chosen that."""
+    domain = ET.fromstring(definition)
+    nvram, loader = domain.find("os/nvram"), domain.find("os/loader")
     text = (nvram.text or "").strip() if nvram is not None else ""
     template = nvram.get("template") if nvram is not None else None
+    automatic = domain.find("os[@firmware='efi']") is not None
+    if not text and automatic and (loader is None or loader.get("stateless") != "yes"):
+        text = str(FILES / f"{domain.findtext('name')}_VARS.fd")
     return Path(text) if text else None, Path(template) if template else None
+
+
+def _templates() -> list[Path]:
+    """What the firmwares of this host begin with; those that cannot be read are left out."""
+    found = []
+    for description in (path for directory in FIRMWARES for path in directory.glob("*.json")):
+        try:
+            mapping = json.loads(description.read_text())["mapping"]
+            template = Path(mapping["nvram-template"]["filename"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if template.exists():
+            found.append(template)
+    return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from nova_lite.drivers.hypervisor.libvirt import nvram as module
 from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram, named
 
 UUID = "3b0f1c3e-0000-4000-8000-000000000001"
@@ -71,7 +73,48 @@ def test_another_firmware_begins_anew(driver, paths, tmp_path, caplog):
     assert UUID in caplog.text
 
 
-@pytest.mark.parametrize("definition", ["<domain><os/></domain>", "<domain/>"])
+@pytest.fixture
+def unnamed(tmp_path, monkeypatch):
+    """A guest that libvirt has not started yet, or an old libvirt: it names no files."""
+    template = tmp_path / "VARS.fd"
+    template.write_bytes(bytes(16))
+    firmwares = tmp_path / "firmware"
+    firmwares.mkdir()
+    (firmwares / "60-uefi.json").write_text(
+        json.dumps({"mapping": {"nvram-template": {"filename": str(template)}}})
+    )
+    (firmwares / "70-bios.json").write_text("{}")
+    monkeypatch.setattr(module, "FIRMWARES", (firmwares, tmp_path / "none"))
+    monkeypatch.setattr(module, "FILES", tmp_path / "nvram")
+    return Driver("<domain><name>instance-1</name><os firmware='efi'/></domain>")
+
+
+def test_libvirt_need_not_have_chosen_yet(unnamed, tmp_path):
+    """The file has the guest's name, there and here."""
+    file = tmp_path / "nvram" / "instance-1_VARS.fd"
+    (tmp_path / "kept").write_bytes(b"boot order 12345")
+
+    unnamed.restore_nvram(UUID, tmp_path / "kept")
+
+    assert file.read_bytes() == b"boot order 12345"
+    assert unnamed.copy_nvram(UUID, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"boot order 12345"
+
+
+def test_no_firmware_of_this_host_could_read_it(unnamed, tmp_path, caplog):
+    """None of them has variables of that size."""
+    (tmp_path / "kept").write_bytes(b"short")
+
+    unnamed.restore_nvram(UUID, tmp_path / "kept")
+
+    assert not (tmp_path / "nvram").exists()
+    assert UUID in caplog.text
+
+
+STATELESS = "<domain><os firmware='efi'><loader stateless='yes'/></os></domain>"
+
+
+@pytest.mark.parametrize("definition", ["<domain><os/></domain>", "<domain/>", STATELESS])
 def test_a_guest_without_such_a_firmware_has_nothing(definition, tmp_path):
     """Nothing is made of it, and nothing comes in."""
     (tmp_path / "kept").write_bytes(b"boot order")
