@@ -59,7 +59,7 @@ class FinishResize(MoveStage):
         work = self.work
         self.tools.events.watch(work.uuid)
         moves.reload(work)
-        if not (work.here and moves.has_left(work)):
+        if not (work.here and moves.comes_here(work) and moves.has_left(work)):
             raise MoveSuperseded(
                 f"Server {work.uuid} does not wait on host {self.tools.host} for the end of "
                 f"migration {self.migration['uuid']}"

@@ -51,7 +51,8 @@ class RevertResize(Move):
         work = self.work
         self._status = move_ends.status(work)
         moves.reload(work)
-        waits = work.instance.get("task_state") == TaskState.RESIZE_REVERTING and work.here
+        task, ours = work.instance.get("task_state"), work.here and moves.comes_here(work)
+        waits = task == TaskState.RESIZE_REVERTING and ours
         if not waits or self._status not in (move_ends.REVERTING, move_ends.REVERTED):
             raise MoveSuperseded(
                 f"Migration {self.migration['uuid']} of server {work.uuid} is {self._status}: it "

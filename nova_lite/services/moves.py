@@ -139,6 +139,16 @@ def stays_here(work: Work) -> bool:
     return bool(record.get("source_compute") == here and record.get("dest_compute") == here)
 
 
+def comes_here(work: Work) -> bool:
+    """Whether this host is the one that the move leads to.
+
+    The record of the server does not tell: in a resize to another cell the database of each cell
+    has one, and that of the old cell names the old host all the time, with the task states of a
+    server that has left (``FinishResizeAtDestTask`` of nova/conductor/tasks/cross_cell_migrate.py).
+    """
+    return bool(migration(work).get("dest_compute") == work.tools.host)
+
+
 def ran_before(work: Work) -> bool:
     """Whether the guest is to run at the end of the move, by what the record keeps for that."""
     kept = work.instance.get("system_metadata", {}).get(OLD_VM_STATE, VmState.ACTIVE)

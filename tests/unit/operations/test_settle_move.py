@@ -73,3 +73,23 @@ def test_nobody_chooses_between_two_copies(tmp_path):
     assert host.row()[1:3] == ("error", None)
     assert "keep the right ones" in host.faults()[0]
     assert MIGRATION not in host.held()
+
+
+@pytest.mark.parametrize(
+    ("task", "status"), [("resize_migrated", "post-migrating"), ("resize_reverting", "reverting")]
+)
+def test_a_server_that_runs_in_another_cell_is_left_alone(tmp_path, task, status):
+    """The database of its old cell still names the old host, where a second copy must not start,
+    and where the only files for a revert are."""
+    host = Resized(tmp_path, status=status, host="host1", node="host1", vm_state="active",
+                   task_state=task)  # fmt: skip
+    with host.conductor.database() as tables:
+        tables["Migration"]["7"].update(cross_cell_move=True)
+    before = host.row(), host.disks(), host.held(), host.migration()["status"]
+    guest = host.hypervisor.guests[host.server].state
+
+    host.ask("settle_move")
+
+    assert (host.row(), host.disks(), host.held(), host.migration()["status"]) == before
+    assert host.hypervisor.guests[host.server].state is guest
+    assert "InstanceFault" not in host.conductor.read()
