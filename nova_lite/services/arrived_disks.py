@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from nova_lite.drivers.disk import backing, durable, info, inspect, qemu_img, space
-from nova_lite.errors import DiskError
+from nova_lite.errors import DiskError, ImageNotFound
+from nova_lite.services import moves
 from nova_lite.services.disk_files import CONFIG_DRIVE, directory
 from nova_lite.services.image_trust import refuse_certificates
 from nova_lite.services.notes import MoveNotes
@@ -19,12 +20,16 @@ CONVERTED = ".qcow2"  # behind the name of a disk: its content in the other form
 
 
 def fetch_base(work: Work, name: str) -> None:
-    """Fetch the image that a disk is based on, where the cache does not have it.
+    """Get the file that a disk is based on, where the cache does not have it.
 
-    :raises DiskError: it is no image of the server, or cached in another format than the disk
-        was made on
+    That is the server's image or, where stock has made the disk, the file system of an ephemeral
+    one. What the image service does not have is copied from the host that the server was on: a
+    file system made anew would be another one than the disk was made on.
+
+    :raises DiskError: neither has it, it is no file of the cache, or it is cached in another format
+        than the disk was made on
     """
-    path, images, image_id = directory(work) / name, work.tools.images, work.server.image.id
+    path = directory(work) / name
     try:
         named = backing.backing_file(path)
     except OSError as error:
@@ -33,18 +38,25 @@ def fetch_base(work: Work, name: str) -> None:
         return
     kind = qemu_img.info(path).get("backing-filename-format") or "raw"
     if not named.exists():
-        if not image_id or images.path(image_id) != named:
-            raise DiskError(
-                f"Disk {path} is based on {named}, which host {work.tools.host} does not have and "
-                "which is not its server's image: copy it from the host that the server was on"
-            )
-        refuse_certificates(work)
-        images.fetch(work.context, images.show(work.context, image_id), raw=kind == "raw")
+        _get(work, named, raw=kind == "raw")
     if inspect.base(named).format != kind:
         raise DiskError(
             f"Disk {path} was made on {named} as {kind}, and host {work.tools.host} has that in "
             "another format: set force_raw_images to the same value on all hosts"
         )
+
+
+def _get(work: Work, base: Path, *, raw: bool) -> None:
+    images, image_id = work.tools.images, work.server.image.id
+    if image_id and images.path(image_id) == base:
+        refuse_certificates(work)
+        try:
+            images.fetch(work.context, images.show(work.context, image_id), raw=raw)
+            return
+        except ImageNotFound:
+            LOG.info("Image %s of server %s is gone", image_id, work.uuid)
+    source = str(moves.migration(work)["source_compute"])
+    images.copied(base, lambda: work.tools.remote_files(source, source).fetch(str(base), base))
 
 
 def store_as_usual(work: Work, name: str) -> None:

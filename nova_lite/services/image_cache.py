@@ -13,8 +13,8 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,26 @@ class ImageCache:
                     durable.publish(download, path)
         return _touched(path)
 
+    def copied(self, path: Path, copy: Callable[[], None]) -> None:
+        """Have a file of the cache copied from another host's, once for all who want it.
+
+        :param path: a file of the cache that an overlay names, of an image or an empty file system
+        :param copy: makes it, whole or not at all
+        :raises DiskError: it is none of the cache
+        :raises ImageUnavailable: somebody else is at it for too long
+        """
+        if path.parent != self._base_dir:
+            raise DiskError(f"{path} is no file of the cache {self._base_dir}")
+        with self._alone(path, f"file {path}"):
+            if not path.exists():
+                copy()
+        _touched(path)
+
+    def _single(self, image_id: str) -> AbstractContextManager[Path]:
+        return self._alone(self.path(image_id), f"image {image_id}")
+
     @contextmanager
-    def _single(self, image_id: str) -> Iterator[Path]:
-        path = self.path(image_id)
+    def _alone(self, path: Path, what: str) -> Iterator[Path]:
         if path.exists():  # the usual case waits for nobody
             yield path
             return
@@ -202,7 +219,7 @@ class ImageCache:
                 yield path
         except TimeoutError:
             raise ImageUnavailable(
-                f"Another fetch of image {image_id} did not end within {self._wait_s:g} s"
+                f"Another fetch of {what} did not end within {self._wait_s:g} s"
             ) from None
 
     @contextmanager

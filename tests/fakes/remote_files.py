@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from nova_lite.drivers.disk.base import RemoteFiles, TransferCancelled
+from nova_lite.errors import DiskError
 
 
 class FakeRemoteFiles(RemoteFiles):
@@ -49,6 +50,15 @@ class FakeRemoteFiles(RemoteFiles):
             shutil.copy2(local, target)
         progress(size, size)
         self.sent.append(Path(remote_path).name)
+
+    def fetch(self, remote_path, local) -> None:
+        """By the host that ``there`` is of, which asks for a path of its own."""
+        if "fetch" in self.fail:
+            raise self.fail["fetch"]
+        origin = self.here / Path(remote_path).relative_to(self.there)
+        if not origin.exists():
+            raise DiskError(f"cannot read {remote_path}")
+        shutil.copyfile(origin, local)
 
     def _at(self, method: str, path: str) -> Path:
         if method in self.fail:

@@ -210,3 +210,14 @@ class RemoteFiles(ABC):
         :param progress: called about once a second with the bytes that are sent, and all of them
         :raises TransferCancelled: ``cancelled`` was set
         """
+
+    @abstractmethod
+    def fetch(self, remote_path: str, local: Path) -> None:
+        """Copy a file of the other host to this one; blocks of zeros become holes.
+
+        It gets its name here when it is whole and on persistent storage. One that was cut off is
+        copied from its beginning. Nobody else may fetch to the same name meanwhile.
+
+        :param local: in a directory that exists
+        :raises DiskError: there is no such file, or the like
+        """

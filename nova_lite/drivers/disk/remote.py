@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nova_lite.clock import SYSTEM, Clock
+from nova_lite.drivers.disk import space
 from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.drivers.disk.remote_link import Link, service_user
 from nova_lite.drivers.disk.remote_rsync import RsyncFiles
@@ -75,6 +76,11 @@ class RemoteHost(RemoteFiles):
         except OSError as error:
             raise DiskError(f"cannot read {local}: {error.strerror}") from error
         meter.ended()
+
+    def fetch(self, remote_path: str, local: Path) -> None:
+        LOG.info("Copying %s of host %s to %s", remote_path, self._link.there, local)
+        with space.reported(local):
+            self._files.fetch(_checked(remote_path), local)
 
 
 class _Meter:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.drivers.disk.remote_link import Link
 from nova_lite.drivers.disk.remote_program import Program
@@ -104,6 +105,11 @@ class RsyncFiles(RemoteFiles):
         if status != 0:
             raise self._link.failed(f"write {remote_path}", status, complaint)
         progress(size, size)
+
+    def fetch(self, remote_path: str, local: Path) -> None:
+        with durable.made_whole(local) as part:
+            self._run(f"read {remote_path}", "--sparse", "--inplace", "--copy-links",
+                      f"{self._link.target}:{remote_path}", str(part))  # fmt: skip
 
     # --- running ----------------------------------------------------------------------------
     def _run(self, what: str, *argv: str) -> str:

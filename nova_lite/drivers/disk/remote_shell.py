@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.drivers.disk.remote_link import Link
 from nova_lite.drivers.disk.remote_program import Program, opened
@@ -33,6 +34,7 @@ _MAKE_DIRECTORY = 'mkdir -p -- "$1" && sync -- "$1" "$(dirname -- "$1")"'
 _REMOVE = 'rm -rf -- "$1" && { [ ! -d "$(dirname -- "$1")" ] || sync -- "$(dirname -- "$1")"; }'
 _EXISTS = '[ -e "$1" ] || [ -L "$1" ] && echo yes || echo no'
 _TOUCH = 'touch -- "$1"'
+_SEND = 'exec cat -- "$1"'
 # $1 path, $2 which file it is, $3 random, $4 bytes, $5 seconds of its change, $6 mode.
 _RECEIVE = r"""
 set -e
@@ -148,6 +150,19 @@ class ShellFiles(RemoteFiles):
         if there and status == 0:
             return
         raise self._link.failed(f"write {remote_path}", status, complaint)
+
+    def fetch(self, remote_path: str, local: Path) -> None:
+        with durable.made_whole(local) as part:
+            with open(part, "wb") as file, self._program(_SEND, remote_path) as program:
+                for data in program.read():
+                    if data.strip(b"\0"):
+                        file.write(data)
+                    else:
+                        file.seek(len(data), os.SEEK_CUR)
+                file.truncate()
+                status, complaint = program.end(_QUICK_S)
+            if status != 0:
+                raise self._link.failed(f"read {remote_path}", status, complaint)
 
 
 def _feed(program: Program, fd: int, size: int, progress: Callable[[int, int], None]) -> bool:

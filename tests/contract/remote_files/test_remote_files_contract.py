@@ -13,6 +13,7 @@ import pytest
 
 from nova_lite.drivers.disk.base import TransferCancelled
 from nova_lite.drivers.disk.remote import RemoteHost
+from nova_lite.errors import DiskError
 from tests.fakes import private_sshd
 from tests.fakes.conf_file import read_conf
 from tests.fakes.remote_files import FakeRemoteFiles
@@ -97,3 +98,23 @@ def test_what_nobody_wants_is_not_sent(host, tmp_path, local):
         send(host, local, tmp_path / "target", cancelled)
 
     assert not (tmp_path / "target").exists()
+
+
+def test_a_file_is_fetched(host, tmp_path, local):
+    """Whole, in place of what was there, with its holes where it has blocks of zeros."""
+    target = tmp_path / "fetched"
+    target.write_text("old")
+
+    for _ in range(2):
+        host.fetch(str(local), target)
+
+    assert target.read_bytes() == local.read_bytes()
+    assert [path.name for path in tmp_path.glob("fetched*")] == ["fetched"]
+
+
+def test_what_is_not_there_is_not_fetched(host, tmp_path):
+    """Nothing is made here; the error names the file."""
+    with pytest.raises(DiskError, match="missing"):
+        host.fetch(str(tmp_path / "missing"), tmp_path / "fetched")
+
+    assert not list(tmp_path.glob("fetched*"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -178,6 +180,29 @@ def test_an_image_that_is_gone_goes_along(hosts):
     base = next((hosts.instances(hosts.source) / "_base").iterdir()).name
     assert hosts.remote.sent[0] == base
     assert (hosts.instances(hosts.dest) / "_base" / base).exists()
+
+
+@pytest.mark.parametrize("name", ["ephemeral_1_0706d66", "the image"])
+def test_what_stock_leaves_behind_is_copied(tmp_path, name):
+    """It sends overlays without what they are based on: an image that is gone, or a file system."""
+    hosts = TwoHosts(tmp_path)
+    hosts.move(until="finish_resize")
+    disk = hosts.instances(hosts.dest) / hosts.server / "disk"
+    old = hosts.instances(hosts.source) / "_base"
+    base = hosts.instances(hosts.dest) / "_base" / name
+    if name == "the image":
+        base = base.with_name(next(old.iterdir()).name)
+        hosts.source.images.delete(None, IMAGE)
+        base.unlink(missing_ok=True)
+    else:
+        shutil.copy(next(old.iterdir()), old / name)
+    run = ["qemu-img", "rebase", "-u", "-F", "raw", "-b", str(base), str(disk)]
+    subprocess.run(run, check=True)
+
+    hosts.deliver(hosts.asked("finish_resize"))
+
+    assert hosts.state() == ("host2", "resized", None)
+    assert base.read_bytes() == (old / base.name).read_bytes()
 
 
 def test_a_raw_disk_becomes_what_the_host_has(tmp_path):
