@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.cloud.support.networks import addresses
 pytestmark = pytest.mark.cloud
 
 NEUTRON_PORT = 9696
+SLOW = 12  # seconds
 PLUG_TIMEOUT = 8  # seconds
 MAPPINGS = "external-ids:ovn-bridge-mappings"
 
@@ -179,3 +182,26 @@ def test_neutron_is_away_during_a_boot(api, cloud, node, garbage, neutron):
         )
     assert api.wait_status(server, "ACTIVE", 200)["addresses"]
     assert len(api.ports(server)) == 1
+
+
+@pytest.mark.lite_only
+@pytest.mark.parametrize("patience", [None, 3], ids=["default", "3 s"])
+def test_neutron_is_slow(api, cloud, node, garbage, neutron, patience):
+    """A boot and an attachment wait for it or, where nova.conf says so, ask again: for one port."""
+    first, second = neutron.network("10.82.0.0/24"), neutron.network("10.83.0.0/24")
+    options = f"[neutron]\ntimeout = {patience}" if patience else ""
+    with cloud.options(node, options) if patience else contextlib.nullcontext():
+        with cloud.unheard(node, NEUTRON_PORT):
+            server = api.request_boot(node, networks=[{"uuid": first}])["id"]
+            garbage.server(server)
+            time.sleep(SLOW)
+        assert len(addresses(api.wait_status(server, "ACTIVE", 200))) == 1
+
+        with ThreadPoolExecutor(1) as threads:
+            with cloud.unheard(node, NEUTRON_PORT):
+                body = {"interfaceAttachment": {"net_id": second}}
+                answer = threads.submit(api.call, "POST", f"/servers/{server}/os-interface", body)
+                time.sleep(SLOW)
+        assert answer.result()["interfaceAttachment"]["net_id"] == second
+        assert len(addresses(api.server(server))) == len(api.ports(server)) == 2
+    garbage.empty()

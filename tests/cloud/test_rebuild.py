@@ -63,6 +63,25 @@ def test_rebuild_with_all_that_can_change(api, rebuilt, cloud, node):
     assert "TINY: userdata ran rc=0" in console and "instance known" not in console
 
 
+def test_given_ports_survive(api, node, cloud, garbage, boot):
+    """A port of the user's stays one, beside one that was made: after a delete it is free."""
+    given = api.create_port()
+    garbage.later(lambda: api.delete_port(given["id"]))
+    networks = [{"port": given["id"]}, {"uuid": api.network_id("private")}]
+    server = boot(networks=networks)
+    before = {port["id"]: port["fixed_ips"] for port in api.ports(server["id"])}
+    assert len(before) == 2
+    rebuild(api, server["id"])
+    found = api.wait_status(server["id"], "ACTIVE", 150)
+
+    assert found["addresses"] == server["addresses"]
+    assert {port["id"]: port["fixed_ips"] for port in api.ports(server["id"])} == before
+    api.delete(server["id"])
+    api.wait_gone(server["id"])
+    left = api.rest(api.network, "GET", f"/ports?id={'&id='.join(before)}")["ports"]
+    assert [(port["id"], port["device_id"]) for port in left] == [(given["id"], "")]
+
+
 def test_a_stopped_server_ends_stopped(api, rebuilt, cloud, node):
     """Its disk is new all the same."""
     api.act(rebuilt, "os-stop")
