@@ -12,6 +12,7 @@ from tests.cloud.support.horizon import Horizon
 pytestmark = [pytest.mark.cloud, pytest.mark.browser, pytest.mark.alone]
 
 TRAIT = "CUSTOM_NLT_HORIZON"
+ASKS = "Confirm or Revert Resize/Migrate"
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,20 @@ def flavor_of_the_host(api, cloud, node, garbage):
     api.rest(api.placement, "PUT", f"/traits/{TRAIT}", microversion=PLACEMENT_VERSION)
     garbage.later(lambda: wait_for("host without trait", lambda: change(present=False), 20))
     wait_for("host with trait", lambda: change(present=True), 20)
-    body = {"name": f"{NAME_PREFIX}.horizon", "ram": 128, "vcpus": 1, "disk": 1}
-    flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
-    garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}"))
+    flavor = make_flavor(api, garbage, "horizon", 128)
     specs = {"extra_specs": {f"trait:{TRAIT}": "required"}}
     api.call("POST", f"/flavors/{flavor}/os-extra_specs", specs)
+    return flavor
+
+
+def make_flavor(api, garbage, name, ram):
+    """A flavor's id.
+
+    :param ram: in MiB
+    """
+    body = {"name": f"{NAME_PREFIX}.{name}", "ram": ram, "vcpus": 1, "disk": 1}
+    flavor = str(api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"])
+    garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}"))
     return flavor
 
 
@@ -70,3 +80,31 @@ def test_a_server_lives_and_dies_in_horizon(api, cloud, node, garbage, flavor_of
     page.act(server_id, "delete", confirm=True)
     page.wait_no_row(server_id)
     api.wait_gone(server_id)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("horizon_is_up")
+def test_a_server_moves_in_horizon(api, cloud, node, boot, garbage, browser):
+    """An administrator has a server resized and confirms it, then migrated, and takes that back."""
+    made = boot()
+    server = made["id"]
+    api.wait_console(server, "TINY: ready")
+    larger = make_flavor(api, garbage, "larger", 192)
+    page = Horizon(browser)
+    page.log_in("admin", cloud.secrets()["ADMIN_PASSWORD"])
+    page.use(made["tenant_id"])
+    page.resize(server, larger)
+    page.wait_row(server, ASKS)
+    page.act(server, "confirm")
+    page.wait_row(server, "Active")
+    found = api.server(server)
+    second = found["OS-EXT-SRV-ATTR:host"]
+    assert second != node and found["flavor"]["ram"] == 192
+
+    page.watch("admin")
+    page.act(server, "migrate", confirm=True)
+    page.wait_row(server, ASKS)
+    assert api.server(server)["OS-EXT-SRV-ATTR:host"] != second
+    page.act(server, "revert")
+    page.wait_row(server, "Active")
+    assert api.server(server)["OS-EXT-SRV-ATTR:host"] == second

@@ -18,6 +18,7 @@ class Horizon:
     def __init__(self, browser: Any) -> None:
         self._browser = browser
         self._wait = WebDriverWait(browser, SECONDS)
+        self._panel = "project"
 
     def log_in(self, user: str, password: str) -> None:
         self._browser.get(f"{URL}/auth/login/")
@@ -26,9 +27,17 @@ class Horizon:
         self._browser.find_element(By.ID, "loginBtn").click()
         self._wait.until(expect.url_contains("/project"))
 
+    def use(self, project: str) -> None:
+        """Go on as a member of another project, by its id."""
+        self._browser.get(f"{URL}/auth/switch/{project}/?next=/project/instances/")
+
     # --- the table of servers ------------------------------------------------------------------
+    def watch(self, panel: str) -> None:
+        """Look at the servers of the user's ``project``, or as an ``admin`` at all of them."""
+        self._panel = panel
+
     def list_servers(self) -> None:
-        self._browser.get(f"{URL}/project/instances/")
+        self._browser.get(f"{URL}/{self._panel}/instances/")
 
     def launch(self, name: str, image: str, flavor: str, network: str) -> str:
         """Launch a server and return its id; image, flavor and network are ids."""
@@ -59,6 +68,14 @@ class Horizon:
         self._browser.execute_script("arguments[0].click()", button)
         if confirm:
             self._click(By.CSS_SELECTOR, ".modal-dialog .btn-danger")
+
+    def resize(self, server_id: str, flavor: str) -> None:
+        """Ask for another flavor, by its id, on the page that the row's action shows."""
+        self._browser.get(f"{URL}/project/instances/{server_id}/resize")
+        # The page shows a list of its own making in the place of this one.
+        choice = self._wait.until(expect.presence_of_element_located((By.ID, "id_flavor")))
+        self._browser.execute_script("arguments[0].value = arguments[1]", choice, flavor)
+        self._click(By.CSS_SELECTOR, "form input[value=Resize]")
 
     def wait_row(self, server_id: str, text: str) -> None:
         """Wait until the row, which the page itself renews, says this."""
