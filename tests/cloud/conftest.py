@@ -231,25 +231,23 @@ def agent(cloud: DevCloud, node: str, tmp_path_factory: Any) -> Iterator[Killabl
 @pytest.fixture(scope="module", params=[LITE, STOCK])
 def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
     """Another host, with each kind of agent."""
-    found = cloud.other_node(node)
-    before = cloud.agent_kind(found)
-    if before != request.param:
-        cloud.switch_agent(found, request.param)
-    yield found
-    if before != request.param:
-        cloud.switch_agent(found, before)
+    with cloud.other_with(node, request.param) as found:
+        yield found
 
 
 @pytest.fixture
 def peer(cloud: DevCloud, node: str) -> Iterator[str]:
-    """Another host, with nova-lite."""
-    found = cloud.other_node(node)
-    before = cloud.agent_kind(found)  # that of another test may stay for the next one
-    if before == STOCK:
-        cloud.switch_agent(found, LITE)
-    yield found
-    if before == STOCK:
-        cloud.switch_agent(found, before)
+    """Another host, with nova-lite; the ``other`` of a test before may still have stock."""
+    with cloud.other_with(node, LITE) as found:
+        yield found
+
+
+@pytest.fixture
+def change_agent(cloud: DevCloud, node: str) -> Iterator[Callable[[str], None]]:
+    """Changes the agent of the host under test; in the end it is nova-lite, whatever happened."""
+    yield lambda kind: cloud.switch_agent(node, kind)
+    if cloud.agent_kind(node) != LITE:
+        cloud.switch_agent(node, LITE)
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX
-from tests.cloud.support.devcloud import LITE, STOCK, wait_for
+from tests.cloud.support.devcloud import STOCK, wait_for
 from tests.cloud.support.first_boot import (
     MetadataService,
     differences,
@@ -193,21 +191,13 @@ def _place(address: ElementTree.Element) -> str | None:
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*values)
 
 
-@pytest.fixture
-def stock(cloud, node) -> Iterator[Any]:
-    """Calling it has nova-compute run on the host until the test ends."""
-    yield lambda: cloud.switch_agent(node, STOCK)
-    if cloud.agent_kind(node) != LITE:
-        cloud.switch_agent(node, LITE)
-
-
 @pytest.mark.timeout(900)
-def test_a_guest_is_told_what_stock_tells(api, cloud, node, garbage, stock):
+def test_a_guest_is_told_what_stock_tells(api, cloud, node, garbage, change_agent):
     """Boot, rebuild and rescue by nova_lite; then rebuild and rescue of the same server by
     nova-compute."""
     teller = Teller(api, cloud, node, boot_with_everything(api, node, garbage))
     ours = {"boot": teller.told(), "rebuild": teller.rebuilt(), "rescue": teller.rescued()}
-    stock()
+    change_agent(STOCK)
     theirs = {"rebuild": teller.rebuilt(), "rescue": teller.rescued()}
     theirs["boot"] = theirs["rebuild"]
     for told in (ours, theirs):
@@ -221,7 +211,7 @@ def test_a_guest_is_told_what_stock_tells(api, cloud, node, garbage, stock):
 
 
 @pytest.mark.timeout(900)
-def test_options_mean_what_they_mean_to_stock(api, cloud, node, garbage, stock):
+def test_options_mean_what_they_mean_to_stock(api, cloud, node, garbage, change_agent):
     """Those of nova.conf that shape a drive, all with values of their own."""
     vendor = cloud.nova_files(node) / "vendor.json"
     vendor.write_text(json.dumps({"cloud": "ours"}))
@@ -232,7 +222,7 @@ def test_options_mean_what_they_mean_to_stock(api, cloud, node, garbage, stock):
         assert server["config_drive"] == "True"
         teller = Teller(api, cloud, node, server)
         ours = {"boot": teller.told()}
-        stock()
+        change_agent(STOCK)
         theirs = {"boot": teller.rebuilt()}
 
     assert_equal(ours, theirs)

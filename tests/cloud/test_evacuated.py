@@ -29,11 +29,8 @@ SECONDS = 180
 @pytest.fixture
 def stock(cloud: DevCloud, node: str) -> Iterator[str]:
     """Another host, with stock nova-compute."""
-    other = cloud.other_node(node)
-    before = cloud.agent_kind(other)
-    cloud.switch_agent(other, STOCK)
-    yield other
-    cloud.switch_agent(other, before)
+    with cloud.other_with(node, STOCK) as found:
+        yield found
 
 
 @pytest.fixture
@@ -62,18 +59,6 @@ def power_of(cloud: DevCloud, api: Api) -> Iterator[Callable[[str, bool], None]]
 def power(power_of: Callable[[str, bool], None], node: str) -> Callable[[bool], None]:
     """That of the host under test."""
     return lambda wanted: power_of(node, wanted)
-
-
-@pytest.fixture
-def lite(cloud: DevCloud, node: str) -> Iterator[str]:
-    """Another host, with nova-lite."""
-    other = cloud.other_node(node)
-    before = cloud.agent_kind(other)
-    if before != LITE:
-        cloud.switch_agent(other, LITE)
-    yield other
-    if before != LITE:
-        cloud.switch_agent(other, before)
 
 
 def evacuate(api: Api, server: str, target: str, version: str = EVACUATION) -> None:
@@ -186,13 +171,8 @@ def wait_for_clean_up(api: Api, server: str) -> None:
 @pytest.fixture
 def road(cloud: DevCloud, node: str, request: Any) -> Iterator[tuple[str, str]]:
     """(host that fails, host with nova-lite); the param is the kind of the first one's agent."""
-    other = cloud.other_node(node)
-    before = cloud.agent_kind(other)
-    if before != request.param:
-        cloud.switch_agent(other, request.param)
-    yield (node, other) if request.param == LITE else (other, node)
-    if before != request.param:
-        cloud.switch_agent(other, before)
+    with cloud.other_with(node, request.param) as other:
+        yield (node, other) if request.param == LITE else (other, node)
 
 
 @pytest.mark.parametrize(
@@ -256,11 +236,11 @@ def watchers(cloud: DevCloud, server: str) -> list[str]:
 
 
 def test_a_host_that_is_not_down_cannot_write_to_the_disk_any_more(
-    cloud, api, node, lite, boot, garbage
+    cloud, api, node, peer, boot, garbage
 ):
     """An operator may be wrong: the guest of the old host runs on, and loses its disk in Ceph."""
     on_ceph = "[libvirt]\nimages_type = rbd"
-    with cloud.options(node, on_ceph), cloud.options(lite, on_ceph):
+    with cloud.options(node, on_ceph), cloud.options(peer, on_ceph):
         server = boot(image="tiny-raw")["id"]
         (before,) = watchers(cloud, server)
         cloud.switch_agent(node, "none")  # it would notice, and clean up
@@ -268,8 +248,8 @@ def test_a_host_that_is_not_down_cannot_write_to_the_disk_any_more(
         path = f"/os-services/{service['id']}"
         api.call("PUT", path, {"forced_down": True})
         try:
-            evacuate(api, server, lite)
-            wait_for_arrival(api, server, lite, "ACTIVE")
+            evacuate(api, server, peer)
+            wait_for_arrival(api, server, peer, "ACTIVE")
 
             assert server in guests(cloud, node)  # alive, and shut out
             (now,) = watchers(cloud, server)
@@ -290,7 +270,7 @@ def test_a_host_that_is_not_down_cannot_write_to_the_disk_any_more(
         api.wait_gone(server)
 
 
-def test_what_cannot_come_stays_with_its_host(cloud, api, node, lite, power, boot, garbage):
+def test_what_cannot_come_stays_with_its_host(cloud, api, node, peer, power, boot, garbage):
     """Its image is gone, and there is no shared storage: ERROR, with a fault; then its host is
     back, and has it."""
     image = api.upload_image(cloud.state / "images" / "tiny-fast.qcow2", "qcow2")
@@ -299,7 +279,7 @@ def test_what_cannot_come_stays_with_its_host(cloud, api, node, lite, power, boo
     api.delete_image(image)
 
     power(False)
-    evacuate(api, server, lite)
+    evacuate(api, server, peer)
     wait_for(f"{server} in ERROR", lambda: api.server(server)["status"] == "ERROR", BOOT_SECONDS)
 
     shown = api.server(server)
@@ -307,6 +287,6 @@ def test_what_cannot_come_stays_with_its_host(cloud, api, node, lite, power, boo
     assert shown["fault"]["message"]
     assert migration(api, server)["status"] == "failed"
     assert set(api.allocations(server)) == {cloud.provider(node)}
-    assert server not in guests(cloud, lite)
-    assert taps(cloud, lite, server) == []
+    assert server not in guests(cloud, peer)
+    assert taps(cloud, peer, server) == []
     power(True)

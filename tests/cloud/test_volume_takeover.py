@@ -12,14 +12,6 @@ from tests.cloud.support.volumes import Volumes
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only]
 
 
-@pytest.fixture
-def change_agent(cloud, node):
-    """In the end nova_lite, whatever has happened."""
-    yield lambda kind: cloud.switch_agent(node, kind)
-    if cloud.agent_kind(node) != LITE:
-        cloud.switch_agent(node, LITE)
-
-
 @pytest.mark.timeout(900)
 def test_there_and_back(cloud, api, node, garbage, change_agent):
     """Volumes that stock nova-compute has attached are detached by nova_lite, and the other way

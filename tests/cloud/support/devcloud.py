@@ -225,6 +225,19 @@ class DevCloud:
         """
         self._run_agent(node, kind, kind)
 
+    @contextlib.contextmanager
+    def other_with(self, node: str, kind: str) -> Iterator[str]:
+        """Another host than ``node``, on which an agent of this kind runs for a while."""
+        found = self.other_node(node)
+        before = self.agent_kind(found)
+        if before != kind:
+            self.switch_agent(found, kind)
+        try:
+            yield found
+        finally:
+            if before != kind:
+                self.switch_agent(found, before)
+
     def _run_agent(self, node: str, how: str, kind: str) -> None:
         self.run("agent", node, how)
         if kind == STOCK:
