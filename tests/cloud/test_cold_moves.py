@@ -290,10 +290,10 @@ def test_a_host_without_room_is_not_the_last_one(api, moves, node, peer, garbage
 
 
 # --- killed -------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def other_agent(cloud: DevCloud, node: str, tmp_path_factory: Any) -> Iterator[KillableAgent]:
-    """The other host's agent, to be killed wherever a test wants."""
-    agent = KillableAgent(cloud, cloud.other_node(node), tmp_path_factory.mktemp("killer"))
+@pytest.fixture
+def other_agent(cloud: DevCloud, node: str, tmp_path: Path) -> Iterator[KillableAgent]:
+    """The other host's agent, to be killed wherever a test wants; no ``peer`` beside it."""
+    agent = KillableAgent(cloud, cloud.other_node(node), tmp_path)
     agent.take_over()
     yield agent
     agent.hand_back()
@@ -306,9 +306,10 @@ VERBS = ("prep_resize", "resize_instance", "finish_resize", "confirm_resize", "r
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("keeps", [True, False], ids=["confirm", "revert"])
 def test_either_agent_is_killed(
-    cloud, api, node, peer, agent, other_agent, moves, choose, ledger, garbage, keeps
+    cloud, api, node, agent, other_agent, moves, choose, ledger, garbage, keeps
 ):
     """Wherever a move is cut off, it ends as if nothing had been."""
+    peer = cloud.other_node(node)
     server = boot_with_agent(api, node, garbage)["id"]
     content = moves.mark(node, server)
     agents = {node: agent, peer: other_agent}
