@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-SHARES = 5
+SHARES = 7
 REPOSITORY = Path(__file__).parents[1]
 LINE = 100
 

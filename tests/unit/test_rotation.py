@@ -46,7 +46,7 @@ def test_commits_choose_all_shares():
 def test_a_share_that_is_none_is_refused(text):
     """The message says how one looks."""
     assert str(Share.parse("2/5")) == "2/5"
-    with pytest.raises(ValueError, match="like 0/5"):
+    with pytest.raises(ValueError, match=f"like 0/{SHARES}"):
         Share.parse(text)
 
 
