@@ -19,6 +19,7 @@ from nova_lite.operations.notified import ERROR
 from nova_lite.services.notes import AttachNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Plan
+from nova_lite.steps.guest.devices import DescribePorts
 from nova_lite.steps.network.attach import (
     AttachNic,
     BindPort,
@@ -60,6 +61,7 @@ class AttachInterface(Operation):
             (PlugPort(work),),
             (AttachNic(work),),
             (DescribeNic(work),),
+            (DescribePorts(work),),
             COMPLETE,
         ]
 

@@ -21,6 +21,7 @@ from nova_lite.operations.base import Operation
 from nova_lite.services.interfaces import deleted_port
 from nova_lite.services.notes import PortNotes
 from nova_lite.steps.base import Plan
+from nova_lite.steps.guest.devices import DescribePorts
 from nova_lite.steps.network.deleted import DetachNic, ForgetPort, UnplugPort, keeps_devices
 from nova_lite.wire import network_info
 
@@ -60,7 +61,12 @@ class DetachDeletedPort(Operation):
         if not found:
             return []  # there is nothing to do, or it cannot be done now
         vif = found[0]
-        return [(DetachNic(work, vif),), (UnplugPort(work, vif),), (ForgetPort(work, vif),)]
+        return [
+            (DetachNic(work, vif),),
+            (UnplugPort(work, vif),),
+            (ForgetPort(work, vif),),
+            (DescribePorts(work, without=vif.id),),
+        ]
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:

@@ -15,7 +15,7 @@ from nova_lite.operations.base import Operation
 from nova_lite.services import guest
 from nova_lite.services.notes import AttachNotes
 from nova_lite.steps.base import Plan
-from nova_lite.steps.guest.devices import UntagNic
+from nova_lite.steps.guest.devices import DescribePorts, UntagNic
 from nova_lite.steps.network.deleted import UnplugPort
 from nova_lite.steps.network.detach import ForgetInterface, ReleasePort, UnplugNic
 from nova_lite.wire import network_info
@@ -53,7 +53,7 @@ class DetachInterface(Operation):
             (UnplugPort(work, vif),),
             (ReleasePort(work, vif),),
             (ForgetInterface(work, vif),),
-            (UntagNic(work, vif.mac),),
+            (UntagNic(work, vif.mac), DescribePorts(work, without=vif.id)),
         ]
 
     def failed(self, failure: Failure) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nova_lite.clock import Clock
 from nova_lite.configdrive import options
 from nova_lite.errors import MalformedMessage
-from nova_lite.guest import checks, consoles, devices, machine, values
+from nova_lite.guest import checks, consoles, devices, machine, metadata, values
 from nova_lite.guest.defaults import registered_details
 from nova_lite.guest.disks import DiskPlan, PlannedDisk, plan_disks
 from nova_lite.guest.machine import Machine
@@ -130,13 +130,20 @@ def nic_tags(work: Work) -> dict[str, str]:
     noted = PortNotes.of(work.notes).nic_tags
     if noted is not None:
         return noted
-    metadata = work.instance.get("device_metadata")
-    devices = metadata["devices"] if metadata is not None else []
+    tagged = work.instance.get("device_metadata")
+    devices = tagged["devices"] if tagged is not None else []
     return {
         device["mac"]: device["tags"][0]
         for device in devices
         if device.name == "NetworkInterfaceMetadata" and device.get("tags")
     }
+
+
+def description(work: Work, ports: Iterable[Vif]) -> dict[str, object]:
+    """What the guest's definition says of the server, with these ports."""
+    server, tools = work.server, work.tools
+    created = _created(server.created_at, tools.clock)
+    return metadata.describe(server, ports, tools.policy, created)
 
 
 def plugged_vifs(work: Work) -> list[Vif]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid as uuids
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -165,6 +165,10 @@ class FakeHypervisor(Hypervisor):
 
     def redefine(self, uuid: str, definition: str) -> None:
         self.define(self._texts[definition])
+
+    def describe(self, uuid: str, metadata: Mapping[str, object]) -> None:
+        guest = self._guest("describe", uuid)
+        guest.spec = replace(guest.spec, metadata=dict(metadata))
 
     def defined(self, uuid: str) -> bool:
         self._called("defined", uuid)

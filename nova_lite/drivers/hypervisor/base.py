@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nova_lite.model.diagnostics import GuestStats
@@ -91,6 +91,13 @@ class Hypervisor(ABC):
     @abstractmethod
     def redefine(self, uuid: str, definition: str) -> None:
         """Put back a definition that was read before; also one that a stock agent has kept."""
+
+    @abstractmethod
+    def describe(self, uuid: str, metadata: Mapping[str, object]) -> None:
+        """Replace what a guest's definition says of its server, now and at its next start.
+
+        :param metadata: as in DomainSpec
+        """
 
     @abstractmethod
     def start(self, uuid: str, *, paused: bool = False) -> None:

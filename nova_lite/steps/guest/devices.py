@@ -1,11 +1,14 @@
-"""Steps that save device_metadata: the tags by which a guest finds its disks and interfaces."""
+"""Steps that tell of a server's devices: device_metadata, by whose tags a guest finds its disks and
+interfaces, and the ports in the guest's definition."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from nova_lite.services import shares, tpm
+from nova_lite.errors import NovaLiteError
+from nova_lite.services import guest, shares, tpm
 from nova_lite.services.devices import (
     _new,
     _told_shares,
@@ -15,6 +18,8 @@ from nova_lite.services.devices import (
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
 
 NIC = "NetworkInterfaceMetadata"
 
@@ -34,6 +39,31 @@ class DescribeDevices(Step):
             self.tools.instances.save(
                 self.work.context, self.work.instance, device_metadata=said
             )
+
+
+class DescribePorts(Step):
+    """Write the server's ports into the guest's definition, where tools look for them.
+
+    As in stock, a guest that cannot be told keeps its card: its next start tells them.
+
+    :param without: a port that is leaving
+    """
+
+    name = "describe_ports"
+
+    def __init__(self, work: Work, without: str | None = None) -> None:
+        super().__init__(work)
+        self._without = without
+
+    def do(self) -> None:
+        work = self.work
+        ports = [vif for vif in guest.vifs(work) if vif.id != self._without]
+        try:
+            self.tools.hypervisor.describe(work.uuid, guest.description(work, ports))
+        except NovaLiteError as error:
+            LOG.warning("The ports of server %s in the metadata of its guest are those of before, "
+                        "until it is started anew: %s",
+                        work.uuid, error)  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -96,6 +96,26 @@ def test_a_definition_is_taken_aside_and_put_back(
         hypervisor.definition(NOBODY)
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_is_said_of_the_server_changes(
+    hypervisor: Hypervisor, spec: DomainSpec, runs: bool
+) -> None:
+    """All of it is replaced; the guest itself is not touched."""
+    hypervisor.define(replace(spec, metadata={"name": "before", "package": {"version": "1"}}))
+    if runs:
+        hypervisor.start(spec.uuid)
+    for _ in range(2):
+        hypervisor.describe(spec.uuid, {"name": "web <1>", "ports": [{"uuid": "a-port"}]})
+
+    said = hypervisor.definition(spec.uuid)
+    assert "a-port" in said and "before" not in said
+    assert hypervisor.power_state(spec.uuid) == (
+        PowerState.RUNNING if runs else PowerState.SHUTDOWN
+    )
+    with pytest.raises(DomainNotFound):
+        hypervisor.describe(NOBODY, {"name": "nobody"})
+
+
 def test_a_guest_is_defined_under_another_name(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Names may be made of what users change, and an older agent may have given another one."""
     hypervisor.define(spec)

@@ -259,6 +259,25 @@ def test_metadata_reads_back_as_written(
     assert user is not None and (user.text, user.get("uuid")) == ("alice", "u1")
 
 
+def test_metadata_of_a_running_guest_changes_now_and_for_later(
+    driver: LibvirtHypervisor, connection: Any, tmp_path: Path
+) -> None:
+    """There is one nova element afterwards, the same in both definitions."""
+    spec = tiny_guest(tmp_path, metadata=METADATA)
+    driver.define(spec)
+    driver.start(spec.uuid)
+    try:
+        driver.describe(spec.uuid, {**METADATA, "ports": [{"uuid": "port2"}]})
+        names = {"nova": "http://openstack.org/xmlns/libvirt/nova/1.1"}
+        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+            domain = ET.fromstring(connection.lookupByUUIDString(spec.uuid).XMLDesc(flags))
+            (nova,) = domain.findall("metadata/*")
+            ports = nova.findall("nova:ports/nova:port", names)
+            assert [port.get("uuid") for port in ports] == ["port2"]
+    finally:
+        driver.destroy(spec.uuid)
+
+
 def test_the_console_log_is_written(driver: LibvirtHypervisor, tmp_path: Path) -> None:
     """Serial output goes to the console log by virtlogd, from the firmware on."""
     spec = tiny_guest(tmp_path, graphics=(), video_model="none")

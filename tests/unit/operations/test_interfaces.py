@@ -27,8 +27,10 @@ NETWORK = boot_arguments()["requested_networks"]["nova_object.data"]["objects"][
 ]["network_id"]
 TOKEN = {"auth_token": "user-token", "user_id": "u", "roles": ["member"], "project_id": PROJECT}
 NOTHING = {"network_id": None, "port_id": None, "requested_ip": None, "tag": None}
-ATTACH = ("choose_port", "bind_port", "record_port", "plug_port", "attach_nic", "describe_nic")
-DETACH = ("unplug_nic", "unplug_port", "release_port", "forget_interface", "untag_nic")
+ATTACH = ("choose_port", "bind_port", "record_port", "plug_port", "attach_nic", "describe_nic",
+          "describe_ports")  # fmt: skip
+DETACH = ("unplug_nic", "unplug_port", "release_port", "forget_interface", "untag_nic",
+          "describe_ports")  # fmt: skip
 DETAILS = ("binding:vif_details", "binding:profile", "revision_number")
 OTHER = "99999999-b410-41e7-af51-fddb339207ce"
 
@@ -138,6 +140,11 @@ class Site:
             "guest": sorted(taps.get(nic.target, nic.target) for nic in nics),
         }
 
+    def told(self):
+        """The ports in the metadata of the guest."""
+        said = self.host.hypervisor.guests[self.server].spec.metadata["ports"]
+        return sorted(port["uuid"] for port in said)
+
     def all_know(self, *ports):
         """Whether they agree on these ports, and nothing is open."""
         seen = self.look()
@@ -194,6 +201,7 @@ def test_an_interface_is_attached(site, first, kind, state):
     vif = site.attach(**request)
 
     assert site.all_know(first, vif["id"])
+    assert site.told() == sorted([first, vif["id"]])
     assert vif == site.cached()[1]
     assert vif["preserve_on_delete"] is (kind is by_port)
     (port,) = [row for row in site.neutron.rows["ports"] if row["id"] == vif["id"]]
@@ -529,6 +537,7 @@ def test_killed_anywhere_an_attach_goes_on(site, first, kind, boundary):
 
     (made,) = {vif["id"] for vif in site.cached()} - {first}
     assert site.all_know(first, made)
+    assert site.told() == sorted([first, made])
     assert ("compute_attach_interface", "finish") in site.events()
 
 
@@ -566,6 +575,7 @@ def test_an_interface_is_detached(site, first, kind, stopped):
     site.detach(port)
 
     assert site.all_know(first)
+    assert site.told() == [first]
     left = [row for row in site.neutron.rows["ports"] if row["id"] == port]
     assert [row["device_id"] for row in left] == ([""] if kind is by_port else [])
     assert site.events()[-1] == ("compute_detach_interface", "finish")
@@ -661,6 +671,7 @@ def test_killed_anywhere_a_detach_goes_on(site, first, kind, boundary):
     site.killed(boundary, "detach_interface", port_id=port)
 
     assert site.all_know(first)
+    assert site.told() == [first]
     assert site.events()[-1] == ("compute_detach_interface", "finish")
     assert "InstanceFault" not in site.host.conductor.read()
 

@@ -1,12 +1,14 @@
-"""A guest's definition as text: taken aside while another one is in its place, and put back."""
+"""A guest's definition: what it says of its server; as text, taken aside and put back."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from typing import Any
 
 import libvirt
 
+from nova_lite.drivers.hypervisor.libvirt import xml_metadata
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find
 
 
@@ -28,6 +30,21 @@ class Definitions(Calls):
             connection.defineXML(definition)
 
         self._call(f"define guest {uuid} as before", define)
+
+    def describe(self, uuid: str, metadata: Mapping[str, object]) -> None:
+        """virDomainSetMetadata."""
+        text = ET.tostring(xml_metadata.instance(metadata), encoding="unicode")
+
+        def write(domain: Any) -> None:
+            places = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            if domain.isActive():
+                places |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, xml_metadata.KEY,
+                xml_metadata.NAMESPACE, places,
+            )  # fmt: skip
+
+        self._with_domain(f"describe guest {uuid}", uuid, write)
 
 
 def rename(domain: Any, name: str) -> None:

@@ -13,6 +13,8 @@ from nova_lite.drivers.hypervisor.libvirt.xml_tools import clean
 
 NAMESPACE = "http://openstack.org/xmlns/libvirt/nova/1.1"
 ET.register_namespace("nova", NAMESPACE)
+# By this prefix libvirt finds the element when it replaces it; it must be another than that inside.
+KEY = "instance"
 
 # Lists of name -> value pairs: element of the list -> element of one entry.
 _PAIRS = {"extraSpecs": "extraSpec", "properties": "property"}
@@ -38,10 +40,16 @@ def render(data: Mapping[str, Any]) -> ET.Element | None:
     if not data:
         return None
     metadata = ET.Element("metadata")
-    instance = _child(metadata, "instance")
-    for name, value in data.items():
-        _render(instance, name, value)
+    metadata.append(instance(data))
     return metadata
+
+
+def instance(data: Mapping[str, Any]) -> ET.Element:
+    """What is inside ``<metadata>``."""
+    element = ET.Element(f"{{{NAMESPACE}}}instance")
+    for name, value in data.items():
+        _render(element, name, value)
+    return element
 
 
 def _render(parent: ET.Element, name: str, value: Any) -> None:
