@@ -25,6 +25,7 @@ load_secrets() {
   [[ -s $ETC/secrets ]] || die "there is no cloud in $STATE yet: run '$CLOUD up'"
   # shellcheck source=/dev/null
   . "$ETC/secrets"
+  BARBICAN_KEY=$(printf '%s' "$VOLUME_KEY" | base64)
   TRANSPORT_URL="rabbit://openstack:$RABBIT_PASSWORD@127.0.0.1:$RABBIT_PORT/openstack"
   KEYSTONE_DATABASE=$(database_url keystone)
   PLACEMENT_DATABASE=$(database_url placement)

@@ -1,4 +1,4 @@
-"""Fill the cloud: ``seed.py catalog``, ``seed.py cloud``; then wait until it is ready to work:
+"""Fill the cloud: ``seed.py catalog [SERVICE...]``, ``seed.py cloud``; then wait until it is ready to work:
 ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``.
 
 Everything is looked up before it is made, so running it again changes nothing.
@@ -24,6 +24,8 @@ ENDPOINTS = {
     "neutron": ("network", "http://127.0.0.1:9696"),
     "cinder": ("block-storage", "http://127.0.0.1:8776/v3/%(project_id)s"),
 }
+# Services that are not part of every cloud.
+OPTIONAL = {"barbican": ("key-manager", "http://127.0.0.1:9311")}
 # The name by which older clients, and Nova unless told otherwise, look for Cinder.
 OLD_BLOCK_STORAGE = "volumev3"
 FLAVORS = [
@@ -77,7 +79,9 @@ def first(items):
     return next(iter(items), None)
 
 
-def seed_catalog():
+def seed_catalog(optional):
+    """Users, projects and endpoints, also of these optional services."""
+    endpoints = ENDPOINTS | {name: OPTIONAL[name] for name in optional}
     identity = connect("admin").identity
     roles = {
         name: first(identity.roles(name=name)) or identity.create_role(name=name)
@@ -88,7 +92,7 @@ def seed_catalog():
         or identity.create_project(name=name, domain_id="default")
         for name in ("service", "demo", "alt")
     }
-    users = [(name, "service", ("admin", "service"), "SERVICE_PASSWORD") for name in ENDPOINTS]
+    users = [(name, "service", ("admin", "service"), "SERVICE_PASSWORD") for name in endpoints]
     users += [(name, name, ("member", "reader"), "DEMO_PASSWORD") for name in ("demo", "alt")]
     for name, project, wanted, password in users:
         user = first(identity.users(name=name)) or identity.create_user(
@@ -101,7 +105,7 @@ def seed_catalog():
             identity.assign_project_role_to_user(projects[project], user, roles[role])
     admin = first(identity.users(name="admin"))
     identity.assign_project_role_to_user(projects["demo"], admin, roles["admin"])
-    for name, (kind, url) in ENDPOINTS.items():
+    for name, (kind, url) in endpoints.items():
         seed_endpoints(identity, name, kind, url)
     seed_endpoints(identity, "cinderv3", OLD_BLOCK_STORAGE, ENDPOINTS["cinder"][1])
 
@@ -321,7 +325,7 @@ def ready_hosts(compute):
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     if command == "catalog":
-        seed_catalog()
+        seed_catalog(arguments)
     elif command == "cloud":
         seed_cloud()
     elif command == "wait-for-storage":
