@@ -10,7 +10,7 @@ from nova_lite.conductor.instances import EVERYTHING
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, ServerNotFound
 from nova_lite.model.network import Vif
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
 from nova_lite.services.interfaces import found_again
 from nova_lite.services.ownership import Place, place
 from nova_lite.services.port_bindings import UNBOUND
@@ -75,6 +75,22 @@ class NetworkRefresh:
         self._deleted = DeletedPorts(tools, engine)
         self._lock = threading.Lock()
         self._asked: dict[str, Asked] = {}
+
+    def changed(self, context: RequestContext, instance: WireObject, port_id: str | None) -> None:
+        """Take in that a port of a server has changed.
+
+        Both hosts of a move hear of it; one that does not have the server, and does nothing with
+        it, has nothing to refresh. What brings a server here reads its ports when the record names
+        this host, so that it sees what the event is about; only an evacuation does so before.
+
+        :param instance: as nova-api has read it for the event
+        """
+        uuid, tools = str(instance["uuid"]), self._tools
+        apart = tools.ownership.place(instance) is Place.ELSEWHERE
+        evacuated = instance.get("task_state") in REBUILDING_TASKS
+        if apart and not evacuated and not self._engine.busy(uuid):
+            return
+        self.ask(context, uuid, port_id)
 
     def ask(self, context: RequestContext, server_uuid: str, port_id: str | None) -> None:
         """Refresh the network cache of a server.

@@ -168,6 +168,32 @@ def test_events_of_two_ports_are_one_refresh(host, server):
     assert ids(host, server)[1:] == [one["id"], two["id"]]
 
 
+@pytest.mark.parametrize(
+    ("task", "busy", "asked"),
+    [(None, False, 0), (None, True, 1), ("rebuild_spawning", False, 1)],
+)
+def test_a_host_that_does_not_have_the_server_does_not_read_its_record(
+    host, server, monkeypatch, task, busy, asked
+):
+    """Both hosts of a move hear of its ports. A server that comes here may be here by the time that
+    the work on it ends, and one that is evacuated to this host is the other one's until then."""
+    host.conductor.set(server, host="host2", task_state=task)
+    monkeypatch.setattr(host.engine, "busy", lambda uuid: busy)
+    read, get = [], host.tools.instances.get
+
+    def counted(context, uuid, *attrs):
+        read.append(uuid)
+        return get(context, uuid, *attrs)
+
+    elsewhere = host.get(server)
+    monkeypatch.setattr(host.tools.instances, "get", counted)
+    monkeypatch.setattr(host, "get", lambda uuid: elsewhere)
+
+    tell(host, server, "network-changed")
+
+    assert len(read) == asked
+
+
 @pytest.mark.parametrize("text", ["[]", "not JSON", "[{}]", None])
 @pytest.mark.parametrize("by_event", [True, False])
 def test_a_lost_cache_is_made_again_in_the_order_of_the_nics(host, server, text, by_event):
