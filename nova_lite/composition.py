@@ -316,7 +316,9 @@ class Composition:
             block_devices=BlockDevices(conductor),
             interfaces=Interfaces(conductor),
             info_caches=InfoCaches(conductor),
-            console_tokens=ConsoleTokens(conductor, self.clock.time),
+            console_tokens=ConsoleTokens(
+                conductor, self.clock.monotonic, float(conf.consoleauth.token_ttl)
+            ),
             actions=Actions(conductor, conf.host, self.clock),
             builds=Builds(conductor),
             groups=Groups(conductor),
