@@ -12,6 +12,7 @@ from nova_lite.conductor.client import Conductor
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.exceptions import RemoteFailure
+from nova_lite.wire.network_info import cache_of
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
 
@@ -113,22 +114,46 @@ class Interfaces:
 
 
 class InfoCaches:
-    def __init__(self, conductor: Conductor) -> None:
+    """The network caches of servers; remembers for ``remembered`` seconds what it has saved: nobody
+    but the host of a server saves its cache."""
+
+    remembered = 10.0
+
+    def __init__(
+        self, conductor: Conductor, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """:param clock: seconds since some moment"""
         self._conductor = conductor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._saved: dict[str, tuple[float, str]] = {}
 
     def save(self, context: RequestContext, server_uuid: str, network_info: str) -> None:
         """Store the network model (JSON) that the API renders addresses from."""
+        self._forget(server_uuid)
         self._conductor.object_call(context, cache_of(server_uuid, network_info), "save")
+        self.note(server_uuid, network_info)
 
+    def note(self, server_uuid: str, network_info: str) -> None:
+        """Say that a cache was saved just now with the server's record."""
+        now = self._clock()
+        with self._lock:
+            young = {
+                uuid: (at, text)
+                for uuid, (at, text) in self._saved.items()
+                if now - at < self.remembered
+            }
+            self._saved = {**young, server_uuid: (now, network_info)}
 
-def cache_of(server_uuid: str, network_info: str) -> WireObject:
-    """The network model (JSON) as it is saved, by itself or with the server's record."""
-    return WireObject.new(
-        "InstanceInfoCache",
-        VERSIONS["InstanceInfoCache"],
-        instance_uuid=server_uuid,
-        network_info=network_info,
-    )
+    def recent(self, server_uuid: str) -> str | None:
+        """A server's cache as this process has saved it lately; None: it has not."""
+        with self._lock:
+            at, text = self._saved.get(server_uuid, (float("-inf"), None))
+        return text if self._clock() - at < self.remembered else None
+
+    def _forget(self, server_uuid: str) -> None:
+        with self._lock:
+            self._saved.pop(server_uuid, None)
 
 
 class ConsoleTokens:

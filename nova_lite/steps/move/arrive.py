@@ -18,7 +18,7 @@ from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.disk.files import MakeDisks
-from nova_lite.steps.network.binding import BindPorts, cache_to_save
+from nova_lite.steps.network.binding import BindPorts, cache_to_save, note_cache_saved
 from nova_lite.steps.network.ports import WaitForPorts
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire import decode
@@ -197,6 +197,7 @@ class GrantShares(Step):
 class BindMovedPorts(BindPorts):
     """Bind the ports to this host; RecordResized saves the network cache."""
 
+    name = "bind_moved_ports"
     keeps_cache = True
 
 
@@ -259,4 +260,5 @@ class RecordResized(Step):
             launched_at=decode.utcnow(),
             **fields,
         )
+        note_cache_saved(work)
         tell_host(work, VmState.RESIZED)

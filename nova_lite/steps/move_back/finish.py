@@ -11,7 +11,7 @@ from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.move.arrive import RecordSwap
-from nova_lite.steps.network.binding import BindPorts, cache_to_save
+from nova_lite.steps.network.binding import BindPorts, cache_to_save, note_cache_saved
 from nova_lite.steps.network.ports import WaitForPorts
 from nova_lite.steps.records.server import moved_here, tell_host
 from nova_lite.wire.decode import utcnow
@@ -101,6 +101,7 @@ class BindReturned(BindPorts):
 class WaitForReturnedPorts(WaitForPorts):
     """As WaitForPorts, for RecordReturned."""
 
+    name = "wait_for_returned_ports"
     notes_wired = True
 
 
@@ -135,4 +136,5 @@ class RecordReturned(Step):
             **cache_to_save(work),
             **move_ends.ended(work, **registered),
         )
+        note_cache_saved(work)
         tell_host(work, self._vm_state)

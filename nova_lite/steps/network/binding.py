@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-from nova_lite.conductor.records import cache_of
 from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import Vif
 from nova_lite.services import guest
@@ -15,7 +15,6 @@ from nova_lite.services.port_resources import Providers, providers_of
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
-from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
@@ -83,14 +82,20 @@ def note_ports(
         work.tools.info_caches.save(work.context, work.uuid, text)
 
 
-def cache_to_save(work: Work) -> dict[str, WireObject]:
+def cache_to_save(work: Work) -> dict[str, Any]:
     """The network cache as a field to save with the server's record; none where that has it.
 
     nova-conductor saves it with the rest, but whatever becomes of the conditions of that
     (``Instance.save`` and ``_save_info_cache`` of nova/objects/instance.py).
     """
     text = _unsaved(work)
-    return {} if text is None else {"info_cache": cache_of(work.uuid, text)}
+    return {} if text is None else {"info_cache": network_info.cache_of(work.uuid, text)}
+
+
+def note_cache_saved(work: Work) -> None:
+    """Remember that a record was saved with what ``cache_to_save`` says of it."""
+    if PortNotes.of(work.notes).vifs is not None:
+        work.tools.info_caches.note(work.uuid, _noted(work))
 
 
 def save_cache(work: Work) -> None:
@@ -103,8 +108,12 @@ def save_cache(work: Work) -> None:
 def _unsaved(work: Work) -> str | None:
     if PortNotes.of(work.notes).vifs is None:
         return None
-    text = network_info.dump([*guest.vifs(work), *lost_vifs(work)])
+    text = _noted(work)
     return None if text == _cached(work) else text
+
+
+def _noted(work: Work) -> str:
+    return network_info.dump([*guest.vifs(work), *lost_vifs(work)])
 
 
 def forget_lost(work: Work) -> None:

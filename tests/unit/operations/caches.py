@@ -24,5 +24,15 @@ def mark_bindings(monkeypatch):
 
 def cached(conductor):
     """(name of the network, whether it is active) of each port in the only network cache."""
+    return [(vif["network"]["label"], vif["active"]) for vif in json.loads(_text(conductor))]
+
+
+def is_remembered(agent):
+    """Whether the agent knows the cache as it is, so that an event about it is no news."""
+    (server,) = agent.conductor.read()["InstanceInfoCache"]
+    return agent.tools.info_caches.recent(server) == _text(agent.conductor)
+
+
+def _text(conductor):
     (row,) = conductor.read()["InstanceInfoCache"].values()
-    return [(vif["network"]["label"], vif["active"]) for vif in json.loads(row["network_info"])]
+    return row["network_info"]

@@ -33,6 +33,7 @@ CALLS = {
     "ten servers of one request": (13, 0, 0, 0, 80),
     "network-changed of a new port": (2, 0, 0, 0, 2),
     "network-changed, nothing is new": (2, 0, 0, 0, 1),
+    "... of what was done just now": (2, 0, 0, 0, 0),
     "stop": (0, 0, 0, 0, 3),
     "start": (5, 0, 0, 0, 6),
     "hard reboot": (5, 0, 0, 0, 7),
@@ -131,9 +132,15 @@ def news(host):
     return lambda: host.tell("network-changed", server, port)
 
 
-def no_news(host):
+def old_news(host):
     tell = news(host)
     tell()
+    return tell
+
+
+def no_news(host):
+    tell = old_news(host)
+    host.tools.info_caches.remembered = 0.0
     return tell
 
 
@@ -213,6 +220,7 @@ VERBS: dict[str, Callable[[RestHost], Callable[[], object]]] = {
     "... Neutron reports nothing": silent_boot,
     "network-changed of a new port": news,
     "network-changed, nothing is new": no_news,
+    "... of what was done just now": old_news,
     "stop": stop,
     "start": start,
     "hard reboot": hard_reboot,

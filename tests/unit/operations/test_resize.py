@@ -14,7 +14,7 @@ from nova_lite.errors import HypervisorError, RemoteHostRefused
 from nova_lite.inventory.claims import Role
 from nova_lite.wire.objects import unwrap
 from tests.fakes.killed import Killed, until_killed
-from tests.unit.operations.caches import cached, mark_bindings
+from tests.unit.operations.caches import cached, is_remembered, mark_bindings
 from tests.unit.operations.callers import callers
 from tests.unit.operations.host import IMAGE, RECORDED
 from tests.unit.operations.two_hosts import MIGRATION, NEW, NODE, OLD, RETRY, TwoHosts
@@ -321,6 +321,7 @@ def test_the_network_cache_is_saved_with_the_record(hosts, monkeypatch):
         hosts.move()
 
     assert cached(hosts.conductor) == [("host2", True)]
+    assert is_remembered(hosts.agents["host2"])
     assert [call for call in asked if "InfoCache" in call] == []
 
 

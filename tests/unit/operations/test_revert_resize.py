@@ -10,7 +10,7 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, PeerUnavailable
 from nova_lite.inventory.claims import Role
-from tests.unit.operations.caches import cached, mark_bindings
+from tests.unit.operations.caches import cached, is_remembered, mark_bindings
 from tests.unit.operations.callers import callers
 from tests.unit.operations.host import MAPPING
 from tests.unit.operations.resized import LARGE, MIGRATION, SMALL, Resized
@@ -215,9 +215,10 @@ def test_the_network_cache_has_its_ports_here(tmp_path, monkeypatch, starts):
         failing(host, "start")
 
     with callers(host.conductor) as asked:
-        host.ask(FINISH)
+        agent = host.ask(FINISH)
 
     assert cached(host.conductor) == [("host1", starts)]
+    assert is_remembered(agent)
     assert ["InfoCache" in call for call in asked].count(True) == (0 if starts else 1)
 
 
