@@ -303,7 +303,7 @@ class Composition:
         usage_changed: Callable[[], None] = lambda: None,
     ) -> Toolbox:
         """What operations work with, as ``Toolbox`` describes it."""
-        conf, conductor = self.conf, self.conductor
+        conf, conductor, now = self.conf, self.conductor, self.clock.monotonic
         return Toolbox(
             conf=conf,
             clock=self.clock,
@@ -315,8 +315,8 @@ class Composition:
             instances=self.instances,
             block_devices=BlockDevices(conductor),
             interfaces=Interfaces(conductor),
-            info_caches=InfoCaches(conductor),
-            console_tokens=ConsoleTokens(conductor, self.clock.time),
+            info_caches=InfoCaches(conductor, now),
+            console_tokens=ConsoleTokens(conductor, now, conf.consoleauth.token_ttl),
             actions=Actions(conductor, conf.host, self.clock),
             builds=Builds(conductor),
             groups=Groups(conductor),

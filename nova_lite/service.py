@@ -122,16 +122,15 @@ class Agent:
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
         membership = self._patiently("nova-conductor", lambda: joining.look(facts))
+        parts.peers.at_least(membership.floor)
         # Before any record is made: nova-api cannot delete a host that Placement does not know.
         self._patiently("Placement", lambda: warm.pop().result() if warm else parts.warm_up())
         service = self._patiently("nova-conductor", lambda: joining.report_service(membership))
         parts.claims.restore(membership.instances)
-        parts.claims.keep(
-            self._patiently(
-                "nova-conductor",
-                lambda: early.pop().result() if early else moves(),
-            )
+        moving = self._patiently(
+            "nova-conductor", lambda: early.pop().result() if early else moves()
         )
+        parts.claims.keep(moving)
         capacity = parts.capacity(facts, membership)
         self._patiently("nova-conductor and Placement", lambda: capacity.report(service))
         tools = parts.toolbox(

@@ -76,11 +76,6 @@ class Instances:
         )
         return list(found.objects())
 
-    def uuids_of_host(self, context: RequestContext, host: str) -> list[str]:
-        """The uuids of the servers whose ``host`` is this one."""
-        found = self._conductor.class_call(context, "InstanceList.get_uuids_by_host", host)
-        return [str(uuid) for uuid in found]
-
     def active_in(
         self,
         context: RequestContext,

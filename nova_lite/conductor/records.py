@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from nova_lite.conductor.client import Conductor
 from nova_lite.wire import decode
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.exceptions import RemoteFailure
+from nova_lite.wire.network_info import cache_of
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
 
@@ -112,51 +114,113 @@ class Interfaces:
 
 
 class InfoCaches:
-    def __init__(self, conductor: Conductor) -> None:
+    """The network caches of servers; remembers for ``remembered`` seconds what it has saved: nobody
+    but the host of a server saves its cache."""
+
+    remembered = 10.0
+
+    def __init__(
+        self, conductor: Conductor, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """:param clock: seconds since some moment"""
         self._conductor = conductor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._saved: dict[str, tuple[float, str]] = {}
 
     def save(self, context: RequestContext, server_uuid: str, network_info: str) -> None:
         """Store the network model (JSON) that the API renders addresses from."""
-        cache = WireObject.new(
-            "InstanceInfoCache",
-            VERSIONS["InstanceInfoCache"],
-            instance_uuid=server_uuid,
-            network_info=network_info,
-        )
-        self._conductor.object_call(context, cache, "save")
+        self._forget(server_uuid)
+        self._conductor.object_call(context, cache_of(server_uuid, network_info), "save")
+        self.note(server_uuid, network_info)
+
+    def note(self, server_uuid: str, network_info: str) -> None:
+        """Say that a cache was saved just now with the server's record."""
+        now = self._clock()
+        with self._lock:
+            young = {
+                uuid: (at, text)
+                for uuid, (at, text) in self._saved.items()
+                if now - at < self.remembered
+            }
+            self._saved = {**young, server_uuid: (now, network_info)}
+
+    def recent(self, server_uuid: str) -> str | None:
+        """A server's cache as this process has saved it lately; None: it has not."""
+        with self._lock:
+            at, text = self._saved.get(server_uuid, (float("-inf"), None))
+        return text if self._clock() - at < self.remembered else None
+
+    def _forget(self, server_uuid: str) -> None:
+        with self._lock:
+            self._saved.pop(server_uuid, None)
 
 
 class ConsoleTokens:
-    """Console tokens; remembers when those that it made expire."""
+    """Console tokens; remembers when those that it made expire.
 
-    def __init__(self, conductor: Conductor, clock: Callable[[], float] = time.time) -> None:
-        """:param clock: seconds since some moment"""
+    Nobody but the host of a server makes tokens for it. So a host knows when there are none that
+    lead to it, once those that an earlier process may have made have expired.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        clock: Callable[[], float] = time.monotonic,
+        ttl: float = float("inf"),
+    ) -> None:
+        """
+        :param clock: seconds since some moment
+        :param ttl: seconds for which tokens of an earlier process may be valid
+        """
         self._conductor = conductor
         self._clock = clock
         # An earlier process may have made tokens, too.
         self._expiries: list[float] = [clock()]
+        self._unknown_until = clock() + ttl
+        self._lock = threading.Lock()
+        self._valid_until: dict[str, float] = {}
 
     def authorize(self, context: RequestContext, ttl: int, **fields: Any) -> str:
         """Make a console token valid for ``ttl`` seconds; only its hash is stored."""
         token = WireObject.new("ConsoleAuthToken", VERSIONS["ConsoleAuthToken"], **fields)
+        server = str(fields.get("instance_uuid"))
+        self._made(server, ttl)  # a guest that is removed at the same time
         _, value = self._conductor.object_call(context, token, "authorize", ttl=ttl)
-        self._expiries.append(self._clock() + ttl)
+        self._expiries.append(self._made(server, ttl))
         return str(value)
+
+    def _made(self, server_uuid: str, ttl: int) -> float:
+        with self._lock:
+            expiry = self._valid_until[server_uuid] = self._clock() + ttl
+        return expiry
 
     def clean_expired(self, context: RequestContext) -> None:
         """Forget the cell's expired tokens; asks nobody unless one made here has expired."""
-        expired = [expiry for expiry in self._expiries if expiry <= self._clock()]
+        now = self._clock()
+        expired = [expiry for expiry in self._expiries if expiry <= now]
         if not expired:
             return
         self._conductor.class_call(context, "ConsoleAuthToken.clean_expired_console_auths")
+        with self._lock:
+            valid = {uuid: end for uuid, end in self._valid_until.items() if end > now}
+            self._valid_until = valid
         for expiry in expired:
             self._expiries.remove(expiry)
 
     def clean(self, context: RequestContext, server_uuid: str) -> None:
-        """Forget the tokens of a server."""
-        self._conductor.class_call(
-            context, "ConsoleAuthToken.clean_console_auths_for_instance", server_uuid
-        )
+        """Forget the tokens that lead to a server's guest on this host; asks nobody where there is
+        none that is valid."""
+        now = self._clock()
+        with self._lock:
+            known = self._valid_until.get(server_uuid, now)
+        if max(known, self._unknown_until) > now:
+            self._conductor.class_call(
+                context, "ConsoleAuthToken.clean_console_auths_for_instance", server_uuid
+            )
+        with self._lock:
+            if self._valid_until.get(server_uuid) == known:
+                del self._valid_until[server_uuid]
 
 
 class VolumeUsages:

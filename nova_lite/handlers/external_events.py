@@ -26,7 +26,7 @@ class ExternalEvents:
     """Delivers events to waiting operations, refreshes the network cache on network-changed, takes
     interfaces away on network-vif-deleted, and extends volumes on volume-extended.
 
-    ``refresh`` is called with (context, server uuid, port id or None), ``detach`` with (context,
+    ``refresh`` is called with (context, instance, port id or None), ``detach`` with (context,
     instance, port id), ``extend`` with (context, instance, volume ids); where nothing could be
     promised, it returns what is done when that was told, and False when the message must come
     again.
@@ -35,7 +35,7 @@ class ExternalEvents:
     def __init__(
         self,
         hub: EventHub,
-        refresh: Callable[[RequestContext, str, str | None], None],
+        refresh: Callable[[RequestContext, WireObject, str | None], None],
         detach: Callable[[RequestContext, WireObject, str], None],
         extend: Callable[[RequestContext, WireObject, list[str]], Future[bool] | None],
     ) -> None:
@@ -78,12 +78,18 @@ class ExternalEvents:
         for instance, port_id in deleted:
             self._detach(context, instance, port_id)
         for uuid, name, tag, event in ours:
-            self._take_in(context, uuid, name, tag, event)
+            self._take_in(context, known[uuid], name, tag, event)
         return _all_over([over for over in told if over is not None])
 
     def _take_in(
-        self, context: RequestContext, uuid: str, name: str, tag: str | None, event: WireObject
+        self,
+        context: RequestContext,
+        instance: WireObject,
+        name: str,
+        tag: str | None,
+        event: WireObject,
     ) -> None:
+        uuid = str(instance["uuid"])
         if name in WAITED_FOR:
             # Neutron tells of every port again and again: no news where nobody waits for it.
             awaited = self._hub.deliver(uuid, name, tag, event.get("status", "completed"))
@@ -91,7 +97,7 @@ class ExternalEvents:
                     "Received event %s %s for server %s%s", name, tag, uuid,
                     "" if awaited else "; nobody waits for it")  # fmt: skip
         elif name == "network-changed":
-            self._refresh(context, uuid, tag)
+            self._refresh(context, instance, tag)
         else:
             LOG.warning("Event %s of server %s is not supported yet; ignored", name, uuid)
 

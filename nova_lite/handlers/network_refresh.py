@@ -10,7 +10,7 @@ from nova_lite.conductor.instances import EVERYTHING
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import JournalError, MalformedMessage, NovaLiteError, ServerNotFound
 from nova_lite.model.network import Vif
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
 from nova_lite.services.interfaces import found_again
 from nova_lite.services.ownership import Place, place
 from nova_lite.services.port_bindings import UNBOUND
@@ -76,6 +76,22 @@ class NetworkRefresh:
         self._lock = threading.Lock()
         self._asked: dict[str, Asked] = {}
 
+    def changed(self, context: RequestContext, instance: WireObject, port_id: str | None) -> None:
+        """Take in that a port of a server has changed.
+
+        Both hosts of a move hear of it; one that does not have the server, and does nothing with
+        it, has nothing to refresh. What brings a server here reads its ports when the record names
+        this host, so that it sees what the event is about; only an evacuation does so before.
+
+        :param instance: as nova-api has read it for the event
+        """
+        uuid, tools = str(instance["uuid"]), self._tools
+        apart = tools.ownership.place(instance) is Place.ELSEWHERE
+        evacuated = instance.get("task_state") in REBUILDING_TASKS
+        if apart and not evacuated and not self._engine.busy(uuid):
+            return
+        self.ask(context, uuid, port_id)
+
     def ask(self, context: RequestContext, server_uuid: str, port_id: str | None) -> None:
         """Refresh the network cache of a server.
 
@@ -110,6 +126,10 @@ class NetworkRefresh:
             asked = self._asked.pop(server_uuid)
         tools = self._tools
         try:
+            saved = None if asked.anew else self._saved(server_uuid)
+            found = None if saved is None else self._found(context, server_uuid, saved, asked)
+            if saved is not None and _same(found, saved):
+                return
             attrs = EVERYTHING if asked.anew else ("info_cache",)
             instance = tools.instances.get(context, server_uuid, attrs)
             if place(instance, tools.host) is not Place.HERE:
@@ -117,7 +137,9 @@ class NetworkRefresh:
             if asked.anew and not heals(instance):
                 return
             known = cached(instance)
-            current = self._current(context, instance, known or [], asked)
+            if found is None or not _same(known, saved):
+                found = self._current(context, instance, known or [], asked)
+            current = self._with_new(context, instance, found, {vif.id for vif in known or ()})
             missing = {vif.id for vif in known or ()} - {vif.id for vif in current}
             gone = tools.ports.gone(context, missing)
             lost = [vif for vif in known or () if vif.id in gone]
@@ -131,26 +153,34 @@ class NetworkRefresh:
         except NovaLiteError as error:
             LOG.warning("Could not refresh the network cache of server %s: %s", server_uuid, error)
 
+    def _saved(self, server_uuid: str) -> list[Vif] | None:
+        """The cache as the work on the server that has just ended has left it, if it was saved: an
+        event about what that has done itself costs no call then."""
+        text = self._tools.info_caches.recent(server_uuid)
+        return None if text is None else network_info.load(text)
+
     def _current(
         self, context: RequestContext, instance: WireObject, known: list[Vif], asked: Asked
     ) -> list[Vif]:
         """The server's ports as Neutron has them, those added that are asked for."""
         tools, uuid = self._tools, str(instance["uuid"])
-        ids = {vif.id for vif in known}
         if not asked.anew:
-            found = tools.ports.refresh(
-                context, uuid, known, beside=asked.ports, sparing=True
-            )
-            # Without a binding a port is not on this host: nobody could plug it.
-            found = [vif for vif in found if vif.id in ids or vif.vif_type not in UNBOUND]
-            return self._with_new(context, instance, found, ids)
+            return self._found(context, uuid, known, asked)
         if instance.get("task_state") is None and instance.get("vm_state") in WITH_GUEST:
             server = decode.server(
                 instance, name_template=tools.conf.instance_name_template, context=context
             )
             tools.ports.bind(context, server, known, tools.host)
-        found = tools.ports.refresh(context, uuid, known, beside=None)
-        return self._with_new(context, instance, found, ids)
+        return tools.ports.refresh(context, uuid, known, beside=None)
+
+    def _found(
+        self, context: RequestContext, server_uuid: str, known: list[Vif], asked: Asked
+    ) -> list[Vif]:
+        """The same, where the cache is not made anew."""
+        ids, ports = {vif.id for vif in known}, self._tools.ports
+        found = ports.refresh(context, server_uuid, known, beside=asked.ports, sparing=True)
+        # Without a binding a port is not on this host: nobody could plug it.
+        return [vif for vif in found if vif.id in ids or vif.vif_type not in UNBOUND]
 
     def _with_new(
         self, context: RequestContext, instance: WireObject, vifs: list[Vif], known: set[str]
@@ -160,6 +190,13 @@ class NetworkRefresh:
         if new:
             new = found_again(self._tools, context, instance, new)
         return [*(vif for vif in vifs if vif.id in known), *new]
+
+
+def _same(one: list[Vif] | None, other: list[Vif] | None) -> bool:
+    """Whether both are the same network cache; None is one that cannot be read."""
+    return one is not None and other is not None and (
+        network_info.dump(one) == network_info.dump(other)
+    )
 
 
 def cached(instance: WireObject) -> list[Vif] | None:

@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 def handlers(tools: Toolbox, engine: Engine) -> dict[str, Callable[..., Any]]:
     """The whole table."""
     consoles, host, diagnostics = Consoles(tools), Host(tools), Diagnostics(tools)
-    refresh = NetworkRefresh(tools, engine).ask
+    refresh = NetworkRefresh(tools, engine).changed
     detach, extend = DeletedPorts(tools, engine).detach, _extend(tools, engine)
     events = ExternalEvents(tools.events, refresh, detach, extend)
     return {

@@ -22,16 +22,16 @@ class AbandonedMappings:
         self._engine = engine
 
     def tick(self) -> None:
-        """Remove those that nobody goes on with: two conductor calls, and one of Cinder for each
+        """Remove those that nobody goes on with: one conductor call, and one of Cinder for each
         mapping that looks like it.
 
         :raises ControlPlaneUnavailable: nobody can be asked now
         """
         context = RequestContext.admin()
-        servers = self._tools.instances.uuids_of_host(context, self._tools.host)
+        servers = self._tools.claims.here()
         if not servers:
             return
         cinder, mappings = self._tools.cinder, self._tools.block_devices
-        for mapping in mappings.of_servers(context, servers):
+        for mapping in mappings.of_servers(context, sorted(servers)):
             if not self._engine.busy(str(mapping["instance_uuid"])):
                 removed(cinder, mappings, context, mapping)

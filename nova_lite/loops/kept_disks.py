@@ -22,15 +22,23 @@ DIRECTORY = re.compile(r"([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})_resize(?:
 
 
 class KeptDirectories:
-    """Asks nobody as long as there are none."""
+    """Asks nobody as long as there are none.
+
+    The first look, soon after the start, is for those that an earlier process has left.
+    """
 
     def __init__(self, instances_path: Path, engine: Engine) -> None:
         self._instances_path = instances_path
         self._engine = engine
+        self._first: set[str] | None = self._servers()
 
     def tick(self) -> None:
         """Have each looked at when nothing else is being done with its server."""
-        for uuid in sorted(self._servers()):
+        found = self._servers()
+        if self._first is not None:
+            found &= self._first
+            self._first = None
+        for uuid in sorted(found):
             if self._engine.busy(uuid):
                 continue
             instance = WireObject.new("Instance", VERSIONS["Instance"], uuid=uuid)

@@ -25,12 +25,14 @@ FILE_REQUIRED_SINCE = 65
 @dataclass
 class Membership:
     """What was found: this host's uuid, its Service record (None: new host), its ComputeNode record
-    (None: new), the version to report and the servers that the cloud says run here."""
+    (None: new), the version to report, the lowest of all compute hosts of the cell (0: there are
+    none), and the servers that the cloud says run here."""
 
     node_uuid: str
     service: WireObject | None
     node: WireObject | None
     version: int
+    floor: int
     instances: list[WireObject]
 
 
@@ -56,11 +58,9 @@ class Joining:
         :raises ServiceTooOld: the cell is newer than this agent
         """
         context, host = RequestContext.admin(), self._conf.host
-        reported = version.choose(
-            self._conf.nova_lite.service_version,
-            self._services.control_plane_version(context),
-            self._services.minimum_version(context),
-        )
+        newest = self._services.control_plane_version(context)
+        floor = self._services.minimum_version(context)
+        reported = version.choose(self._conf.nova_lite.service_version, newest, floor)
         service = self._services.of_host(context, host)
         node_uuid = identity.read(self._directories())
         if service is None:
@@ -75,7 +75,7 @@ class Joining:
         if node is not None:
             self._refuse_renamed(node, facts)
         instances = self._instances.by_host(context, host) if service is not None else []
-        return Membership(node_uuid, service, node, reported, instances)
+        return Membership(node_uuid, service, node, reported, floor, instances)
 
     def report_service(self, membership: Membership) -> WireObject:
         """Make or update the Service record."""

@@ -23,6 +23,7 @@ from nova_lite.steps.disk.files import RestoreConfigDrive
 from nova_lite.steps.guest.devices import DescribeDevices, to_activate
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
 from nova_lite.steps.move.arrive import (
+    BindMovedPorts,
     GrantShares,
     PrepareDisks,
     RecordResized,
@@ -33,7 +34,7 @@ from nova_lite.steps.move.arrive import (
     TakeInTpm,
     WaitForMovedPorts,
 )
-from nova_lite.steps.network.binding import BindPorts
+from nova_lite.steps.network.binding import save_cache
 from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.shares import MountShares
 from nova_lite.steps.volume.moves import AttachReservedVolumes
@@ -79,7 +80,7 @@ class FinishResize(MoveStage):
         return [
             (TakeFlavor(work),),
             (RecordSwap(work),),
-            (BindPorts(work), AttachReservedVolumes(work)),
+            (BindMovedPorts(work), AttachReservedVolumes(work)),
             (PrepareDisks(work), PlugInterfaces(work)),
             (TakeInTpm(work),),
             *(mounts if shares.possible(work) else ()),
@@ -105,6 +106,7 @@ class FinishResize(MoveStage):
             return
         tools.actions.fault(work.context, work.uuid, failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._old_flavor())
+        save_cache(work)
 
     def _old_flavor(self) -> dict[str, Any]:
         """As in stock the server has its old flavor again, with which it may start; not where its

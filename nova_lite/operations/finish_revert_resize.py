@@ -28,8 +28,10 @@ from nova_lite.steps.move_back.finish import (
     RestoreKept,
     RevertSwap,
     TakeBackResources,
+    WaitForReturnedPorts,
 )
-from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
+from nova_lite.steps.network.binding import save_cache
+from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import AttachReservedVolumes
 from nova_lite.wire.objects import WireObject
@@ -50,8 +52,8 @@ class FinishRevertResize(Move):
     def load(self) -> None:
         work = self.work
         self.tools.events.watch(work.uuid)
-        status = move_ends.status(work)
         moves.reload(work)
+        status = move_ends.told_status(work)
         task = work.instance.get("task_state")
         if work.resumed and work.here and task is None:
             self._is_over = True
@@ -68,7 +70,7 @@ class FinishRevertResize(Move):
         runs = moves.ran_before(work)
         started: Plan = [
             (StartGuest(work),),
-            (WaitForPorts(work),),
+            (WaitForReturnedPorts(work),),
             (SyncTime(work), *to_activate(work)),
         ]
         return [
@@ -95,3 +97,4 @@ class FinishRevertResize(Move):
             return
         tools.actions.fault(work.context, work.uuid, failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
+        save_cache(work)

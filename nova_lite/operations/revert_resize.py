@@ -49,8 +49,8 @@ class RevertResize(Move):
 
     def load(self) -> None:
         work = self.work
-        self._status = move_ends.status(work)
         moves.reload(work)
+        self._status = move_ends.told_status(work)
         task, ours = work.instance.get("task_state"), work.here and moves.comes_here(work)
         waits = task == TaskState.RESIZE_REVERTING and ours
         if not waits or self._status not in (move_ends.REVERTING, move_ends.REVERTED):

@@ -31,7 +31,8 @@ class Peers:
     """Calls and casts to the compute agents of other hosts, stock or nova_lite.
 
     A method goes out in the version in which the other host knows it: the least of what
-    [upgrade_levels]compute and its Service record allow. The topic is ``compute``, or
+    [upgrade_levels]compute and its Service record allow. The record is read only where hosts of the
+    cell may be too old for something (see :meth:`at_least`). The topic is ``compute``, or
     ``compute-alt`` for the methods that end something begun, if the host has that topic: from
     compute RPC 6.5, which is service version 71 (2026.1).
 
@@ -55,6 +56,7 @@ class Peers:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, int]] = {}
+        self._least = 0
 
     def call(
         self,
@@ -128,12 +130,26 @@ class Peers:
         )
         return self._clock.monotonic() - start
 
+    def at_least(self, service: int) -> None:
+        """Say which service version no nova-compute of the cell is older than.
+
+        That stays true: a host below the lowest of the others is let neither join nor report itself
+        (``_check_minimum_version`` of nova/objects/service.py). So where it allows all that is
+        spoken here, nobody need be asked about a single host.
+        """
+        with self._lock:
+            self._least = max(self._least, service)
+
     def version_of(self, context: RequestContext, host: str) -> Version:
         """The highest compute RPC version in which ``host`` may be spoken to.
 
         :raises PeerUnavailable: there is no such host
         :raises PeerTooOld: it is older than compute RPC 6.0
         """
+        with self._lock:
+            everywhere = versions.of_service(self._least)
+        if everywhere is not None and everywhere >= self._pin:
+            return self._pin
         service = self._service_version(context, host)
         allowed = versions.of_service(service)
         if allowed is None:

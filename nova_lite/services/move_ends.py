@@ -25,6 +25,16 @@ def status(work: Work) -> str | None:
     return str(found["status"]) if found is not None else None
 
 
+def told_status(work: Work) -> str | None:
+    """The same; as the message has it, whose sender has saved it, if that cannot be another one by
+    now. The server's record was read just before: it is still about that migration.
+    """
+    record = moves.migration(work)
+    if moves.is_late(work) or not moves.context_is_of(work, record):
+        return status(work)
+    return str(record.get("status"))
+
+
 def is_open(migration: WireObject) -> bool:
     """Whether a host has still something to do for it."""
     return migration.get("status") in OPEN

@@ -14,6 +14,7 @@ from typing import Any
 from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import NORMAL, FixedIp, Network, Subnet, Vif
 from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import VERSIONS
 
 NETWORK_META = ("injected", "tenant_id", "mtu", "physical_network", "tunneled")
 
@@ -46,6 +47,19 @@ def cached(instance: WireObject) -> list[Vif]:
     """
     cache = instance.get("info_cache")
     return load(cache.get("network_info") if cache else None)
+
+
+def cache_of(server_uuid: str, text: str) -> WireObject:
+    """An info cache as it is saved, by itself or with the server's record.
+
+    :param text: the interfaces in JSON
+    """
+    return WireObject.new(
+        "InstanceInfoCache",
+        VERSIONS["InstanceInfoCache"],
+        instance_uuid=server_uuid,
+        network_info=text,
+    )
 
 
 def readable(instance: WireObject) -> list[Vif] | None:

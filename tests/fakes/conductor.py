@@ -182,7 +182,10 @@ class FakeConductor:
             raise UnexpectedTaskState(f"task_state is {row.get('task_state')}")
         if expected_vm_state and row.get("vm_state") not in expected_vm_state:
             raise UnexpectedTaskState(f"vm_state is {row.get('vm_state')}")
-        row.update({field: copy.deepcopy(obj.data[field]) for field in obj.changes})
+        changed = {field: copy.deepcopy(obj.data[field]) for field in obj.changes}
+        if cache := changed.pop("info_cache", None):
+            self.object_save(tables, context, WireObject(cache))
+        row.update(changed)
         row["updated_at"] = now()
         row.setdefault("history", []).append([row.get("vm_state"), row.get("task_state")])
         # Columns always, nested objects only where the sender had them.
@@ -244,10 +247,6 @@ class FakeConductor:
             if row.get("host") == host and not row.get("deleted")
         ]
         return WireObject.new("InstanceList", "2.6", objects=found)
-
-    def class_instancelist_get_uuids_by_host(self, tables, context, host):
-        rows = tables.get("Instance", {}).items()
-        return [k for k, row in rows if row.get("host") == host and not row.get("deleted")]
 
     def class_instancelist_get_by_filters(self, tables, context, filters, expected_attrs=()):
         found = [

@@ -23,6 +23,9 @@ class FakePeers:
     def cast(self, context, host, method, *, version=None, **arguments):
         self._send(host, method, arguments)
 
+    def at_least(self, service):
+        pass
+
     def is_up(self, context, host):
         return host in self.answers
 

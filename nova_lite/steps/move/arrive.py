@@ -18,6 +18,7 @@ from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.disk.files import MakeDisks
+from nova_lite.steps.network.binding import BindPorts, cache_to_save, note_cache_saved
 from nova_lite.steps.network.ports import WaitForPorts
 from nova_lite.steps.records.server import tell_host
 from nova_lite.wire import decode
@@ -193,11 +194,19 @@ class GrantShares(Step):
                 shares.grant(self.work, share)
 
 
+class BindMovedPorts(BindPorts):
+    """Bind the ports to this host; RecordResized saves the network cache."""
+
+    name = "bind_moved_ports"
+    keeps_cache = True
+
+
 class WaitForMovedPorts(WaitForPorts):
     """As WaitForPorts, but the guest, which ran before, goes on in any case: stock waits for
     none."""
 
     name = "wait_for_moved_ports"
+    notes_wired = True
 
     def _give_up(self, missing: set[str]) -> None:
         LOG.warning("Server %s goes on though port %s is not wired up", self.work.uuid,
@@ -240,6 +249,7 @@ class RecordResized(Step):
         kept = dict(work.instance.get("system_metadata", {}))
         if registered.items() - kept.items():
             fields["system_metadata"] = {**kept, **registered}
+        fields.update(cache_to_save(work))
         tools.instances.save(
             work.context,
             work.instance,
@@ -250,4 +260,5 @@ class RecordResized(Step):
             launched_at=decode.utcnow(),
             **fields,
         )
+        note_cache_saved(work)
         tell_host(work, VmState.RESIZED)

@@ -11,7 +11,8 @@ from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.move.arrive import RecordSwap
-from nova_lite.steps.network.binding import BindPorts
+from nova_lite.steps.network.binding import BindPorts, cache_to_save, note_cache_saved
+from nova_lite.steps.network.ports import WaitForPorts
 from nova_lite.steps.records.server import moved_here, tell_host
 from nova_lite.wire.decode import utcnow
 from nova_lite.wire.objects import WireObject
@@ -88,12 +89,20 @@ class BindReturned(BindPorts):
     """Bind the ports to this host, with the providers of guaranteed rates that they had here."""
 
     name = "bind_returned"
+    keeps_cache = True  # for RecordReturned
 
     def providers(self) -> Any:
         work = self.work
         if not any(vif.profile.get("allocation") for vif in guest.vifs(work)):
             return None
         return self.tools.port_resources.serving(work.context, work.uuid)
+
+
+class WaitForReturnedPorts(WaitForPorts):
+    """As WaitForPorts, for RecordReturned."""
+
+    name = "wait_for_returned_ports"
+    notes_wired = True
 
 
 class RecordReturned(Step):
@@ -124,6 +133,8 @@ class RecordReturned(Step):
             task_state=None,
             power_state=int(PowerState.RUNNING if runs else PowerState.SHUTDOWN),
             launched_at=utcnow(),
+            **cache_to_save(work),
             **move_ends.ended(work, **registered),
         )
+        note_cache_saved(work)
         tell_host(work, self._vm_state)

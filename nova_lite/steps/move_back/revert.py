@@ -12,6 +12,7 @@ from nova_lite.services.disk_files import directory, remove_directory, remove_fi
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.shared_storage import shared_with
 from nova_lite.steps.base import Step
+from nova_lite.wire.objects import unwrap
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ class RemoveCopy(Step):
 class RecordGivenBack(Step):
     """Record that this host has nothing of the server any more, and what it had before the move.
 
-    The migration first, as in stock: it is what says that this host does not claim anything.
+    The migration first, as in stock: it is what says that this host does not claim anything. The
+    server only where that is another place on NUMA nodes: the other host does not go on with one
+    that is being deleted.
     """
 
     name = "record_given_back"
@@ -69,14 +72,17 @@ class RecordGivenBack(Step):
             tools.claims.release(work.uuid, role)
         tools.usage_changed()
         context = work.instance.get("migration_context")
-        before = {} if context is None else {"numa_topology": context.get("old_numa_topology")}
-        tools.instances.save(
-            work.context,
-            work.instance,
-            expected_task_state=[TaskState.RESIZE_REVERTING],
-            task_state=TaskState.RESIZE_REVERTING,
-            **before,
-        )
+        if context is None:
+            return
+        before = context.get("old_numa_topology")
+        if unwrap(before) != unwrap(work.instance.get("numa_topology")):
+            tools.instances.save(
+                work.context,
+                work.instance,
+                expected_task_state=[TaskState.RESIZE_REVERTING],
+                task_state=TaskState.RESIZE_REVERTING,
+                numa_topology=before,
+            )
 
 
 class ReturnToSource(Step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import Vif
@@ -19,15 +20,20 @@ LOG = logging.getLogger(__name__)
 
 
 class BindPorts(Step):
-    """Bind the ports to this host and save the network cache with their bindings."""
+    """Bind the ports to this host and save the network cache with their bindings.
+
+    ``keeps_cache``: that is left to a later step, which saves the record anyway and asks
+    ``cache_to_save``; where it does not come to that, ``save_cache`` makes up for it.
+    """
 
     name = "bind_ports"
+    keeps_cache = False
 
     def do(self) -> None:
         work, tools = self.work, self.tools
         known = [*guest.vifs(work), *lost_vifs(work)]
         vifs = tools.ports.bind(work.context, work.server, known, tools.host, self.providers())
-        note_ports(work, known, vifs)
+        note_ports(work, known, vifs, save=not self.keeps_cache)
 
     def providers(self) -> Providers | None:
         """Who serves the ports that have a guaranteed rate: chosen by the scheduler; None: the
@@ -49,7 +55,12 @@ class UnbindPorts(Step):
 
 
 def note_ports(
-    work: Work, known: Sequence[Vif], fresh: Sequence[Vif], *, keep_lost: bool = False
+    work: Work,
+    known: Sequence[Vif],
+    fresh: Sequence[Vif],
+    *,
+    keep_lost: bool = False,
+    save: bool = True,
 ) -> None:
     """Note the ports as Neutron describes them now, and save them in the network cache.
 
@@ -58,6 +69,7 @@ def note_ports(
 
     :param known: as they were, with those that were lost earlier
     :param keep_lost: the guest is not defined anew: it needs the taps of lost ports, too
+    :param save: else a later step saves the cache: see ``cache_to_save``
     """
     ids = {vif.id for vif in fresh}
     lost = [vif for vif in known if vif.id not in ids]
@@ -66,8 +78,42 @@ def note_ports(
         work.note(vifs=text, lost="[]")
     else:
         work.note(vifs=network_info.dump(fresh), lost=network_info.dump(lost))
-    if text != _cached(work):
+    if save and text != _cached(work):
         work.tools.info_caches.save(work.context, work.uuid, text)
+
+
+def cache_to_save(work: Work) -> dict[str, Any]:
+    """The network cache as a field to save with the server's record; none where that has it.
+
+    nova-conductor saves it with the rest, but whatever becomes of the conditions of that
+    (``Instance.save`` and ``_save_info_cache`` of nova/objects/instance.py).
+    """
+    text = _unsaved(work)
+    return {} if text is None else {"info_cache": network_info.cache_of(work.uuid, text)}
+
+
+def note_cache_saved(work: Work) -> None:
+    """Remember that a record was saved with what ``cache_to_save`` says of it."""
+    if PortNotes.of(work.notes).vifs is not None:
+        work.tools.info_caches.note(work.uuid, _noted(work))
+
+
+def save_cache(work: Work) -> None:
+    """Save the network cache by itself, if it was noted and the record does not have it."""
+    text = _unsaved(work)
+    if text is not None:
+        work.tools.info_caches.save(work.context, work.uuid, text)
+
+
+def _unsaved(work: Work) -> str | None:
+    if PortNotes.of(work.notes).vifs is None:
+        return None
+    text = _noted(work)
+    return None if text == _cached(work) else text
+
+
+def _noted(work: Work) -> str:
+    return network_info.dump([*guest.vifs(work), *lost_vifs(work)])
 
 
 def forget_lost(work: Work) -> None:

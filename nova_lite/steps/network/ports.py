@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 
 from nova_lite.errors import NetworkUnavailable, NovaLiteError, Verdict, VifPlugTimeout
 from nova_lite.model.network import Vif
@@ -194,17 +195,25 @@ class WaitForPorts(Step):
 
     ``looks`` are the pauses between two looks at Neutron itself; the last one is repeated. A look
     for another server counts, too, if it is not older than the part ``shared`` of the pause.
+    ``notes_wired``: the ports that were wired up are noted as such, for a later step that saves the
+    network cache.
     """
 
     name = "wait_for_ports"
     looks: tuple[float, ...] = LOOKS
     shared = 0.5
+    notes_wired = False
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        waiting = set(PortNotes.of(work.notes).await_ports or ())
-        if waiting and (missing := self._wait(waiting)):
+        awaited = set(PortNotes.of(work.notes).await_ports or ())
+        missing = self._wait(set(awaited)) if awaited else awaited
+        if missing:
             self._give_up(missing)
+        if self.notes_wired and awaited - missing:
+            wired = awaited - missing
+            ports = (replace(vif, active=vif.active or vif.id in wired) for vif in guest.vifs(work))
+            work.note(vifs=network_info.dump(ports))
         tools.hypervisor.resume(work.uuid)
         tools.events.forget(work.uuid)
 

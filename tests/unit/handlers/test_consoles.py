@@ -25,7 +25,7 @@ class Conductor:
         self.saved.append(dict(token.data))
         return {}, "t0ken"
 
-    def class_call(self, context, method):
+    def class_call(self, context, method, *arguments):
         self.cleaned += 1
 
 
@@ -154,3 +154,30 @@ def test_expired_tokens_are_forgotten_only_when_there_may_be_some():
     tokens.clean_expired(None)
     tokens.clean_expired(None)
     assert conductor.cleaned == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "passed", "cleaned"),
+    [
+        (None, 0, 1),  # an earlier process may have made some
+        (None, 601, 0),
+        (0, 601, 0),
+        (500, 200, 1),
+        (0, 599, 1),
+    ],
+)
+def test_tokens_of_a_server_are_forgotten_only_where_one_may_be_valid(made, passed, cleaned):
+    """Nobody but this host makes any for a server that it has."""
+    conductor, now = Conductor(), [1000.0]
+    tokens = ConsoleTokens(conductor, clock=lambda: now[0], ttl=600)
+    if made is not None:
+        now[0] += made
+        tokens.authorize(None, 600, console_type="novnc", instance_uuid="server")
+    now[0] += passed
+
+    tokens.clean(None, "server")
+    assert conductor.cleaned == cleaned
+
+    now[0] += 600
+    tokens.clean(None, "server")
+    assert conductor.cleaned == cleaned, "nothing is left that is valid"

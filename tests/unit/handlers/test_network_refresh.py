@@ -67,6 +67,8 @@ def ids(host, server):
 
 
 def store(host, server, text):
+    """Long after this host has saved it for the last time."""
+    host.tools.info_caches.remembered = 0.0
     with host.conductor.database() as tables:
         tables["InstanceInfoCache"][server]["network_info"] = text
 
@@ -166,6 +168,66 @@ def test_events_of_two_ports_are_one_refresh(host, server):
     assert len(waiting) == 1
     waiting[0][2]()
     assert ids(host, server)[1:] == [one["id"], two["id"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "busy", "asked"),
+    [(None, False, 0), (None, True, 1), ("rebuild_spawning", False, 1)],
+)
+def test_a_host_that_does_not_have_the_server_does_not_read_its_record(
+    host, server, monkeypatch, task, busy, asked
+):
+    """Both hosts of a move hear of its ports. A server that comes here may be here by the time that
+    the work on it ends, and one that is evacuated to this host is the other one's until then."""
+    host.tools.info_caches.remembered = 0.0
+    host.conductor.set(server, host="host2", task_state=task)
+    monkeypatch.setattr(host.engine, "busy", lambda uuid: busy)
+
+    assert told(host, server) == ["Instance.get_by_uuid"] * asked
+
+
+def told(host, server):
+    """What nova-conductor is asked after the event."""
+    before = len(host.conductor.read()["calls"])
+    tell(host, server, "network-changed")
+    # The first one is of the test, for the message.
+    return host.conductor.read()["calls"][before:][1:]
+
+
+def test_what_was_done_just_now_is_not_read_again(host, server):
+    """The event is about that; nobody but this host saves the cache."""
+    new_address(host, server)
+
+    assert told(host, server) == ["Instance.get_by_uuid", "InstanceInfoCache.save"]
+    assert told(host, server) == []
+    floating_address(host, server)
+    assert told(host, server) == ["Instance.get_by_uuid", "InstanceInfoCache.save"]
+    assert seen(host, server)["new_address"]
+    assert seen(host, server)["floating_address"]
+
+
+@pytest.mark.parametrize("fields", [{"host": "host2"}, {}])
+def test_what_another_host_has_saved_since_is_not_undone(host, server, fields):
+    """The server has left, or was away for a moment: what this host remembers is of before."""
+    new_address(host, server)
+    with host.conductor.database() as tables:
+        cache = tables["InstanceInfoCache"][server]
+        text = cache["network_info"].replace('"profile": {}', '"profile": {"of": "host2"}')
+        cache["network_info"] = text
+    before = host.cached(server)
+    assert before[0]["profile"] == {"of": "host2"}
+    host.conductor.set(server, **fields)
+
+    # The event was sent while the record still named this host.
+    engine_is_busy, host.engine.busy = host.engine.busy, lambda uuid: True
+    tell(host, server, "network-changed")
+    host.engine.busy = engine_is_busy
+
+    if fields:
+        assert host.cached(server) == before
+    else:
+        assert seen(host, server)["new_address"]
+        assert host.cached(server)[0]["profile"] == {}
 
 
 @pytest.mark.parametrize("text", ["[]", "not JSON", "[{}]", None])

@@ -29,6 +29,19 @@ def test_each_kept_directory_is_looked_at(tmp_path):
     assert engine.begun == [("remove_kept", uuid, uuid) for uuid in (KEPT, HALF)]
 
 
+def test_what_was_kept_since_the_start_is_looked_at_later(tmp_path):
+    """Its move has just begun; in the first minute nothing of it can be lost."""
+    (tmp_path / f"{KEPT}_resize").mkdir()
+    engine = Engine()
+    kept = KeptDirectories(tmp_path, engine)
+    (tmp_path / f"{HALF}_resize").mkdir()
+
+    kept.tick()
+    assert [uuid for _, uuid, _ in engine.begun] == [KEPT]
+    kept.tick()
+    assert [uuid for _, uuid, _ in engine.begun] == [KEPT, KEPT, HALF]
+
+
 def test_a_host_without_any_begins_nothing(tmp_path):
     """Nor does one without servers."""
     engine = Engine()

@@ -110,14 +110,17 @@ class Host:
         )  # fmt: skip
         return made
 
-    def send(self, agent, method, request="req-1", without=(), **arguments):
-        """:param without: fields that the sender has not loaded"""
+    def send(self, agent, method, request="req-1", without=(), context=None, **arguments):
+        """
+        :param without: fields that the sender has not loaded
+        :param context: more of the request's context
+        """
         instance = Instances(self.conductor).get(RequestContext.admin(), self.server)
         for field in without:
             del instance.data[field]
         agent.engine.begin(
             method,
-            RequestContext({"request_id": request}),
+            RequestContext({"request_id": request, **(context or {})}),
             self.server,
             {"instance": instance, **wrap(copy.deepcopy(arguments))},
         )

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from nova_lite.wire import network_info
+from nova_lite.wire.objects import WireObject
 from tests.fakes.killed import Killed, until_killed
 from tests.fakes.rest_host import RestHost
+from tests.unit.operations.callers import callers
+from tests.unit.operations.two_hosts import TwoHosts
 
 PAGE = Path(__file__).parents[3] / "doc/source/calls.rst"
 HARD = {"reboot_type": "HARD", "block_device_info": None}
@@ -30,6 +33,7 @@ CALLS = {
     "ten servers of one request": (13, 0, 0, 0, 80),
     "network-changed of a new port": (2, 0, 0, 0, 2),
     "network-changed, nothing is new": (2, 0, 0, 0, 1),
+    "... of what was done just now": (2, 0, 0, 0, 0),
     "stop": (0, 0, 0, 0, 3),
     "start": (5, 0, 0, 0, 6),
     "hard reboot": (5, 0, 0, 0, 7),
@@ -40,6 +44,15 @@ CALLS = {
     "delete, port made": (2, 0, 0, 1, 5),
     "delete, two networks": (3, 0, 0, 1, 5),
     "delete, port given": (3, 0, 0, 1, 5),
+}
+# Calls of nova-conductor that both hosts of a move make together.
+MOVES = {
+    "resize or migrate": 18,
+    "... on one host": 18,
+    "... with a volume": 20,
+    "confirm": 6,
+    "revert": 11,
+    "... of a server on NUMA nodes": 12,
 }
 
 
@@ -119,9 +132,15 @@ def news(host):
     return lambda: host.tell("network-changed", server, port)
 
 
-def no_news(host):
+def old_news(host):
     tell = news(host)
     tell()
+    return tell
+
+
+def no_news(host):
+    tell = old_news(host)
+    host.tools.info_caches.remembered = 0.0
     return tell
 
 
@@ -201,6 +220,7 @@ VERBS: dict[str, Callable[[RestHost], Callable[[], object]]] = {
     "... Neutron reports nothing": silent_boot,
     "network-changed of a new port": news,
     "network-changed, nothing is new": no_news,
+    "... of what was done just now": old_news,
     "stop": stop,
     "start": start,
     "hard reboot": hard_reboot,
@@ -212,6 +232,67 @@ VERBS: dict[str, Callable[[RestHost], Callable[[], object]]] = {
     "delete, two networks": deletion_on_two,
     "delete, port given": deletion_with_port,
 }
+
+
+def moving(directory, **more):
+    """Two hosts whose agents have run for so long that nobody has console tokens of before."""
+    hosts = TwoHosts(directory, **more)
+    for host in {hosts.source, hosts.dest}:
+        host.conf.set_override("token_ttl", 0, group="consoleauth")
+    return hosts, hosts.move
+
+
+def moved(directory, **more):
+    hosts, move = moving(directory)
+    move()
+    hosts.set(**more)
+    hosts.peers.answers["host1"]["check_instance_shared_storage"] = False
+    return hosts
+
+
+def confirmation(directory):
+    hosts = moved(directory)
+    arguments = {"migration": hosts._migration()}
+    return hosts, lambda: hosts.run(hosts.source, "confirm_resize", request="req-2", **arguments)
+
+
+def revert(directory, **more):
+    hosts = moved(directory, task_state="resize_reverting", **more)
+    hosts.set_migration(status="reverting")
+    arguments = {"migration": hosts._migration(), "request_spec": None}
+
+    def run():
+        hosts.run(hosts.dest, "revert_resize", request="req-2", **arguments)
+        hosts.deliver(hosts.asked("finish_revert_resize"))
+
+    return hosts, run
+
+
+def revert_on_numa_nodes(directory):
+    place = WireObject.new("InstanceNUMATopology", "1.3", cells=[]).primitive
+    return revert(directory, numa_topology=place)
+
+
+MOVING = {
+    "resize or migrate": moving,
+    "... on one host": lambda directory: moving(directory, same=True),
+    "... with a volume": lambda directory: moving(directory, volume=True),
+    "confirm": confirmation,
+    "revert": revert,
+    "... of a server on NUMA nodes": revert_on_numa_nodes,
+}
+
+
+@pytest.mark.parametrize("verb", MOVES)
+def test_each_move_asks_no_more_than_this(tmp_path, verb):
+    """Where it says who has asked for what, each call is named with its step."""
+    hosts, run = MOVING[verb](tmp_path)
+
+    with callers(hosts.conductor) as asked:
+        run()
+
+    assert hosts.faults() == []
+    assert len(asked) == MOVES[verb], "\n".join(asked)
 
 
 @pytest.mark.parametrize("verb", CALLS)
@@ -230,7 +311,7 @@ def test_each_verb_asks_no_more_than_this(host, verb):
 def test_the_documentation_says_the_same():
     """Its table begins each line with the verb, and nova-lite's calls come first."""
     page = PAGE.read_text()
-    for verb, calls in CALLS.items():
+    for verb, calls in {**CALLS, **{verb: (calls,) for verb, calls in MOVES.items()}}.items():
         said = re.search(rf"^{re.escape(verb)}\s+((?:\d+\s+){{{len(calls)}}})", page, re.M)
         assert said, f"{PAGE} has no line for {verb}"
         assert tuple(map(int, said[1].split())) == calls, verb

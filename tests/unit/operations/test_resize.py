@@ -14,6 +14,8 @@ from nova_lite.errors import HypervisorError, RemoteHostRefused
 from nova_lite.inventory.claims import Role
 from nova_lite.wire.objects import unwrap
 from tests.fakes.killed import Killed, until_killed
+from tests.unit.operations.caches import cached, is_remembered, mark_bindings
+from tests.unit.operations.callers import callers
 from tests.unit.operations.host import IMAGE, RECORDED
 from tests.unit.operations.two_hosts import MIGRATION, NEW, NODE, OLD, RETRY, TwoHosts
 
@@ -309,6 +311,45 @@ def test_it_ends_the_same_wherever_the_power_fails(tmp_path, method):
             assert seen[name]["files"] == wanted[name]["files"], boundary
             assert seen[name]["journal"] == [], boundary
         assert seen["host1"]["guest"] == "SHUTDOWN", boundary
+
+
+# --- the network cache --------------------------------------------------------------------------
+def test_the_network_cache_is_saved_with_the_record(hosts, monkeypatch):
+    """At the end, with the ports wired up: the event about that has nothing to add."""
+    mark_bindings(monkeypatch)
+    with callers(hosts.conductor) as asked:
+        hosts.move()
+
+    assert cached(hosts.conductor) == [("host2", True)]
+    assert is_remembered(hosts.agents["host2"])
+    assert [call for call in asked if "InfoCache" in call] == []
+
+
+@pytest.mark.parametrize("method", ["start", "define"])
+def test_it_is_saved_also_where_the_server_does_not_start(hosts, monkeypatch, method):
+    """Its ports are this host's, and the cache says so."""
+    mark_bindings(monkeypatch)
+    hosts.move(until="finish_resize")
+    hosts.dest.hypervisor.fail(method, HypervisorError("no memory"))
+
+    hosts.deliver(hosts.asked("finish_resize"))
+
+    assert hosts.state() == ("host2", "error", None)
+    assert cached(hosts.conductor) == [("host2", False)]
+
+
+def test_a_port_that_is_not_wired_up_is_not_called_so(hosts, monkeypatch):
+    """The guest goes on without."""
+    mark_bindings(monkeypatch)
+    hosts.move(until="finish_resize")
+    hosts.dest.conf.set_override("vif_plugging_timeout", 1)
+    with hosts.ledger.open() as content:
+        content["ports_stay_down"] = True
+
+    hosts.deliver(hosts.asked("finish_resize"))
+
+    assert hosts.state() == ("host2", "resized", None)
+    assert cached(hosts.conductor) == [("host2", False)]
 
 
 # --- it does not come ---------------------------------------------------------------------------

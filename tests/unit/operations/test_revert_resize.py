@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, PeerUnavailable
 from nova_lite.inventory.claims import Role
+from tests.unit.operations.caches import cached, is_remembered, mark_bindings
+from tests.unit.operations.callers import callers
 from tests.unit.operations.host import MAPPING
 from tests.unit.operations.resized import LARGE, MIGRATION, SMALL, Resized
 
@@ -122,6 +125,53 @@ def test_a_revert_that_is_over_has_no_effect(tmp_path, fields):
     assert {**after, "ended": 0} == {**before, "ended": 0}
 
 
+@pytest.mark.parametrize(("age", "over"), [(0, False), (60, True)])
+def test_a_message_that_is_late_is_not_believed(tmp_path, age, over):
+    """What its sender has recorded of the migration may be past; else it is as good as read."""
+    host = given(tmp_path)
+    asked = host.arguments()
+    host.end(status="error")
+    sent = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
+
+    host.run(REVERT, context={"timestamp": sent.isoformat()}, **asked)
+
+    assert (host.server in host.hypervisor.guests) is over
+    assert host.migration()["status"] == ("error" if over else "reverted")
+
+
+@pytest.mark.parametrize("method", [REVERT, FINISH])
+def test_a_message_about_another_migration_is_not_believed(tmp_path, method):
+    """The server is on its way back in a later one."""
+    host = given(tmp_path) if method == REVERT else returning(tmp_path)
+    asked = host.arguments()
+    context = host.conductor.instance(host.server)["migration_context"]
+    context["nova_object.data"]["migration_id"] = 8
+    host.set(migration_context=context)
+    host.end(status="confirmed")
+    before = host.look()
+
+    host.run(method, **asked)
+
+    assert {**host.look(), "ended": 0} == {**before, "ended": 0}
+
+
+def test_a_server_on_numa_nodes_goes_back_to_its_place(tmp_path):
+    """The host that gives it away records that, for stock nova-compute relies on it."""
+    host = given(tmp_path)
+    old, new = ({"nova_object.name": "InstanceNUMATopology", "nova_object.namespace": "nova",
+                 "nova_object.version": "1.3", "nova_object.data": {"cells": [], "id": number}}
+                for number in (1, 2))  # fmt: skip
+    context = host.conductor.instance(host.server)["migration_context"]
+    context["nova_object.data"].update(old_numa_topology=old, new_numa_topology=new)
+    host.set(migration_context=context, numa_topology=new)
+
+    host.ask(REVERT)
+
+    assert host.conductor.instance(host.server)["numa_topology"] == old
+    sent = host.peers.sent[-1][2]["instance"]
+    assert sent["numa_topology"]["id"] == 1
+
+
 def test_a_server_that_is_deleted_meanwhile_leaves_no_allocation(tmp_path):
     """The migration's is not nova-api's to delete: it does not confirm what is on its way back."""
     host = given(tmp_path)
@@ -154,6 +204,22 @@ def test_it_is_as_before(tmp_path, ran):
     assert host.held() == {host.server: {"host1": {"VCPU": 1}}}
     assert agent.tools.claims.usage().used.vcpus == 1
     assert agent.tools.claims.here() == {host.server}
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_the_network_cache_has_its_ports_here(tmp_path, monkeypatch, starts):
+    """It is saved with the record; by itself only where that ends in an error."""
+    mark_bindings(monkeypatch)
+    host = returning(tmp_path)
+    if not starts:
+        failing(host, "start")
+
+    with callers(host.conductor) as asked:
+        agent = host.ask(FINISH)
+
+    assert cached(host.conductor) == [("host1", starts)]
+    assert is_remembered(agent)
+    assert ["InfoCache" in call for call in asked].count(True) == (0 if starts else 1)
 
 
 def test_on_one_host_it_is_as_before(tmp_path):

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite import errors
-from nova_lite.conductor.instances import Instances
 from nova_lite.conductor.records import BlockDevices
 from nova_lite.failures import Failure
 from nova_lite.loops.abandoned_mappings import AbandonedMappings
@@ -460,10 +459,7 @@ def test_so_do_all_while_cinder_is_away(host, monkeypatch):
 def test_the_periodic_look_removes_them_as_well(host):
     """Where nobody asks for anything of the server, for the volume cannot be attached."""
     mapping = left(host)
-    host.conductor.add_instance(
-        WireObject.new("Instance", "2.8", uuid=host.spec.uuid, host="host1").primitive
-    )
-    host.tools.instances = Instances(host.conductor)
+    host.tools.claims = SimpleNamespace(here=lambda: {host.spec.uuid})
     busy = SimpleNamespace(busy=lambda uuid: True)
     AbandonedMappings(host.tools, busy).tick()
     assert host.seen()[1] == [mapping["device_name"]]

@@ -179,6 +179,10 @@ class TwoHosts:
     def set(self, **fields):
         self.conductor.set(self.server, **fields)
 
+    def set_migration(self, **fields):
+        with self.conductor.database() as tables:
+            tables["Migration"]["7"].update(fields)
+
     def row(self, name):
         return self.conductor.instance(self.server).get(name)
 

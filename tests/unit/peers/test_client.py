@@ -289,6 +289,23 @@ def test_ping_asks_no_conductor(topic):
 
 
 @pytest.mark.parametrize(
+    ("least", "pin", "asked"),
+    [(71, None, 0), (74, None, 0), (70, None, 1), (0, None, 1), (66, "6.2", 0), (64, "6.2", 1)],
+)
+def test_a_host_is_looked_up_only_where_hosts_may_be_too_old(least, pin, asked):
+    """The lowest version of the cell only grows."""
+    world = World(version=72, pin=pin, answers=(True,))
+    world.peers.at_least(least)
+    world.peers.at_least(0)
+
+    world.call()
+
+    assert world.services.asked == asked
+    topic = "compute" if pin else "compute-alt"
+    assert (world.sent.topic, world.sent.message["version"]) == (topic, "6.0")
+
+
+@pytest.mark.parametrize(
     ("service", "up"),
     [
         (Reported(5), True),
