@@ -1,5 +1,5 @@
-"""Fill the cloud: ``seed.py catalog [SERVICE...]``, ``seed.py cloud``; then wait until it is ready to work:
-``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``.
+"""Fill the cloud: ``seed.py catalog [SERVICE...]``, ``seed.py cloud``; then wait until it is ready
+to work: ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``.
 
 Everything is looked up before it is made, so running it again changes nothing.
 """
