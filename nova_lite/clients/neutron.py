@@ -25,6 +25,9 @@ _ERRORS: dict[str, type[errors.NovaLiteError]] = {
     "MacAddressInUse": errors.PortInUse,
     "PortInUse": errors.PortInUse,
     "PortNotFound": errors.PortNotFound,
+    "PortBindingNotFound": errors.PortBindingNotFound,
+    "PortBindingAlreadyExists": errors.PortBindingExists,
+    "PortBindingAlreadyActive": errors.PortBindingActive,
     "NetworkNotFound": errors.NetworkNotFound,
     "SecurityGroupNotFound": errors.SecurityGroupNotFound,
     "InvalidIpForSubnet": errors.FixedIpInvalid,
@@ -102,12 +105,12 @@ class Api:
         :raises NetworkRequestInvalid: Neutron has nothing to make it from
         """
         path = f"auto-allocated-topology/{project_id}"
-        return self._call("GET", path)["auto_allocated_topology"]["id"]
+        return self.request("GET", path)["auto_allocated_topology"]["id"]
 
     def create_port(self, **values: Any) -> dict[str, Any]:
         """Create a port. Never repeated by itself: after NetworkUnavailable it may exist or not."""
         once = {"connect_retries": 0, "status_code_retries": 0}
-        return self._call("POST", "ports", json={"port": _colons(values)}, **once)["port"]
+        return self.request("POST", "ports", json={"port": _colons(values)}, **once)["port"]
 
     def update_port(
         self, port_id: str, *, revision: int | None = None, **values: Any
@@ -119,12 +122,12 @@ class Api:
         """
         body = {"port": _colons(values)}
         condition = {"If-Match": f"revision_number={revision}"} if revision is not None else {}
-        return self._call("PUT", f"ports/{port_id}", json=body, headers=condition)["port"]
+        return self.request("PUT", f"ports/{port_id}", json=body, headers=condition)["port"]
 
     def delete_port(self, port_id: str) -> bool:
         """Delete a port; False when it was gone already."""
         try:
-            self._call("DELETE", f"ports/{port_id}")
+            self.request("DELETE", f"ports/{port_id}")
         except errors.PortNotFound:
             return False
         return True
@@ -150,14 +153,18 @@ class Api:
         # the next page in <resource>_links.
         key = resource.replace("-", "_")
         query = {**params, **({"fields": list(fields)} if fields else {})}
-        answer = self._call("GET", resource, params=query)
+        answer = self.request("GET", resource, params=query)
         rows = list(answer[key])
         while following := _next(answer.get(f"{key}_links")):
-            answer = self._call("GET", f"{resource}?{following}")
+            answer = self.request("GET", f"{resource}?{following}")
             rows += answer[key]
         return rows
 
-    def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+    def request(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        """One call; what comes back, empty without content.
+
+        :param path: below ``/v2.0/``
+        """
         with answering("Neutron", f"{method} {path}", errors.NetworkUnavailable):
             answer = self._adapter.request(f"/v2.0/{path}", method, raise_exc=False, **kwargs)
         if token_expired(self._adapter, answer):

@@ -29,6 +29,24 @@ class PortNotFound(NetworkRequestInvalid):
     nova_name, code = "PortNotFound", 404
 
 
+class PortBindingNotFound(NetworkRequestInvalid):
+    """The port has no binding to that host."""
+
+    nova_name, code = "PortBindingFailed", 404
+
+
+class PortBindingExists(NetworkRequestInvalid):
+    """The port has a binding to that host already."""
+
+    nova_name, code = "PortBindingFailed", 409
+
+
+class PortBindingActive(NetworkRequestInvalid):
+    """The port is that host's already."""
+
+    nova_name, code = "PortBindingActivationFailed", 409
+
+
 class NetworkAmbiguous(NetworkRequestInvalid):
     nova_name, code = "NetworkAmbiguous", 409
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.neutron_bindings import PortBindings
 from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, vif_of
 from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
@@ -55,6 +56,7 @@ class Ports:
         self._rights = ProvenRights(clock)
         self.attachments = PortAttachments(neutron, conf)
         self.fixed_ips = FixedIps(neutron)
+        self.bindings = PortBindings(neutron)
         self._reads = RequestReads(clock)
         self._looks = Looks(clock)
 
