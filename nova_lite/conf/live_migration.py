@@ -23,12 +23,6 @@ WAY_OPTS: list[cfg.Opt] = [
         "live_migration_scheme.",
     ),
     cfg.BoolOpt(
-        "live_migration_tunnelled",
-        default=False,
-        help="Send memory through libvirt's own connection. Slow, and not for local disks that "
-        "are copied: live_migration_with_native_tls encrypts both.",
-    ),
-    cfg.BoolOpt(
         "live_migration_with_native_tls",
         default=False,
         help="Encrypt memory and disks in QEMU; both hosts need its certificates.",

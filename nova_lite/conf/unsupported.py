@@ -164,6 +164,11 @@ _LIBVIRT = {
         ),
         _VOLUMES,
     ),
+    "live_migration_tunnelled": _lost(
+        "memory goes from QEMU to QEMU, not through the connection of libvirt",
+        "set live_migration_with_native_tls, which encrypts disks, too",
+        _OFF,
+    ),
     "migration_inbound_addr": _lost(
         "disks of servers that are moved while they are off are sent to my_ip", "set my_ip",
         "$my_ip",

@@ -63,3 +63,21 @@ class GuestDidNotArrive(NovaLiteError):
     """A live migration is said to be over, and the guest is not on the host that was to get it."""
 
     nova_name, verdict, expected = "InstanceNotFound", Verdict.ABORT, True
+
+
+class LiveMigrationFailed(NovaLiteError):
+    """A server that was to move while it runs stays where it is."""
+
+    nova_name, verdict, expected = "MigrationError", Verdict.ABORT, True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Migration error: {reason}")
+
+
+class InvalidMigrationState(NovaLiteError):
+    """A live migration that is not in a state in which it can be ended or forced.
+
+    The name is that of nova; a cast has no caller that could see it.
+    """
+
+    nova_name, code, verdict, expected = "InvalidMigrationState", 400, Verdict.ABORT, True

@@ -117,6 +117,20 @@ class MoveNotes(Notes):
 
 
 @dataclass(frozen=True)
+class LiveNotes(Notes):
+    """Of a live migration on the host that has the server: whether it had its turn; what the other
+    host has told (LibvirtLiveMigrateData in JSON, without secrets); the attachments of this host
+    (mapping uuid -> id). ``live_held``: the guest is held so that its memory can follow;
+    ``live_cancelled``: somebody, or the time limit, has ended it."""
+
+    live_turn: bool = False
+    live_data: str | None = None
+    live_attachments: Mapping[str, str] | None = None
+    live_held: bool = False
+    live_cancelled: bool = False
+
+
+@dataclass(frozen=True)
 class SnapshotNotes(Notes):
     """The copy of a disk (``path`` or ``location``, ``format``, ``refused``), whether the guest is
     held for it, and whether its file systems are frozen."""
@@ -190,7 +204,7 @@ class EvacuationNotes(Notes):
 RECORDS = (
     RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
     ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
-    EvacuationNotes,
+    EvacuationNotes, LiveNotes,
 )  # fmt: skip
 
 

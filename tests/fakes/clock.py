@@ -20,6 +20,7 @@ QUICK = Pace(
     copy_shown_after=0.0,
     swap_poll=0.02,
     reimage_poll=0.05,
+    live_poll=0.02,
     share_poll=0.02,
 )
 

@@ -1,0 +1,245 @@
+"""Steps of the host that has a running server, until it runs on the other one.
+
+Everything can be taken back as long as the guest is here. Whether it is, the hypervisors of both
+hosts say, not our memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+
+from nova_lite.errors import (
+    HypervisorError,
+    LiveMigrationFailed,
+    NovaLiteError,
+    UnexpectedTaskState,
+    VifPlugTimeout,
+)
+from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
+from nova_lite.model.states import NOT_ON, PowerState, VmState
+from nova_lite.services import guest, live_guest, live_moves, live_places, migrate_data, moves
+from nova_lite.services.events import VIF_PLUGGED
+from nova_lite.services.live_places import Where
+from nova_lite.services.live_volumes import note_attachments, take_back
+from nova_lite.services.live_watch import RUNNING, LiveWatch, was_cancelled
+from nova_lite.services.moved_disks import described_in_use
+from nova_lite.services.notes import LiveNotes
+from nova_lite.services.power_state import power_state
+from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import Step
+from nova_lite.steps.network.ports import LOOKS
+
+LOG = logging.getLogger(__name__)
+
+QUEUED, PREPARING = "queued", "preparing"
+# Seconds for which an agent that was killed waits for events that it may have missed.
+MISSED_S = 15.0
+
+
+class CheckGoing(Step):
+    """Refuse a server that is not here to be moved, before anybody does anything for it."""
+
+    name = "check_going"
+
+    def do(self) -> None:
+        work = self.work
+        if not live_moves.is_asked(work):
+            raise UnexpectedTaskState(f"Server {work.uuid} does not wait to be moved any more")
+        migrate_data.read(work.arguments["migrate_data"])
+        live_guest.target_uri(work)
+        if power_state(self.tools.hypervisor, work.uuid) in NOT_ON:
+            raise LiveMigrationFailed(
+                f"the guest of server {work.uuid} is off on host {self.tools.host}; start it, or "
+                "migrate it without --live-migration"
+            )
+
+
+class AwaitTurn(Step):
+    """Wait until few enough other servers leave this host."""
+
+    name = "await_turn"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        if not tools.turns.is_free(work.uuid):
+            tools.migrations.save(work.context, moves.migration(work), status=QUEUED)
+            if not tools.turns.wait(work.uuid, work.cancelled):
+                raise Interrupted
+        work.note(live_turn=True)
+
+
+class PrepareTarget(Step):
+    """Have the other host prepare itself; who is asked twice answers the same.
+
+    The undo lets it forget the server, and gives the volumes back to this host.
+    """
+
+    name = "prepare_target"
+
+    def done(self) -> bool:
+        return live_moves.is_prepared(self.work)
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        tools.migrations.save(work.context, moves.migration(work), status=PREPARING)
+        note_attachments(work)
+        tools.events.watch(work.uuid)  # before anything over there makes Neutron send one
+        told = tools.peers.call(
+            work.context,
+            live_moves.target(work),
+            "pre_live_migration",
+            instance=work.instance,
+            disk=self._disks(),
+            migrate_data=live_moves.data(work),
+        )
+        live_moves.keep(work, migrate_data.read(told))
+        work.mappings = None  # the other host has saved how it reaches the volumes
+
+    def _disks(self) -> str | None:
+        """Those that are copied while the guest runs, in JSON; None: there are none."""
+        if not migrate_data.copies_disks(live_moves.data(self.work)):
+            return None
+        names = [str(disk.name) for disk in live_moves.copied_disks(self.work)]
+        return json.dumps(described_in_use(self.work, names))
+
+    def undo(self) -> None:
+        work = self.work
+        take_back(work)
+        data = live_moves.data(work)
+        shared = migrate_data.shares_directory(data)
+        # As ``_live_migration_cleanup_flags`` of nova/compute/manager.py.
+        if shared and not data.get("dst_numa_info"):
+            return
+        try:
+            self.tools.peers.cast(
+                work.context,
+                live_moves.target(work),
+                "rollback_live_migration_at_destination",
+                instance=work.instance,
+                destroy_disks=not (shared or migrate_data.shares_disks(data)),
+                migrate_data=data,
+            )
+        except NovaLiteError as error:
+            LOG.warning("Host %s keeps what it has made for server %s until its agent looks: %s",
+                        live_moves.target(work), work.uuid, error)  # fmt: skip
+
+
+class WaitForPlugs(Step):
+    """Wait until Neutron says that the ports are wired up over there, where it will say that."""
+
+    name = "wait_for_plugs"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        wanted = {vif.id for vif in guest.vifs(work)}
+        awaited = live_moves.data(work).get("wait_for_vif_plugged", False)
+        limit = float(tools.conf.vif_plugging_timeout)
+        missed = work.resumed  # an event that came while no agent ran does not come again
+        if wanted and awaited and limit:
+            tools.events.watch(work.uuid)
+            missing = self._wait(wanted, min(limit, MISSED_S) if missed else limit)
+            if missing:
+                self._give_up(missing, fatal=not missed)
+        tools.events.forget(work.uuid)
+
+    def _wait(self, ports: set[str], limit: float) -> set[str]:
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + limit
+        for pause in itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])):
+            left = deadline - clock.monotonic()
+            ports = self.tools.events.wait(
+                work.uuid, VIF_PLUGGED, ports, max(0.0, min(left, pause)), work.cancelled
+            )
+            if work.cancelled.is_set():
+                raise Interrupted
+            if not ports or left <= 0 or self._failed(ports):
+                return ports
+        raise AssertionError("the pauses have no end")
+
+    def _failed(self, ports: set[str]) -> bool:
+        status = self.tools.events.status
+        return any(status(self.work.uuid, VIF_PLUGGED, port) == "failed" for port in ports)
+
+    def _give_up(self, missing: set[str], *, fatal: bool) -> None:
+        host, ports = live_moves.target(self.work), ", ".join(sorted(missing))
+        if fatal and self.tools.conf.vif_plugging_is_fatal:
+            raise VifPlugTimeout(
+                f"Virtual Interface creation failed: Neutron did not report port {ports} as "
+                f"plugged on host {host} within {self.tools.conf.vif_plugging_timeout} s; look at "
+                "its agent there, or set [compute]live_migration_wait_for_vif_plug = false there"
+            )
+        LOG.warning("Server %s goes to host %s though port %s may not be wired up there",
+                    self.work.uuid, host, ports)  # fmt: skip
+
+
+class SendGuest(Step):
+    """Have the hypervisor send the guest, and watch until it is at the end.
+
+    The undo lets a guest go on that was held for the move.
+    """
+
+    name = "send_guest"
+    exclusive = True
+
+    def do(self) -> None:
+        where = live_places.settle(self.work, give_up=False) if self.repeated else Where.HERE
+        if where is Where.HERE:
+            self._begin()
+        if where is not Where.THERE:
+            self._end(LiveWatch(self.work, lambda: activate(self.work)).until_over())
+
+    def _begin(self) -> None:
+        work, tools = self.work, self.tools
+        record = moves.migration(work)
+        if record.get("status") != RUNNING:
+            tools.migrations.save(work.context, record, status=RUNNING)
+        tools.hypervisor.migrate(work.uuid, live_guest.request(work))
+        LOG.info("Server %s is sent to host %s", work.uuid, live_moves.target(work))
+
+    def _end(self, progress: MigrationProgress) -> None:
+        """
+        :raises LiveMigrationFailed: the guest goes on here
+        """
+        if progress.phase is MigrationPhase.COMPLETED:
+            LOG.info("Server %s has gone to host %s in %.1f s; it stood still for %d ms",
+                     self.work.uuid, live_moves.target(self.work), progress.elapsed_s,
+                     progress.downtime_ms)  # fmt: skip
+            return
+        if live_places.settle(self.work, give_up=True) is Where.THERE:
+            return
+        if self.work.cancelled.is_set():
+            raise Interrupted  # the engine knows by whom
+        why = progress.error or "its hypervisor does not say why"
+        if was_cancelled(self.work):
+            why = "it did not come to an end within [libvirt]live_migration_completion_timeout"
+        raise LiveMigrationFailed(
+            f"server {self.work.uuid} did not go to host {live_moves.target(self.work)}, and goes "
+            f"on here: {why}"
+        )
+
+    def undo(self) -> None:
+        work, hypervisor = self.work, self.tools.hypervisor
+        if not LiveNotes.of(work.notes).live_held:
+            return
+        try:
+            held = power_state(hypervisor, work.uuid) == PowerState.PAUSED
+            if held and work.instance.get("vm_state") == VmState.ACTIVE:
+                hypervisor.resume(work.uuid)
+        except HypervisorError as error:
+            LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
+
+
+def activate(work: Work) -> None:
+    """Let the ports be the other host's."""
+    ports = [vif.id for vif in guest.vifs(work)]
+    work.tools.ports.bindings.activate(work.context, ports, live_moves.target(work))
+
+
+def has_arrived(work: Work) -> bool:
+    """Whether the guest is on the other host: a migration that is under way is ended first.
+
+    :raises Interrupted: the agent stops before that is clear
+    """
+    return live_places.settle(work, give_up=True) is Where.THERE
