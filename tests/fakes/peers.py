@@ -7,8 +7,9 @@ from nova_lite.peers.methods import METHODS
 
 
 class FakePeers:
-    """``answers``: by host and method, what a call returns, or raises if it is an exception; a host
-    that is not there does not answer. ``sent``: (host, method, arguments) of calls and casts."""
+    """``answers``: by host and method, what a call returns, or raises if it is an exception, or a
+    function of the arguments; a host that is not there does not answer. ``sent``: (host, method,
+    arguments) of calls and casts."""
 
     def __init__(self, **answers):
         self.answers = answers
@@ -37,7 +38,8 @@ class FakePeers:
         assert set(arguments) == set(METHODS[method].arguments)
         self._there(host, method)
         self.sent.append((host, method, arguments))
-        return self.answers[host].get(method)
+        answer = self.answers[host].get(method)
+        return answer(arguments) if callable(answer) else answer
 
     def _there(self, host, method):
         if host not in self.answers:
