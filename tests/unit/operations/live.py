@@ -32,8 +32,10 @@ class LiveHosts(TwoHosts):
     """``shared``: both have the server's directory; else its disks are copied. ``waits``: the other
     host wants to be waited for until its ports are wired up."""
 
-    def __init__(self, directory, *, shared=False, waits=False, **options):
-        self.shared, self.waits = shared, waits
+    def __init__(self, directory, *, shared=False, waits=False, target_connect_addr=None,
+                 **options):  # fmt: skip
+        self.shared, self.waits, self.address = shared, waits, target_connect_addr
+        self.clock = None
         super().__init__(directory, **options)
         self.source.hypervisor.hypervisors[TARGET_URI] = self.dest.hypervisor
         self.peers.answers["host2"] = {
@@ -98,6 +100,7 @@ class LiveHosts(TwoHosts):
             instance_relative_path=self.server, graphics_listen_addr_vnc="127.0.0.2",
             graphics_listen_addr_spice=None, serial_listen_addr=None,
             dst_wants_file_backed_memory=False, dst_cpu_shared_set_info=[], vifs=made,
+            target_connect_addr=self.address,
         )  # fmt: skip
 
     def prepare(self, arguments):
@@ -145,6 +148,9 @@ class LiveHosts(TwoHosts):
 
     def go(self, observer=None):
         return self.run(self.source, "live_migration", observer, **self.request())
+
+    def parts(self):
+        return {**super().parts(), **({"clock": self.clock} if self.clock else {})}
 
     def begin(self):
         """It goes on in the background."""
