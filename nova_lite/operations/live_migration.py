@@ -20,11 +20,12 @@ from nova_lite.model.states import TaskState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.move import DELETED, Move
 from nova_lite.operations.notified import END, ERROR, EXCEPTION, MILESTONE, START
-from nova_lite.services import guest, live_moves, moves
+from nova_lite.services import guest, live_moves, live_places, moves
 from nova_lite.services.interfaces import remember_own_side
+from nova_lite.services.live_places import Where
 from nova_lite.services.live_watch import was_cancelled
 from nova_lite.services.notes import LiveNotes
-from nova_lite.services.work import Signal
+from nova_lite.services.work import Signal, Work
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.live.leave import (
     DisconnectLeft,
@@ -67,6 +68,10 @@ class LiveMigration(Move):
     own_tasks = (TaskState.MIGRATING,)
     last_resort = {"task_state": None}
 
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._gone = False
+
     def load(self) -> None:
         work = self.work
         if LiveNotes.of(work.notes).live_turn:
@@ -78,6 +83,8 @@ class LiveMigration(Move):
                 moves.reload(work)
                 if not live_moves.is_there(work):
                     moves.require_current(work)
+        if work.resumed and live_moves.is_prepared(work):
+            self._gone = live_places.look(work) is Where.THERE
         remember_own_side(work)  # before the other host's side of the ports is recorded
 
     def _look(self) -> None:
@@ -91,11 +98,14 @@ class LiveMigration(Move):
 
     def plan(self) -> Plan:
         work = self.work
-        return [
+        begin: Plan = [
             (CheckGoing(work),),
             (AwaitTurn(work),),
             (PrepareTarget(work),),
             (WaitForPlugs(work),),
+        ]
+        return [
+            *([] if self._gone else begin),
             (SendGuest(work),),
             NoWayBack("its guest runs on the other host", lambda: has_arrived(work)),
             (SwitchPorts(work),),

@@ -99,7 +99,7 @@ def record_there(work: Work, nodes: ComputeNodes) -> dict[str, Any]:
     context = work.instance.get("migration_context")
     fields: dict[str, Any] = {
         "host": name,
-        "node": node["hypervisor_hostname"] if node is not None else wanted,
+        "node": node["hypervisor_hostname"] if node is not None else None,
         "compute_id": node["id"] if node is not None else None,
         "task_state": None,
         "progress": 0,

@@ -275,6 +275,13 @@ class FakeConductor:
             )
         )
 
+    def class_computenodelist_get_all_by_host(self, tables, context, host, use_slave=False):
+        rows = [row for row in tables.get("ComputeNode", {}).values() if row["host"] == host]
+        if not rows:
+            raise RemoteFailure("ComputeHostNotFound", f"Compute host {host} could not be found.")
+        found = [WireObject.new("ComputeNode", VERSIONS["ComputeNode"], **row) for row in rows]
+        return WireObject.new("ComputeNodeList", "1.17", objects=found)
+
     def class_instanceactionevent_event_start(self, tables, context, server_uuid, event,
                                               want_result=False, host=None):  # fmt: skip
         tables.setdefault("events", []).append([server_uuid, event, "start", None])

@@ -43,6 +43,10 @@ class CheckGoing(Step):
 
     name = "check_going"
 
+    def done(self) -> bool:
+        """What the other host is prepared for was checked; by now the guest may be there."""
+        return live_moves.is_prepared(self.work)
+
     def do(self) -> None:
         work = self.work
         if not live_moves.is_asked(work):

@@ -289,13 +289,31 @@ def test_a_server_that_is_off(tmp_path):
 
 
 def test_a_message_that_comes_late_has_no_effect(tmp_path):
-    """Somebody else has ended the move, or begun another one."""
+    """Somebody else has ended the move."""
     hosts = LiveHosts(tmp_path)
     hosts.set(task_state=None)
+    with hosts.conductor.database() as tables:
+        tables["Migration"]["7"]["status"] = "error"
+    before = hosts.look()
+
     hosts.go()
 
-    assert hosts.state() == ("host1", "active", None)
-    assert (hosts.prepared, hosts.faults(), statuses(hosts)) == (0, [], "accepted")
+    after = hosts.look()
+    del before["ended"], after["ended"]
+    assert after == before
+    assert hosts.prepared == 0
+
+
+def test_a_server_whose_task_was_cleared(tmp_path):
+    """Its migration must not stay open for ever."""
+    hosts = LiveHosts(tmp_path)
+    hosts.set(task_state=None)
+    before = hosts.look()
+
+    hosts.go()
+
+    stays(hosts, before, "failed")
+    assert hosts.prepared == 0
 
 
 def test_a_target_that_is_down(tmp_path):
