@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.errors import NovaLiteError, ServerNotFound
+from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.move import DELETED, Move
 from nova_lite.operations.notified import END, ERROR, EXCEPTION, MILESTONE, START
-from nova_lite.services import guest, live_moves, live_places, moves
+from nova_lite.services import live_moves, live_places, moves
 from nova_lite.services.interfaces import remember_own_side
 from nova_lite.services.live_places import Where
 from nova_lite.services.live_watch import was_cancelled
@@ -43,6 +43,7 @@ from nova_lite.steps.live.source import (
     PrepareTarget,
     SendGuest,
     WaitForPlugs,
+    forget_target,
     has_arrived,
 )
 from nova_lite.steps.records.server import ForgetConsoles
@@ -142,7 +143,7 @@ class LiveMigration(Move):
             LOG.info("Migration %s of server %s is not this host's any more: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
-        self._forget_target()
+        forget_target(work)
         if failure.nova_name in DELETED:
             self.let_go()  # the delete gives back what the server holds
             self.end_migration(CANCELLED)
@@ -154,18 +155,6 @@ class LiveMigration(Move):
         self.end_migration(CANCELLED if was_cancelled(work) else FAILED)
         self.save_failed(task_state=None, progress=0, **moves.forgotten(work))
         tools.usage_changed()
-
-    def _forget_target(self) -> None:
-        """What the conductor and the check have done for the other host: bindings, and a claim."""
-        work, target = self.work, live_moves.target(self.work)
-        ports = [vif.id for vif in guest.vifs(work)]
-        try:
-            self.tools.ports.bindings.forget_target(work.context, ports, target)
-        except NovaLiteError as error:
-            LOG.error("Ports of server %s keep a binding to host %s: %s",
-                      work.uuid, target, error)  # fmt: skip
-        if work.instance.get("numa_topology") or work.instance.get("migration_context"):
-            moves.release_claim(work)
 
     def _strand(self, failure: Failure) -> None:
         """The guest runs on the other host: its record has to say so, whatever has failed."""

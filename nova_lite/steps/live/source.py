@@ -18,7 +18,7 @@ from nova_lite.errors import (
     VifPlugTimeout,
 )
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
-from nova_lite.model.states import NOT_ON, PowerState, VmState
+from nova_lite.model.states import NOT_ON, PowerState, TaskState, VmState
 from nova_lite.services import guest, live_guest, live_moves, live_places, migrate_data, moves
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.live_places import Where
@@ -30,6 +30,7 @@ from nova_lite.services.power_state import power_state
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.network.ports import LOOKS
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
@@ -233,6 +234,58 @@ class SendGuest(Step):
                 hypervisor.resume(work.uuid)
         except HypervisorError as error:
             LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
+
+
+class EndUnfinished(Step):
+    """Let a server go on here that nobody moves any more.
+
+    :param record: its migration; None: nobody has begun one
+    """
+
+    name = "end_unfinished"
+
+    def __init__(self, work: Work, record: WireObject | None) -> None:
+        super().__init__(work)
+        self._record = record
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        if self._record is not None:
+            forget_target(work)
+            tools.placement.move_allocations(str(self._record["uuid"]), work.uuid)
+            tools.migrations.save(work.context, self._record, status="error")
+        tools.instances.save(
+            work.context,
+            work.instance,
+            expected_task_state=[TaskState.MIGRATING],
+            task_state=None,
+            progress=0,
+            **moves.forgotten(work),
+        )
+        tools.usage_changed()
+
+
+def know(work: Work, record: WireObject) -> None:
+    """Let a migration's record take the place of the request that nobody has any more."""
+    known = {
+        "dest": str(record["dest_compute"]),
+        "migration": record,
+        "migrate_data": migrate_data.new(),
+        "block_migration": None,
+    }
+    work.arguments = {**work.arguments, **known}
+
+
+def forget_target(work: Work) -> None:
+    """Take back what the conductor and the check have done for the other host: bindings of the
+    ports to it, and its claim. The rest does not depend on that."""
+    target, ports = live_moves.target(work), [vif.id for vif in guest.vifs(work)]
+    try:
+        work.tools.ports.bindings.forget_target(work.context, ports, target)
+    except NovaLiteError as error:
+        LOG.error("Ports of server %s keep a binding to host %s: %s", work.uuid, target, error)
+    if work.instance.get("numa_topology") or work.instance.get("migration_context"):
+        moves.release_claim(work)
 
 
 def activate(work: Work) -> None:

@@ -11,6 +11,7 @@ import json
 from nova_lite.operations.abort_live_migration import AbortLiveMigration
 from nova_lite.operations.force_live_migration import ForceLiveMigration
 from nova_lite.operations.live_migration import LiveMigration
+from nova_lite.operations.settle_live_migration import SettleLiveMigration
 from nova_lite.rpc import endpoint
 from nova_lite.services import migrate_data
 from nova_lite.wire import network_info
@@ -25,6 +26,7 @@ VERBS = {
     "live_migration": LiveMigration,
     "live_migration_abort": AbortLiveMigration,
     "live_migration_force_complete": ForceLiveMigration,
+    "settle_live_migration": SettleLiveMigration,
 }
 
 

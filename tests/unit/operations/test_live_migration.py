@@ -138,7 +138,7 @@ def test_few_conductor_calls(tmp_path):
 
     hosts.go()
 
-    calls = [call for call in hosts.conductor.read()["calls"]]
+    calls = list(hosts.conductor.read()["calls"])
     assert len(calls) <= 12, calls
 
 
