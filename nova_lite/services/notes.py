@@ -121,8 +121,8 @@ class LiveNotes(Notes):
     """Of a live migration on the host that has the server: whether it had its turn; what the other
     host has told (LibvirtLiveMigrateData in JSON, without secrets); the attachments of this host
     (mapping uuid -> id). ``live_held``: the guest is held so that its memory can follow;
-    ``live_cancelled``: somebody, or the time limit, has ended it; ``live_gone``: the guest was found
-    on the other host, and nobody had recorded it."""
+    ``live_cancelled``: somebody, or the time limit, has ended it; ``live_gone``: the guest was
+    found on the other host, and nobody had recorded it."""
 
     live_turn: bool = False
     live_data: str | None = None

@@ -35,6 +35,7 @@ class FakeNeutron:
         self.before: list[Callable[[Call], Reply | None]] = []
         self.lose_answers = 0  # of POST /ports: the work is done, the answer never comes
         self.lose_updates = 0  # the same of PUT /ports
+        self.beside: dict[str, list[str]] = {}  # port -> hosts with an inactive binding
         self.bindable_hosts = {"host1", "host2"}
         self.dns_extension = True
         self.bridge = "br-int"  # that ports are bound to
@@ -135,6 +136,8 @@ class FakeNeutron:
         self.asked.append(f"{call.method} {resource}" + (f" by {by}" if by else ""))
         if resource == "auto-allocated-topology":
             return Reply(200, {"auto_allocated_topology": {"id": self.network(rest[0])["id"]}})
+        if rest[1:2] == ["bindings"]:
+            return self._bindings(user, call, rest[0], *rest[2:])
         if call.method == "GET":
             return self._list(user, resource, call.query)
         return getattr(self, f"_{call.method.lower()}")(user, call, *rest)
@@ -215,6 +218,48 @@ class FakeNeutron:
             return error(404, "PortNotFound")
         self.rows["ports"] = [row for row in rows if row["id"] != port_id]
         return Reply(204)
+
+    def _bindings(
+        self, user: str | None, call: Call, port_id: str, host: str = "", action: str = ""
+    ) -> Reply:
+        """Of neutron/plugins/ml2/plugin.py: the active one is that of the port's host."""
+        row = next((row for row in self.rows["ports"] if row["id"] == port_id), None)
+        if row is None or user != ADMIN:
+            return error(404, "PortNotFound")
+        active, beside = row["binding:host_id"], self.beside.setdefault(port_id, [])
+        if call.method == "GET":
+            known = [*([active] if active else []), *beside]
+            return Reply(200, {"bindings": [self._binding(row, one) for one in known]})
+        if call.method == "POST":
+            host = call.body["binding"]["host"]
+            if host in (active, *beside):
+                return error(409, "PortBindingAlreadyExists")
+            beside.append(host)
+            return Reply(201, {"binding": self._binding(row, host)})
+        if host not in (active, *beside):
+            return error(404, "PortBindingNotFound")
+        if call.method == "PUT":
+            assert action == "activate"
+            if host == active:
+                return error(409, "PortBindingAlreadyActive")
+            beside[beside.index(host)] = active
+            row["binding:host_id"] = host
+            return Reply(200, {"binding": self._binding(row, host)})
+        if host == active:
+            self._change(row, {"binding:host_id": ""})
+        else:
+            beside.remove(host)
+        return Reply(204)
+
+    def _binding(self, row: dict[str, Any], host: str) -> dict[str, Any]:
+        return {
+            "host": host,
+            "status": "ACTIVE" if host == row["binding:host_id"] else "INACTIVE",
+            "vif_type": "ovs" if host in self.bindable_hosts else "binding_failed",
+            "vif_details": {**OVS_DETAILS, "bridge_name": self.bridge},
+            "vnic_type": "normal",
+            "profile": {},
+        }
 
     def _refuse(self, user: str | None, body: dict[str, Any]) -> Reply | None:
         if user != ADMIN and any(key.startswith("binding:") for key in body):
