@@ -3,7 +3,8 @@
 The target makes it (:func:`new`), the source adds to it, the conductor puts in the bindings of the
 ports on the target, and the target what it has prepared. All of them send the same object on, with
 what they do not know. Fields and versions are those of nova/objects/migrate_data.py: 1.13 is known
-to all releases from 2025.1, 1.14 (2026.1) has the secret of an emulated TPM.
+to all releases from 2025.1. 1.14 (2026.1) has the secret of an emulated TPM, which no server has
+here that can move: the key is its user's.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from nova_lite.errors import MalformedMessage
 from nova_lite.model.network import NORMAL, Vif
 from nova_lite.model.volume import Connection
 from nova_lite.wire import connection_info, network_info
-from nova_lite.wire.objects import VERSION, WireObject
+from nova_lite.wire.objects import WireObject
 
-NAME, USUAL, WITH_TPM = "LibvirtLiveMigrateData", "1.13", "1.14"
+NAME, MADE = "LibvirtLiveMigrateData", "1.13"
 VIF, VIF_VERSION = "VIFMigrateData", "1.0"
 VOLUME, VOLUME_VERSION = "LibvirtLiveMigrateBDMInfo", "1.1"
 NUMA, NUMA_VERSION = "LibvirtLiveMigrateNUMAInfo", "1.0"
@@ -69,7 +70,7 @@ class Listening:
 
 def new(**fields: Any) -> WireObject:
     """The object as the target begins it; fields without a value (None) may be named, too."""
-    return WireObject.new(NAME, USUAL, **fields)
+    return WireObject.new(NAME, MADE, **fields)
 
 
 def read(value: Any) -> WireObject:
@@ -247,20 +248,3 @@ def shared_cpus(data: WireObject) -> frozenset[int]:
 
 def _sets(found: Mapping[Any, Iterable[int]]) -> dict[int, frozenset[int]]:
     return {int(key): frozenset(values) for key, values in found.items()}
-
-
-# --- emulated TPM -------------------------------------------------------------------------------
-def write_tpm_secret(data: WireObject, uuid: str | None, passphrase: bytes | None) -> None:
-    """Say which secret the server's TPM needs; None: the target asks the key manager itself.
-
-    Releases before 2026.1 do not know these fields; their API refuses to move such a server.
-    """
-    data.primitive[VERSION] = WITH_TPM
-    text = passphrase.decode("ascii") if passphrase is not None else None
-    data.set(vtpm_secret_uuid=uuid, vtpm_secret_value=text)
-
-
-def tpm_secret(data: WireObject) -> tuple[str, bytes] | None:
-    """The secret of the server's TPM, which the target needs to start it."""
-    uuid, text = data.get("vtpm_secret_uuid"), data.get("vtpm_secret_value")
-    return (str(uuid), str(text).encode("ascii")) if uuid and text else None

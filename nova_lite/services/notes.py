@@ -203,10 +203,21 @@ class EvacuationNotes(Notes):
     own_attachments: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class ArrivalNotes(Notes):
+    """Of a server that comes here while it runs: the attachments (mapping uuid -> id) of the host
+    that it is on and of this one, and whether it was found on this host when it was said to be
+    here."""
+
+    source_attachments: Mapping[str, str] | None = None
+    own_attachments: Mapping[str, str] | None = None
+    arrived: bool | None = None
+
+
 RECORDS = (
     RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
     ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
-    EvacuationNotes, LiveNotes,
+    EvacuationNotes, LiveNotes, ArrivalNotes,
 )  # fmt: skip
 
 

@@ -24,7 +24,12 @@ from nova_lite.services import port_changes
 from nova_lite.services.fixed_ips import FixedIps
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
 from nova_lite.services.port_attachments import PortAttachments
-from nova_lite.services.port_bindings import UNBOUND, take_from_server, without_ours
+from nova_lite.services.port_bindings import (
+    UNBOUND,
+    say_migrating,
+    take_from_server,
+    without_ours,
+)
 from nova_lite.services.port_reads import (
     RequestReads,
     is_as_known,
@@ -210,6 +215,11 @@ class Ports:
         for port in admin.ports(device_id=server.uuid, fields=("id", "binding:host_id")):
             if port.get("binding:host_id") == host:
                 admin.update_port(port["id"], binding__host_id=before)
+
+    def announce_move(self, context: Any, server_uuid: str, host: str | None) -> None:
+        """Say in the active bindings of a server's ports that it moves to ``host`` while it runs,
+        or (None) that it does not; see ``services.port_bindings``."""
+        say_migrating(self._neutron.admin(context), server_uuid, host)
 
     def refresh(
         self,

@@ -78,6 +78,7 @@ class Toolbox:
     actions: Actions
     builds: Builds
     groups: Groups
+    nodes: ComputeNodes
     migrations: Migrations
     nodes: ComputeNodes
     task_logs: TaskLogs

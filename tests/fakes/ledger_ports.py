@@ -97,6 +97,14 @@ class FakePorts:
                 if content.get("bound", {}).get(port) == host:
                     del content["bound"][port]
 
+    def announce_move(self, context, server_uuid, host):
+        with self.ledger.open() as content:
+            for port in self._of(content, server_uuid):
+                if host is None:
+                    content.get("migrating_to", {}).pop(port, None)
+                elif content.get("bound", {}).get(port) != host:
+                    content.setdefault("migrating_to", {})[port] = host
+
     def hand_back(self, context, server, host, before):
         with self.ledger.open() as content:
             bound = content.setdefault("bound", {})

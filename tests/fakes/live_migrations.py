@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nova_lite.drivers.hypervisor.live_migrations import NOTHING, LiveMigrations
-from nova_lite.errors import HypervisorError, HypervisorUnavailable
+from nova_lite.errors import CpuIncompatible, HypervisorError, HypervisorUnavailable
 from nova_lite.model.domain import DiskSpec, DomainSpec
 from nova_lite.model.live_migration import (
     GuestAt,
@@ -63,6 +63,7 @@ class FakeLiveMigrations(LiveMigrations):
     with ``migration_error``; ``arrive``, ``lose`` and ``split`` end it at once (``migration_looks``
     may be very large). ``sent`` has them by guest. ``forget_migrations`` is what a new process
     knows.
+    ``missing_features`` are those that its CPU lacks.
     """
 
     guests: dict[str, Guest]
@@ -77,6 +78,7 @@ class FakeLiveMigrations(LiveMigrations):
         self.migration_looks = 1
         self.migration_error = ""
         self.dirty_rates: dict[str, int] = {}
+        self.missing_features: set[str] = set()
 
     # --- for tests ----------------------------------------------------------------------------
     def arrive(self, uuid: str) -> None:
@@ -201,6 +203,12 @@ class FakeLiveMigrations(LiveMigrations):
     def dirty_rate(self, uuid: str, seconds: int) -> int:
         self._running("dirty_rate", uuid)
         return self.dirty_rates.get(uuid, 0)
+
+    def compare_cpu(self, cpu) -> None:
+        if not self.available:
+            raise HypervisorUnavailable("libvirt does not answer")
+        if missing := set(cpu.get("features") or ()) & self.missing_features:
+            raise CpuIncompatible(f"missing features: {', '.join(sorted(missing))}")
 
     def live_definition(self, uuid: str, changes: GuestChanges = NOTHING) -> str:
         spec = _changed(self._running("live_definition", uuid).spec, changes)

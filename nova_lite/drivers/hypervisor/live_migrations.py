@@ -7,6 +7,8 @@ also in another process, finds it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from nova_lite.model.live_migration import (
     GuestAt,
@@ -84,4 +86,14 @@ class LiveMigrations(ABC):
 
         :raises GuestNotRunning: the guest is off
         :raises HypervisorError: the guest has not what changes, such as a card that is named
+        """
+
+    @abstractmethod
+    def compare_cpu(self, cpu: Mapping[str, Any]) -> None:
+        """See whether this host can give a guest all that a CPU can do.
+
+        :param cpu: ``arch``, ``model``, ``vendor``, ``topology`` and ``features``, as in
+            ComputeNode.cpu_info; what is missing is not compared
+        :raises CpuIncompatible: it cannot, or does not know such a CPU; it says what is missing, if
+            the hypervisor does
         """

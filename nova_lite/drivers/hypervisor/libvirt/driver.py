@@ -16,6 +16,7 @@ from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
+from nova_lite.drivers.hypervisor.libvirt.cpu_compare import CpuComparison
 from nova_lite.drivers.hypervisor.libvirt.cpu_power import CpuPower
 from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions, rename
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
@@ -58,6 +59,7 @@ class LibvirtHypervisor(
     BlockCopy,
     Definitions,
     Consoles,
+    CpuComparison,
     Diagnostics,
     DiskMoves,
     DiskOverlays,
