@@ -1,0 +1,131 @@
+"""Steps of a host that was prepared for a running server which does not come."""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
+from nova_lite.inventory.claims import Role
+from nova_lite.model.live_migration import Migrating
+from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
+from nova_lite.services.disk_files import directory
+from nova_lite.services.work import Interrupted, Work
+from nova_lite.steps.base import Step
+from nova_lite.steps.guest.domain import remove
+from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
+from nova_lite.wire import network_info
+from nova_lite.wire.objects import WireObject
+
+LOG = logging.getLogger(__name__)
+
+PATIENCE_S = 30.0  # for a guest that libvirt is about to drop by itself
+POLL_S = 0.1
+
+
+class RemoveArriving(Step):
+    """Remove what has come of the guest; one that runs here, or was let go by somebody, stays, and
+    with it all that it uses."""
+
+    name = "remove_arriving"
+
+    def do(self) -> None:
+        work, clock = self.work, self.tools.clock
+        deadline = clock.monotonic() + PATIENCE_S
+        found = arrivals.guest_here(work)
+        while found is not None and found.migrating == Migrating.ARRIVING:
+            if clock.monotonic() > deadline:
+                LOG.warning("libvirt does not drop the guest of server %s, which did not come whole"
+                            ": it is destroyed", work.uuid)  # fmt: skip
+                break
+            if clock.wait(work.cancelled, POLL_S):
+                raise Interrupted
+            found = arrivals.guest_here(work)
+        if found is None:
+            return
+        require_no_guest(work)
+        remove(work)
+
+
+class UnplugArriving(Step):
+    """Unplug the interfaces that were plugged for the bindings to this host."""
+
+    name = "unplug_arriving"
+
+    def __init__(self, work: Work, data: WireObject | None) -> None:
+        super().__init__(work)
+        self._data = data
+
+    def do(self) -> None:
+        work = self.work
+        if self._data is not None:
+            vifs = migrate_data.target_vifs(self._data, guest.vifs(work))
+            work.note(vifs=network_info.dump(vifs))
+        interfaces.leave(work)
+
+
+class DisconnectArriving(Step):
+    """Disconnect the volumes that are connected here; the host that has the server gives back their
+    attachments, and asks for this, too (``remove_volume_connection``)."""
+
+    name = "disconnect_arriving"
+
+    def __init__(self, work: Work, data: WireObject | None) -> None:
+        super().__init__(work)
+        self._data = data
+
+    def do(self) -> None:
+        work, failure = self.work, None
+        for volume in migrate_data.volumes(self._data) if self._data is not None else ():
+            connection = volume.connection
+            if connection is None:
+                continue
+            try:
+                self.tools.volumes.of(connection).disconnect(connection, work.uuid)
+                volume_keys.forget(work, connection)
+            except NovaLiteError as error:
+                LOG.warning("Volume %s of server %s: %s", volume.volume_id, work.uuid, error)
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+
+class RemoveArrivingFiles(Step):
+    """Remove the files that were made for the guest; those of anybody else stay."""
+
+    name = "remove_arriving_files"
+
+    def __init__(self, work: Work, data: WireObject | None) -> None:
+        super().__init__(work)
+        self._data = data
+
+    def do(self) -> None:
+        work = self.work
+        live_disks.remove(work)
+        if self._data is None:
+            return
+        foreign = live_disks.foreign_directory(work, self._data)
+        if foreign is not None:
+            LOG.warning("Server %s does not come to this host, and %s is left alone: it was not "
+                        "made for that", work.uuid, directory(work))  # fmt: skip
+
+
+class ReleaseArriving(Step):
+    """Give back what was claimed, and the bindings of the ports to this host."""
+
+    name = "release_arriving"
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        tools.claims.release(work.uuid, Role.INCOMING)
+        tools.serial_ports.forget(work.uuid)
+        tools.hypervisor.rest_cpus()
+        tools.usage_changed()
+        ids = [vif.id for vif in guest.vifs(work)]
+        try:
+            tools.ports.bindings.drop(work.context, ids, tools.host)
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            LOG.warning("Bindings of ports of server %s to this host are left: %s",
+                        work.uuid, error)  # fmt: skip
+        tell_where_it_goes(work, None)
