@@ -81,3 +81,9 @@ class InvalidMigrationState(NovaLiteError):
     """
 
     nova_name, code, verdict, expected = "InvalidMigrationState", 400, Verdict.ABORT, True
+
+
+class GuestIsHere(NovaLiteError):
+    """What a guest that is on this host uses was to be taken from it."""
+
+    nova_name, code, verdict, expected = "InstanceInvalidState", 409, Verdict.ABORT, True

@@ -22,9 +22,9 @@ from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.live.check import (
     AskAboutLeaving,
+    Checked,
     CheckLeaving,
     CheckTarget,
-    Checked,
     ClaimPlace,
     leave,
 )

@@ -16,10 +16,8 @@ import logging
 
 from nova_lite.errors import MoveSuperseded, Verdict
 from nova_lite.failures import Failure
-from nova_lite.guest import consoles
-from nova_lite.guest.properties import Properties
 from nova_lite.operations.base import ANYWHERE, Operation
-from nova_lite.services import arrivals, migrate_data
+from nova_lite.services import arrivals, guest, migrate_data
 from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.live.prepare import ClaimArriving, MakeArrivingFiles, PlugArriving
@@ -47,6 +45,7 @@ class PreLiveMigration(Operation):
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self._migration: WireObject | None = None
+        self._infos: dict[str, str | None] = {}
 
     def load(self) -> None:
         migrate_data.read(self.work.arguments["migrate_data"])
@@ -57,7 +56,7 @@ class PreLiveMigration(Operation):
         return [
             (ClaimArriving(work, *about),),
             (MakeArrivingFiles(work, *about), PlugArriving(work, *about)),
-            (AttachArriving(work),),
+            (AttachArriving(work, self._infos),),
             (CompleteArriving(work),),
             COMPLETE,
         ]
@@ -66,14 +65,13 @@ class PreLiveMigration(Operation):
         work, conf, policy = self.work, self.tools.conf, self.tools.policy
         data = migrate_data.read(work.arguments["migrate_data"])
         address = conf.libvirt.live_migration_inbound_addr
-        count = consoles.serial_ports(Properties(work.server), policy)
         waits = conf.compute.live_migration_wait_for_vif_plug and migrate_data.is_bound(data)
         migrate_data.write_volumes(data, moved_volumes(work))
         data.set(
             old_vol_attachment_ids=replaced(work),
             target_connect_addr=str(address).replace("%s", self.tools.host) if address else None,
             supported_perf_events=list(policy.perf_events),
-            serial_listen_ports=list(self.tools.serial_ports.of(work.uuid, count)),
+            serial_listen_ports=list(guest.serial_ports(work, work.server)),
             wait_for_vif_plugged=bool(waits),
         )
         return data

@@ -16,7 +16,7 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable
 from nova_lite.errors import DiskError, MoveSuperseded, ServerBeingDeleted
 from nova_lite.model.live_migration import GuestAt, Migrating
-from nova_lite.model.states import NOT_ON, TaskState
+from nova_lite.model.states import TaskState
 from nova_lite.services import moves
 from nova_lite.services.disk_files import directory
 from nova_lite.services.work import Work
@@ -72,13 +72,6 @@ def guest_here(work: Work) -> GuestAt | None:
 def has_arrived(guest: GuestAt | None) -> bool:
     """Whether the guest goes on on this host, with all of its memory or fetching the rest."""
     return guest is not None and (guest.settled or guest.migrating == Migrating.POST_COPY)
-
-
-def is_left_over(guest: GuestAt | None) -> bool:
-    """Whether what is here has never run here, or is off: nothing is lost with it."""
-    return guest is not None and not has_arrived(guest) and (
-        guest.power_state in NOT_ON or guest.migrating == Migrating.ARRIVING
-    )
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -29,9 +29,6 @@ from nova_lite.steps.records.server import moved_here, tell_host
 
 LOG = logging.getLogger(__name__)
 
-PATIENCE_S = 60.0  # for a guest that libvirt is about to let go on
-POLL_S = 0.1
-
 
 class FindArrived(Step):
     """See that the guest is here. One that has died since is here, too, and off: the other host has
@@ -41,12 +38,12 @@ class FindArrived(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        deadline = tools.clock.monotonic() + PATIENCE_S
+        deadline = tools.clock.monotonic() + tools.pace.arrival_patience
         found = arrivals.guest_here(work)
         while found is not None and found.migrating == Migrating.ARRIVING:
             if tools.clock.monotonic() > deadline:
                 break
-            if tools.clock.wait(work.cancelled, POLL_S):
+            if tools.clock.wait(work.cancelled, tools.pace.arrival_poll):
                 raise Interrupted
             found = arrivals.guest_here(work)
         if found is None or found.migrating == Migrating.ARRIVING:

@@ -7,19 +7,17 @@ import logging
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.model.live_migration import Migrating
+from nova_lite.model.volume import Connection
 from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
 from nova_lite.services.disk_files import directory
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import remove
 from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
-from nova_lite.wire import network_info
+from nova_lite.wire import connection_info, network_info
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
-
-PATIENCE_S = 30.0  # for a guest that libvirt is about to drop by itself
-POLL_S = 0.1
 
 
 class RemoveArriving(Step):
@@ -30,14 +28,14 @@ class RemoveArriving(Step):
 
     def do(self) -> None:
         work, clock = self.work, self.tools.clock
-        deadline = clock.monotonic() + PATIENCE_S
+        deadline = clock.monotonic() + self.tools.pace.arrival_patience
         found = arrivals.guest_here(work)
         while found is not None and found.migrating == Migrating.ARRIVING:
             if clock.monotonic() > deadline:
                 LOG.warning("libvirt does not drop the guest of server %s, which did not come whole"
                             ": it is destroyed", work.uuid)  # fmt: skip
                 break
-            if clock.wait(work.cancelled, POLL_S):
+            if clock.wait(work.cancelled, self.tools.pace.arrival_poll):
                 raise Interrupted
             found = arrivals.guest_here(work)
         if found is None:
@@ -76,7 +74,7 @@ class DisconnectArriving(Step):
     def do(self) -> None:
         work, failure = self.work, None
         for volume in migrate_data.volumes(self._data) if self._data is not None else ():
-            connection = volume.connection
+            connection = volume.connection or self._found(volume.volume_id)
             if connection is None:
                 continue
             try:
@@ -87,6 +85,17 @@ class DisconnectArriving(Step):
                 failure = failure or error
         if failure is not None:
             raise failure
+
+    def _found(self, volume_id: str) -> Connection | None:
+        """How this host has connected a volume, after the power failed and the message is without
+        it: the mapping may be the other host's again."""
+        work = self.work
+        mapping = self.tools.block_devices.by_volume(work.context, work.uuid, volume_id)
+        info = mapping.get("connection_info") if mapping is not None else None
+        known = connection_info.load(info, volume_id)
+        if known is None:
+            return None
+        return self.tools.volumes.of(known).on_this_host(known, work.uuid)
 
 
 class RemoveArrivingFiles(Step):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from nova_lite.errors import ControlPlaneUnavailable, HypervisorError, NovaLiteError
+from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data
 from nova_lite.services.claiming import claim_and_note
@@ -44,9 +44,7 @@ class ClaimArriving(ArrivalStep):
         work = self.work
         context = work.instance.get("migration_context")
         placed = context.get("new_numa_topology") if context is not None else None
-        claim_and_note(
-            work, work.server, placed, placed=placed is not None, role=Role.INCOMING
-        )
+        claim_and_note(work, work.server, placed, placed=placed is not None, role=Role.INCOMING)
         check_group_of_server(work)
         if placed is not None:
             self.tools.hypervisor.wake_cpus()
@@ -108,12 +106,11 @@ def tell_where_it_goes(work: Work, host: str | None) -> None:
 def require_no_guest(work: Work) -> None:
     """See that nothing is taken from a guest that goes on on this host.
 
-    :raises HypervisorError: there is one
+    :raises GuestIsHere: there is one
     """
     found: Any = arrivals.guest_here(work)
     if arrivals.has_arrived(found):
-        raise HypervisorError(
+        raise GuestIsHere(
             f"the guest of server {work.uuid} is on host {work.tools.host} "
             f"({found.power_state.name.lower()}) and keeps what it uses there"
         )
-

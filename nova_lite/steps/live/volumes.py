@@ -39,13 +39,17 @@ BEGUN = ("reserved", "attaching")
 
 class AttachArriving(Step):
     """Make the attachments and connect the volumes; the undo gives the mappings back what they
-    had."""
+    had.
+
+    :param infos: mapping uuid -> connection_info of the other host, which this fills. It may hold
+        secrets, so it is only in memory
+    """
 
     name = "attach_arriving"
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, infos: dict[str, str | None]) -> None:
         super().__init__(work)
-        self._infos: dict[str, str | None] = {}  # connection_info of the other host; no note
+        self._infos = infos
 
     def do(self) -> None:
         work = self.work
@@ -134,9 +138,7 @@ class AttachArriving(Step):
             attachment = self.tools.cinder.attachment(self.work.context, before)
             volume = self.tools.cinder.volume(self.work.context, volume_id)
             return connection_info.dump(
-                connection_info.from_cinder(
-                    attachment, volume_id, bool(volume.get("multiattach"))
-                )
+                connection_info.from_cinder(attachment, volume_id, bool(volume.get("multiattach")))
             )
         except NovaLiteError as error:
             LOG.warning("How the other host has connected volume %s of server %s is not recorded "

@@ -1,0 +1,345 @@
+"""A running server comes to this host: checked, prepared for, taken in, or cleaned up after."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nova_lite.drivers.disk import qemu_img
+from nova_lite.engine.queues import Pool
+from nova_lite.errors import NetworkRequestInvalid, NovaLiteError
+from nova_lite.services import migrate_data
+from nova_lite.wire.objects import unwrap
+from tests.unit.operations.host import ATTACHMENT, VOLUME
+from tests.unit.operations.live_hosts import LiveHosts
+
+GIB = 1024**3
+
+
+@pytest.fixture(autouse=True)
+def short_idle(monkeypatch):
+    monkeypatch.setattr(Pool, "IDLE_SECONDS", 0.02)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    return LiveHosts(tmp_path)
+
+
+# --- it comes -----------------------------------------------------------------------------------
+def test_a_server_with_a_disk_that_is_copied_comes(hosts):
+    """Prepared, taken in, and this host's by its record, its ports and its definition."""
+    arguments = hosts.checked()
+    data = hosts.pre(arguments)
+
+    assert migrate_data.copies_disks(data)
+    where = hosts.instances(hosts.dest) / hosts.server
+    made = qemu_img.info(where / "disk")
+    assert (made["format"], made["virtual-size"]) == ("qcow2", GIB)
+    assert made["backing-filename"].startswith(str(hosts.instances(hosts.dest) / "_base"))
+    drive = hosts.instances(hosts.source) / hosts.server / "disk.config"
+    assert (where / "disk.config").read_bytes() == drive.read_bytes()
+    assert hosts.state() == ("host1", "active", "migrating")
+    assert len(hosts.dest.vifs.ports) == 1
+    hosts.arrive()
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", "active", None)
+    assert (hosts.row("node"), hosts.row("progress"), hosts.row("power_state")) == (
+        "fake.example", 0, 1,
+    )  # fmt: skip
+    assert hosts.look()["bound"] == ["host2"]
+    assert hosts.look()["beside"] == []
+    assert hosts.guest(hosts.dest) == "RUNNING"
+    assert hosts.files(hosts.dest) == ["server/disk", "server/disk.config", "server/disk.info"]
+    assert hosts.claims() == ["current"]
+    assert hosts.faults() == []
+    assert hosts.ended() == sorted(
+        (f"compute_{name}", phase)
+        for name in ("check_can_live_migrate_destination", "check_can_live_migrate_source",
+                     "pre_live_migration", "post_live_migration_at_destination")
+        for phase in ("start", "finish")
+    )  # fmt: skip
+
+
+def test_a_volume_gets_a_second_attachment(tmp_path):
+    """The source is told of the first one, and how the volume is reached here."""
+    hosts = LiveHosts(tmp_path, volume=True)
+
+    data = hosts.pre(hosts.checked())
+
+    assert migrate_data.old_attachments(data) == {VOLUME: ATTACHMENT}
+    (volume,) = migrate_data.volumes(data)
+    assert (volume.volume_id, volume.target, volume.bus) == (VOLUME, "vdb", "virtio")
+    assert volume.connection.data["device_path"] != "/there"
+    assert hosts.cinder() == [("attached", "host1"), ("attached", "host2")]
+    assert hosts.mapping()["attachment_id"] != ATTACHMENT
+    assert hosts.connected(hosts.dest) == [VOLUME]
+
+
+def test_files_that_both_hosts_have_are_left_alone(tmp_path):
+    """Shared storage is found out; nothing is made in it, nothing removed."""
+    hosts = LiveHosts(tmp_path, shared=True)
+    before = hosts.files(hosts.source)
+
+    arguments = hosts.checked()
+    data = hosts.pre(arguments)
+
+    assert (migrate_data.shares_directory(data), migrate_data.copies_disks(data)) == (True, False)
+    assert hosts.files(hosts.source) == before
+    hosts.rollback(unwrap(data), request="req-3")
+    assert hosts.files(hosts.source) == before
+
+
+def test_the_answer_is_what_a_stock_source_reads(hosts):
+    """All fields that it has in a recorded answer."""
+    data = hosts.pre(hosts.checked())
+
+    assert set(data.data) == {
+        "filename", "image_type", "block_migration", "disk_available_mb",
+        "is_shared_instance_path", "is_shared_block_storage", "instance_relative_path",
+        "graphics_listen_addr_vnc", "graphics_listen_addr_spice", "serial_listen_addr",
+        "serial_listen_ports", "bdms", "target_connect_addr", "supported_perf_events",
+        "dst_wants_file_backed_memory", "dst_cpu_shared_set_info", "is_volume_backed",
+        "old_vol_attachment_ids", "wait_for_vif_plugged", "vifs", "pci_dev_map_src_dst",
+    }  # fmt: skip
+    assert (data.name, data.version) == ("LibvirtLiveMigrateData", "1.13")
+    assert data["wait_for_vif_plugged"] is True
+
+
+def test_nothing_is_left_of_a_look_for_shared_storage(hosts):
+    """The file is removed on both ways out."""
+    hosts.check()
+    hosts.peers.away = True
+    with pytest.raises(Exception, match="did not answer"):
+        hosts.check()
+
+    assert hosts.files(hosts.dest) == []
+
+
+# --- it is refused ------------------------------------------------------------------------------
+def refused(hosts, **asked):
+    with pytest.raises(Exception) as caught:
+        hosts.check(**asked)
+    assert caught.value.nova_name == "MigrationPreCheckError"
+    assert hosts.files(hosts.dest) == []
+    assert hosts.state() == ("host1", "active", "migrating")
+    return str(caught.value)
+
+
+def test_shared_storage_that_is_not_shared_is_refused(hosts):
+    """With the host and the reason, so that the conductor tries the next one."""
+    text = refused(hosts, block=False)
+
+    assert "host1" in text
+    assert "Shared storage live-migration requires" in text
+    assert text in hosts.faults()
+
+
+def test_a_copy_of_what_is_shared_is_refused(tmp_path):
+    """It would overwrite the disk that the guest writes to."""
+    hosts = LiveHosts(tmp_path, shared=True)
+
+    with pytest.raises(Exception, match="Block migration can not be used with shared"):
+        hosts.check(block=True)
+
+
+def test_no_room_is_refused(hosts):
+    """By the full size of the disks, unless the operator lets them be over-committed."""
+    hosts.dest.conf.set_override("reserved_host_disk_mb", 10**9)
+
+    text = refused(hosts, block=True, over_commit=False)
+
+    assert "Disk of instance is too large" in text
+
+
+def test_a_guest_that_is_off_is_refused(hosts):
+    """Its host says so."""
+    hosts.source.hypervisor.destroy(hosts.server)
+
+    assert "is off on host host1" in refused(hosts)
+
+
+def test_a_cpu_that_lacks_something_is_refused(hosts):
+    """It is compared with the one of the host that the guest is on."""
+    hosts.dest.conf.set_override("virt_type", "kvm", "libvirt")
+    hosts.dest.conf.set_override("cpu_mode", "host-model", "libvirt")
+    hosts.dest.hypervisor.missing_features = {"avx512f"}
+    with hosts.conductor.database() as tables:
+        info = json.dumps({"arch": "x86_64", "model": "m", "features": ["avx512f", "sse"]})
+        tables["ComputeNode"] = {"1": {"id": 1, "host": "host1", "cpu_info": info}}
+
+    assert "host host2: Unacceptable CPU info: missing features: avx512f" in refused(hosts)
+
+
+def test_the_policy_of_a_group_is_looked_at_again(hosts):
+    """Another member may be here by now."""
+    with hosts.conductor.database() as tables:
+        tables["InstanceGroup"] = {"1": {
+            "id": 1, "policy": "affinity", "members": [hosts.server], "uuid": "g",
+        }}  # fmt: skip
+
+    hosts.conductor.object_instancegroup_get_hosts = lambda *_, **__: ({}, ["host1"])
+
+    assert "Affinity instance group policy was violated" in refused(hosts)
+
+
+def test_somebody_elses_directory_is_refused(hosts):
+    """And left alone."""
+    where = hosts.instances(hosts.dest) / hosts.server
+    where.mkdir(parents=True)
+    (where / "disk").write_text("precious")
+
+    with pytest.raises(Exception, match="which its agent has not made for"):
+        hosts.check()
+
+    assert (where / "disk").read_text() == "precious"
+
+
+# --- it does not come ---------------------------------------------------------------------------
+def test_nothing_is_left_when_the_preparation_fails(tmp_path):
+    """The volume is the other host's alone again, with the connection that it had there."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    arguments = hosts.checked()
+    before = hosts.look()
+    with hosts.ledger.open() as content:
+        content["cinder"]["fail"] = {"os-complete": 400}
+
+    with pytest.raises(Exception, match="os-complete was made to fail"):
+        hosts.pre(arguments)
+
+    assert hosts.look() == before
+    assert json.loads(hosts.mapping()["connection_info"]) == hosts.connection
+    assert hosts.claims() == []
+    assert len(hosts.faults()) == 1
+
+
+def test_a_rollback_leaves_nothing(tmp_path):
+    """After the source has given the volumes back what they had."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    data = hosts.pre(hosts.checked(), request="req-m")
+    with hosts.conductor.database() as tables:
+        tables["BlockDeviceMapping"]["2"]["attachment_id"] = ATTACHMENT
+
+    hosts.rollback(unwrap(data), request="req-m")
+
+    seen = hosts.look()
+    assert (seen["files"], seen["taps"], seen["connected"], seen["beside"]) == ([], 0, [], [])
+    assert (seen["guest"], seen["bound"], seen["migrating_to"]) == (None, ["host1"], [])
+    assert hosts.claims() == []
+
+
+def test_a_guest_that_is_only_partly_here_is_removed(hosts):
+    """libvirt of the other host has died, and this one waits for the rest."""
+    data = hosts.pre(hosts.checked(), request="req-m")
+    hosts.begin_to_arrive()
+
+    hosts.rollback(unwrap(data), request="req-m")
+
+    assert hosts.look()["guest"] is None
+    assert hosts.look()["files"] == []
+
+
+def test_a_guest_that_runs_here_is_never_touched(hosts):
+    """Whatever the other host believes; nor is anything that it uses."""
+    data = hosts.pre(hosts.checked(), request="req-m")
+    hosts.arrive()
+    before = hosts.look()
+
+    with pytest.raises(NovaLiteError, match="keeps what it uses"):
+        hosts.rollback(unwrap(data), request="req-m")
+
+    after = hosts.look()
+    assert after["guest"] == "RUNNING"
+    assert after == before
+
+
+def test_a_late_rollback_of_an_earlier_attempt_has_no_effect(hosts):
+    """The host is prepared for the next one."""
+    data = hosts.pre(hosts.checked(), request="req-new")
+    before = hosts.look()
+
+    with pytest.raises(Exception, match="later live migration"):
+        hosts.rollback(unwrap(data), request="req-old")
+
+    assert hosts.look() == before
+
+
+# --- it has come --------------------------------------------------------------------------------
+def test_a_guest_that_is_not_here_is_not_recorded(hosts):
+    """It may run on the other host: the record does not lead to this one."""
+    hosts.pre(hosts.checked())
+
+    with pytest.raises(Exception, match="is not on host host2"):
+        hosts.post()
+
+    assert hosts.state() == ("host1", "active", "migrating")
+
+
+def test_a_guest_that_has_died_since_can_be_started(hosts):
+    """The record says that it is off, and whose it is."""
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+    hosts.dest.hypervisor.destroy(hosts.server)
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", "stopped", None)
+    assert hosts.row("power_state") == 4
+
+
+def test_a_paused_server_stays_paused(tmp_path):
+    """Its user wants it so."""
+    hosts = LiveHosts(tmp_path, vm_state="paused", power_state=3)
+    hosts.source.hypervisor.pause(hosts.server)
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", "paused", None)
+    assert (hosts.guest(hosts.dest), hosts.row("power_state")) == ("PAUSED", 3)
+
+
+def test_it_is_here_though_neutron_does_not_answer(hosts):
+    """The guest is; ports can be bound later."""
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+    agent = hosts.agent(hosts.dest)
+
+    def broken(*_, **__):
+        raise NetworkRequestInvalid("broken on purpose")
+
+    agent.tools.ports.bind = broken
+
+    hosts.post(agent=agent)
+
+    assert hosts.state() == ("host2", "active", None)
+
+
+def test_a_server_that_is_being_deleted_is_deleted_here(hosts):
+    """Its guest is: the loop that looks for such guests finds it by this host's name."""
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+    hosts.set(task_state="deleting")
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", "active", "deleting")
+
+
+def test_asked_twice_it_has_come_once(hosts):
+    """The second message has nothing to do."""
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+    hosts.post()
+    before = hosts.look()
+    hosts.set(task_state="rebooting")
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", "active", "rebooting")
+    hosts.set(task_state=None)
+    assert hosts.look() == before
