@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nova_lite.drivers.disk import durable
-from nova_lite.errors import DiskError, MoveSuperseded, ServerBeingDeleted
+from nova_lite.errors import DiskError, MoveSuperseded, ServerBeingDeleted, ServerNotFound
 from nova_lite.model.live_migration import GuestAt, Migrating
 from nova_lite.model.states import TaskState
-from nova_lite.services import moves
+from nova_lite.services import move_ends, moves
 from nova_lite.services.disk_files import directory
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
@@ -61,6 +61,35 @@ def require_coming(work: Work) -> WireObject:
             f"Server {work.uuid} is not on its way to host {work.tools.host} any more"
         )
     return migration
+
+
+def is_given_up(work: Work) -> bool:
+    """Whether the server's directory was made for a live migration that is over, and the server is
+    another host's; by fresh records. Of a server that is here by now the mark is removed.
+
+    :raises DiskError: it cannot be
+    """
+    found = marked(directory(work))
+    if found is None:
+        return False
+    try:
+        move_ends.look(work)
+    except ServerNotFound:
+        LOG.warning("%s was made for a live migration of a server that nobody knows: if no guest "
+                    "uses it, remove it", directory(work))  # fmt: skip
+        return False
+    if work.here:
+        unmark(work)
+        return False
+    migration = work.tools.migrations.find(work.context, found.migration)
+    if migration is not None and move_ends.is_open(migration):
+        return False
+    if guest_here(work) is not None:
+        LOG.warning("A live migration of server %s to this host is over, and its record leads to "
+                    "another host, but a guest of it is here: if that host has its guest, remove "
+                    "this one with virsh destroy and virsh undefine", work.uuid)  # fmt: skip
+        return False
+    return True
 
 
 # --- the guest ----------------------------------------------------------------------------------

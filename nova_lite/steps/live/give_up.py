@@ -10,6 +10,7 @@ from nova_lite.model.live_migration import Migrating
 from nova_lite.model.volume import Connection
 from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
 from nova_lite.services.disk_files import directory
+from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import remove
@@ -96,6 +97,17 @@ class DisconnectArriving(Step):
         if known is None:
             return None
         return self.tools.volumes.of(known).on_this_host(known, work.uuid)
+
+
+class DisconnectGivenUp(Step):
+    """Disconnect the volumes of which this host alone knows how it has connected them: they are
+    those of the host that has the server."""
+
+    name = "disconnect_given_up"
+
+    def do(self) -> None:
+        for mapping in volume_mappings(self.work):
+            disconnect_own(self.work, mapping)
 
 
 class RemoveArrivingFiles(Step):

@@ -9,6 +9,7 @@ import pytest
 from nova_lite.drivers.disk import qemu_img
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import NetworkRequestInvalid, NovaLiteError
+from nova_lite.loops.partial_arrivals import PartialArrivals
 from nova_lite.services import migrate_data
 from nova_lite.wire.objects import unwrap
 from tests.unit.operations.host import ATTACHMENT, VOLUME
@@ -343,3 +344,87 @@ def test_asked_twice_it_has_come_once(hosts):
     assert hosts.state() == ("host2", "active", "rebooting")
     hosts.set(task_state=None)
     assert hosts.look() == before
+
+
+# --- what the other host could not ask for ------------------------------------------------------
+def removal(hosts):
+    """The loop that looks for such leftovers, and what it begins."""
+    agent = hosts.agent(hosts.dest)
+    hosts.last = agent
+    PartialArrivals(hosts.instances(hosts.dest), agent.tools, agent.engine).tick()
+    assert agent.engine.settle(30)
+
+
+def over(hosts, status):
+    with hosts.conductor.database() as tables:
+        tables["Migration"]["7"]["status"] = status
+        tables["BlockDeviceMapping"]["2"].update(
+            attachment_id=ATTACHMENT, connection_info=json.dumps(hosts.connection)
+        )
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "error"])
+def test_what_was_prepared_in_vain_goes_by_itself(tmp_path, status):
+    """This host was away when the other one gave the migration up."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    hosts.pre(hosts.checked())
+    over(hosts, status)
+    hosts.set(task_state=None)
+
+    removal(hosts)
+
+    seen = hosts.look()
+    assert (seen["files"], seen["taps"], seen["connected"], seen["beside"]) == ([], 0, [], [])
+    assert seen["bound"] == ["host1"]
+
+
+def test_what_is_prepared_stays_as_long_as_the_migration_is_open(tmp_path):
+    """Its memory may take an hour."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    hosts.pre(hosts.checked())
+    before = hosts.look()
+
+    removal(hosts)
+
+    assert hosts.look() == before
+
+
+def test_what_is_here_of_a_server_that_has_come_stays(tmp_path):
+    """The other host has recorded that by itself; nobody has told this one."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    hosts.pre(hosts.checked())
+    over(hosts, "completed")
+    hosts.set(task_state=None, host="host2", vm_state="stopped")
+
+    removal(hosts)
+
+    assert "server/disk" in hosts.files(hosts.dest)
+    assert "server/.arriving" not in hosts.files(hosts.dest)
+    assert hosts.look()["taps"] == 1
+
+
+def test_a_later_migration_replaces_what_an_earlier_one_has_left(hosts):
+    """The directory was made by this agent, and is of no use to anybody."""
+    hosts.pre(hosts.checked())
+    with hosts.conductor.database() as tables:
+        tables["Migration"]["8"] = {**tables["Migration"]["7"], "id": 8, "uuid": "later"}
+        tables["Migration"]["7"]["status"] = "failed"
+    where = hosts.instances(hosts.dest) / hosts.server
+    (where / "disk").write_text("old")
+
+    hosts.pre(hosts.checked())
+
+    assert qemu_img.info(where / "disk")["format"] == "qcow2"
+    assert json.loads((where / ".arriving").read_text())["migration"] == "later"
+
+
+def test_a_guest_that_is_on_keeps_its_volume(tmp_path):
+    """Whoever asks for it to be disconnected is wrong."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+
+    with pytest.raises(NovaLiteError, match="keeps its volume"):
+        hosts.ask(hosts.dest, "remove_volume_connection", volume_id=VOLUME)
+
+    assert hosts.look()["connected"] == [VOLUME]
