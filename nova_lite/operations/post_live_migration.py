@@ -39,11 +39,11 @@ class PostLiveMigration(Operation):
     def load(self) -> None:
         work = self.work
         work.reload()
-        if ArrivalNotes.of(work.notes).source is not None:
+        if ArrivalNotes.of(work.notes).left_host is not None:
             return
         migration = arrivals.migration_to_here(work)
         if migration is not None:
-            work.note(source=str(migration["source_compute"]))
+            work.note(left_host=str(migration["source_compute"]))
         elif not work.here:
             raise MoveSuperseded(
                 f"Server {work.uuid} is not on its way to host {self.tools.host} any more"

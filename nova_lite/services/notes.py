@@ -206,12 +206,12 @@ class EvacuationNotes(Notes):
 @dataclass(frozen=True)
 class ArrivalNotes(Notes):
     """Of a server that comes here while it runs: the attachments (mapping uuid -> id) of the host
-    that it is on and of this one; ``source`` is the host that it has left, ``arrived`` whether its
-    guest was on when it was said to be here."""
+    that it is on and of this one; the host that it has left, and whether its guest was on when it
+    was said to be here."""
 
-    source_attachments: Mapping[str, str] | None = None
-    own_attachments: Mapping[str, str] | None = None
-    source: str | None = None
+    attachments_there: Mapping[str, str] | None = None
+    attachments_here: Mapping[str, str] | None = None
+    left_host: str | None = None
     arrived: bool | None = None
 
 

@@ -117,7 +117,9 @@ def is_shown(instances_path: Path, filename: object) -> bool:
 
     :raises DiskError: instances_path cannot be looked at
     """
-    if not isinstance(filename, str) or PurePosixPath(filename).name != filename:
+    if not isinstance(filename, str) or "\0" in filename:
+        return False
+    if filename in ("", "..") or PurePosixPath(filename).name != filename:
         return False
     try:
         os.utime(instances_path)  # has a client of NFS look again

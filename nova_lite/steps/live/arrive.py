@@ -127,7 +127,7 @@ class BindArrived(Step):
         tools.ports.bindings.activate(work.context, ids, tools.host)
         vifs = tools.ports.bind(work.context, work.server, known, tools.host)
         note_ports(work, known, vifs, keep_lost=True)
-        source = ArrivalNotes.of(work.notes).source
+        source = ArrivalNotes.of(work.notes).left_host
         try:
             if source is not None:
                 tools.ports.bindings.drop(work.context, ids, source)

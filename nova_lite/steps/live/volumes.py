@@ -69,7 +69,7 @@ class AttachArriving(Step):
 
         :raises InvalidVolume: a volume has none
         """
-        noted = ArrivalNotes.of(self.work.notes).source_attachments
+        noted = ArrivalNotes.of(self.work.notes).attachments_there
         if noted is None:
             noted = {
                 str(mapping["uuid"]): attachment_of(mapping)
@@ -77,7 +77,7 @@ class AttachArriving(Step):
                 if not is_unfinished(mapping)
             }
             if noted:
-                self.work.note(source_attachments=noted)
+                self.work.note(attachments_there=noted)
         return noted
 
     def _attach(self, mapping: WireObject, before: str) -> None:
@@ -94,7 +94,7 @@ class AttachArriving(Step):
         work, cinder = self.work, self.tools.cinder
         volume_id, name = str(mapping["volume_id"]), mapping["device_name"]
         connector = self.tools.connector.properties()
-        known = ArrivalNotes.of(work.notes).own_attachments or {}
+        known = ArrivalNotes.of(work.notes).attachments_here or {}
         mine = known.get(str(mapping["uuid"]))
         if mine is None and self.repeated:
             found = cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)
@@ -107,12 +107,12 @@ class AttachArriving(Step):
             attachment = cinder.create_attachment(
                 work.context, volume_id, work.uuid, connector, name
             )
-        work.note(own_attachments={**known, str(mapping["uuid"]): str(attachment["id"])})
+        work.note(attachments_here={**known, str(mapping["uuid"]): str(attachment["id"])})
         return attachment
 
     def undo(self) -> None:
         work, notes = self.work, ArrivalNotes.of(self.work.notes)
-        own, old = notes.own_attachments or {}, notes.source_attachments or {}
+        own, old = notes.attachments_here or {}, notes.attachments_there or {}
         if own:
             require_no_guest(work)
         for mapping in volume_mappings(work):
@@ -152,7 +152,7 @@ class CompleteArriving(Step):
     name = "complete_arriving"
 
     def do(self) -> None:
-        own = ArrivalNotes.of(self.work.notes).own_attachments or {}
+        own = ArrivalNotes.of(self.work.notes).attachments_here or {}
         for attachment in own.values():
             self.tools.cinder.complete_attachment(self.work.context, attachment)
 
@@ -160,7 +160,7 @@ class CompleteArriving(Step):
 def moved_volumes(work: Work) -> list[MovedVolume]:
     """The volumes as this host has connected them, for the guest's definition here."""
     found = []
-    own = ArrivalNotes.of(work.notes).own_attachments or {}
+    own = ArrivalNotes.of(work.notes).attachments_here or {}
     for mapping in volume_mappings(work):
         if str(mapping["uuid"]) not in own:
             continue
@@ -188,7 +188,7 @@ def _boot_order(mapping: WireObject) -> int | None:
 
 def replaced(work: Work) -> dict[str, str]:
     """Volume id -> attachment of the host that the server is on."""
-    old = ArrivalNotes.of(work.notes).source_attachments or {}
+    old = ArrivalNotes.of(work.notes).attachments_there or {}
     return {
         str(mapping["volume_id"]): old[str(mapping["uuid"])]
         for mapping in volume_mappings(work)
