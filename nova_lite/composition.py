@@ -318,7 +318,6 @@ class Composition:
             actions=Actions(conductor, conf.host, self.clock),
             builds=Builds(conductor),
             groups=Groups(conductor),
-            nodes=self.nodes,
             migrations=self.migrations,
             nodes=self.nodes,
             task_logs=TaskLogs(conductor),

@@ -80,7 +80,6 @@ class Toolbox:
     groups: Groups
     nodes: ComputeNodes
     migrations: Migrations
-    nodes: ComputeNodes
     task_logs: TaskLogs
     volume_usages: VolumeUsages
     share_mappings: ShareMappings

@@ -351,13 +351,6 @@ class FakeConductor:
                 return WireObject.new("InstanceGroup", "1.11", **row)
         raise RemoteFailure("InstanceGroupNotFound", f"Instance group  of {server_uuid}")
 
-    def class_computenodelist_get_all_by_host(self, tables, context, host, use_slave=False):
-        rows = [row for row in tables.get("ComputeNode", {}).values() if row["host"] == host]
-        if not rows:
-            raise RemoteFailure("ComputeHostNotFound", f"Compute host {host} could not be found.")
-        found = [WireObject.new("ComputeNode", "1.19", **row) for row in rows]
-        return WireObject.new("ComputeNodeList", "1.17", objects=found)
-
     def class_virtualinterface_get_by_uuid(self, tables, context, port_id):
         row = tables.get("VirtualInterface", {}).get(port_id)
         if row is None:
