@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import Verdict
+from nova_lite.errors import AnswerLost, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services import live_checks
@@ -55,6 +55,14 @@ class CheckLiveMigrationDestination(Operation):
         return str(migration.get("uuid", "")) if migration is not None else ""
 
     def load(self) -> None:
+        """
+        :raises AnswerLost: nobody waits any more
+        """
+        if self.work.resumed:
+            raise AnswerLost(
+                f"Host {self.tools.host} was asked whether server {self.work.uuid} can come, and "
+                "could not answer"
+            )
         if live_checks.is_late(self.work) or "flavor" not in self.work.instance:
             self.work.reload()
 
@@ -73,7 +81,7 @@ class CheckLiveMigrationDestination(Operation):
     def failed(self, failure: Failure) -> None:
         """The caller gets the error. As in stock the server has a fault, too: where no host is
         left, its user sees there why."""
-        if failure.verdict is not Verdict.GONE:
+        if failure.verdict is not Verdict.GONE and not self.work.resumed:
             self.tools.actions.fault(self.work.context, self.work.uuid, failure)
 
 

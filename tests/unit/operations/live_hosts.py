@@ -128,7 +128,6 @@ class LiveHosts:
     def ask(self, host, method, observer=None, request=None, agent=None, **arguments):
         """Its answer, or the error that the caller gets; in a new process."""
         agent = agent or self.agent(host, observer)
-        self.last = agent
         if request is None:
             self.requests += 1
             request = f"req-{self.requests}"
@@ -140,6 +139,7 @@ class LiveHosts:
             return agent.engine.answer_to(method, context, self.server, asked).result(10)
         agent.engine.start(entry)
         assert agent.engine.settle(60)
+        self.last = agent  # of the outermost, where one asks the other
         return entry.answer.result(0)
 
     # --- the verbs --------------------------------------------------------------------------

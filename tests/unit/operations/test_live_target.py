@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 
 from nova_lite.drivers.disk import qemu_img
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import NetworkRequestInvalid, NovaLiteError
+from nova_lite.inventory.claims import Sizes
+from nova_lite.inventory.numa_host import host_cells
 from nova_lite.loops.partial_arrivals import PartialArrivals
+from nova_lite.model.host import NumaCell
 from nova_lite.services import migrate_data
 from nova_lite.wire.objects import unwrap
 from tests.unit.operations.host import ATTACHMENT, VOLUME
-from tests.unit.operations.live_hosts import LiveHosts
+from tests.unit.operations.live_hosts import CHECK, LiveHosts
 
 GIB = 1024**3
 
@@ -428,3 +433,96 @@ def test_a_guest_that_is_on_keeps_its_volume(tmp_path):
         hosts.ask(hosts.dest, "remove_volume_connection", volume_id=VOLUME)
 
     assert hosts.look()["connected"] == [VOLUME]
+
+
+# --- NUMA nodes ---------------------------------------------------------------------------------
+PLACED = {
+    "nova_object.name": "InstanceNUMATopology", "nova_object.namespace": "nova",
+    "nova_object.version": "1.3",
+    "nova_object.data": {"emulator_threads_policy": None, "cells": [{
+        "nova_object.name": "InstanceNUMACell", "nova_object.namespace": "nova",
+        "nova_object.version": "1.6",
+        "nova_object.data": {
+            "id": 1, "cpuset": [], "pcpuset": [0], "cpuset_reserved": None, "memory": 32,
+            "pagesize": None, "cpu_pinning_raw": {"0": 7}, "cpu_policy": "dedicated",
+            "cpu_thread_policy": None,
+        },
+    }]},
+}  # fmt: skip
+
+
+class NumaHosts(LiveHosts):
+    """host2 has one NUMA node with four CPUs, of which ``taken`` are other servers'."""
+
+    def __init__(self, directory, taken=()):
+        super().__init__(directory, numa_topology=PLACED)
+        real = self.dest.hypervisor.facts()
+        cell = NumaCell(0, 8 * 1024**2, frozenset(range(4)),
+                        tuple(frozenset({cpu}) for cpu in range(4)), {4: 2 * 1024**2})  # fmt: skip
+        self.facts = replace(real, numa_cells=(cell,))
+        self.dest.hypervisor.facts = lambda: self.facts
+        self.taken, self.real = taken, self.dest.agent
+        self.dest.agent = self.numa_agent
+
+    def numa_agent(self, observer=None, **more):
+        made = self.real(observer, **{**self.parts(), **more})
+        made.tools.claims.set_host(host_cells(self.facts))
+        for cpu in self.taken:
+            other = copy.deepcopy(PLACED)
+            cell = other["nova_object.data"]["cells"][0]["nova_object.data"]
+            cell.update(id=0, cpu_pinning_raw={"0": cpu})
+            made.tools.claims.claim(f"other-{cpu}", Sizes(1, 32), other, placed=True)
+        return made
+
+
+def test_a_pinned_server_gets_a_place_on_this_hosts_nodes(tmp_path):
+    """The source is told of it; the record keeps it until the guest has come."""
+    hosts = NumaHosts(tmp_path, taken=(0, 1))
+
+    data = hosts.check()
+
+    pins = migrate_data.pins(data)
+    ((vcpu, cpus),) = pins.cpus.items()
+    assert vcpu == 0
+    assert cpus <= {2, 3}
+    assert len(cpus) == 1
+    assert pins.nodes == {0: frozenset({0})}
+    context = hosts.row("migration_context")["nova_object.data"]
+    assert context["old_numa_topology"]["nova_object.data"] == PLACED["nova_object.data"]
+    assert hosts.claims() == ["incoming"]
+    hosts.bind(data)
+    hosts.pre({"disk": hosts.disk_info(data), "migrate_data": unwrap(data)})
+    assert hosts.claims() == ["incoming"]
+    hosts.arrive()
+
+    hosts.post()
+
+    (cell,) = hosts.row("numa_topology")["nova_object.data"]["cells"]
+    assert set(cell["nova_object.data"]["cpu_pinning_raw"].values()) == cpus
+    assert hosts.row("migration_context") is None
+    assert hosts.claims() == ["current"]
+    spec = hosts.dest.hypervisor.guests[hosts.server].spec
+    assert spec.cpu_tune.pins == {0: cpus}
+
+
+def test_a_pinned_server_without_a_place_is_refused(tmp_path):
+    """The conductor tries the next host; nothing is claimed."""
+    hosts = NumaHosts(tmp_path, taken=(0, 1, 2, 3))
+
+    text = refused(hosts)
+
+    assert "host host2: Insufficient compute resources" in text
+    assert hosts.row("migration_context") is None
+    assert hosts.claims() == []
+
+
+def test_a_place_is_given_back_when_the_check_is_cut_off(tmp_path):
+    """Its caller has gone on with another host."""
+    first, boundaries = NumaHosts(tmp_path / "first"), []
+    first.ask(first.dest, CHECK, boundaries.append, **first.check_arguments())
+    for number, boundary in enumerate(name for name in boundaries if "claim_place" in name):
+        hosts = NumaHosts(tmp_path / str(number))
+        hosts.dest.killed(boundary, CHECK, **hosts.check_arguments())
+        agent = hosts.dest.resume()
+        assert hosts.row("migration_context") is None, boundary
+        assert hosts.claims(agent) == [], boundary
