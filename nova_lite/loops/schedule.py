@@ -39,6 +39,7 @@ from nova_lite.scheduler.client import Scheduler
 from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
 
 STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
@@ -55,9 +56,13 @@ def periodic_tasks(
     evacuated = evacuated or EvacuatedServers(conf.host, tools.migrations, engine)
     kept = KeptDirectories(Path(conf.instances_path), engine)
     own = OwnRequests(tools.instances, tools.actions, engine)
+
+    def moving(uuid: str) -> bool:
+        return tools.migrations.open_of_server(RequestContext.admin(), uuid) is not None
+
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look, conf.running_deleted_instance_timeout, kept.of,
+        evacuated.look, conf.running_deleted_instance_timeout, kept.of, moving,
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:

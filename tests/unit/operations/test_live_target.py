@@ -14,6 +14,7 @@ from nova_lite.errors import NetworkRequestInvalid, NovaLiteError
 from nova_lite.inventory.claims import Sizes
 from nova_lite.inventory.numa_host import host_cells
 from nova_lite.loops.partial_arrivals import PartialArrivals
+from nova_lite.loops.schedule import periodic_tasks
 from nova_lite.model.host import NumaCell
 from nova_lite.services import migrate_data
 from nova_lite.wire.objects import unwrap
@@ -21,6 +22,10 @@ from tests.unit.operations.host import ATTACHMENT, VOLUME
 from tests.unit.operations.live_hosts import CHECK, LiveHosts
 
 GIB = 1024**3
+LOOPS = (
+    "power state sync", "guests of deleted servers", "leftover directories",
+    "stray interfaces", "files of failed moves", "abandoned mappings", "files kept for moves",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -526,3 +531,23 @@ def test_a_place_is_given_back_when_the_check_is_cut_off(tmp_path):
         agent = hosts.dest.resume()
         assert hosts.row("migration_context") is None, boundary
         assert hosts.claims(agent) == [], boundary
+
+
+def test_the_loops_leave_a_server_alone_that_is_coming(tmp_path, caplog):
+    """Its guest, its interfaces and its files, also in a new process."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    hosts.pre(hosts.checked())
+    ran = set()
+    for guest in (False, True):
+        if guest:
+            hosts.arrive()
+        before = hosts.look()
+        agent = hosts.agent(hosts.dest)
+        for timer in periodic_tasks(hosts.dest.conf, agent.tools, agent.engine):
+            if timer.name in LOOPS:
+                timer.tick()
+                ran.add(timer.name)
+        assert agent.engine.settle(30)
+        assert hosts.look() == before
+    assert "is left alone" not in caplog.text
+    assert ran >= set(LOOPS)
