@@ -63,7 +63,7 @@ class CheckLiveMigrationDestination(Operation):
                 f"Host {self.tools.host} was asked whether server {self.work.uuid} can come, and "
                 "could not answer"
             )
-        if live_checks.is_late(self.work) or "flavor" not in self.work.instance:
+        if live_checks.needs_reading(self.work):
             self.work.reload()
 
     def plan(self) -> Plan:

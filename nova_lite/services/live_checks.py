@@ -216,6 +216,7 @@ def refuse_directory(work: Work, data: WireObject) -> None:
         )
 
 
-def is_late(work: Work) -> bool:
-    """Whether the record in the request may be old."""
-    return moves.is_late(work)
+def needs_reading(work: Work) -> bool:
+    """Whether the record in the request may be old, or lacks something that is looked at."""
+    looked_at = ("flavor", "numa_topology", "system_metadata", "info_cache")
+    return moves.is_late(work) or any(field not in work.instance for field in looked_at)

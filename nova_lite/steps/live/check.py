@@ -172,7 +172,7 @@ def leave(work: Work) -> WireObject:
     """
     data = migrate_data.read(work.arguments["dest_check_data"])
     with live_checks.refusing(work):
-        if "flavor" not in work.instance:
+        if live_checks.needs_reading(work):
             work.reload()
         live_checks.refuse_leaving(work)
         same = is_shown(Path(work.tools.conf.instances_path), data.get("filename"))

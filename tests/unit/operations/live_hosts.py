@@ -33,11 +33,12 @@ class Source:
     """Answers as host1 does, by its real operation; ``away``: it does not."""
 
     def __init__(self, hosts):
-        self.hosts, self.away, self.asked = hosts, False, []
+        self.hosts, self.away, self.asked, self.offered = hosts, False, [], None
 
     def call(self, context, host, method, **arguments):
         assert set(arguments) == set(METHODS[method].arguments)
         self.asked.append((host, method))
+        self.offered = arguments.get("dest_check_data")
         if self.away:
             raise PeerUnavailable(f"host {host} did not answer {method}")
         arguments = {name: unwrap(value) for name, value in arguments.items()
@@ -62,7 +63,7 @@ class LiveHosts:
         self.remote = FakeRemoteFiles(self.instances(self.source), self.instances(self.dest))
         self.source.hypervisor.hypervisors[URI] = self.dest.hypervisor
         self.peers = Source(self)
-        self.requests = 0
+        self.requests, self.lacking = 0, ()
         self._begin()
         if volume:
             self._attach()
@@ -132,6 +133,8 @@ class LiveHosts:
             self.requests += 1
             request = f"req-{self.requests}"
         instance = Instances(self.conductor).get(RequestContext.admin(), self.server)
+        for field in self.lacking:
+            del instance.data[field]
         asked = {"instance": instance, **wrap(copy.deepcopy(arguments))}
         context = RequestContext({"request_id": request})
         entry = agent.engine.accept(method, context, self.server, asked)

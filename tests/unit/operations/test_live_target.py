@@ -18,7 +18,7 @@ from nova_lite.loops.schedule import periodic_tasks
 from nova_lite.model.host import NumaCell
 from nova_lite.services import migrate_data
 from nova_lite.wire.objects import unwrap
-from tests.unit.operations.host import ATTACHMENT, VOLUME
+from tests.unit.operations.host import ATTACHMENT, RECORDED, VOLUME
 from tests.unit.operations.live_hosts import CHECK, LiveHosts
 
 GIB = 1024**3
@@ -118,6 +118,62 @@ def test_the_answer_is_what_a_stock_source_reads(hosts):
     }  # fmt: skip
     assert (data.name, data.version) == ("LibvirtLiveMigrateData", "1.13")
     assert data["wait_for_vif_plugged"] is True
+
+
+def test_the_offer_is_what_a_stock_source_reads(hosts):
+    """All fields that it has in a recorded question, and as many."""
+    hosts.check(block=True, over_commit=False)
+
+    recorded = json.loads((RECORDED.parent / "check_can_live_migrate_source.json").read_text())
+    asked = recorded[0]["request"]["args"]["dest_check_data"]["nova_object.data"]
+    offered = {*hosts.peers.offered.data}
+    answered = {"is_shared_instance_path", "is_shared_block_storage", "is_volume_backed",
+                "instance_relative_path", "pci_dev_map_src_dst"}  # fmt: skip
+    assert offered - answered == set(asked)
+
+
+def test_disks_in_a_cluster_are_shared(tmp_path):
+    """By both hosts that have them there: none is copied, and the directory is made."""
+    hosts = LiveHosts(tmp_path)
+    usual = hosts.agent
+
+    def agent(host, observer=None, **more):
+        made = usual(host, observer, **more)
+        made.tools.disks.shared = True
+        return made
+
+    for host in (hosts.source, hosts.dest):
+        host.conf.set_override("images_type", "qcow2", "libvirt")
+    hosts.agent = agent
+
+    data = hosts.pre(hosts.checked())
+
+    assert migrate_data.shares_disks(data)
+    assert not migrate_data.shares_directory(data)
+    assert not migrate_data.copies_disks(data)
+    assert "server/disk" not in hosts.files(hosts.dest)
+    assert "server/.arriving" in hosts.files(hosts.dest)
+
+
+def test_serial_consoles_have_ports_of_this_host(tmp_path):
+    """As many as the flavor wants, and none that another guest has."""
+    conf = [("serial_console.enabled", True), ("serial_console.proxyclient_address", "127.0.0.1"),
+            ("serial_console.port_range", "23400:23500")]  # fmt: skip
+    hosts = LiveHosts(tmp_path, conf=conf)
+
+    data = hosts.pre(hosts.checked())
+
+    found = migrate_data.listening(data)
+    assert found.serial == "127.0.0.1"
+    assert len(found.serial_ports) == 1
+    assert 23400 <= found.serial_ports[0] < 23500
+
+
+def test_what_the_message_lacks_is_read(hosts):
+    """Such as the place on NUMA nodes, which decides about a claim."""
+    hosts.lacking = ("numa_topology", "flavor")
+
+    assert migrate_data.copies_disks(hosts.check())
 
 
 def test_nothing_is_left_of_a_look_for_shared_storage(hosts):
