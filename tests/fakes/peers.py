@@ -8,12 +8,14 @@ from nova_lite.peers.methods import METHODS
 
 class FakePeers:
     """``answers``: by host and method, what a call returns, or raises if it is an exception, or a
-    function of the arguments; a host that is not there does not answer. ``sent``: (host, method,
+    function of the arguments; a host that is not there does not answer, and one of ``fenced`` is
+    said to be dead. ``sent``: (host, method,
     arguments) of calls and casts."""
 
     def __init__(self, **answers):
         self.answers = answers
         self.sent = []
+        self.fenced = set()
 
     def call(self, context, host, method, *, version=None, timeout=None, long=None, **arguments):
         answer = self._send(host, method, arguments)
@@ -29,6 +31,9 @@ class FakePeers:
 
     def is_up(self, context, host):
         return host in self.answers
+
+    def is_fenced(self, context, host):
+        return host in self.fenced
 
     def ping(self, host, *, topic="compute", timeout=10.0):
         self._there(host, "ping")

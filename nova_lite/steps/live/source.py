@@ -37,6 +37,7 @@ LOG = logging.getLogger(__name__)
 QUEUED, PREPARING = "queued", "preparing"
 # Seconds for which an agent that was killed waits for events that it may have missed.
 MISSED_S = 15.0
+RESUMES = 10  # attempts to bring a broken post-copy to its end
 
 
 class CheckGoing(Step):
@@ -114,8 +115,9 @@ class PrepareTarget(Step):
         take_back(work)
         data = live_moves.data(work)
         shared = migrate_data.shares_directory(data)
-        # As ``_live_migration_cleanup_flags`` of nova/compute/manager.py.
-        if shared and not data.get("dst_numa_info"):
+        if shared and self.tools.disks.shared:
+            # A stock host may be told (``ensure_libvirt_rbd_instance_dir_cleanup``) to remove the
+            # directory of a server with disks in Ceph, which is this host's, too.
             return
         try:
             self.tools.peers.cast(
@@ -189,11 +191,29 @@ class SendGuest(Step):
     exclusive = True
 
     def do(self) -> None:
-        where = live_places.settle(self.work, give_up=False) if self.repeated else Where.HERE
-        if where is Where.HERE:
-            self._begin()
-        if where is not Where.THERE:
-            self._end(LiveWatch(self.work, lambda: activate(self.work)).until_over())
+        work = self.work
+        where = live_places.settle(work, give_up=False) if self.repeated else Where.HERE
+        progress: MigrationProgress | None = None
+        resumed = 0
+        while where is not Where.THERE:
+            if where is Where.HERE and progress is not None:
+                self._fail(progress)
+            elif where is Where.HERE:
+                self._begin()
+            elif where is Where.BROKEN:
+                if resumed == RESUMES:
+                    LOG.error("Server %s has lost its memory between two hosts: it can only be "
+                              "rebooted", work.uuid)  # fmt: skip
+                    return
+                resumed += 1
+                self._resume()
+            progress = LiveWatch(work, lambda: activate(work)).until_over()
+            if progress.phase is MigrationPhase.COMPLETED:
+                LOG.info("Server %s has gone to host %s in %.1f s; it stood still for %d ms",
+                         work.uuid, live_moves.target(work), progress.elapsed_s,
+                         progress.downtime_ms)  # fmt: skip
+                return
+            where = live_places.settle(work, give_up=False)
 
     def _begin(self) -> None:
         work, tools = self.work, self.tools
@@ -203,19 +223,21 @@ class SendGuest(Step):
         tools.hypervisor.migrate(work.uuid, live_guest.request(work))
         LOG.info("Server %s is sent to host %s", work.uuid, live_moves.target(work))
 
-    def _end(self, progress: MigrationProgress) -> None:
+    def _resume(self) -> None:
+        """Bring a migration to its end that was cut off when the guest ran over there already."""
+        work, tools = self.work, self.tools
+        LOG.warning("Server %s waits for its memory on host %s, which is sent again",
+                    work.uuid, live_moves.target(work))  # fmt: skip
+        tools.clock.sleep(tools.pace.longest_retry)
+        tools.hypervisor.migrate(work.uuid, live_guest.request(work))
+
+    def _fail(self, progress: MigrationProgress) -> None:
         """
         :raises LiveMigrationFailed: the guest goes on here
+        :raises Interrupted: somebody has ended it; the engine knows who
         """
-        if progress.phase is MigrationPhase.COMPLETED:
-            LOG.info("Server %s has gone to host %s in %.1f s; it stood still for %d ms",
-                     self.work.uuid, live_moves.target(self.work), progress.elapsed_s,
-                     progress.downtime_ms)  # fmt: skip
-            return
-        if live_places.settle(self.work, give_up=True) is Where.THERE:
-            return
         if self.work.cancelled.is_set():
-            raise Interrupted  # the engine knows by whom
+            raise Interrupted
         why = progress.error or "its hypervisor does not say why"
         if was_cancelled(self.work):
             why = "it did not come to an end within [libvirt]live_migration_completion_timeout"
@@ -225,15 +247,7 @@ class SendGuest(Step):
         )
 
     def undo(self) -> None:
-        work, hypervisor = self.work, self.tools.hypervisor
-        if not LiveNotes.of(work.notes).live_held:
-            return
-        try:
-            held = power_state(hypervisor, work.uuid) == PowerState.PAUSED
-            if held and work.instance.get("vm_state") == VmState.ACTIVE:
-                hypervisor.resume(work.uuid)
-        except HypervisorError as error:
-            LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
+        release(self.work)
 
 
 class EndUnfinished(Step):
@@ -250,6 +264,7 @@ class EndUnfinished(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
+        release(work)
         if self._record is not None:
             forget_target(work)
             tools.placement.move_allocations(str(self._record["uuid"]), work.uuid)
@@ -263,6 +278,19 @@ class EndUnfinished(Step):
             **moves.forgotten(work),
         )
         tools.usage_changed()
+
+
+def release(work: Work) -> None:
+    """Let a guest go on here that was held for the move, if it is to run."""
+    hypervisor = work.tools.hypervisor
+    if not LiveNotes.of(work.notes).live_held:
+        return
+    try:
+        held = power_state(hypervisor, work.uuid) == PowerState.PAUSED
+        if held and work.instance.get("vm_state") == VmState.ACTIVE:
+            hypervisor.resume(work.uuid)
+    except HypervisorError as error:
+        LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
 
 
 def know(work: Work, record: WireObject) -> None:
