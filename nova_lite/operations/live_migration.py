@@ -96,6 +96,7 @@ class LiveMigration(Move):
 
     def left_by_process(self) -> None:
         self.tools.turns.give_back(self.work.uuid)
+        self.tools.guest_events.forget(self.work.uuid)
 
     def plan(self) -> Plan:
         work = self.work

@@ -19,6 +19,7 @@ from nova_lite.errors import (
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
 from nova_lite.model.states import VmState
 from nova_lite.services import live_guest, live_moves, live_places, moves
+from nova_lite.services.guest_events import GONE
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal, Work
 
@@ -27,6 +28,7 @@ LOG = logging.getLogger(__name__)
 RUNNING, POST_COPY = "running", "running (post-copy)"  # statuses of a migration
 FORCE = "force_complete"
 TELL_S = 30.0  # seconds between two words in the log
+AT_THE_END_S = 0.02  # seconds between two looks, when the hypervisor has told of the switch
 SENT = ("memory_total", "memory_processed", "memory_remaining",
         "disk_total", "disk_processed", "disk_remaining")  # fmt: skip
 
@@ -71,10 +73,12 @@ class LiveWatch:
 
         :raises Interrupted: the agent stops; the hypervisor goes on
         """
-        clock, pace, work = self._tools.clock, self._tools.pace, self._work
+        work, events = self._work, self._tools.guest_events
+        pause = self._tools.pace.live_poll
         while True:
             if Signal.DRAIN in work.signals:
                 raise Interrupted
+            number = events.number(work.uuid)
             try:
                 progress = self._tools.hypervisor.migration(work.uuid)
                 if not progress.active:
@@ -85,7 +89,18 @@ class LiveWatch:
                 LOG.warning("The live migration of server %s is not seen: %s", work.uuid, error)
             else:
                 self._tell(progress)
-            clock.sleep(pace.live_poll)
+            kind = events.wait(work.uuid, number, pause)
+            if kind is not None:
+                pause = min(pause, AT_THE_END_S)  # it is about to be over
+            if kind == GONE:
+                self._follow()
+
+    def _follow(self) -> None:
+        """The guest has left, though the hypervisor is not at the end: its ports follow at once."""
+        try:
+            self._switched()
+        except NovaLiteError as error:
+            LOG.info("The ports of server %s follow later: %s", self._work.uuid, error)
 
     # --- steering ---------------------------------------------------------------------------
     def _steer(self, progress: MigrationProgress) -> None:

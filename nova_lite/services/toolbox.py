@@ -39,6 +39,7 @@ from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
+from nova_lite.services.guest_events import GuestEvents
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ownership import Ownership
 from nova_lite.services.port_resources import PortResources
@@ -59,7 +60,7 @@ class Toolbox:
     report soon, ``remote_files`` reaches the files of another host by its address and its name,
     ``set_disabled`` tells Placement that the host may not be scheduled to,
     ``signal`` tells the open operations of a server something (``Engine.signal``), ``turns`` is the
-    queue of live migrations,
+    queue of live migrations, and ``guest_events`` tells how they go on,
     ``ownership`` says whose a server is.
     """
 
@@ -112,7 +113,10 @@ class Toolbox:
     signal: Callable[[str, Signal, str | None], bool] = lambda uuid, signal, method: False
     ownership: Ownership = field(init=False)
     turns: Turns = field(init=False)
+    guest_events: GuestEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self.ownership = Ownership(self.host, self.instances, self.migrations)
         self.turns = Turns(self.conf.max_concurrent_live_migrations)
+        self.guest_events = GuestEvents(self.clock)
+        self.hypervisor.subscribe(self.guest_events.heard)

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from nova_lite.engine.bus import Moment
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import VolumeAttachFailed
+from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
 from tests.fakes.clock import ManualClock
 from tests.unit.operations.host import ATTACHMENT
@@ -481,3 +483,54 @@ def test_a_server_that_is_deleted_while_it_moves(tmp_path):
     assert hosts.conductor.instance(hosts.server)["deleted"]
     assert MIGRATION not in hosts.ledger.read()["allocations"]
     assert statuses(hosts) == "cancelled"
+
+
+def test_the_ports_follow_the_guest_at_once(tmp_path):
+    """Not when somebody looks again, nor when the hypervisor has tidied up."""
+    hosts = LiveHosts(tmp_path)
+    agent = under_way(hosts)
+    (port,) = hosts.ledger.read()["ports"]
+
+    hosts.source.hypervisor.emit(hosts.server, "stopped", "migrated")
+    until(lambda: hosts.ledger.read().get("activated") == [[port, "host2"]])
+
+    assert hosts.state()[2] == "migrating"
+    hosts.source.hypervisor.arrive(hosts.server)
+    assert agent.engine.settle(60)
+    assert hosts.state() == ("host2", "active", None)
+
+
+def test_what_is_told_of_it(tmp_path):
+    """As stock: the part after the switch; a failure has a part of its own."""
+    told = LiveHosts(tmp_path / "1"), LiveHosts(tmp_path / "2")
+    told[1].source.hypervisor.migration_error = "gone"
+    names = [[name for _, name in sent(hosts)] for hosts in told]
+
+    assert names[0] == ["live_migration_post.start", "live_migration_post.end"]
+    assert names[1] == ["live_migration_rollback.start", "live_migration_rollback.end", "exception"]
+
+
+def sent(hosts):
+    """(phase, name) of the notifications of a migration, in order."""
+    agent = hosts.source.agent(**hosts.parts())
+    heard = []
+    hosts.agents["host1"] = agent
+
+    def listen(event):
+        operation = event.operation
+        if operation is None or event.entry.method != "live_migration":
+            return
+        phase = {Moment.BEGUN: START, Moment.CARRIED_OUT: END, Moment.REPORTED: ERROR}.get(
+            event.moment
+        )
+        if event.moment is Moment.STAGE_ENDED and any(
+            isinstance(step, operation.milestone) for step in event.stage
+        ):
+            phase = MILESTONE
+        if phase is not None:
+            heard.extend((phase, name) for name in operation.notifications(phase))
+
+    agent.engine.bus.subscribe(listen)
+    hosts.source.send(agent, "live_migration", **hosts.request())
+    assert agent.engine.settle(60)
+    return heard
