@@ -126,12 +126,13 @@ def take_over(step: Step) -> None:
 
 
 class ForgetGuest(Step):
-    """See that this host has no guest of the server any more."""
+    """See that this host has no guest of the server any more, and lets its host CPUs rest."""
 
     name = "forget_guest"
 
     def do(self) -> None:
         _or_log(self, lambda: remove(self.work))
+        _or_log(self, self.tools.hypervisor.rest_cpus)
 
 
 class UnplugLeft(Step):

@@ -104,10 +104,10 @@ class PrepareTarget(Step):
         work.mappings = None  # the other host has saved how it reaches the volumes
 
     def _disks(self) -> str | None:
-        """Those that are copied while the guest runs, in JSON; None: there are none."""
+        """The local disks, in JSON; None where they are not copied."""
         if not migrate_data.copies_disks(live_moves.data(self.work)):
             return None
-        names = [str(disk.name) for disk in live_moves.copied_disks(self.work)]
+        names = [str(disk.name) for disk in guest.disk_plan(self.work).local]
         return json.dumps(described_in_use(self.work, names))
 
     def undo(self) -> None:

@@ -11,14 +11,21 @@ import pytest
 from nova_lite.engine.bus import Moment
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import VolumeAttachFailed
+from nova_lite.model.domain import CpuTune
 from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
+from nova_lite.services import migrate_data
+from nova_lite.wire.objects import WireObject
 from tests.fakes.clock import ManualClock
 from tests.unit.operations.host import ATTACHMENT
 from tests.unit.operations.live import TARGET_URI, VERBS, LiveHosts
 from tests.unit.operations.two_hosts import MIGRATION
 
 GIB = 1024**3
+PINS = WireObject.new(
+    "LibvirtLiveMigrateNUMAInfo", "1.0", cpu_pins={"0": [6]}, cell_pins={"0": [1]},
+    emulator_pins=[7], sched_vcpus=[0], sched_priority=3,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +71,8 @@ def test_its_disks_are_copied_or_shared(tmp_path):
     sent = {name: hosts.source.hypervisor.sent[hosts.server].migration
             for name, hosts in (("copied", copied), ("shared", shared))}  # fmt: skip
     assert (sent["copied"].disks, sent["shared"].disks) == (("vda",), ())
-    (told,) = json.loads(copied.asked("pre_live_migration")[2]["disk"])
+    told, drive = json.loads(copied.asked("pre_live_migration")[2]["disk"])
+    assert drive["path"].endswith("disk.config")
     assert told["path"] == str(copied.instances(copied.source) / copied.server / "disk")
     assert (told["type"], told["virt_disk_size"]) == ("qcow2", GIB)
     assert shared.asked("pre_live_migration")[2]["disk"] is None
@@ -85,6 +93,53 @@ def test_the_guest_is_changed_as_the_other_host_has_told(tmp_path):
     assert [one.listen for one in spec.graphics] == ["127.0.0.2"]
     assert [disk.source for disk in spec.disks if disk.serial] == ["/dev/there"]
     assert hosts.source.hypervisor.sent[hosts.server].migration.target_uri == TARGET_URI
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"dst_cpu_shared_set_info": [4, 5]}, {"cpuset": frozenset({4, 5})}),
+        ({"dst_cpu_shared_set_info": []}, {"cpuset": frozenset()}),
+        ({"serial_listen_addr": "127.0.0.3", "serial_listen_ports": [10001, 10002]},
+         {"serial_tcp": ("127.0.0.3", (10001, 10002))}),
+        ({"dst_numa_info": PINS, "dst_cpu_shared_set_info": [9]},
+         {"cpu_tune": CpuTune(pins={0: frozenset({6})}, emulator_pin=frozenset({7}),
+                              realtime=frozenset({0}), realtime_priority=3)}),
+    ],
+)  # fmt: skip
+def test_the_guest_runs_where_the_other_host_wants_it(tmp_path, fields, wanted):
+    """On its CPUs, pinned or not, with its consoles at its ports."""
+    hosts = LiveHosts(tmp_path, shared=True)
+
+    def prepare(arguments):
+        data = hosts.prepare(arguments)
+        data.set(**fields)
+        return data
+
+    hosts.peers.answers["host2"]["pre_live_migration"] = prepare
+    hosts.go()
+
+    spec = hosts.dest.hypervisor.guests[hosts.server].spec
+    assert {name: getattr(spec, name) for name in wanted} == wanted
+    assert hosts.state() == ("host2", "active", None)
+
+
+def test_a_volume_that_the_server_has_no_more(tmp_path):
+    """The two hosts do not mean the same: nothing is sent."""
+    hosts = LiveHosts(tmp_path)
+    before = hosts.look()
+
+    def prepare(arguments):
+        data = hosts.prepare(arguments)
+        migrate_data.write_volumes(data, [migrate_data.MovedVolume("another", "vdb", "virtio")])
+        return data
+
+    hosts.peers.answers["host2"]["pre_live_migration"] = prepare
+    hosts.go()
+
+    stays(hosts, before, "failed")
+    assert "another" in hosts.faults()[0]
+    assert hosts.source.hypervisor.sent == {}
 
 
 def _elsewhere(hosts, data):
