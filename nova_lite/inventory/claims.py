@@ -229,6 +229,13 @@ class Claims:
         with self._lock:
             return frozenset(uuid for uuid, role in self._claims if role is Role.CURRENT)
 
+    def expects_pinned(self) -> bool:
+        """Whether a server is coming that has a place on NUMA nodes: it may have CPUs of its own,
+        which no guest uses yet."""
+        with self._lock:
+            return any(role is Role.INCOMING and claim.numa
+                       for (_, role), claim in self._claims.items())  # fmt: skip
+
     def before(self, uuid: str) -> frozenset[str]:
         """The uuids whose claims are older than the first of ``uuid``; all without one."""
         with self._lock:

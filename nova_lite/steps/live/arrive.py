@@ -16,7 +16,7 @@ from nova_lite.errors import (
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import NOT_ON, TaskState, VmState
 from nova_lite.services import arrivals, guest
-from nova_lite.services.claiming import claim
+from nova_lite.services.claiming import claim, rest_cpus
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
 from nova_lite.services.notes import ArrivalNotes
@@ -169,5 +169,5 @@ class SettleArrived(Step):
 
     def do(self) -> None:
         arrivals.unmark(self.work)
-        self.tools.hypervisor.rest_cpus()
+        rest_cpus(self.tools)
         self.tools.usage_changed()

@@ -9,6 +9,7 @@ from nova_lite.inventory.claims import Role
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.volume import Connection
 from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
+from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Interrupted, Work
@@ -139,7 +140,7 @@ class ReleaseArriving(Step):
         work, tools = self.work, self.tools
         tools.claims.release(work.uuid, Role.INCOMING)
         tools.serial_ports.forget(work.uuid)
-        tools.hypervisor.rest_cpus()
+        rest_cpus(tools)
         tools.usage_changed()
         ids = [vif.id for vif in guest.vifs(work)]
         try:

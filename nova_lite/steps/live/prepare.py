@@ -12,7 +12,7 @@ from typing import Any
 from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data
-from nova_lite.services.claiming import claim_and_note
+from nova_lite.services.claiming import claim_and_note, rest_cpus
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
@@ -51,7 +51,7 @@ class ClaimArriving(ArrivalStep):
 
     def undo(self) -> None:
         self.tools.claims.release(self.work.uuid, Role.INCOMING)
-        self.tools.hypervisor.rest_cpus()
+        rest_cpus(self.tools)
 
 
 class MakeArrivingFiles(ArrivalStep):
