@@ -27,9 +27,6 @@ from nova_lite.errors import (
 LOG = logging.getLogger(__name__)
 
 ACTIVE = "ACTIVE"
-# Key of a port's binding profile: the host that its server is on its way to, as stock keeps it
-# (MIGRATING_ATTR of nova/network/constants.py).
-MIGRATING_TO = "migrating_to"
 PORTS_AT_ONCE = 4  # a guest has no network between the first and the last
 
 
@@ -124,19 +121,6 @@ class PortBindings:
             return True
 
         return _those(port_ids, one)
-
-    def forget_target(self, context: Any, port_ids: Collection[str], host: str) -> None:
-        """Ports do not go to a host after all: drop what they have for it, as far as it is not
-        active, and what their profiles say of the move."""
-        ids = set(port_ids)
-        if not ids:
-            return
-        self.drop(context, ids, host)
-        admin = self._neutron.admin(context)
-        for port in admin.ports(id=sorted(ids), fields=("id", "binding:profile")):
-            profile = dict(port.get("binding:profile") or {})
-            if profile.pop(MIGRATING_TO, None) is not None:
-                admin.update_port(port["id"], binding__profile=profile)
 
     def _request(
         self, context: Any, method: str, port_id: str, rest: str = "", **kwargs: Any

@@ -266,9 +266,6 @@ class FakePortBindings:
                     content["beside"][port_id].remove(host)
         return dropped
 
-    def forget_target(self, context, port_ids, host):
-        self.drop(context, port_ids, host)
-
 
 class FakeFixedIps:
     """The network has room: each address added is the next one."""

@@ -19,12 +19,19 @@ from nova_lite.errors import (
 )
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
 from nova_lite.model.states import NOT_ON, PowerState, TaskState, VmState
-from nova_lite.services import guest, live_guest, live_moves, live_places, migrate_data, moves
+from nova_lite.services import (
+    guest,
+    live_disks,
+    live_guest,
+    live_moves,
+    live_places,
+    migrate_data,
+    moves,
+)
 from nova_lite.services.events import VIF_PLUGGED
 from nova_lite.services.live_places import Where
 from nova_lite.services.live_volumes import note_attachments, take_back
 from nova_lite.services.live_watch import RUNNING, LiveWatch, was_cancelled
-from nova_lite.services.moved_disks import described_in_use
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.power_state import power_state
 from nova_lite.services.work import Interrupted, Work
@@ -107,8 +114,7 @@ class PrepareTarget(Step):
         """The local disks, in JSON; None where they are not copied."""
         if not migrate_data.copies_disks(live_moves.data(self.work)):
             return None
-        names = [str(disk.name) for disk in guest.disk_plan(self.work).local]
-        return json.dumps(described_in_use(self.work, names))
+        return json.dumps(live_disks.described(self.work))
 
     def undo(self) -> None:
         work = self.work
@@ -309,7 +315,8 @@ def forget_target(work: Work) -> None:
     ports to it, and its claim. The rest does not depend on that."""
     target, ports = live_moves.target(work), [vif.id for vif in guest.vifs(work)]
     try:
-        work.tools.ports.bindings.forget_target(work.context, ports, target)
+        work.tools.ports.bindings.drop(work.context, ports, target)
+        work.tools.ports.announce_move(work.context, work.uuid, None)
     except NovaLiteError as error:
         LOG.error("Ports of server %s keep a binding to host %s: %s", work.uuid, target, error)
     if work.instance.get("numa_topology") or work.instance.get("migration_context"):

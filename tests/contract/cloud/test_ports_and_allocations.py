@@ -147,16 +147,6 @@ def test_only_a_binding_that_is_not_active_is_dropped(ports):
     assert active(ports, vif.id) == {"host1": True}
 
 
-def test_a_port_does_not_go_to_the_other_host_after_all(ports):
-    """Nothing is left of that."""
-    (vif,) = allocate(ports)
-    ports[0].bindings.make(CONTEXT, vif.id, "host2")
-
-    ports[0].bindings.forget_target(CONTEXT, [vif.id], "host2")
-
-    assert active(ports, vif.id) == {"host1": True}
-
-
 def test_ports_are_taken_away_with_their_server(ports):
     """Once or twice; another server's stay."""
     mine, others = allocate(ports), allocate(ports, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nova_lite.clients.neutron import Neutron
-from nova_lite.clients.neutron_bindings import MIGRATING_TO, PortBindings
+from nova_lite.clients.neutron_bindings import PortBindings
 from nova_lite.clients.session import Sessions
 from nova_lite.errors import NetworkUnavailable, PortNotFound
 from tests.fakes.conf_file import read_conf
@@ -80,20 +80,6 @@ def test_the_active_binding_is_never_dropped(service, bindings, ports):
     assert bindings.drop(None, ports[:1], "host2") == set(ports[:1])
     assert bindings.drop(None, [*ports, "gone"], "host2") == {*ports, "gone"}
     assert hosts(bindings, ports[0]) == {"host1": True}
-
-
-def test_a_target_is_forgotten(service, bindings, ports):
-    """With what the profile of the port says of it, and nothing else of that."""
-    bindings.make(None, ports[0], "host2")
-    row = next(row for row in service.rows["ports"] if row["id"] == ports[0])
-    row["binding:profile"] = {MIGRATING_TO: "host2", "trusted": True}
-    changed = len(service.done())
-
-    bindings.forget_target(None, ports[:2], "host2")
-
-    assert row["binding:profile"] == {"trusted": True}
-    assert hosts(bindings, ports[0]) == {"host1": True}
-    assert sum(text.startswith("PUT") for text in service.done(changed)) == 1
 
 
 def test_a_port_that_is_gone(service, bindings):
