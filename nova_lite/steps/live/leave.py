@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 COMPLETED = "completed"
 # Seconds for which the other host may not answer, before this one records that it has the server.
 PATIENCE_S = 90.0
+# Seconds for which something may be away that is needed to tidy up, or to switch ports.
+INSIST_S = 60.0
 
 
 class SwitchPorts(Step):
@@ -42,14 +44,8 @@ class SwitchPorts(Step):
     name = "switch_ports"
 
     def do(self) -> None:
-        work = self.work
-        try:
-            activate(work)
-        except NetworkUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.error("The ports of server %s are switched when host %s binds them: %s",
-                      work.uuid, live_moves.target(work), error)  # fmt: skip
+        # The other host binds them, too, when it makes the server its own.
+        _insist(self, lambda: activate(self.work))
 
 
 class FinishThere(Step):
@@ -131,8 +127,8 @@ class ForgetGuest(Step):
     name = "forget_guest"
 
     def do(self) -> None:
-        _or_log(self, lambda: remove(self.work))
-        _or_log(self, self.tools.hypervisor.rest_cpus)
+        _insist(self, lambda: remove(self.work))
+        _insist(self, self.tools.hypervisor.rest_cpus)
 
 
 class UnplugLeft(Step):
@@ -141,7 +137,7 @@ class UnplugLeft(Step):
     name = "unplug_left"
 
     def do(self) -> None:
-        _or_log(self, lambda: leave(self.work))
+        _insist(self, lambda: leave(self.work))
 
 
 class DisconnectLeft(Step):
@@ -162,7 +158,7 @@ class RemoveLeftFiles(Step):
         data = live_moves.data(self.work)
         if migrate_data.shares_directory(data):
             return
-        _or_log(self, lambda: self._remove(disks=not migrate_data.shares_disks(data)))
+        _insist(self, lambda: self._remove(disks=not migrate_data.shares_disks(data)))
 
     def _remove(self, *, disks: bool) -> None:
         backend = self.tools.disks
@@ -194,13 +190,23 @@ class RecordCompleted(Step):
         tools.usage_changed()
 
 
-def _or_log(step: Step, action: Callable[[], None]) -> None:
-    """Do something on this host that the server does not need; it is tried again while what it
-    needs does not answer."""
-    try:
-        action()
-    except (ControlPlaneUnavailable, HypervisorUnavailable):
-        raise
-    except NovaLiteError as error:
-        LOG.error("Something of server %s, which has left, stays on host %s: %s",
-                  step.work.uuid, step.tools.host, error)  # fmt: skip
+def _insist(step: Step, action: Callable[[], None]) -> None:
+    """Do something that the server can do without: for a while it is tried again, and in the end
+    the rest goes on without it."""
+    work, clock, pace = step.work, step.tools.clock, step.tools.pace
+    deadline = clock.monotonic() + INSIST_S
+    while True:
+        try:
+            action()
+            return
+        except ControlPlaneUnavailable:
+            raise
+        except NovaLiteError as error:
+            away = isinstance(error, (HypervisorUnavailable, NetworkUnavailable))
+            if not away or clock.monotonic() >= deadline:
+                LOG.error("%s of server %s, which has left host %s, is not done: %s",
+                          step.name, work.uuid, step.tools.host, error)  # fmt: skip
+                return
+        if Signal.DRAIN in work.signals:
+            raise Interrupted
+        clock.sleep(pace.first_retry)

@@ -8,11 +8,17 @@ import time
 import pytest
 
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import HypervisorError, PeerUnavailable
+from nova_lite.errors import (
+    HypervisorError,
+    HypervisorUnavailable,
+    NetworkUnavailable,
+    PeerUnavailable,
+)
 from nova_lite.model.live_migration import Migrating, MigrationPhase
 from nova_lite.model.states import PowerState
 from nova_lite.rpc import endpoint
 from tests.fakes.killed import Killed, until_killed
+from tests.fakes.ledger_ports import FakePortBindings
 from tests.unit.operations.live import TARGET_URI, VERBS, LiveHosts
 from tests.unit.operations.two_hosts import NODE
 
@@ -401,3 +407,28 @@ def test_a_switch_that_is_dead_here(tmp_path):
 
     assert hosts.state() == ("host2", "active", None)
     assert hosts.migration()["status"] == "completed"
+
+
+@pytest.mark.parametrize("away", ["neutron", "libvirt"])
+def test_what_is_away_after_the_switch(tmp_path, monkeypatch, away):
+    """It keeps the record from nothing, and the rest of this host from being tidied up."""
+    monkeypatch.setattr("nova_lite.steps.live.leave.INSIST_S", 0.2)
+    hosts = LiveHosts(tmp_path, volume=True)
+    if away == "neutron":
+
+        def activate(bindings, context, ports, host):
+            raise NetworkUnavailable("no answer")
+
+        monkeypatch.setattr(FakePortBindings, "activate", activate)
+    else:
+        hosts.source.hypervisor.destroy = lambda uuid: (_ for _ in ()).throw(
+            HypervisorUnavailable("libvirtd is gone")
+        )
+
+    hosts.go()
+
+    assert hosts.state() == ("host2", "active", None)
+    assert hosts.migration()["status"] == "completed"
+    assert hosts.look()["host1"] == {"files": [], "guest": None, "taps": 0, "journal": []}
+    assert hosts.connected(hosts.source) == []
+    assert hosts.cinder() == [("attached", "host2")]
