@@ -51,12 +51,25 @@ class FindArrived(Step):
                 f"the guest of server {work.uuid} is not on host {tools.host}, to which it is said "
                 "to have gone; look where it is, with virsh list --all on both hosts"
             )
+        if found.migrating == Migrating.UNDECIDED:
+            self._let_go_on()
         if found.migrating == Migrating.BROKEN:
             LOG.error("The memory of server %s was lost on its way: it can only boot anew",
                       work.uuid)  # fmt: skip
             tools.hypervisor.destroy(work.uuid)
         lost = found.power_state in NOT_ON or found.migrating == Migrating.BROKEN
         work.note(arrived=not lost)
+
+
+    def _let_go_on(self) -> None:
+        """The other host has lost its guest, and died before it could say so: all of it is here,
+        held, or libvirt would have dropped it."""
+        work = self.work
+        if work.instance.get("vm_state") == VmState.PAUSED:
+            return
+        LOG.warning("The guest of server %s was held at the end of its way here: it goes on",
+                    work.uuid)  # fmt: skip
+        self.tools.hypervisor.resume(work.uuid)
 
 
 class RecordArrived(Step):

@@ -16,6 +16,8 @@ from nova_lite.inventory.numa_host import host_cells
 from nova_lite.loops.partial_arrivals import PartialArrivals
 from nova_lite.loops.schedule import periodic_tasks
 from nova_lite.model.host import NumaCell
+from nova_lite.model.live_migration import Migrating
+from nova_lite.model.states import PowerState
 from nova_lite.services import migrate_data
 from nova_lite.wire.objects import unwrap
 from tests.unit.operations.host import ATTACHMENT, RECORDED, VOLUME
@@ -355,6 +357,21 @@ def test_a_guest_that_has_died_since_can_be_started(hosts):
 
     assert hosts.state() == ("host2", "stopped", None)
     assert hosts.row("power_state") == 4
+
+
+@pytest.mark.parametrize(("vm_state", "state"), [("active", "RUNNING"), ("paused", "PAUSED")])
+def test_a_guest_that_was_held_at_the_end_goes_on(tmp_path, vm_state, state):
+    """The other host has lost its power in the switch-over, and knows by now that it has none."""
+    hosts = LiveHosts(tmp_path, vm_state=vm_state)
+    hosts.pre(hosts.checked())
+    hosts.arrive()
+    guest = hosts.dest.hypervisor.guests[hosts.server]
+    guest.state, guest.migrating = PowerState.PAUSED, Migrating.UNDECIDED
+
+    hosts.post()
+
+    assert hosts.state() == ("host2", vm_state, None)
+    assert hosts.guest(hosts.dest) == state
 
 
 def test_a_paused_server_stays_paused(tmp_path):
