@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.services import shares
-from nova_lite.services.disk_files import directory, remove_directory, remove_files
+from nova_lite.services.disk_files import Seen, directory, remove_files, remove_tree
 from nova_lite.services.shared_storage import shared_with
 from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Work
@@ -70,14 +70,15 @@ class RemoveOwnFiles(Step):
         if work.instance.get("deleted"):
             remove_files(work)  # nobody has it
             return
-        # The rest of a removal that was cut off is nobody's.
-        if where.exists() and (shared := shared_with(work, self._host)) is not False:
-            why = f"host {self._host} has them, too" if shared else "it may be shared"
-            LOG.warning("The files of server %s in %s stay: %s", work.uuid, where, why)
-            return
-        if not self.tools.disks.shared:
-            self.tools.disks.remove_all(where)
-        remove_directory(work)
+        with Seen(where) as seen:
+            # The rest of a removal that was cut off is nobody's.
+            if where.exists() and (shared := shared_with(work, self._host)) is not False:
+                why = f"host {self._host} has them, too" if shared else "it may be shared"
+                LOG.warning("The files of server %s in %s stay: %s", work.uuid, where, why)
+                return
+            if not self.tools.disks.shared:
+                self.tools.disks.remove_all(where)
+            remove_tree(where, seen)
 
 
 class DropHostAllocation(Step):
