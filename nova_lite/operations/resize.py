@@ -121,7 +121,7 @@ class Resize(MoveStage):
             return
         self.give_back()
         moves.release_claim(work)
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(task_state=None, **self._as_before(), **moves.forgotten(work))
         tools.usage_changed()
@@ -142,8 +142,7 @@ class Resize(MoveStage):
     def _strand(self, failure: Failure) -> None:
         """Its disks and its record are the other host's, which cannot be told so: there it may be
         started, as after any other failure of that host."""
-        work, tools = self.work, self.tools
         self.let_go()
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None)

@@ -500,7 +500,7 @@ def test_a_server_that_cannot_start_there_is_in_error(hosts):
     assert hosts.migration()["status"] == "error"
     assert hosts.ledger.read()["allocations"] == {hosts.server: {"host2": {"VCPU": 2}}}
     assert hosts.files(hosts.source) == at("server_resize")
-    assert hosts.faults() == ["no memory"]
+    assert hosts.faults() == ["no memory (host host2)"]
 
 
 def test_a_root_disk_that_has_not_come_is_not_made_anew(hosts):
