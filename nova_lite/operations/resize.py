@@ -111,7 +111,8 @@ class Resize(MoveStage):
         if self.past_return:
             self._strand(failure)
             return
-        if self.is_stale(failure):
+        # What has left by an earlier message fails here, for its disks have another name.
+        if self.is_stale(failure) or self._left_by_now():
             LOG.info("Migration %s of server %s is not this host's any more: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
