@@ -78,8 +78,7 @@ class RemovePartialFiles(Step):
     def _is_not_told(self, host: str) -> None:
         self._stays(
             f"host {host} does not tell what it has of it",
-            f"it is looked at again when the agent of host {host} runs; before that, do not "
-            "evacuate the server to this host",
+            f"it is looked at again when the agent of host {host} runs",
         )
 
     def _host_of_the_rest(self) -> str | None:
