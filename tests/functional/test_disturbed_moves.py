@@ -12,8 +12,13 @@ import random
 import pytest
 
 from tests import rotation
+from tests.functional.messages import evacuation_arguments
 from tests.functional.test_move_ends import ask, is_back, is_kept, resized
 from tests.functional.test_two_hosts import (
+    MIGRATION,
+    NOTHING,
+    RUNS,
+    at,
     begin_move,
     cast_to,
     is_resized,
@@ -24,6 +29,7 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(1800)]
 
 SAMPLE = 2  # boundaries of a verb at which the power fails, unless all are
 # The verbs in order, for a move that is kept and one that is reverted.
+EVACUATION = "cccccccc-2222-3333-4444-777777777777"
 THERE = ("prep_resize", "resize_instance", "finish_resize")
 BACK = ("revert_resize", "finish_revert_resize")
 VERBS = (*THERE, "confirm_resize", *BACK)
@@ -168,3 +174,40 @@ def test_the_power_of_both_hosts_fails(trial, verb, boundary):  # noqa: F811
         assert host.run(joins=True)
 
     way.ends()
+
+
+@pytest.mark.parametrize("boundary", ["keep_files:end", "send_disks:end"])
+def test_a_server_whose_host_died_while_it_sent_it_is_evacuated(trial, boundary):  # noqa: F811
+    """To the host that it was on its way to: what had come of it is no disk, and no shared storage.
+    The old host has nothing of it when it is back."""
+    way = Way(trial, "resize_instance")
+    assert not way.agent.run(way.message, kill=f"resize_instance:{boundary}", durable=True)
+    way.agent.lose_power()
+    sent = trial.hosts["host2"].state / "instances" / trial.server
+    (sent / "half").write_text("a part of a disk")
+    trial.set(task_state="rebuilding")
+    with trial.conductor.database() as tables:
+        tables["Migration"]["1"]["created_at"] = "2026-01-01T00:00:00Z"
+        row = {
+            **tables["Migration"]["1"], "id": 2, "uuid": EVACUATION, "status": "accepted",
+            "migration_type": "evacuation", "dest_compute": None, "dest_node": None,
+        }  # fmt: skip
+        tables["Migration"]["2"] = row
+    message = trial.message("rebuild_instance", **evacuation_arguments(row))
+
+    assert trial.hosts["host2"].run(message)
+
+    seen = trial.look_everywhere()
+    assert (seen["vm_state"], seen["task_state"], seen["host"]) == ("active", None, "host2")
+    assert (seen["host2"]["domain"], seen["host2"]["taps"]) == (RUNS, 1)
+    assert "server/half" not in seen["host2"]["files"]
+    assert seen["faults"] == set()
+    assert MIGRATION not in trial.ledger.read()["allocations"]
+    assert [trial.conductor.read()["Migration"][n]["status"] for n in "12"] == ["error", "done"]
+
+    assert trial.hosts["host1"].run(joins=True)
+
+    after = trial.look_everywhere()
+    assert at(after, "host1") == NOTHING
+    assert after["host2"] == seen["host2"]
+    assert trial.conductor.read()["Migration"]["2"]["status"] == "completed"
