@@ -298,7 +298,7 @@ def way(sshd):
 @pytest.mark.parametrize("how", ["hold", "cut"])
 def test_a_copy_whose_way_is_cut_ends_and_goes_on(tmp_path, way, transport, there, how):
     """By somebody who closes the connection, or by nobody: a cable is pulled. It names the host."""
-    local = disk(tmp_path / "disk", data=((0, 120),), size=200)
+    local = disk(tmp_path / "disk", data=((0, 120),), size=125)
     host = remote(tmp_path, way, transport)
 
     def soon():
@@ -324,7 +324,7 @@ def test_a_copy_whose_way_is_cut_ends_and_goes_on(tmp_path, way, transport, ther
 
 def test_a_copy_whose_program_is_killed_goes_on(tmp_path, host, there, monkeypatch):
     """By the kernel, which lacked memory, say."""
-    local, begun = disk(tmp_path / "disk", data=((0, 120),), size=200), []
+    local, begun = disk(tmp_path / "disk", data=((0, 120),), size=125), []
 
     class Watched(subprocess.Popen):
         def __init__(self, *arguments, **options):
