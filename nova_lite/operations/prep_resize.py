@@ -124,7 +124,7 @@ class PrepResize(Move):
             return
         if not BuildNotes.of(work.notes).handing_over:
             self.give_back()
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
         if not self._hand_over(failure):
             # First: a migration that is open would be taken for the one of the next request.
             self.end_migration()

@@ -179,8 +179,9 @@ class PasswordNotes(Notes):
 class EvacuationNotes(Notes):
     """Of a server that comes from a host that failed: whether its disks are here, because storage
     is shared, whether its directory is, and the attachments (mapping uuid -> id) of that host and
-    of this one."""
+    of this one. ``overtaken``: uuids of moves that are over with it."""
 
+    overtaken: tuple[str, ...] | list[str] = ()
     kept: bool | None = None
     directory_kept: bool = False
     source_attachments: Mapping[str, str] | None = None

@@ -24,16 +24,17 @@ LOG = logging.getLogger(__name__)
 PREFIX = ".shared-storage-test-"
 
 
-def shared_with(work: Work, host: str | None) -> bool | None:
+def shared_with(work: Work, host: str | None, where: Path | None = None) -> bool | None:
     """Whether ``host`` has the server's directory, too; None where that cannot be told.
 
     The RPC method is check_instance_shared_storage, a call to the other host.
 
     :param host: None where nobody knows it
+    :param where: another directory of the server
     :raises ControlPlaneUnavailable: broker or conductor are away
     :raises DiskError: nothing can be written to the directory
     """
-    where = directory(work)
+    where = where or directory(work)
     if host is None:
         _remove_probes(where)
         return None
