@@ -219,7 +219,7 @@ class FakeNeutron:
         self.rows["ports"] = [row for row in rows if row["id"] != port_id]
         return Reply(204)
 
-    def _bindings(self, call: Call, port_id: str, _: str, host: str = "", action: str = "") -> Reply:
+    def _bindings(self, call: Call, port_id: str, _: str, host: str = "", act: str = "") -> Reply:
         """One binding is active: that which the port shows. Only the plugin ml2 has these calls."""
         row = next((row for row in self.rows["ports"] if row["id"] == port_id), None)
         if row is None:
@@ -232,7 +232,7 @@ class FakeNeutron:
         if call.method == "POST":
             return self._add_binding(row, call.body["binding"]["host"])
         if call.method == "PUT":
-            assert action == "activate"
+            assert act == "activate"
             if host == active:
                 return error(409, "PortBindingAlreadyActive")
             if host not in inactive:

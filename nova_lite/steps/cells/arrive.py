@@ -1,0 +1,92 @@
+"""Steps of the host that gets a server from another cell: as of one that is built, with the disk of
+a snapshot, and volumes and ports that two hosts have for a while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_lite.errors import MigrationError
+from nova_lite.services import guest, moves
+from nova_lite.services.volumes import ensure_attached, volume_mappings
+from nova_lite.services.work import Work
+from nova_lite.steps.base import Step
+from nova_lite.steps.move.arrive import TakeFlavor
+from nova_lite.steps.network.binding import BindPorts
+from nova_lite.steps.records.server import moved_here
+from nova_lite.steps.records.shelving import delete_image
+from nova_lite.steps.volume.attachments import detach
+from nova_lite.steps.volume.moves import boots_from_volume
+
+
+class TakeFromCell(TakeFlavor):
+    """As TakeFlavor, and save this host as the server's: in this cell no other one has it."""
+
+    name = "take_from_cell"
+
+    def do(self) -> None:
+        if self.work.snapshot is None and not boots_from_volume(self.work):
+            raise MigrationError(
+                f"server {self.work.uuid} does not boot from a volume, and no image of its disk "
+                "came from the other cell"
+            )
+        super().do()
+
+    def fields(self) -> dict[str, Any]:
+        return moved_here(self.work)
+
+
+class TakePortsFromCell(BindPorts):
+    """As BindPorts, but bindings to this host that exist are activated, unless the other host has
+    done so.
+
+    The undo gives them back; what is left for this host nova-conductor removes.
+    """
+
+    name = "take_ports_from_cell"
+
+    def do(self) -> None:
+        self._activate(self.tools.host)
+        super().do()
+
+    def undo(self) -> None:
+        if not self._activate(str(moves.migration(self.work)["source_compute"])):
+            super().undo()
+
+    def _activate(self, host: str) -> bool:
+        return self.tools.ports.host_bindings.activate(self.work.context, self.work.uuid, host)
+
+
+class AttachOwnVolumes(Step):
+    """Attach the volumes by the attachments that nova-conductor has made for this host.
+
+    The undo deletes those, and no others: the other host has its own.
+    """
+
+    name = "attach_own_volumes"
+    exclusive = True
+
+    def do(self) -> None:
+        for mapping in volume_mappings(self.work):
+            if not mapping.get("device_name"):
+                devices = guest.disk_plan(self.work).bdm_updates
+                mapping.set(**devices[str(mapping["uuid"])])
+            ensure_attached(self.work, mapping)
+
+    def undo(self) -> None:
+        self.work.mappings = None
+        for mapping in volume_mappings(self.work):
+            if mapping.get("attachment_id"):
+                detach(self.work, mapping)
+
+
+class DeleteSnapshot(Step):
+    """Delete the image that the root disk was made from; a failure is only logged."""
+
+    name = "delete_snapshot"
+
+    def __init__(self, work: Work, image_id: str) -> None:
+        super().__init__(work)
+        self._image_id = image_id
+
+    def do(self) -> None:
+        delete_image(self.work, self._image_id)
