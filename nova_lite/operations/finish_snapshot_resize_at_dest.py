@@ -20,6 +20,7 @@ from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
 from nova_lite.operations.move import DELETED, MoveStage
 from nova_lite.services import cell_moves, moves
+from nova_lite.services.work import Work
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.cells.arrive import (
     AttachOwnVolumes,
@@ -50,6 +51,10 @@ class FinishSnapshotResizeAtDest(MoveStage):
     own_tasks = (TaskState.RESIZE_MIGRATED, TaskState.RESIZE_FINISH)
     pool = "builds"
 
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._kept: bool | None = None
+
     def load(self) -> None:
         work = self.work
         self.tools.events.watch(work.uuid)
@@ -57,7 +62,7 @@ class FinishSnapshotResizeAtDest(MoveStage):
             work.reload()
             if not cell_moves.is_finished(work):
                 cell_moves.refuse_resumed(work)
-            if not cell_moves.is_kept(work):
+            if not self._is_kept():
                 raise AnswerLost(f"nova-conductor has taken back the move of server {work.uuid}")
             return
         cell_moves.require(work, TaskState.RESIZE_MIGRATED, *BEFORE)
@@ -85,11 +90,12 @@ class FinishSnapshotResizeAtDest(MoveStage):
         ]
 
     def _is_kept(self) -> bool:
-        return cell_moves.is_kept(self.work)
+        self._kept = cell_moves.is_kept(self.work)
+        return self._kept
 
     def succeeded(self) -> bool:
         """What nova-conductor has taken over is not given back."""
-        return cell_moves.is_finished(self.work)
+        return self._is_kept() if self._kept is None else self._kept
 
     # --- how it ends ------------------------------------------------------------------------
     def failed(self, failure: Failure) -> None:
@@ -98,7 +104,7 @@ class FinishSnapshotResizeAtDest(MoveStage):
         if failure.nova_name == MoveSuperseded.nova_name:
             LOG.info("Server %s is not to be built here: %s", work.uuid, failure.message)
             return
-        self._give_up_claim()
+        self._let_go_of_it()
         if failure.nova_name in DELETED or self.is_stale(failure):
             LOG.info("Server %s does not come from another cell: %s", work.uuid, failure.message)
             return
@@ -106,10 +112,13 @@ class FinishSnapshotResizeAtDest(MoveStage):
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._as_before())
 
-    def _give_up_claim(self) -> None:
-        """Nothing of it is left here, unless a step could not be taken back."""
-        if not self.work.left:
-            self.tools.claims.release(self.work.uuid)
+    def _let_go_of_it(self) -> None:
+        """Nothing of it is left here, unless a step could not be taken back. The old host has let
+        go of the ports before this one began: without them the server could not go on there."""
+        if self.work.left:
+            return
+        cell_moves.hand_back_ports(self.work)
+        self.tools.claims.release(self.work.uuid)
         self.tools.usage_changed()
 
     def _as_before(self) -> dict[str, Any]:

@@ -116,13 +116,18 @@ class PrepSnapshotResizeAtSource(MoveStage):
         tools.usage_changed()
 
     def _as_before(self) -> dict[str, Any]:
-        """What of the server is not as it was before the move."""
-        work = self.work
-        power = power_state(self.tools.hypervisor, work.uuid)
-        fields: dict[str, Any] = {"power_state": int(power), **move_ends.ended(work)}
-        runs = work.instance.get("vm_state") == VmState.ACTIVE
-        if work.left or (runs and not is_on(self.tools.hypervisor, work.uuid)):
+        """What of the server is not as it was before the move.
+
+        One whose host has lost power is off, as all others there, and waits for the start of the
+        host, or its user.
+        """
+        work, hypervisor = self.work, self.tools.hypervisor
+        fields: dict[str, Any] = move_ends.ended(work)
+        on, runs = is_on(hypervisor, work.uuid), work.instance.get("vm_state") == VmState.ACTIVE
+        if work.left or (runs and not on and not work.rebooted):
             fields["vm_state"] = VmState.ERROR
+        if on or not work.rebooted:
+            fields["power_state"] = int(power_state(hypervisor, work.uuid))
         return fields
 
     @property

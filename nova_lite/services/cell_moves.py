@@ -129,3 +129,10 @@ def is_finished(work: Work) -> bool:
 def has_left(work: Work) -> bool:
     """Whether the record, as last read, says that this host has let the server go."""
     return work.here and work.instance.get("task_state") == TaskState.RESIZE_MIGRATED
+
+
+def hand_back_ports(work: Work) -> bool:
+    """Let the ports that this host has got be the old host's again; whether all of them are."""
+    return work.tools.ports.host_bindings.hand_back(
+        work.context, work.uuid, work.tools.host, move_ends.source(work)
+    )

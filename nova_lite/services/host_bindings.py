@@ -35,9 +35,20 @@ class HostBindings:
         :return: whether all ports are bound there now
         :raises NetworkUnavailable: Neutron does not answer
         """
+        return self._switch(context, server_uuid, host, None)
+
+    def hand_back(self, context: Any, server_uuid: str, host: str, before: str) -> bool:
+        """As ``activate`` for the host ``before``, but ports that are bound to any other host than
+        ``host`` stay there: somebody has moved the server on."""
+        return self._switch(context, server_uuid, before, (host, "", None))
+
+    def _switch(
+        self, context: Any, server_uuid: str, host: str, only: tuple[str | None, ...] | None
+    ) -> bool:
         admin, complete = self._neutron.admin(context), True
         for port in admin.ports(device_id=server_uuid, fields=("id", "binding:host_id")):
-            if port.get("binding:host_id") == host:
+            bound = port.get("binding:host_id")
+            if bound == host or (only is not None and bound not in only):
                 continue
             try:
                 admin.activate_port_binding(port["id"], host)

@@ -154,11 +154,17 @@ class FakeHostBindings:
         self.ledger = ledger
 
     def activate(self, context, server_uuid, host):
+        return self._switch(server_uuid, host)
+
+    def hand_back(self, context, server_uuid, host, before):
+        return self._switch(server_uuid, before, (host, None))
+
+    def _switch(self, server_uuid, host, only=None):
         complete = True
         with self.ledger.open() as content:
             bound, inactive = content.setdefault("bound", {}), content.setdefault("inactive", {})
             for port in FakePorts._of(content, server_uuid):
-                if bound.get(port) == host:
+                if bound.get(port) == host or (only and bound.get(port) not in only):
                     continue
                 others = inactive.setdefault(port, [])
                 if host not in others:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from nova_lite.errors import MigrationError
-from nova_lite.services import guest, moves
+from nova_lite.services import cell_moves, guest
 from nova_lite.services.volumes import ensure_attached, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
@@ -45,15 +45,13 @@ class TakePortsFromCell(BindPorts):
     name = "take_ports_from_cell"
 
     def do(self) -> None:
-        self._activate(self.tools.host)
+        work = self.work
+        self.tools.ports.host_bindings.activate(work.context, work.uuid, self.tools.host)
         super().do()
 
     def undo(self) -> None:
-        if not self._activate(str(moves.migration(self.work)["source_compute"])):
+        if not cell_moves.hand_back_ports(self.work):
             super().undo()
-
-    def _activate(self, host: str) -> bool:
-        return self.tools.ports.host_bindings.activate(self.work.context, self.work.uuid, host)
 
 
 class AttachOwnVolumes(Step):
@@ -73,10 +71,13 @@ class AttachOwnVolumes(Step):
             ensure_attached(self.work, mapping)
 
     def undo(self) -> None:
-        self.work.mappings = None
-        for mapping in volume_mappings(self.work):
+        work = self.work
+        known = [] if work.mappings is None else volume_mappings(work)
+        work.mappings = None
+        # The records may be deleted by now, but what this process has connected is here.
+        for mapping in volume_mappings(work) or known:
             if mapping.get("attachment_id"):
-                detach(self.work, mapping)
+                detach(work, mapping)
 
 
 class DeleteSnapshot(Step):

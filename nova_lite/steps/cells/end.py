@@ -6,7 +6,7 @@ import logging
 
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.model.states import TaskState
-from nova_lite.services import move_ends, moves
+from nova_lite.services import cell_moves, move_ends, moves
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.steps.base import Step
 from nova_lite.steps.move_back.finish import BindReturned, RecordReturned
@@ -56,11 +56,11 @@ class GiveBackPorts(Step):
     name = "give_back_ports"
 
     def do(self) -> None:
-        work, bindings = self.work, self.tools.ports.host_bindings
-        if not bindings.activate(work.context, work.uuid, move_ends.source(work)):
+        work = self.work
+        if not cell_moves.hand_back_ports(work):
             LOG.warning("Ports of server %s have no binding to host %s; it makes new ones",
                         work.uuid, move_ends.source(work))  # fmt: skip
-        bindings.remove(work.context, work.uuid, self.tools.host)
+        self.tools.ports.host_bindings.remove(work.context, work.uuid, self.tools.host)
 
 
 class DetachOwnVolumes(Step):

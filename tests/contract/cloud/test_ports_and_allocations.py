@@ -179,6 +179,20 @@ def test_a_port_without_a_binding_to_a_host_is_not_switched(ports):
     assert ports[0].host_bindings.activate(CONTEXT, server(1).uuid, "host1")
 
 
+def test_a_port_is_handed_back_by_the_host_that_has_it(ports):
+    """One that is bound to a third host by now stays there."""
+    prepared(ports)
+    bindings, uuid = ports[0].host_bindings, server(1).uuid
+    bindings.activate(CONTEXT, uuid, "host2")
+
+    bindings.hand_back(CONTEXT, uuid, "host3", "host1")
+    assert bound(ports) == (["host2"], ["host1"])
+
+    for _ in range(2):
+        assert bindings.hand_back(CONTEXT, uuid, "host2", "host1")
+        assert bound(ports) == (["host1"], ["host2"])
+
+
 def test_only_what_is_left_for_a_host_is_removed(ports):
     """The active binding stays: the port would be on no host."""
     prepared(ports)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
 
 from nova_lite.conductor.instances import Instances
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject, unwrap, wrap
 from tests.fakes.conductor import FakeConductor
-from tests.fakes.killed import Killed, until_killed
-from tests.unit.operations.host import ATTACHMENT, MAPPING, MIB, VOLUME, Host
+from tests.unit.operations.host import ATTACHMENT, MAPPING, VOLUME, Host
 from tests.unit.operations.two_hosts import Target
 
 MIGRATION = "cccccccc-2222-3333-4444-555555555555"
@@ -41,17 +39,23 @@ class TwoCells:
     def __init__(self, directory, *, volume=False, flavor=None, **fields):
         self.source = Host(directory / "host1")
         self.server, self.ledger = self.source.server, self.source.ledger
+        small = self.row(self.source)["flavor"]
+        small["nova_object.data"]["root_gb"] = 0  # as small as its image: it is read as a whole
+        self.set(self.source, flavor=small)
         self.source.boot()
         self.dest = CellTarget(directory / "host2", self.source)
         self.hosts = {"host1": self.source, "host2": self.dest}
         if volume:
             self._attach()
+            connected = self.source.state / "connected" / f"{VOLUME}.{self.server}"
+            connected.parent.mkdir(exist_ok=True)
+            connected.touch()
         self._begin(flavor or {}, fields)
 
     # --- nova-api and nova-conductor --------------------------------------------------------
     def _begin(self, changes, fields):
         old = self.row(self.source)["flavor"]
-        old["nova_object.data"].update(id=SMALL, swap=0, ephemeral_gb=0, root_gb=1)
+        old["nova_object.data"].update(id=SMALL, swap=0, ephemeral_gb=0)
         self.flavor = copy.deepcopy(old)
         self.flavor["nova_object.data"].update(
             {"id": LARGE, "name": "new", "vcpus": 2, **changes}
@@ -197,15 +201,28 @@ class TwoCells:
                 tables[name] = {}
 
     # --- the hosts --------------------------------------------------------------------------
-    def call(self, name, method, observer=None, request="req-1", waits=float("inf"), **arguments):
-        """Carry it out in a new process: the answer, or the error that the caller gets."""
-        host = self.hosts[name]
-        agent = self.agent(name, observer)
-        entry = self._accept(agent, host, method, request, arguments)
-        entry.caller_waits_until = waits
-        agent.engine.start(entry)
+    def call(self, name, method, observer=None, request="req-1", late=None, **arguments):
+        """Carry it out in a new process: the answer, or the error that the caller gets.
+
+        :param late: the boundary at which the caller gives up waiting
+        """
+        host, entries = self.hosts[name], []
+
+        def watch(boundary):
+            if observer is not None:
+                observer(boundary)
+            if boundary == late:
+                entries[0].caller_waits_until = 0.0
+
+        agent = self.agent(name, watch)
+        entries.append(self._accept(agent, host, method, request, arguments))
+        if entries[0] is None:
+            return None  # asked before
+        if late == "":
+            entries[0].caller_waits_until = 0.0
+        agent.engine.start(entries[0])
         assert agent.engine.settle(60)
-        return entry.answer.exception(1) or entry.answer.result()
+        return entries[0].answer.exception(1) or entries[0].answer.result()
 
     def agent(self, name, observer=None):
         made = self.last = self.hosts[name].agent(observer)
@@ -218,34 +235,13 @@ class TwoCells:
             {"instance": instance, **wrap(copy.deepcopy(arguments))},
         )  # fmt: skip
 
-    def boundaries(self, name, method, **arguments):
-        """Those that an undisturbed call passes, in order."""
-        seen = []
-        assert not isinstance(self.call(name, method, seen.append, **arguments), Exception)
-        return seen
-
-    def killed(self, name, boundary, method, **arguments):
-        """Carry it out until the process is killed at ``boundary``."""
-        dead = threading.Event()
-
-        def observer(passed):
-            if passed == boundary:
-                dead.set()
-            if dead.is_set():
-                raise Killed
-
-        host = self.hosts[name]
-        agent = host.agent(observer)
-        with until_killed(60):
-            agent.engine.start(self._accept(agent, host, method, "req-1", arguments))
-
     # --- what is there ----------------------------------------------------------------------
     def row(self, host):
         return host.conductor.instance(self.server)
 
-    def set(self, host, **fields):
-        if self.row(host) is not None:
-            host.conductor.set(self.server, **fields)
+    def set(self, cell, **fields):
+        if self.row(cell) is not None:
+            cell.conductor.set(self.server, **fields)
 
     def migration(self, host):
         (row,) = host.conductor.read()["Migration"].values()
@@ -282,6 +278,10 @@ class TwoCells:
         path = self.hosts[name].state / "instances" / self.server / "disk"
         return path.read_bytes()[:16] if path.exists() else None
 
+    def connected(self, name):
+        """How many volumes are connected to a host."""
+        return len(list((self.hosts[name].state / "connected").glob("*")))
+
     def guest(self, name):
         found = self.hosts[name].hypervisor.guests.get(self.server)
         return None if found is None else found.state.name
@@ -301,6 +301,7 @@ class TwoCells:
             seen[name] = {
                 "record": self.state(host), "guest": self.guest(name),
                 "taps": len(host.vifs.ports), "faults": self.faults(host),
+                "connected": self.connected(name),
                 "migration": [row["status"] for row in migrations],
                 "files": sorted(path.name for path in instances.glob("*")),
                 "journal": sorted(path.name for path in host.journal.glob("*.journal")),
@@ -309,6 +310,5 @@ class TwoCells:
 
 
 def image_of(cells):
-    """Size of the snapshot; None without one."""
-    path = cells.source.images.directory / SNAPSHOT
-    return path.stat().st_size // MIB if path.exists() else None
+    """Whether there is a snapshot."""
+    return (cells.source.images.directory / SNAPSHOT).exists()
