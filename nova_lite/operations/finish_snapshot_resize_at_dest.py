@@ -25,6 +25,7 @@ from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.cells.arrive import (
     AttachOwnVolumes,
     DeleteSnapshot,
+    NoteArrival,
     TakeFromCell,
     TakePortsFromCell,
 )
@@ -81,6 +82,7 @@ class FinishSnapshotResizeAtDest(MoveStage):
             (RecordSwap(work),),
             (FetchImages(work), TakePortsFromCell(work), AttachOwnVolumes(work)),
             (MakeDisks(work), PlugInterfaces(work)),
+            (NoteArrival(work),),
             (DefineGuest(work),),
             (MakeConfigDrive(work), DescribeDevices(work)),
             *(start if runs else ()),

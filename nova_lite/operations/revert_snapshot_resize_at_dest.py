@@ -18,6 +18,7 @@ from nova_lite.operations.move import Move
 from nova_lite.operations.notified import ERROR, EXCEPTION, EXISTS, START
 from nova_lite.services import cell_moves, move_ends, moves
 from nova_lite.steps.base import Plan
+from nova_lite.steps.cells.arrive import ForgetArrival
 from nova_lite.steps.cells.end import DetachOwnVolumes, GiveBackPorts
 from nova_lite.steps.disk.files import RemoveDisks
 from nova_lite.steps.guest.domain import RemoveGuest
@@ -57,6 +58,7 @@ class RevertSnapshotResizeAtDest(Move):
             (UnplugInterfaces(work), DetachOwnVolumes(work)),
             (GiveBackPorts(work),),
             (RemoveDisks(work),),
+            (ForgetArrival(work),),
             (RecordGivenBack(work),),
         ]
 

@@ -41,6 +41,7 @@ from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.refused_moves import RefusedLiveMigration
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_kept import RemoveKept
+from nova_lite.operations.remove_lost_arrival import RemoveLostArrival
 from nova_lite.operations.remove_partial import RemovePartial
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
@@ -127,6 +128,7 @@ VERBS: Mapping[str, type[Operation]] = {
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
     "remove_kept": RemoveKept,
+    "remove_lost_arrival": RemoveLostArrival,
     "remove_partial": RemovePartial,
     "settle_move": SettleMove,
 }

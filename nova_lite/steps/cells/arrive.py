@@ -3,10 +3,13 @@ a snapshot, and volumes and ports that two hosts have for a while."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from nova_lite.errors import MigrationError
+from nova_lite.errors import MigrationError, NovaLiteError
+from nova_lite.model.volume import Connection
 from nova_lite.services import cell_moves, guest
+from nova_lite.services.cell_arrivals import CellArrivals
 from nova_lite.services.volumes import ensure_attached, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
@@ -16,6 +19,8 @@ from nova_lite.steps.records.server import moved_here
 from nova_lite.steps.records.shelving import delete_image
 from nova_lite.steps.volume.attachments import detach
 from nova_lite.steps.volume.moves import boots_from_volume
+
+LOG = logging.getLogger(__name__)
 
 
 class TakeFromCell(TakeFlavor):
@@ -78,6 +83,46 @@ class AttachOwnVolumes(Step):
         for mapping in volume_mappings(work) or known:
             if mapping.get("attachment_id"):
                 detach(work, mapping)
+
+
+class NoteArrival(Step):
+    """Note that the server is here until nova-conductor takes it over; before it may run."""
+
+    name = "note_arrival"
+
+    def do(self) -> None:
+        CellArrivals(self.tools).note(self.work)
+
+    def undo(self) -> None:
+        CellArrivals(self.tools).forget(self.work.uuid)
+
+
+class ForgetArrival(Step):
+    """Nothing of the server is left here."""
+
+    name = "forget_arrival"
+
+    def do(self) -> None:
+        CellArrivals(self.tools).forget(self.work.uuid)
+
+
+class DisconnectLost(Step):
+    """Disconnect the volumes of a server without records; what cannot be told is logged."""
+
+    name = "disconnect_lost"
+
+    def do(self) -> None:
+        work = self.work
+        for volume_id, kind in work.arguments["volumes"].items():
+            connection = Connection(kind, volume_id, {})
+            try:
+                driver = self.tools.volumes.of(connection)
+                own = driver.on_this_host(connection, work.uuid)
+                driver.disconnect(own, work.uuid, force=True)
+            except NovaLiteError as error:
+                LOG.error("Volume %s of server %s, which has no record in this cell any more, may "
+                          "still be connected to this host: %s",
+                          volume_id, work.uuid, error)  # fmt: skip
 
 
 class DeleteSnapshot(Step):
