@@ -38,6 +38,7 @@ class PrepSnapshotResizeAtDest(Move):
     answers = True
     rolls_back_unanswered = True
     notifies = "resize_prep"
+    notifies_mappings = False
     own_tasks = (TaskState.RESIZE_PREP,)
     last_resort = {"task_state": None}
 

@@ -235,6 +235,24 @@ def test_a_server_with_shares_does_not_leave(cells):
     as_before(cells)
 
 
+def test_a_hard_reboot_helps_when_the_move_was_taken_back_later(left):
+    """The new host was never called, or is dead: nova-conductor has deleted its bindings, so that
+    the ports are on no host."""
+    left.give_up()
+    assert left.bindings()[0] == []
+    left.set(left.source, task_state="rebooting_hard")
+
+    answer = left.call("host1", "reboot_instance", request="req-2", reboot_type="HARD",
+                       block_device_info=None)  # fmt: skip
+
+    assert answer is None
+    seen = left.look()
+    assert seen["host1"]["record"][1:3] == ("active", None)
+    assert (seen["host1"]["guest"], seen["host1"]["taps"]) == ("RUNNING", 1)
+    assert seen["bindings"] == (["host1"], [])
+    assert seen["cinder"] == [("attached", "host1")]
+
+
 # --- the host that it comes to ------------------------------------------------------------------
 def test_it_runs_in_the_other_cell(left):
     """With the new flavor, its disk, volume and ports; the snapshot is gone."""
