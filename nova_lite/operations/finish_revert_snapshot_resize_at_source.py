@@ -1,5 +1,5 @@
-"""finish_revert_snapshot_based_resize_at_source: a server is back from another cell, and started
-from what this host has kept.
+"""finish_revert_snapshot_based_resize_at_source: a server is back from another cell; start it
+again with what this host has kept.
 
 nova-conductor has the other host remove what it had before it calls.
 

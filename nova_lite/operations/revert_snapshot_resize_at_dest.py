@@ -2,7 +2,7 @@
 all that this host has of it.
 
 nova-conductor deletes the record of this cell afterwards, and has the old host start the server
-from what that has kept.
+again, which has kept all that it had.
 
 Resume rule: forward; every step may be repeated. A failure leaves a fault and the server in ERROR.
 """
