@@ -10,7 +10,7 @@ from nova_lite.errors import MigrationError, NovaLiteError
 from nova_lite.model.volume import Connection
 from nova_lite.services import cell_moves, guest
 from nova_lite.services.cell_arrivals import CellArrivals
-from nova_lite.services.volumes import ensure_attached, volume_mappings
+from nova_lite.services.volumes import ensure_attached_beside, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.move.arrive import TakeFlavor
@@ -73,7 +73,7 @@ class AttachOwnVolumes(Step):
             if not mapping.get("device_name"):
                 devices = guest.disk_plan(self.work).bdm_updates
                 mapping.set(**devices[str(mapping["uuid"])])
-            ensure_attached(self.work, mapping)
+            ensure_attached_beside(self.work, mapping)
 
     def undo(self) -> None:
         work = self.work

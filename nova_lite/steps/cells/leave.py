@@ -14,10 +14,9 @@ from nova_lite.services import cell_moves, guest, moves
 from nova_lite.services.abandoned import is_unfinished
 from nova_lite.services.notes import CellMoveNotes
 from nova_lite.services.power_state import is_on, power_state
-from nova_lite.services.volumes import volume_mappings
+from nova_lite.services.volumes import ensure_attached_beside, volume_mappings
 from nova_lite.steps.base import Step
 from nova_lite.steps.disk.snapshot import States
-from nova_lite.steps.move.leave import ReserveForMove
 from nova_lite.steps.volume.attachments import disconnected
 from nova_lite.wire.objects import WireObject
 
@@ -48,7 +47,7 @@ class BeginLeaving(Step):
         tools.migrations.save(work.context, moves.migration(work), status="migrating")
 
 
-class ReserveForReturn(ReserveForMove):
+class ReserveForReturn(Step):
     """Disconnect the volumes, and replace this host's attachments by ones without a connector: what
     the other host attaches has attachments of its own, which stay.
 
@@ -56,11 +55,21 @@ class ReserveForReturn(ReserveForMove):
     """
 
     name = "reserve_for_return"
+    exclusive = True
 
     def do(self) -> None:
         for mapping in volume_mappings(self.work):
             if not is_unfinished(mapping):
                 self._reserve(mapping)
+
+    def undo(self) -> None:
+        work = self.work
+        if not (moves.is_wanted(work) and work.here):
+            return
+        work.mappings = None
+        for mapping in volume_mappings(work):
+            if not is_unfinished(mapping):
+                ensure_attached_beside(work, mapping)
 
     def _reserve(self, mapping: WireObject) -> None:
         work, cinder, volume_id = self.work, self.tools.cinder, str(mapping["volume_id"])

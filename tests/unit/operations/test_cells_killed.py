@@ -191,6 +191,33 @@ def arguments_of(cells, name, arguments):
     return {**arguments, "migration": cells.migration(cells.hosts[name])}
 
 
+@pytest.mark.parametrize(
+    ("prepare", "method"),
+    [(ready_to_leave, PREP_SOURCE), (ready_to_come, FINISH), (to_finish_revert, FINISH_REVERT)],
+)
+def test_lost_answers_of_the_cell_s_conductor_change_nothing(tmp_path, prepare, method):
+    """What it was asked is done, and is seen to be done; nothing is taken back."""
+    dry, name, arguments = prepare(tmp_path / "wanted")
+    steps = []
+    assert dry.call(name, method, steps.append, **arguments) is None
+    wanted, wrong = dry.look(), {}
+    for number, boundary in enumerate(step for step in steps if step.endswith(":begin")):
+        cells, name, arguments = prepare(tmp_path / str(number))
+        conductor = cells.hosts[name].conductor
+
+        def lose(passed, boundary=boundary, conductor=conductor):
+            if passed == boundary:
+                conductor.lose_answer = True
+
+        answer = cells.call(name, method, lose, **arguments)
+        conductor.lose_answer = False
+        if answer is not None or cells.look() != wanted:
+            wrong[boundary] = (answer, cells.look())
+        shutil.rmtree(tmp_path / str(number))
+
+    assert wrong == {}
+
+
 # --- nova-conductor gives up when all was answered ----------------------------------------------
 def noted(cells):
     return [path.name for path in (cells.dest.state / "nova-lite/cell-arrivals").glob("*")]
