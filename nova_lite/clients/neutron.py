@@ -29,6 +29,10 @@ _ERRORS: dict[str, type[errors.NovaLiteError]] = {
     "SecurityGroupNotFound": errors.SecurityGroupNotFound,
     "InvalidIpForSubnet": errors.FixedIpInvalid,
     "HostNotCompatibleWithFixedIps": errors.FixedIpInvalidOnHost,
+    "PortBindingNotFound": errors.PortBindingNotFound,
+    "PortBindingAlreadyActive": errors.PortBindingExists,
+    "PortBindingAlreadyExists": errors.PortBindingExists,
+    "PortBindingError": errors.PortBindingFailed,
 }
 
 
@@ -126,6 +130,44 @@ class Api:
         try:
             self._call("DELETE", f"ports/{port_id}")
         except errors.PortNotFound:
+            return False
+        return True
+
+    # Bindings of one port to several hosts (extension binding-extended), one of which is active:
+    # https://docs.openstack.org/api-ref/network/v2/#port-binding
+    def port_bindings(self, port_id: str) -> list[dict[str, Any]]:
+        """A port's bindings: ``host``, ``status`` (ACTIVE, INACTIVE), ``vif_type``, ``profile``.
+
+        :raises PortNotFound: the port is gone
+        """
+        return list(self._call("GET", f"ports/{port_id}/bindings")["bindings"])
+
+    def create_port_binding(self, port_id: str, host: str, **values: Any) -> dict[str, Any]:
+        """Bind a port to one more host; inactive, unless it is the only binding.
+
+        :param values: ``vnic_type`` and ``profile`` on that host
+        :raises PortBindingExists: it has one there
+        :raises PortBindingFailed: Neutron cannot serve the port there
+        """
+        body = {"binding": {"host": host, **values}}
+        return self._call("POST", f"ports/{port_id}/bindings", json=body)["binding"]
+
+    def activate_port_binding(self, port_id: str, host: str) -> bool:
+        """Make the binding to a host the active one; False when it was already.
+
+        :raises PortBindingNotFound: the port has none there
+        """
+        try:
+            self._call("PUT", f"ports/{port_id}/bindings/{host}/activate")
+        except errors.PortBindingExists:
+            return False
+        return True
+
+    def delete_port_binding(self, port_id: str, host: str) -> bool:
+        """Take a port from a host, also where that has the active binding; False without one."""
+        try:
+            self._call("DELETE", f"ports/{port_id}/bindings/{host}")
+        except (errors.PortBindingNotFound, errors.PortNotFound):
             return False
         return True
 

@@ -160,6 +160,18 @@ class PortBindingFailed(NovaLiteError):
     nova_name, expected = "PortBindingFailed", True
 
 
+class PortBindingNotFound(NetworkRequestInvalid):
+    """A port has no binding to a host."""
+
+    nova_name, code = "PortBindingActivationFailed", 404
+
+
+class PortBindingExists(NetworkRequestInvalid):
+    """A port has the binding already, or it is active."""
+
+    nova_name, code = "PortBindingActivationFailed", 409
+
+
 class VifPlugError(NovaLiteError):
     """This host could not make, or remove, the host side of a port."""
 

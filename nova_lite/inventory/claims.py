@@ -229,6 +229,11 @@ class Claims:
         with self._lock:
             return frozenset(uuid for uuid, role in self._claims if role is Role.CURRENT)
 
+    def coming(self) -> frozenset[str]:
+        """The uuids of the servers that are on their way here, or get another flavor here."""
+        with self._lock:
+            return frozenset(uuid for uuid, role in self._claims if role is Role.INCOMING)
+
     def before(self, uuid: str) -> frozenset[str]:
         """The uuids whose claims are older than the first of ``uuid``; all without one."""
         with self._lock:

@@ -65,8 +65,9 @@ def _fetch_original(work: Work) -> None:
 def root_disk(work: Work, size_bytes: int) -> LocalDisk:
     """The root disk, as large as its image where ``size_bytes`` is 0; fetch the image first.
 
-    An unshelved server must not depend on its snapshot, which is deleted afterwards: its disk is
-    based on the server's own image again, where it was, and that is in the cache.
+    A server that is unshelved, or comes from another cell, must not depend on its snapshot, which
+    is deleted afterwards: its disk is based on the server's own image again, where it was, and that
+    is in the cache.
     """
     image, images = work.root_image, work.tools.images
     cloned = origin(work, image)
@@ -79,7 +80,7 @@ def root_disk(work: Work, size_bytes: int) -> LocalDisk:
         size_bytes,
         base,
         origin=cloned,
-        independent=unshelved,
+        independent=unshelved or work.snapshot is not None,
         rebase_on=images.path(own) if rebased else None,
     )
 

@@ -117,6 +117,13 @@ class MoveNotes(Notes):
 
 
 @dataclass(frozen=True)
+class CellMoveNotes(Notes):
+    """Of a move to another cell: volume id -> ids of the attachments that are not this host's."""
+
+    other_attachments: Mapping[str, list[str]] | None = None
+
+
+@dataclass(frozen=True)
 class SnapshotNotes(Notes):
     """The copy of a disk (``path`` or ``location``, ``format``, ``refused``), whether the guest is
     held for it, and whether its file systems are frozen."""
@@ -191,7 +198,7 @@ class EvacuationNotes(Notes):
 RECORDS = (
     RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
     ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
-    EvacuationNotes,
+    EvacuationNotes, CellMoveNotes,
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class FakeNeutron:
         self.dns_extension = True
         self.bridge = "br-int"  # that ports are bound to
         self.quota: dict[str, int] = {}
+        self.inactive: dict[str, list[str]] = {}  # port id -> hosts with an inactive binding
         self._clock = itertools.count()
         cloud.services["net"] = ("network", self._serve)
 
@@ -135,6 +136,8 @@ class FakeNeutron:
         self.asked.append(f"{call.method} {resource}" + (f" by {by}" if by else ""))
         if resource == "auto-allocated-topology":
             return Reply(200, {"auto_allocated_topology": {"id": self.network(rest[0])["id"]}})
+        if rest[1:2] == ["bindings"]:
+            return self._bindings(call, *rest)
         if call.method == "GET":
             return self._list(user, resource, call.query)
         return getattr(self, f"_{call.method.lower()}")(user, call, *rest)
@@ -215,6 +218,51 @@ class FakeNeutron:
             return error(404, "PortNotFound")
         self.rows["ports"] = [row for row in rows if row["id"] != port_id]
         return Reply(204)
+
+    def _bindings(self, call: Call, port_id: str, _: str, host: str = "", act: str = "") -> Reply:
+        """One binding is active: that which the port shows. Only the plugin ml2 has these calls."""
+        row = next((row for row in self.rows["ports"] if row["id"] == port_id), None)
+        if row is None:
+            return error(404, "PortNotFound")
+        inactive, active = self.inactive.setdefault(port_id, []), row["binding:host_id"]
+        if call.method == "GET":
+            found = [self._binding(host, "INACTIVE") for host in inactive]
+            found += [self._binding(active, "ACTIVE")] if active else []
+            return Reply(200, {"bindings": found})
+        if call.method == "POST":
+            return self._add_binding(row, call.body["binding"]["host"])
+        if call.method == "PUT":
+            assert act == "activate"
+            if host == active:
+                return error(409, "PortBindingAlreadyActive")
+            if host not in inactive:
+                return error(404, "PortBindingNotFound")
+            inactive.remove(host)
+            inactive += [active] if active else []
+            self._change(row, {"binding:host_id": host})
+            return Reply(200, {"binding": self._binding(host, "ACTIVE")})
+        if host == active:
+            self._change(row, {"binding:host_id": None})
+        elif host in inactive:
+            inactive.remove(host)
+        return Reply(204)
+
+    def _add_binding(self, row: dict[str, Any], host: str) -> Reply:
+        inactive, active = self.inactive.setdefault(row["id"], []), row["binding:host_id"]
+        if host == active or host in inactive:
+            return error(409, "PortBindingAlreadyExists")
+        if host not in self.bindable_hosts:
+            return error(500, "PortBindingError")
+        if active:
+            inactive.append(host)
+        else:
+            self._change(row, {"binding:host_id": host})
+        return Reply(201, {"binding": self._binding(host, "INACTIVE" if active else "ACTIVE")})
+
+    def _binding(self, host: str, status: str) -> dict[str, Any]:
+        known = host in self.bindable_hosts
+        return {"host": host, "status": status, "vif_type": "ovs" if known else "binding_failed",
+                "vif_details": {}, "vnic_type": "normal", "profile": {}}  # fmt: skip
 
     def _refuse(self, user: str | None, body: dict[str, Any]) -> Reply | None:
         if user != ADMIN and any(key.startswith("binding:") for key in body):
