@@ -46,6 +46,9 @@ class Pace:
     # back (we were killed in between, or the broker's confirmation got lost).
     handover_patience: float = 30.0
     handover_poll: float = 0.5
+    # nova-conductor, which has not heard of a host for [DEFAULT]rpc_response_timeout, takes back a
+    # move to another cell.
+    cell_move_patience: float = 90.0
     # For so long a request to make a volume may still be under way whose sender has died.
     volume_request: float = 5.0
     volume_request_poll: float = 0.5

@@ -37,6 +37,13 @@ else
   NODES=$(for pair in ${NODE_AGENTS:-$AGENTS_BY_DEFAULT}; do echo "${pair%%=*}"; done | xargs)
 fi
 
+# "yes" makes a second cell, for moves between cells; these hosts are in it.
+SECOND_CELL=${SECOND_CELL:-no}
+CELL2_NODES=${CELL2_NODES:-node4}
+[[ $SECOND_CELL != yes ]] || for node in $CELL2_NODES; do
+  [[ " $NODES " == *" $node "* ]] || NODES="$NODES $node"
+done
+
 KEYSTONE_PORT=5000
 PLACEMENT_PORT=8778
 GLANCE_PORT=9292

@@ -13,6 +13,7 @@ step_nova() {
   local service
   mkdir -p "$DATA/nova"
   cp "$VENV/etc/nova/api-paste.ini" "$ETC/nova/"
+  ! has_second_cell || second_cell
   for service in conductor scheduler; do
     spawn "nova-$service" "nova-$service" --config-file "$ETC/nova/nova.conf" --log-file "$LOG/nova-$service.log"
   done

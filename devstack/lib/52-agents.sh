@@ -61,12 +61,13 @@ agent_runs() { alive "$1-agent" || { show_log_tail "$1-agent"; die "the agent of
 
 # nova.conf is rendered anew; nova.local.conf is the user's and never overwritten.
 agent_configuration() {
-  local node=$1 virt cpu_mode=none mkisofs=genisoimage more_consoles=false
+  local node=$1 virt cpu_mode=none mkisofs=genisoimage more_consoles=false transport=$TRANSPORT_URL
   virt=$(virt_type)
   [[ $virt != kvm ]] || cpu_mode=host-model
   command -v genisoimage >/dev/null || mkisofs=xorrisofs
   [[ " $CONSOLE_NODES " != *" $node "* && $CONSOLE_NODES != all ]] || more_consoles=true
-  render nova-compute.conf "$ETC/$node/nova.conf" NODE="$node" \
+  ! in_second_cell "$node" || transport=$(second_cell_url)
+  render nova-compute.conf "$ETC/$node/nova.conf" NODE="$node" TRANSPORT_URL="$transport" \
     MANAGEMENT_ADDRESS="$(management_address "$node")" VNC_ADDRESS="$(vnc_address "$node")" \
     VIRTUALIZATION="$virt" CPU_MODE="$cpu_mode" MKISOFS="$mkisofs" \
     MORE_CONSOLES="$more_consoles"

@@ -25,13 +25,14 @@ _ERRORS: dict[str, type[errors.NovaLiteError]] = {
     "MacAddressInUse": errors.PortInUse,
     "PortInUse": errors.PortInUse,
     "PortNotFound": errors.PortNotFound,
-    "PortBindingNotFound": errors.PortBindingNotFound,
-    "PortBindingAlreadyExists": errors.PortBindingExists,
-    "PortBindingAlreadyActive": errors.PortBindingActive,
     "NetworkNotFound": errors.NetworkNotFound,
     "SecurityGroupNotFound": errors.SecurityGroupNotFound,
     "InvalidIpForSubnet": errors.FixedIpInvalid,
     "HostNotCompatibleWithFixedIps": errors.FixedIpInvalidOnHost,
+    "PortBindingNotFound": errors.PortBindingNotFound,
+    "PortBindingAlreadyActive": errors.PortBindingExists,
+    "PortBindingAlreadyExists": errors.PortBindingExists,
+    "PortBindingError": errors.PortBindingFailed,
 }
 
 
@@ -105,12 +106,12 @@ class Api:
         :raises NetworkRequestInvalid: Neutron has nothing to make it from
         """
         path = f"auto-allocated-topology/{project_id}"
-        return self.request("GET", path)["auto_allocated_topology"]["id"]
+        return self._call("GET", path)["auto_allocated_topology"]["id"]
 
     def create_port(self, **values: Any) -> dict[str, Any]:
         """Create a port. Never repeated by itself: after NetworkUnavailable it may exist or not."""
         once = {"connect_retries": 0, "status_code_retries": 0}
-        return self.request("POST", "ports", json={"port": _colons(values)}, **once)["port"]
+        return self._call("POST", "ports", json={"port": _colons(values)}, **once)["port"]
 
     def update_port(
         self, port_id: str, *, revision: int | None = None, **values: Any
@@ -122,13 +123,51 @@ class Api:
         """
         body = {"port": _colons(values)}
         condition = {"If-Match": f"revision_number={revision}"} if revision is not None else {}
-        return self.request("PUT", f"ports/{port_id}", json=body, headers=condition)["port"]
+        return self._call("PUT", f"ports/{port_id}", json=body, headers=condition)["port"]
 
     def delete_port(self, port_id: str) -> bool:
         """Delete a port; False when it was gone already."""
         try:
-            self.request("DELETE", f"ports/{port_id}")
+            self._call("DELETE", f"ports/{port_id}")
         except errors.PortNotFound:
+            return False
+        return True
+
+    # Bindings of one port to several hosts (extension binding-extended), one of which is active:
+    # https://docs.openstack.org/api-ref/network/v2/#port-binding
+    def port_bindings(self, port_id: str) -> list[dict[str, Any]]:
+        """A port's bindings: ``host``, ``status`` (ACTIVE, INACTIVE), ``vif_type``, ``profile``.
+
+        :raises PortNotFound: the port is gone
+        """
+        return list(self._call("GET", f"ports/{port_id}/bindings")["bindings"])
+
+    def create_port_binding(self, port_id: str, host: str, **values: Any) -> dict[str, Any]:
+        """Bind a port to one more host; inactive, unless it is the only binding.
+
+        :param values: ``vnic_type`` and ``profile`` on that host
+        :raises PortBindingExists: it has one there
+        :raises PortBindingFailed: Neutron cannot serve the port there
+        """
+        body = {"binding": {"host": host, **values}}
+        return self._call("POST", f"ports/{port_id}/bindings", json=body)["binding"]
+
+    def activate_port_binding(self, port_id: str, host: str) -> bool:
+        """Make the binding to a host the active one; False when it was already.
+
+        :raises PortBindingNotFound: the port has none there
+        """
+        try:
+            self._call("PUT", f"ports/{port_id}/bindings/{host}/activate")
+        except errors.PortBindingExists:
+            return False
+        return True
+
+    def delete_port_binding(self, port_id: str, host: str) -> bool:
+        """Take a port from a host, also where that has the active binding; False without one."""
+        try:
+            self._call("DELETE", f"ports/{port_id}/bindings/{host}")
+        except (errors.PortBindingNotFound, errors.PortNotFound):
             return False
         return True
 
@@ -153,18 +192,14 @@ class Api:
         # the next page in <resource>_links.
         key = resource.replace("-", "_")
         query = {**params, **({"fields": list(fields)} if fields else {})}
-        answer = self.request("GET", resource, params=query)
+        answer = self._call("GET", resource, params=query)
         rows = list(answer[key])
         while following := _next(answer.get(f"{key}_links")):
-            answer = self.request("GET", f"{resource}?{following}")
+            answer = self._call("GET", f"{resource}?{following}")
             rows += answer[key]
         return rows
 
-    def request(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-        """One call; what comes back, empty without content.
-
-        :param path: below ``/v2.0/``
-        """
+    def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         with answering("Neutron", f"{method} {path}", errors.NetworkUnavailable):
             answer = self._adapter.request(f"/v2.0/{path}", method, raise_exc=False, **kwargs)
         if token_expired(self._adapter, answer):

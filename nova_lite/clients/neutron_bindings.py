@@ -18,7 +18,6 @@ from typing import Any
 from nova_lite.clients.neutron import Neutron
 from nova_lite.errors import (
     NetworkResourceNotFound,
-    PortBindingActive,
     PortBindingExists,
     PortBindingNotFound,
     PortNotFound,
@@ -58,10 +57,10 @@ class PortBindings:
         """The bindings of a port by host; none where the port is gone, or where Neutron knows one
         binding of a port only."""
         try:
-            answer = self._request(context, "GET", port_id)
+            rows = self._neutron.admin(context).port_bindings(port_id)
         except (PortNotFound, NetworkResourceNotFound):
             return {}
-        return {row["host"]: _binding(port_id, row) for row in answer["bindings"]}
+        return {row["host"]: _binding(port_id, row) for row in rows}
 
     def make(
         self, context: Any, port_id: str, host: str, *, vnic_type: str = "normal",
@@ -71,15 +70,15 @@ class PortBindings:
 
         :raises PortNotFound: the port is gone
         """
-        wanted = {"host": host, "vnic_type": vnic_type, "profile": dict(profile or {})}
+        wanted = {"vnic_type": vnic_type, "profile": dict(profile or {})}
         try:
-            answer = self._request(context, "POST", port_id, json={"binding": wanted})
+            row = self._neutron.admin(context).create_port_binding(port_id, host, **wanted)
         except PortBindingExists:
             found = self.of(context, port_id).get(host)
             if found is None:
                 raise
             return found
-        return _binding(port_id, answer["binding"])
+        return _binding(port_id, row)
 
     def activate(self, context: Any, port_ids: Collection[str], host: str) -> set[str]:
         """Let ports be a host's from now on; several at a time, for each is a round trip.
@@ -92,9 +91,7 @@ class PortBindings:
 
         def one(port_id: str) -> bool:
             try:
-                self._request(context, "PUT", port_id, f"/{host}/activate")
-            except PortBindingActive:
-                pass  # by an earlier attempt, or by the other host
+                self._neutron.admin(context).activate_port_binding(port_id, host)
             except (PortBindingNotFound, PortNotFound, NetworkResourceNotFound) as error:
                 LOG.info("Port %s is not switched to host %s: %s", port_id, host, error)
                 return False
@@ -114,19 +111,10 @@ class PortBindings:
                 LOG.warning("The binding of port %s to host %s stays: it is active", port_id, host)
                 return False
             if found is not None:
-                try:
-                    self._request(context, "DELETE", port_id, f"/{host}")
-                except (PortBindingNotFound, PortNotFound, NetworkResourceNotFound):
-                    pass
+                self._neutron.admin(context).delete_port_binding(port_id, host)
             return True
 
         return _those(port_ids, one)
-
-    def _request(
-        self, context: Any, method: str, port_id: str, rest: str = "", **kwargs: Any
-    ) -> dict[str, Any]:
-        path = f"ports/{port_id}/bindings{rest}"
-        return self._neutron.admin(context).request(method, path, **kwargs)
 
 
 def _those(port_ids: Collection[str], action: Callable[[str], bool]) -> set[str]:

@@ -30,6 +30,9 @@ PATIENCE: dict[type[NovaLiteError], float] = {
     PeerUnavailable: 120.0,  # a second attempt for a call whose answer got lost
     RemoteHostUnreachable: 120.0,  # a copy goes on where it was cut off
 }
+# What may be at work for longer than that and make progress: how often it goes on when it was, as
+# if it were tried for the first time. Others that take so long wait for an answer.
+GOES_ON: dict[type[NovaLiteError], int] = {RemoteHostUnreachable: 10}
 
 Retried = Callable[[NovaLiteError, float], None]
 
@@ -56,13 +59,17 @@ def persist(
     :param retried: told of each error after which it is tried again, and of the seconds waited
     :raises WaitEnded: ``stop`` was set while it waited
     """
-    pause, began = pace.first_retry, clock.monotonic()
+    pause, began, went_on = pace.first_retry, clock.monotonic(), 0
     while True:
+        this = clock.monotonic()
         try:
             attempt()
             return
         except NovaLiteError as error:
-            limit, waited = patience_for(error), clock.monotonic() - began
+            limit, now = patience_for(error), clock.monotonic()
+            if now - this > limit and went_on < GOES_ON.get(type(error), 0):
+                pause, began, went_on = pace.first_retry, now, went_on + 1
+            waited = now - began
             if not limit:
                 raise
             if waited > limit:

@@ -32,6 +32,17 @@ class UnableToMigrateToSelf(NovaLiteError):
         super().__init__(f"Unable to migrate instance ({server_uuid}) to current host ({host}).")
 
 
+class MigrationPreCheckFailed(NovaLiteError):
+    """A host of a move to another cell refuses it, before anything was done."""
+
+    nova_name, verdict, expected = "MigrationPreCheckError", Verdict.ABORT, True
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(
+            f"Migration pre-check error: Pre-checks failed on host '{host}'. Error: {reason}"
+        )
+
+
 class MoveSuperseded(NovaLiteError):
     """The move is over, or another one has begun: what is asked of its old messages is not done."""
 

@@ -29,24 +29,6 @@ class PortNotFound(NetworkRequestInvalid):
     nova_name, code = "PortNotFound", 404
 
 
-class PortBindingNotFound(NetworkRequestInvalid):
-    """The port has no binding to that host."""
-
-    nova_name, code = "PortBindingFailed", 404
-
-
-class PortBindingExists(NetworkRequestInvalid):
-    """The port has a binding to that host already."""
-
-    nova_name, code = "PortBindingFailed", 409
-
-
-class PortBindingActive(NetworkRequestInvalid):
-    """The port is that host's already."""
-
-    nova_name, code = "PortBindingActivationFailed", 409
-
-
 class NetworkAmbiguous(NetworkRequestInvalid):
     nova_name, code = "NetworkAmbiguous", 409
 
@@ -176,6 +158,18 @@ class PortBindingFailed(NovaLiteError):
     """Neutron bound the port to no mechanism on this host."""
 
     nova_name, expected = "PortBindingFailed", True
+
+
+class PortBindingNotFound(NetworkRequestInvalid):
+    """A port has no binding to a host."""
+
+    nova_name, code = "PortBindingActivationFailed", 404
+
+
+class PortBindingExists(NetworkRequestInvalid):
+    """A port has the binding already, or it is active."""
+
+    nova_name, code = "PortBindingActivationFailed", 409
 
 
 class VifPlugError(NovaLiteError):

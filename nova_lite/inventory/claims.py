@@ -236,6 +236,11 @@ class Claims:
             return any(role is Role.INCOMING and claim.numa
                        for (_, role), claim in self._claims.items())  # fmt: skip
 
+    def coming(self) -> frozenset[str]:
+        """The uuids of the servers that are on their way here, or get another flavor here."""
+        with self._lock:
+            return frozenset(uuid for uuid, role in self._claims if role is Role.INCOMING)
+
     def before(self, uuid: str) -> frozenset[str]:
         """The uuids whose claims are older than the first of ``uuid``; all without one."""
         with self._lock:

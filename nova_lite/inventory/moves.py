@@ -43,7 +43,8 @@ def open_moves(
     """What servers that move claim of this host.
 
     One conductor call, two when there are any: MigrationList.get_in_progress_and_error and
-    InstanceList.get_by_filters.
+    InstanceList.get_by_filters. The latter is asked once more for servers that are hidden, as the
+    record of one cell is while a server moves between two: it leaves them out otherwise.
 
     :param host: nova.conf's host of this agent
     :param node: the hypervisor's host name
@@ -53,7 +54,13 @@ def open_moves(
     if not found:
         return {}
     uuids = sorted({str(migration["instance_uuid"]) for migration in found})
-    servers = instances.by_filters(context, {"uuid": uuids, "deleted": False}, FOR_MOVE)
+    filters = {"uuid": uuids, "deleted": False}
+    servers = instances.by_filters(context, filters, FOR_MOVE)
+    missing = sorted(set(uuids) - {str(instance["uuid"]) for instance in servers})
+    if missing:
+        servers += instances.by_filters(
+            context, {**filters, "uuid": missing, "hidden": True}, FOR_MOVE
+        )
     return claims_of_moves(found, servers, host)
 
 

@@ -1,7 +1,8 @@
 """Resized servers whose users have not said for [DEFAULT]resize_confirm_window that they want to
 keep or to revert that: their new host confirms it.
 
-As stock does, in the name of nobody: what nova-api does for a user is done here.
+As stock does, in the name of nobody: what nova-api does for a user is done here. A move between
+cells is confirmed by nova-conductor with access to both, which no host can ask for that.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class OverdueResizes:
         """Confirm what is overdue; what cannot be confirmed now is tried again the next time."""
         found = self._migrations.unconfirmed(RequestContext.admin(), self._host, self._window)
         for migration in found:
+            if migration.get("cross_cell_move"):
+                continue  # its other host is in another cell: its user or an operator confirms it
             uuid = str(migration["instance_uuid"])
             try:
                 self._look(RequestContext.admin(), uuid, migration)

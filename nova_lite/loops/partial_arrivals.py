@@ -1,8 +1,8 @@
 """Files that another host has sent here for a move that failed, or that were made here for a live
 migration: that host could not have them taken away, for this one was not reached any more.
 
-Stock nova-compute leaves them for ever; an evacuation to this host would take the directory for
-shared storage.
+Stock nova-compute leaves them for ever. An evacuation to this host removes them first, where it is
+certain that they are no shared storage: see ``services.cut_moves``.
 """
 
 from __future__ import annotations

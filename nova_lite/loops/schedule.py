@@ -14,6 +14,7 @@ from nova_lite.loops import (
     abandoned_mappings,
     console_tokens,
     kept_disks,
+    lost_arrivals,
     partial_arrivals,
     stray_interfaces,
 )
@@ -24,6 +25,7 @@ from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.kept_disks import KeptDirectories
 from nova_lite.loops.later import Later
 from nova_lite.loops.leftovers import Leftovers
+from nova_lite.loops.lost_arrivals import LostArrivals
 from nova_lite.loops.overdue import OverdueReboots, OverdueRescues, OverdueShelved
 from nova_lite.loops.overdue_builds import OverdueBuilds
 from nova_lite.loops.partial_arrivals import PartialArrivals
@@ -91,7 +93,7 @@ def periodic_tasks(
     timers.append(_stray_interfaces(conf, tools, engine))
     every, first = kept_disks.INTERVAL_S, kept_disks.FIRST_S
     timers.append(Timer("files kept for moves", kept.tick, every, first=first))
-    timers.append(_partial_arrivals(conf, tools, engine))
+    timers.extend(_arrivals(conf, tools, engine))
     images = ImageLeftovers(tools)
     timers.append(Timer("images of failed snapshots", images.tick, USUAL, first=0.0))
     tokens = ExpiredTokens(tools.console_tokens)
@@ -204,10 +206,15 @@ def _stray_interfaces(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
     return Timer(STRAY_INTERFACES, interfaces.tick, every, first=first)
 
 
-def _partial_arrivals(conf: Any, tools: Toolbox, engine: Engine) -> Timer:
-    arrivals = PartialArrivals(Path(conf.instances_path), tools, engine)
+def _arrivals(conf: Any, tools: Toolbox, engine: Engine) -> list[Timer]:
+    """Of moves to this host that have failed."""
+    partial = PartialArrivals(Path(conf.instances_path), tools, engine)
     every, first = partial_arrivals.INTERVAL_S, partial_arrivals.FIRST_S
-    return Timer("files of failed moves", arrivals.tick, every, first=first)
+    lost = LostArrivals(tools, engine)
+    return [
+        Timer("files of failed moves", partial.tick, every, first=first),
+        Timer("servers from other cells", lost.tick, lost_arrivals.INTERVAL_S),
+    ]
 
 
 def _usage_audit(conf: Any, tools: Toolbox) -> UsageAudit:

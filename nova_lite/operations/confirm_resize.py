@@ -81,13 +81,13 @@ class ConfirmResize(Move):
         return []
 
     def failed(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
+        work = self.work
         if failure.verdict is Verdict.GONE or self._deleted:
             # It was deleted in the middle: whoever does that does not know of the migration.
             LOG.info("The move of server %s is not confirmed: %s", work.uuid, failure.message)
             self.let_go()
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         if move_ends.status(work) in move_ends.CONFIRMABLE:
             self.end_migration(move_ends.FINISHED)
         self.save_failed(task_state=None)

@@ -104,7 +104,7 @@ class FinishResize(MoveStage):
         tools.usage_changed()
         if failure.nova_name in DELETED:
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._old_flavor())
         save_cache(work)
 

@@ -95,6 +95,6 @@ class FinishRevertResize(Move):
         if failure.verdict is Verdict.GONE:
             LOG.info("Server %s does not come back: %s", work.uuid, failure.message)
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
         save_cache(work)

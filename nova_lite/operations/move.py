@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
@@ -103,6 +104,13 @@ class Move(Operation):
     def end_migration(self, status: str = ENDED_BY_ERROR) -> None:
         """Record that the move is over."""
         self.tools.migrations.save(self.work.context, self.migration, status=status)
+
+    def tell(self, failure: Failure) -> None:
+        """Record the fault, with the name of the host that could not do its part: there are two."""
+        host, message = self.tools.host, failure.message
+        named = message if host in message else f"{message} (host {host})"
+        told = replace(failure, message=named)
+        self.tools.actions.fault(self.work.context, self.work.uuid, told)
 
     def abandon(self, failure: Failure) -> None:
         """As of any operation, though the record may name the other host."""

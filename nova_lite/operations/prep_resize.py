@@ -99,17 +99,7 @@ class PrepResize(Move):
         return super().notifications(phase)
 
     def notification_detail(self, phase: str, subject: Subject) -> Detail:
-        if phase == ERROR:
-            return Detail()
-        flavor: WireObject = self.work.arguments["flavor"]
-        more = {}
-        if phase == END:
-            more = {
-                "new_instance_type": flavor.get("name"),
-                "new_instance_type_id": flavor.get("id"),
-            }
-        told = {"new_flavor": versioned.flavor(flavor)}
-        return Detail("InstanceActionResizePrep", told, more)
+        return detail_of_flavor(self.work.arguments["flavor"], phase)
 
     # --- how it ends ------------------------------------------------------------------------
     def failed(self, failure: Failure) -> None:
@@ -124,7 +114,7 @@ class PrepResize(Move):
             return
         if not BuildNotes.of(work.notes).handing_over:
             self.give_back()
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
         if not self._hand_over(failure):
             # First: a migration that is open would be taken for the one of the next request.
             self.end_migration()
@@ -170,3 +160,16 @@ class PrepResize(Move):
             if clock.monotonic() >= deadline:
                 return False
             clock.sleep(pace.handover_poll)
+
+
+def detail_of_flavor(flavor: WireObject, phase: str) -> Detail:
+    """What notifications of a phase say of the flavor that a server is to get."""
+    if phase == ERROR:
+        return Detail()
+    more = {}
+    if phase == END:
+        more = {
+            "new_instance_type": flavor.get("name"),
+            "new_instance_type_id": flavor.get("id"),
+        }
+    return Detail("InstanceActionResizePrep", {"new_flavor": versioned.flavor(flavor)}, more)

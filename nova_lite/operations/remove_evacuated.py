@@ -16,6 +16,7 @@ import logging
 
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
+from nova_lite.services import cut_moves
 from nova_lite.services.interfaces import remember_own_side
 from nova_lite.services.ownership import Place, standing
 from nova_lite.services.work import Work
@@ -24,6 +25,7 @@ from nova_lite.steps.evacuated import (
     CompleteEvacuation,
     DisconnectOwnVolumes,
     DropHostAllocation,
+    EndCutMove,
     ReleaseOwnShares,
     RemoveOwnFiles,
 )
@@ -46,6 +48,7 @@ class RemoveEvacuated(Operation):
         super().__init__(work)
         self._evacuations: list[WireObject] = []
         self._left = False
+        self._cut: WireObject | None = None
 
     def load(self) -> None:
         work, tools = self.work, self.tools
@@ -73,6 +76,12 @@ class RemoveEvacuated(Operation):
         if work.instance.get("deleted"):
             return True
         migration = tools.migrations.open_of_server(work.context, work.uuid)
+        latest = max(int(found["id"]) for found in self._evacuations)
+        if migration is not None and int(migration["id"]) < latest:
+            # This host was moving it when it died.
+            if work.elsewhere and cut_moves.is_cut_off(migration):
+                self._cut = migration
+            migration = None
         found = standing(work.instance, tools.host, migration)
         if found.place is Place.ARRIVING and found.host is not None:
             self._evacuations = []  # nothing is known to be over: look again later
@@ -97,6 +106,7 @@ class RemoveEvacuated(Operation):
             ),
             (ReleaseResources(work),),
             (DropHostAllocation(work),),
+            *([(EndCutMove(work, self._cut),)] if self._cut is not None else []),
             complete,
         ]
 

@@ -111,7 +111,8 @@ class Resize(MoveStage):
         if self.past_return:
             self._strand(failure)
             return
-        if self.is_stale(failure):
+        # What has left by an earlier message fails here, for its disks have another name.
+        if self.is_stale(failure) or self._left_by_now():
             LOG.info("Migration %s of server %s is not this host's any more: %s",
                      self.migration["uuid"], work.uuid, failure.message)  # fmt: skip
             return
@@ -121,7 +122,7 @@ class Resize(MoveStage):
             return
         self.give_back()
         moves.release_claim(work)
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(task_state=None, **self._as_before(), **moves.forgotten(work))
         tools.usage_changed()
@@ -142,8 +143,7 @@ class Resize(MoveStage):
     def _strand(self, failure: Failure) -> None:
         """Its disks and its record are the other host's, which cannot be told so: there it may be
         started, as after any other failure of that host."""
-        work, tools = self.work, self.tools
         self.let_go()
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None)

@@ -92,14 +92,14 @@ class RevertResize(Move):
         return [EXCEPTION] if phase == ERROR else []
 
     def failed(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
+        work = self.work
         if failure.nova_name == ServerBeingDeleted.nova_name:
             # nova-api confirms a resized server before it deletes it, but not one on its way back.
             self.let_go()
         if failure.verdict is Verdict.GONE:
             LOG.info("Server %s does not go back: %s", work.uuid, failure.message)
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         if self.past_return or self._status == move_ends.REVERTED:
             self.end_migration()
             self.save_failed(vm_state=VmState.ERROR, task_state=None)

@@ -20,6 +20,7 @@ from nova_lite.operations.check_live_migration import (
     CheckLiveMigrationSource,
 )
 from nova_lite.operations.confirm_resize import ConfirmResize
+from nova_lite.operations.confirm_snapshot_resize_at_source import ConfirmSnapshotResizeAtSource
 from nova_lite.operations.crash_dump import TriggerCrashDump
 from nova_lite.operations.delete import Delete
 from nova_lite.operations.detach_deleted_port import DetachDeletedPort
@@ -28,24 +29,32 @@ from nova_lite.operations.detach_volume import DetachVolume
 from nova_lite.operations.extend_volume import ExtendVolumes
 from nova_lite.operations.finish_resize import FinishResize
 from nova_lite.operations.finish_revert_resize import FinishRevertResize
+from nova_lite.operations.finish_revert_snapshot_resize_at_source import (
+    FinishRevertSnapshotResizeAtSource,
+)
+from nova_lite.operations.finish_snapshot_resize_at_dest import FinishSnapshotResizeAtDest
 from nova_lite.operations.fixed_ips import AddFixedIpToServer, RemoveFixedIpFromServer
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.post_live_migration import PostLiveMigration
 from nova_lite.operations.pre_live_migration import PreLiveMigration
 from nova_lite.operations.prep_resize import PrepResize
+from nova_lite.operations.prep_snapshot_resize_at_dest import PrepSnapshotResizeAtDest
+from nova_lite.operations.prep_snapshot_resize_at_source import PrepSnapshotResizeAtSource
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.operations.refused_moves import RefusedLiveMigration
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_kept import RemoveKept
+from nova_lite.operations.remove_lost_arrival import RemoveLostArrival
 from nova_lite.operations.remove_partial import RemovePartial
 from nova_lite.operations.remove_volume_connection import RemoveVolumeConnection
 from nova_lite.operations.rescue import Rescue
 from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceName
 from nova_lite.operations.resize import Resize
 from nova_lite.operations.revert_resize import RevertResize
+from nova_lite.operations.revert_snapshot_resize_at_dest import RevertSnapshotResizeAtDest
 from nova_lite.operations.rollback_live_migration import RollbackLiveMigration
 from nova_lite.operations.set_admin_password import SetAdminPassword
 from nova_lite.operations.settle_move import SettleMove
@@ -108,6 +117,13 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "confirm_resize": ConfirmResize,
     "revert_resize": RevertResize,
     "finish_revert_resize": FinishRevertResize,
+    # The same between cells; nova-conductor calls each of the two hosts.
+    "prep_snapshot_based_resize_at_dest": PrepSnapshotResizeAtDest,
+    "prep_snapshot_based_resize_at_source": PrepSnapshotResizeAtSource,
+    "finish_snapshot_based_resize_at_dest": FinishSnapshotResizeAtDest,
+    "confirm_snapshot_based_resize_at_source": ConfirmSnapshotResizeAtSource,
+    "revert_snapshot_based_resize_at_dest": RevertSnapshotResizeAtDest,
+    "finish_revert_snapshot_based_resize_at_source": FinishRevertSnapshotResizeAtSource,
     # Not supported yet; a refusal that takes back what the control plane has done for the move.
     "live_migration": RefusedLiveMigration,
 }
@@ -129,6 +145,7 @@ VERBS: Mapping[str, type[Operation]] = {
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
     "remove_kept": RemoveKept,
+    "remove_lost_arrival": RemoveLostArrival,
     "remove_partial": RemovePartial,
     "settle_move": SettleMove,
 }
@@ -139,18 +156,12 @@ PROMPT = frozenset({"external_instance_event"})
 NOT_YET = (
     "check_can_live_migrate_destination",
     "check_can_live_migrate_source",
-    "confirm_snapshot_based_resize_at_source",
-    "finish_revert_snapshot_based_resize_at_source",
-    "finish_snapshot_based_resize_at_dest",
     "host_maintenance_mode",
     "host_power_action",
     "live_migration_abort",
     "live_migration_force_complete",
     "post_live_migration_at_destination",
     "pre_live_migration",
-    "prep_snapshot_based_resize_at_dest",
-    "prep_snapshot_based_resize_at_source",
-    "revert_snapshot_based_resize_at_dest",
     "rollback_live_migration_at_destination",
 )
 
@@ -159,8 +170,6 @@ NOT_YET = (
 UNSUPPORTED_AS: Mapping[str, type[Exception]] = {
     "check_can_live_migrate_destination": MoveUnsupported,
     "check_can_live_migrate_source": MoveUnsupported,
-    "prep_snapshot_based_resize_at_dest": MoveUnsupported,
-    "prep_snapshot_based_resize_at_source": MoveUnsupported,
 }
 
 

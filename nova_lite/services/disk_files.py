@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -62,8 +65,9 @@ def _fetch_original(work: Work) -> None:
 def root_disk(work: Work, size_bytes: int) -> LocalDisk:
     """The root disk, as large as its image where ``size_bytes`` is 0; fetch the image first.
 
-    An unshelved server must not depend on its snapshot, which is deleted afterwards: its disk is
-    based on the server's own image again, where it was, and that is in the cache.
+    A server that is unshelved, or comes from another cell, must not depend on its snapshot, which
+    is deleted afterwards: its disk is based on the server's own image again, where it was, and that
+    is in the cache.
     """
     image, images = work.root_image, work.tools.images
     cloned = origin(work, image)
@@ -76,7 +80,7 @@ def root_disk(work: Work, size_bytes: int) -> LocalDisk:
         size_bytes,
         base,
         origin=cloned,
-        independent=unshelved,
+        independent=unshelved or work.snapshot is not None,
         rebase_on=images.path(own) if rebased else None,
     )
 
@@ -99,27 +103,63 @@ def remove_directory(work: Work) -> None:
     remove_tree(directory(work))
 
 
-def remove_tree(where: Path) -> None:
+class Seen:
+    """A directory that somebody looks at before it is removed: which one it is, not what it is
+    called. Nothing else gets its identity as long as this is open.
+
+    :param where: a link is no directory
+    """
+
+    def __init__(self, where: Path) -> None:
+        self._where = where
+        self._fd: int | None = None
+
+    def __enter__(self) -> Seen:
+        with contextlib.suppress(OSError):
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._where, flags)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def is_at(self, where: Path) -> bool:
+        """Whether it is called ``where`` now."""
+        try:
+            return self._fd is not None and os.path.samestat(os.fstat(self._fd), os.lstat(where))
+        except FileNotFoundError:
+            return False
+
+
+def remove_tree(where: Path, seen: Seen | None = None) -> None:
     """Remove a directory of a server, with everything below it; none is success.
 
-    It is renamed first, so that a half-removed one is never taken for a server's. A power failure
-    does not bring it back: by then the server may be another host's.
+    It is renamed first, so that a half-removed one is never taken for a server's, and what is made
+    under its name meanwhile stays. A power failure does not bring it back: by then the server may
+    be another host's. No link is followed; one in its place is removed itself.
 
-    :raises DiskError: it cannot be removed
+    :param seen: the directory as it was looked at: nothing that has taken its place is removed
+    :raises DiskError: it cannot be removed, or is another one by now
     """
+    remove_rest(where)
     doomed = removed_name(where)
     try:
-        if where.exists() and not doomed.exists():
-            where.rename(doomed)
-        for path in (doomed, where):
-            if path.exists():
-                shutil.rmtree(path)
+        if seen is not None and not seen.is_at(where):
+            if os.path.lexists(where):
+                raise _replaced(where)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(where, doomed)
+        if seen is not None and os.path.lexists(doomed) and not seen.is_at(doomed):
+            raise _replaced(_put_back(doomed, where))
+        _remove(doomed)
+        # Also what an earlier attempt has removed.
         if where.parent.exists():
             durable.sync(where.parent)
     except OSError as error:
-        raise DiskError(
-            f"cannot remove the files of a server in {where}: {error.strerror}"
-        ) from error
+        raise _not_removed(where, error) from error
 
 
 def remove_rest(where: Path) -> None:
@@ -130,13 +170,42 @@ def remove_rest(where: Path) -> None:
     """
     doomed = removed_name(where)
     try:
-        if doomed.exists():
-            shutil.rmtree(doomed)
+        if os.path.lexists(doomed):
+            _remove(doomed)
             durable.sync(where.parent)
     except OSError as error:
-        raise DiskError(
-            f"cannot remove the files of a server in {doomed}: {error.strerror}"
-        ) from error
+        raise _not_removed(doomed, error) from error
+
+
+def _remove(path: Path) -> None:
+    while os.path.lexists(path):
+        try:
+            if path.is_symlink():
+                LOG.warning("%s was a link to %s, which stays", path, os.readlink(path))
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # another host that shares it is at it, too
+
+
+def _put_back(doomed: Path, where: Path) -> Path:
+    """Give what was renamed by mistake its name, or another one that nobody removes; which one."""
+    names = (where.with_name(f"{where.name}_other{number or ''}") for number in itertools.count())
+    free = next(path for path in itertools.chain([where], names) if not os.path.lexists(path))
+    os.rename(doomed, free)
+    return free
+
+
+def _replaced(where: Path) -> DiskError:
+    return DiskError(
+        f"{where} is not removed: it is a link, or another directory than a moment before. See "
+        "whose it is"
+    )
+
+
+def _not_removed(where: Path, error: OSError) -> DiskError:
+    return DiskError(f"cannot remove the files of a server in {where}: {error.strerror or error}")
 
 
 def removed_name(where: Path) -> Path:

@@ -22,7 +22,7 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role
 from nova_lite.model.server import Flavor
-from nova_lite.model.states import TaskState, VmState
+from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
@@ -87,6 +87,37 @@ def is_wanted(work: Work) -> bool:
     except ServerNotFound:
         return False
     return work.instance.get("task_state") not in DELETING
+
+
+def is_taken_over(work: Work) -> bool:
+    """Whether another host has the server or is about to, by a fresh look at its record: an
+    evacuation from this host, which was believed to be down."""
+    try:
+        work.reload()
+    except ServerNotFound:
+        return False
+    return not work.here or _is_being_taken(work)
+
+
+def _is_being_taken(work: Work) -> bool:
+    return work.instance.get("task_state") in REBUILDING_TASKS
+
+
+def is_to_stay(work: Work) -> bool:
+    """Whether the server is wanted, and on this host, by a fresh look at its record."""
+    return is_wanted(work) and work.here and not _is_being_taken(work)
+
+
+def require_begun(work: Work) -> None:
+    """See that this move still goes on, before more of it is done.
+
+    :raises MoveSuperseded: somebody has ended it, or taken over the server
+    :raises ServerBeingDeleted, ServerNotFound: the server is not wanted any more
+    """
+    if not has_begun(work):
+        raise MoveSuperseded(
+            f"Migration {migration(work)['uuid']} of server {work.uuid} does not go on any more"
+        )
 
 
 def is_under_way(work: Work, record: WireObject) -> bool:
@@ -198,9 +229,12 @@ def record_target(work: Work, record: WireObject) -> None:
     )
 
 
-def drop_allocation(work: Work) -> None:
-    """Give back what the migration holds in Placement; the rest does not depend on it."""
-    consumer = str(migration(work)["uuid"])
+def drop_allocation(work: Work, record: WireObject | None = None) -> None:
+    """Give back what the migration holds in Placement; the rest does not depend on it.
+
+    :param record: default: the request's
+    """
+    consumer = str((record or migration(work))["uuid"])
     try:
         work.tools.placement.delete_allocations(consumer)
     except ControlPlaneUnavailable:
@@ -211,13 +245,16 @@ def drop_allocation(work: Work) -> None:
                   consumer, work.uuid, error)  # fmt: skip
 
 
-def release_claim(work: Work) -> None:
+def release_claim(work: Work, record: WireObject | None = None) -> None:
     """Release what the host that was to get the server has claimed for it; called by the host that
-    keeps it. A host that does not answer looks at the records itself when it starts again."""
-    if stays_here(work):
+    has it. A host that does not answer looks at the records itself when it starts again.
+
+    :param record: of the migration; default: the request's
+    """
+    target = str((record or migration(work))["dest_compute"])
+    if target == work.tools.host:
         work.tools.claims.release(work.uuid, Role.INCOMING)
         return
-    target = str(migration(work)["dest_compute"])
     try:
         work.tools.peers.call(
             work.context, target, "drop_move_claim_at_destination", instance=work.instance

@@ -133,6 +133,13 @@ class LiveNotes(Notes):
 
 
 @dataclass(frozen=True)
+class CellMoveNotes(Notes):
+    """Of a move to another cell: volume id -> ids of the attachments that are not this host's."""
+
+    other_attachments: Mapping[str, list[str]] | None = None
+
+
+@dataclass(frozen=True)
 class SnapshotNotes(Notes):
     """The copy of a disk (``path`` or ``location``, ``format``, ``refused``), whether the guest is
     held for it, and whether its file systems are frozen."""
@@ -195,8 +202,9 @@ class PasswordNotes(Notes):
 class EvacuationNotes(Notes):
     """Of a server that comes from a host that failed: whether its disks are here, because storage
     is shared, whether its directory is, and the attachments (mapping uuid -> id) of that host and
-    of this one."""
+    of this one. ``overtaken``: uuids of moves that are over with it."""
 
+    overtaken: tuple[str, ...] | list[str] = ()
     kept: bool | None = None
     directory_kept: bool = False
     source_attachments: Mapping[str, str] | None = None
@@ -218,7 +226,7 @@ class ArrivalNotes(Notes):
 RECORDS = (
     RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
     ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
-    EvacuationNotes, LiveNotes, ArrivalNotes,
+    EvacuationNotes, LiveNotes, ArrivalNotes, CellMoveNotes,
 )  # fmt: skip
 
 

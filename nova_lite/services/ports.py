@@ -22,6 +22,7 @@ from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
 from nova_lite.services import port_changes
 from nova_lite.services.fixed_ips import FixedIps
+from nova_lite.services.host_bindings import HostBindings
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
 from nova_lite.services.port_attachments import PortAttachments
 from nova_lite.services.port_bindings import (
@@ -48,7 +49,8 @@ LOG = logging.getLogger(__name__)
 class Ports:
     """The ports of servers on this host.
 
-    ``attachments`` attaches and detaches single ones, ``fixed_ips`` changes their addresses.
+    ``attachments`` attaches and detaches single ones, ``fixed_ips`` changes their addresses,
+    ``host_bindings`` switches between bindings to two hosts.
 
     :param neutron: access to Neutron
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
@@ -62,6 +64,7 @@ class Ports:
         self.attachments = PortAttachments(neutron, conf)
         self.fixed_ips = FixedIps(neutron)
         self.bindings = PortBindings(neutron)
+        self.host_bindings = HostBindings(neutron)
         self._reads = RequestReads(clock)
         self._looks = Looks(clock)
 

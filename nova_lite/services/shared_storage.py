@@ -26,16 +26,17 @@ PREFIX = ".shared-storage-test-"
 OLD_S = 3600.0  # no host looks for a file for so long
 
 
-def shared_with(work: Work, host: str | None) -> bool | None:
+def shared_with(work: Work, host: str | None, where: Path | None = None) -> bool | None:
     """Whether ``host`` has the server's directory, too; None where that cannot be told.
 
     The RPC method is check_instance_shared_storage, a call to the other host.
 
     :param host: None where nobody knows it
+    :param where: another directory of the server
     :raises ControlPlaneUnavailable: broker or conductor are away
     :raises DiskError: nothing can be written to the directory
     """
-    where = directory(work)
+    where = where or directory(work)
     if host is None:
         _remove_probes(where)
         return None

@@ -180,3 +180,22 @@ def ensure_attached(work: Work, mapping: WireObject) -> None:
         cinder.complete_attachment(work.context, attachment_id)
     else:
         ensure_connected(work, mapping)
+
+
+def ensure_attached_beside(work: Work, mapping: WireObject) -> None:
+    """As :func:`ensure_attached`, for a volume of which another host keeps an attachment, too.
+
+    Cinder refuses to update an attachment twice then (``attachment_update``, cinder/volume/api.py:
+    "duplicate connectors"): what an earlier attempt was told is read instead.
+
+    :raises VolumeAttachmentNotFound: the attachment was deleted in Cinder
+    """
+    cinder, attachment_id = work.tools.cinder, attachment_of(mapping)
+    attachment = cinder.attachment(work.context, attachment_id)
+    if attachment["status"] == "attached" or not attachment.get("connection_info"):
+        ensure_attached(work, mapping)
+        return
+    volume = cinder.volume(work.context, str(mapping["volume_id"]))
+    with work.tools.volumes.guard(volume):
+        connect_attachment(work, mapping, volume, attachment)
+    cinder.complete_attachment(work.context, attachment_id)

@@ -80,6 +80,8 @@ class Work:
     point of no return is behind it. ``lost`` are the names of secrets that the request had and the
     host has forgotten (see :meth:`require`). ``left``: names of the steps that could not be taken
     back.
+    ``snapshot`` is the image of a server's own disk that its root disk is made from, where no
+    argument of the request describes it.
     ``reading`` is held while records are read that steps share: steps of a stage run side by side,
     and must not change different copies.
     """
@@ -100,6 +102,7 @@ class Work:
     left: frozenset[str] = frozenset()
     arrived: float = field(default_factory=time.monotonic)
     reading: threading.RLock = field(default_factory=threading.RLock)
+    snapshot: Image | None = None
     _server: Server | None = None
 
     def __post_init__(self) -> None:
@@ -129,7 +132,10 @@ class Work:
     @property
     def root_image(self) -> Image:
         """What the root disk is made from: the server's image, or the snapshot that a shelved
-        server is unshelved from. Its ``id`` is None for a server that boots from a volume."""
+        server is unshelved from, or that came from another cell. Its ``id`` is None for a server
+        that boots from a volume."""
+        if self.snapshot is not None:
+            return self.snapshot
         own, asked = self.server.image, self.arguments.get("image")
         if not own.id or not asked or asked.get("id") in (None, own.id):
             return own

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
-from nova_lite.services import shares
-from nova_lite.services.disk_files import directory, remove_directory, remove_files
+from nova_lite.services import cut_moves, kept_disks, shares
+from nova_lite.services.disk_files import Seen, directory, remove_files, remove_tree
 from nova_lite.services.shared_storage import shared_with
 from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Work
@@ -66,18 +67,25 @@ class RemoveOwnFiles(Step):
 
     def do(self) -> None:
         work = self.work
-        where = directory(work)
+        kept = kept_disks.kept_directory(work)  # of a move that was cut off
         if work.instance.get("deleted"):
             remove_files(work)  # nobody has it
+            remove_tree(kept)
             return
-        # The rest of a removal that was cut off is nobody's.
-        if where.exists() and (shared := shared_with(work, self._host)) is not False:
-            why = f"host {self._host} has them, too" if shared else "it may be shared"
-            LOG.warning("The files of server %s in %s stay: %s", work.uuid, where, why)
-            return
-        if not self.tools.disks.shared:
-            self.tools.disks.remove_all(where)
-        remove_directory(work)
+        for where in (directory(work), kept):
+            self._remove(where)
+
+    def _remove(self, where: Path) -> None:
+        work = self.work
+        with Seen(where) as seen:
+            # The rest of a removal that was cut off is nobody's.
+            if where.exists() and (shared := shared_with(work, self._host, where)) is not False:
+                why = f"host {self._host} has them, too" if shared else "it may be shared"
+                LOG.warning("The files of server %s in %s stay: %s", work.uuid, where, why)
+                return
+            if where == directory(work) and not self.tools.disks.shared:
+                self.tools.disks.remove_all(where)
+            remove_tree(where, seen)
 
 
 class DropHostAllocation(Step):
@@ -87,6 +95,22 @@ class DropHostAllocation(Step):
 
     def do(self) -> None:
         self.tools.placement.drop_provider(self.work.uuid, self.tools.node_uuid)
+
+
+class EndCutMove(Step):
+    """Record that a move from here is over that the evacuation has overtaken.
+
+    :param record: its migration
+    """
+
+    name = "end_cut_move"
+
+    def __init__(self, work: Work, record: WireObject) -> None:
+        super().__init__(work)
+        self._record = record
+
+    def do(self) -> None:
+        cut_moves.end(self.work, self._record)
 
 
 class CompleteEvacuation(Step):

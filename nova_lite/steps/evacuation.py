@@ -20,7 +20,7 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import PowerState, TaskState, VmState
-from nova_lite.services import evacuations, guest, moves, volumes
+from nova_lite.services import cut_moves, evacuations, guest, moves, volumes
 from nova_lite.services.claiming import claim_and_note
 from nova_lite.services.disk_files import CONFIG_DRIVE, directory, remove_directory, remove_files
 from nova_lite.services.groups import check_group_policy
@@ -73,7 +73,8 @@ class ClaimEvacuated(Step):
 class CheckArrival(Step):
     """Find out whether the disks are here, and refuse where a guest is, before anything is made.
 
-    As nova-compute does, by the server's directory: the host that had it cannot be asked.
+    As nova-compute does, by the server's directory: the host that had it cannot be asked. What a
+    move has left here that was cut off goes first.
     """
 
     name = "check_arrival"
@@ -84,9 +85,10 @@ class CheckArrival(Step):
             return  # what is here since then is ours
         if self.tools.hypervisor.defined(work.uuid):
             raise GuestExists(work.uuid, self.tools.host)
+        told = work.arguments.get("on_shared_storage")
+        overtaken = cut_moves.make_way(work, told_shared=bool(told))
         there = os.access(where, os.W_OK)
         kept = there or self.tools.disks.shared
-        told = work.arguments.get("on_shared_storage")
         if told is not None and bool(told) != kept:
             raise InvalidSharedStorage(
                 f"Invalid state of instance files on shared storage: the request says that they "
@@ -95,7 +97,7 @@ class CheckArrival(Step):
             )
         LOG.info("Server %s is taken over %s", work.uuid,
                  "with its disks" if kept else "without its disks")  # fmt: skip
-        work.note(kept=kept, directory_kept=there)
+        work.note(kept=kept, directory_kept=there, overtaken=overtaken)
 
 
 class RecordArrival(Step):
@@ -319,6 +321,7 @@ class RecordEvacuated(Step):
         work, tools = self.work, self.tools
         system_metadata = dict(work.instance.get("system_metadata", {}))
         system_metadata.update(GuestNotes.of(work.notes).registered or {})
+        system_metadata.pop(moves.OLD_VM_STATE, None)  # of a move that this has overtaken
         runs = self._vm_state == VmState.ACTIVE
         tools.instances.save(
             work.context,
@@ -331,7 +334,7 @@ class RecordEvacuated(Step):
             progress=0,
             config_drive="True" if guest.has_config_drive(work) else "",
             system_metadata=system_metadata,
-            migration_context=None,
+            **moves.forgotten(work),
             **moved_here(work),
         )
         self._tell_host()
@@ -341,13 +344,19 @@ class RecordEvacuated(Step):
 
 
 class EndEvacuation(Step):
-    """Record that the migration is done: its source may remove what is left of the server there."""
+    """Record that the migration is done: its source may remove what is left of the server there.
+    Moves that it has overtaken are over."""
 
     name = "end_evacuation"
 
     def do(self) -> None:
         work, migration = self.work, evacuations.migration(self.work)
         self.tools.claims.release(work.uuid, Role.INCOMING)
+        for uuid in EvacuationNotes.of(work.notes).overtaken:
+            record = self.tools.migrations.find(work.context, uuid)
+            if record is not None and cut_moves.is_cut_off(record):
+                cut_moves.end(work, record)
+                moves.release_claim(work, record)
         if migration is not None:
             self.tools.migrations.save(work.context, migration, status="done")
 

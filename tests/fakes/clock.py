@@ -14,6 +14,7 @@ QUICK = Pace(
     longest_retry=0.2,
     handover_patience=1.0,
     handover_poll=0.05,
+    cell_move_patience=0.3,
     volume_request=0.1,
     volume_request_poll=0.05,
     copy_poll=0.02,

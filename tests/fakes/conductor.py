@@ -249,6 +249,7 @@ class FakeConductor:
         return WireObject.new("InstanceList", "2.6", objects=found)
 
     def class_instancelist_get_by_filters(self, tables, context, filters, expected_attrs=()):
+        filters = {"hidden": False, **filters}
         found = [
             self.class_instance_get_by_uuid(tables, context, key)
             for key, row in tables.get("Instance", {}).items()

@@ -55,6 +55,7 @@ class FakePorts:
         self.attachments = FakePortAttachments(ledger)
         self.fixed_ips = FakeFixedIps(ledger)
         self.bindings = FakePortBindings(ledger)
+        self.host_bindings = FakeHostBindings(ledger)
 
     def warm_up(self):
         pass
@@ -154,6 +155,43 @@ class FakePorts:
     @staticmethod
     def _of(content, server_uuid):
         return [port for port, owner in content.get("ports", {}).items() if owner == server_uuid]
+
+
+class FakeHostBindings:
+    """``inactive``: port -> hosts that have a binding of it beside the one in ``bound``."""
+
+    def __init__(self, ledger: Ledger):
+        self.ledger = ledger
+
+    def activate(self, context, server_uuid, host):
+        return self._switch(server_uuid, host)
+
+    def hand_back(self, context, server_uuid, host, before):
+        return self._switch(server_uuid, before, (host, None))
+
+    def _switch(self, server_uuid, host, only=None):
+        complete = True
+        with self.ledger.open() as content:
+            bound, inactive = content.setdefault("bound", {}), content.setdefault("inactive", {})
+            for port in FakePorts._of(content, server_uuid):
+                if bound.get(port) == host or (only and bound.get(port) not in only):
+                    continue
+                others = inactive.setdefault(port, [])
+                if host not in others:
+                    complete = False
+                    continue
+                others.remove(host)
+                if port in bound:
+                    others.append(bound[port])
+                bound[port] = host
+        return complete
+
+    def remove(self, context, server_uuid, host):
+        with self.ledger.open() as content:
+            for port in FakePorts._of(content, server_uuid):
+                others = content.setdefault("inactive", {}).setdefault(port, [])
+                if port in content.get("bound", {}) and host in others:
+                    others.remove(host)
 
 
 class FakePortAttachments:

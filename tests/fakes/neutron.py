@@ -35,11 +35,11 @@ class FakeNeutron:
         self.before: list[Callable[[Call], Reply | None]] = []
         self.lose_answers = 0  # of POST /ports: the work is done, the answer never comes
         self.lose_updates = 0  # the same of PUT /ports
-        self.beside: dict[str, list[str]] = {}  # port -> hosts with an inactive binding
         self.bindable_hosts = {"host1", "host2"}
         self.dns_extension = True
         self.bridge = "br-int"  # that ports are bound to
         self.quota: dict[str, int] = {}
+        self.inactive: dict[str, list[str]] = {}  # port id -> hosts with an inactive binding
         self._clock = itertools.count()
         cloud.services["net"] = ("network", self._serve)
 
@@ -137,7 +137,7 @@ class FakeNeutron:
         if resource == "auto-allocated-topology":
             return Reply(200, {"auto_allocated_topology": {"id": self.network(rest[0])["id"]}})
         if rest[1:2] == ["bindings"]:
-            return self._bindings(user, call, rest[0], *rest[2:])
+            return self._bindings(call, *rest)
         if call.method == "GET":
             return self._list(user, resource, call.query)
         return getattr(self, f"_{call.method.lower()}")(user, call, *rest)
@@ -219,47 +219,50 @@ class FakeNeutron:
         self.rows["ports"] = [row for row in rows if row["id"] != port_id]
         return Reply(204)
 
-    def _bindings(
-        self, user: str | None, call: Call, port_id: str, host: str = "", action: str = ""
-    ) -> Reply:
-        """Of neutron/plugins/ml2/plugin.py: the active one is that of the port's host."""
+    def _bindings(self, call: Call, port_id: str, _: str, host: str = "", act: str = "") -> Reply:
+        """One binding is active: that which the port shows. Only the plugin ml2 has these calls."""
         row = next((row for row in self.rows["ports"] if row["id"] == port_id), None)
-        if row is None or user != ADMIN:
+        if row is None:
             return error(404, "PortNotFound")
-        active, beside = row["binding:host_id"], self.beside.setdefault(port_id, [])
+        inactive, active = self.inactive.setdefault(port_id, []), row["binding:host_id"]
         if call.method == "GET":
-            known = [*([active] if active else []), *beside]
-            return Reply(200, {"bindings": [self._binding(row, one) for one in known]})
+            found = [self._binding(host, "INACTIVE") for host in inactive]
+            found += [self._binding(active, "ACTIVE")] if active else []
+            return Reply(200, {"bindings": found})
         if call.method == "POST":
-            host = call.body["binding"]["host"]
-            if host in (active, *beside):
-                return error(409, "PortBindingAlreadyExists")
-            beside.append(host)
-            return Reply(201, {"binding": self._binding(row, host)})
-        if host not in (active, *beside):
-            return error(404, "PortBindingNotFound")
+            return self._add_binding(row, call.body["binding"]["host"])
         if call.method == "PUT":
-            assert action == "activate"
+            assert act == "activate"
             if host == active:
                 return error(409, "PortBindingAlreadyActive")
-            beside[beside.index(host)] = active
-            row["binding:host_id"] = host
-            return Reply(200, {"binding": self._binding(row, host)})
+            if host not in inactive:
+                return error(404, "PortBindingNotFound")
+            inactive.remove(host)
+            inactive += [active] if active else []
+            self._change(row, {"binding:host_id": host})
+            return Reply(200, {"binding": self._binding(host, "ACTIVE")})
         if host == active:
-            self._change(row, {"binding:host_id": ""})
-        else:
-            beside.remove(host)
+            self._change(row, {"binding:host_id": None})
+        elif host in inactive:
+            inactive.remove(host)
         return Reply(204)
 
-    def _binding(self, row: dict[str, Any], host: str) -> dict[str, Any]:
-        return {
-            "host": host,
-            "status": "ACTIVE" if host == row["binding:host_id"] else "INACTIVE",
-            "vif_type": "ovs" if host in self.bindable_hosts else "binding_failed",
-            "vif_details": {**OVS_DETAILS, "bridge_name": self.bridge},
-            "vnic_type": "normal",
-            "profile": {},
-        }
+    def _add_binding(self, row: dict[str, Any], host: str) -> Reply:
+        inactive, active = self.inactive.setdefault(row["id"], []), row["binding:host_id"]
+        if host == active or host in inactive:
+            return error(409, "PortBindingAlreadyExists")
+        if host not in self.bindable_hosts:
+            return error(500, "PortBindingError")
+        if active:
+            inactive.append(host)
+        else:
+            self._change(row, {"binding:host_id": host})
+        return Reply(201, {"binding": self._binding(host, "INACTIVE" if active else "ACTIVE")})
+
+    def _binding(self, host: str, status: str) -> dict[str, Any]:
+        known = host in self.bindable_hosts
+        return {"host": host, "status": status, "vif_type": "ovs" if known else "binding_failed",
+                "vif_details": {}, "vnic_type": "normal", "profile": {}}  # fmt: skip
 
     def _refuse(self, user: str | None, body: dict[str, Any]) -> Reply | None:
         if user != ADMIN and any(key.startswith("binding:") for key in body):

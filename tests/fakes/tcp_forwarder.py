@@ -23,6 +23,8 @@ class TcpForwarder:
         self._links: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._listening: socket.socket | None = None
+        self._flows = threading.Event()
+        self._flows.set()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -45,6 +47,14 @@ class TcpForwarder:
                 listening.shutdown(socket.SHUT_RDWR)
             listening.close()
         self.cut()
+
+    def hold(self) -> None:
+        """Keep all connections, and let nothing through any more, as when a cable is pulled."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """Let through what was held, and all that comes."""
+        self._flows.set()
 
     def cut(self) -> int:
         """Break all connections; return how many there were."""
@@ -76,8 +86,7 @@ class TcpForwarder:
                 self._links.append((near, far))
             threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
 
-    @staticmethod
-    def _pump(near: socket.socket, far: socket.socket) -> None:
+    def _pump(self, near: socket.socket, far: socket.socket) -> None:
         other = {near: far, far: near}
         with near, far, contextlib.suppress(OSError):
             if isinstance(near, ssl.SSLSocket):
@@ -91,4 +100,5 @@ class TcpForwarder:
                         data += end.recv(65536)
                     if not data:
                         return
+                    self._flows.wait()
                     other[end].sendall(data)

@@ -22,6 +22,7 @@ from nova_lite.errors import DiskError, DiskFull, RemoteHostRefused, RemoteHostU
 from tests.fakes import private_sshd
 from tests.fakes.conf_file import read_conf
 from tests.fakes.private_sshd import PrivateSshd
+from tests.fakes.tcp_forwarder import TcpForwarder
 
 pytestmark = [
     pytest.mark.skipif(private_sshd.usable() is not None, reason=str(private_sshd.usable())),
@@ -275,6 +276,76 @@ def test_sending_ends_within_a_second(host, tmp_path, there):
     waiting.join()
 
     assert not (there / "disk").exists()
+
+
+# --- the way between the hosts is cut -------------------------------------------------------
+@pytest.fixture
+def way(sshd):
+    """A port that leads to the other host, and the ssh that uses it and soon gives up."""
+    made = TcpForwarder((sshd.address, sshd.port))
+    made.open()
+    # Of an option that is given twice, ssh takes the first.
+    made.ssh = (
+        *sshd.ssh, "-p", str(made.port), "-o", f"HostKeyAlias=[{sshd.address}]:{sshd.port}",
+        "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2",
+    )  # fmt: skip
+    made.address = sshd.address
+    yield made
+    made.release()
+    made.shut()
+
+
+@pytest.mark.parametrize("how", ["hold", "cut"])
+def test_a_copy_whose_way_is_cut_ends_and_goes_on(tmp_path, way, transport, there, how):
+    """By somebody who closes the connection, or by nobody: a cable is pulled. It names the host."""
+    local = disk(tmp_path / "disk", data=((0, 120),), size=125)
+    host = remote(tmp_path, way, transport)
+
+    def soon():
+        wait_until(lambda: sum(allocated(path) for path in parts(there)) > 16 * MIB)
+        getattr(way, how)()
+
+    waiting = threading.Thread(target=soon)
+    waiting.start()
+    began = time.monotonic()
+    with pytest.raises(RemoteHostUnreachable, match="node1.*node2"):
+        send(host, local, there / "disk")
+    assert time.monotonic() - began < 30
+    waiting.join()
+    assert not (there / "disk").exists()
+    way.cut()
+    way.release()
+
+    send(host, local, there / "disk")
+
+    assert same(local, there / "disk")
+    assert leftovers(there) == []
+
+
+def test_a_copy_whose_program_is_killed_goes_on(tmp_path, host, there, monkeypatch):
+    """By the kernel, which lacked memory, say."""
+    local, begun = disk(tmp_path / "disk", data=((0, 120),), size=125), []
+
+    class Watched(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            begun.append(self)
+
+    def soon():
+        wait_until(lambda: sum(allocated(path) for path in parts(there)) > 16 * MIB)
+        begun[-1].kill()
+
+    monkeypatch.setattr("nova_lite.drivers.disk.remote_program.subprocess.Popen", Watched)
+    waiting = threading.Thread(target=soon)
+    waiting.start()
+    with pytest.raises(RemoteHostUnreachable, match="node2.*signal 9"):
+        send(host, local, there / "disk")
+    waiting.join()
+
+    send(host, local, there / "disk")
+
+    assert same(local, there / "disk")
+    assert leftovers(there) == []
 
 
 # --- other files ----------------------------------------------------------------------------

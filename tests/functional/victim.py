@@ -87,9 +87,9 @@ class Order:
     (touch ``name.reached``, wait for ``name.go``), ``{"deliver": message, "after": seconds, "set":
     fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
-    every call of the conductor is lost on its way. ``fail_start``: no guest starts here.
-    ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes a disk,
-    ``fail_move``: nor moves one; ``fail_nic``: none takes a network card or gives one back.
+    every call of the conductor and of other hosts is lost on its way. ``fail_start``: no guest
+    starts here. ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes
+    a disk, ``fail_move``: nor moves one; ``fail_nic``: none takes a network card or gives one back.
     ``guest_agent``: an agent answers in the guest; what it did is in
     the ledger. ``joins``: do what an agent does at its start and at its first look around, beside
     going on with the journal. ``durable``: directory for what survives a power failure.
@@ -242,7 +242,7 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
     """The agent of a host with a real hypervisor and real taps; all of its effects are watched."""
     state, cloud = Path(order.state), Path(order.cloud)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
-    ledger, others = Ledger(cloud / "cloud.json"), OtherHosts(state, cloud)
+    ledger, others = Ledger(cloud / "cloud.json"), OtherHosts(state, cloud, order.lose_replies)
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)

@@ -95,6 +95,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.disk.files", "drivers.disk"): "a server's directory survives a power failure",
     ("steps.disk.snapshot", "drivers.disk"): "a snapshot is copied from disk to file",
     ("services.disk_files", "drivers.disk"): "what is removed stays so in a power failure",
+    ("services.cell_arrivals", "drivers.disk"): "what is noted survives a power failure",
     ("services.moved_disks", "drivers.disk"): "what disks are based on is read from their headers",
     ("services.arrived_disks", "drivers.disk"): "a disk is converted whole or not at all",
     ("services.arrivals", "drivers.disk"): "what a directory is for survives a power failure",

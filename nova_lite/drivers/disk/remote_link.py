@@ -34,8 +34,7 @@ _OTHER_KEY = ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED")
 _CUT_OFF = (
     "Connection refused", "timed out", "No route to host", "Network is unreachable",
     "Connection reset", "Connection closed", "closed by remote host", "Broken pipe",
-    "Could not resolve", "not responding", "timeout in data send/receive",
-    "connection unexpectedly closed", "Host is down",
+    "Could not resolve", "not responding", "connection unexpectedly closed", "Host is down",
 )  # fmt: skip
 
 
@@ -90,6 +89,16 @@ class Link:
             f"install {packages.get(program, program)}"
         )
 
+    def stood_still(self, what: str, seconds: float) -> NovaLiteError:
+        """The error of a program of the other host that hangs, while that host answers ssh.
+
+        :param seconds: for which nothing has moved
+        """
+        return DiskError(
+            f"Host {self.here} cannot {what} on host {self.there}: nothing has moved for "
+            f"{seconds:g} s, though it answers ssh. Look at the storage of that host"
+        )
+
     def failed(self, what: str, status: int | None, stderr: str) -> NovaLiteError:
         """The error of a program that failed.
 
@@ -97,7 +106,9 @@ class Link:
         :param status: its exit status
         :param stderr: what it has said
         """
-        said = " ".join(stderr.split())[-_SHOWN:] or f"exit status {status}"
+        killed = status is not None and status < 0
+        ended = f"ended by signal {-(status or 0)}" if killed else f"exit status {status}"
+        said = " ".join(stderr.split())[-_SHOWN:] or ended
         start = f"Host {self.here} cannot {what} on host {self.there}"
         if any(text in stderr for text in NO_SPACE):
             return DiskFull(f"{start}: no space is left there ({said}). Free some, or choose "
@@ -115,7 +126,8 @@ class Link:
                 f"{start}: it does not let user {self._shown_user} of host {self.here} in ({said})."
                 " Put the public key of that user into its authorized_keys there"
             )
-        if any(text in stderr for text in _CUT_OFF) or (status == SSH_FAILED and not stderr):
+        cut_off = killed or (status == SSH_FAILED and not stderr)
+        if cut_off or any(text in stderr for text in _CUT_OFF):
             return RemoteHostUnreachable(
                 f"{start}: it does not answer ssh ({said}). Check that sshd runs there, and that "
                 f"{self.address} is reached from host {self.here}"

@@ -7,25 +7,49 @@ import select
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from nova_lite.drivers.disk.base import TransferCancelled
 
+# Seconds without a byte after which another host that answers ssh is believed to hang: its storage
+# does not. One that does not answer is given up sooner, see remote_link.
+SILENT_S = 600.0
 _LOOK_S = 0.2
 _AT_ONCE = 4 * 1024**2
 _NEVER = threading.Event()
 
 
+class StoodStill(Exception):
+    """A program neither took nor gave a byte for as long as it was waited for.
+
+    :ivar seconds: how long that was
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing has moved for {seconds:g} s")
+        self.seconds = seconds
+
+
 class Program:
-    """A program that runs; leaving the ``with`` block ends it.
+    """A program that runs; leaving the ``with`` block ends it. Each method that waits may raise
+    TransferCancelled and StoodStill.
+
+    ``patience_s``: seconds without a byte after which a wait ends; it may be changed.
 
     :param cancelled: ends every wait
     """
 
-    def __init__(self, argv: tuple[str, ...], cancelled: threading.Event = _NEVER) -> None:
+    def __init__(
+        self,
+        argv: tuple[str, ...],
+        cancelled: threading.Event = _NEVER,
+        patience_s: float = SILENT_S,
+    ) -> None:
         self._cancelled = cancelled
+        self.patience_s = patience_s
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the program
         self._process = subprocess.Popen(
             argv,
@@ -107,12 +131,16 @@ class Program:
         """Wait until a pipe is ready.
 
         :raises TransferCancelled:
+        :raises StoodStill:
         """
         poll = select.poll()
         poll.register(fd, event)
+        patience, began = self.patience_s, time.monotonic()
         while not self._cancelled.is_set():
             if poll.poll(_LOOK_S * 1000):
                 return
+            if time.monotonic() - began > patience:
+                raise StoodStill(patience)
         raise TransferCancelled
 
     def __enter__(self) -> Program:

@@ -7,6 +7,7 @@ file, and the next attempt sends the difference.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -18,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.drivers.disk.remote_link import Link
-from nova_lite.drivers.disk.remote_program import Program
-from nova_lite.errors import DiskError
+from nova_lite.drivers.disk.remote_program import SILENT_S, Program
+from nova_lite.errors import DiskError, NovaLiteError
 
 _QUICK_S = 120.0
-_SILENT_S = "60"  # seconds without a byte after which rsync gives up
+_TIMEOUT = 30  # exit status: the other host answers ssh, and nothing has moved for SILENT_S
 _PARTIAL = ".rsync-partial"
 # The receiver of a copy that was cut off may just be putting its file there, or taking it away.
 _ATTEMPTS = 6
@@ -30,6 +31,7 @@ _PAUSE_S = 1.0  # that it needs to be over, under load more than once
 _NO_SUCH_FILE = 23
 _PROGRESS = re.compile(r"\s*([0-9]+)\s+[0-9]+%")
 _UNKNOWN = "unknown option"
+_NEVER = threading.Event()
 
 
 class RsyncFiles(RemoteFiles):
@@ -72,7 +74,7 @@ class RsyncFiles(RemoteFiles):
             return True
         if status == _NO_SUCH_FILE and "No such file" in complaint:
             return False
-        raise self._link.failed(f"look for {path}", status, complaint)
+        raise self._failed(f"look for {path}", status, complaint)
 
     def send(
         self,
@@ -103,7 +105,7 @@ class RsyncFiles(RemoteFiles):
             else:
                 cancelled.wait(_PAUSE_S)
         if status != 0:
-            raise self._link.failed(f"write {remote_path}", status, complaint)
+            raise self._failed(f"write {remote_path}", status, complaint)
         progress(size, size)
 
     def fetch(self, remote_path: str, local: Path) -> None:
@@ -111,11 +113,16 @@ class RsyncFiles(RemoteFiles):
             self._run(f"read {remote_path}", "--sparse", "--inplace", "--copy-links",
                       f"{self._link.target}:{remote_path}", str(part))  # fmt: skip
 
+    def _failed(self, what: str, status: int | None, complaint: str) -> NovaLiteError:
+        if status == _TIMEOUT:
+            return self._link.stood_still(what, SILENT_S)
+        return self._link.failed(what, status, complaint)
+
     # --- running ----------------------------------------------------------------------------
     def _run(self, what: str, *argv: str) -> str:
         status, said, complaint = self._finished(*argv)
         if status != 0:
-            raise self._link.failed(what, status, complaint)
+            raise self._failed(what, status, complaint)
         return said
 
     def _finished(
@@ -125,11 +132,12 @@ class RsyncFiles(RemoteFiles):
         shown: Callable[[str], None] = lambda text: None,
     ) -> tuple[int | None, str, str]:
         """Run rsync; returns exit status, what it printed and what it complained."""
-        command = ("rsync", f"--timeout={_SILENT_S}", "--protect-args",
+        command = ("rsync", f"--timeout={SILENT_S:.0f}", "--protect-args",
                    "-e", shlex.join(self._link.shell()), *argv)  # fmt: skip
         said = ""
         try:
-            with Program(command, **({"cancelled": cancelled} if cancelled else {})) as program:
+            # While the other host compares, nothing is printed here: rsync itself gives up.
+            with Program(command, cancelled or _NEVER, math.inf) as program:
                 for part in program.read():
                     text = part.decode(errors="replace")
                     said = (said + text)[-65536:]

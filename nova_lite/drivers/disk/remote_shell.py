@@ -21,10 +21,12 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable
 from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.drivers.disk.remote_link import Link
-from nova_lite.drivers.disk.remote_program import Program, opened
+from nova_lite.drivers.disk.remote_program import SILENT_S, Program, StoodStill, opened
 from nova_lite.errors import DiskError
 
+_NEVER = threading.Event()
 _QUICK_S = 120.0
+_SILENT_S = SILENT_S
 _FLUSH_S = 3600.0  # the last of a disk may be in the other host's memory for long
 MIB = 1024**2
 # After so many bytes the other host notes how far it is; so long holes do not travel.
@@ -112,15 +114,20 @@ class ShellFiles(RemoteFiles):
 
     def _run(self, what: str, script: str, *arguments: str) -> str:
         with self._program(script, *arguments) as program:
-            said = program.line()
+            try:
+                said = program.line()
+            except StoodStill as error:
+                raise self._link.stood_still(what, error.seconds) from None
             status, complaint = program.end(_QUICK_S)
         if status != 0:
             raise self._link.failed(what, status, complaint)
         return said
 
-    def _program(self, script: str, *arguments: str, **options: threading.Event) -> Program:
+    def _program(
+        self, script: str, *arguments: str, cancelled: threading.Event = _NEVER
+    ) -> Program:
         try:
-            return Program(self._link.command(script, *arguments), **options)
+            return Program(self._link.command(script, *arguments), cancelled, _SILENT_S)
         except FileNotFoundError as error:
             raise self._link.missing(os.path.basename(str(error.filename))) from None
 
@@ -146,23 +153,30 @@ class ShellFiles(RemoteFiles):
                     there = False
                 except EOFError:
                     raise DiskError(f"{local} became shorter while it was sent") from None
+                except StoodStill as error:
+                    what = f"write {remote_path}"
+                    raise self._link.stood_still(what, error.seconds) from None
                 status, complaint = program.end(_QUICK_S)
         if there and status == 0:
             return
         raise self._link.failed(f"write {remote_path}", status, complaint)
 
     def fetch(self, remote_path: str, local: Path) -> None:
+        what = f"read {remote_path}"
         with durable.made_whole(local) as part:
             with open(part, "wb") as file, self._program(_SEND, remote_path) as program:
-                for data in program.read():
-                    if data.strip(b"\0"):
-                        file.write(data)
-                    else:
-                        file.seek(len(data), os.SEEK_CUR)
+                try:
+                    for data in program.read():
+                        if data.strip(b"\0"):
+                            file.write(data)
+                        else:
+                            file.seek(len(data), os.SEEK_CUR)
+                except StoodStill as error:
+                    raise self._link.stood_still(what, error.seconds) from None
                 file.truncate()
                 status, complaint = program.end(_QUICK_S)
             if status != 0:
-                raise self._link.failed(f"read {remote_path}", status, complaint)
+                raise self._link.failed(what, status, complaint)
 
 
 def _feed(program: Program, fd: int, size: int, progress: Callable[[int, int], None]) -> bool:
@@ -191,6 +205,7 @@ def _feed(program: Program, fd: int, size: int, progress: Callable[[int, int], N
                 program.write(f"mark {until}\n".encode())
                 unmarked = 0
     program.write(b"end\n")
+    program.patience_s = _FLUSH_S
     return program.line() == "there"
 
 

@@ -56,12 +56,16 @@ class TakeFlavor(Step):
             instance,
             expected_task_state=[TaskState.RESIZE_MIGRATED],
             task_state=TaskState.RESIZE_FINISH,
-            numa_topology=context.get("new_numa_topology"),
+            **{**self.fields(), "numa_topology": context.get("new_numa_topology")},
             **moves.flavors(work, flavor=new, old_flavor=old),
             **moves.sizes(new),
         )
         work.decode_again()
         self._claim()
+
+    def fields(self) -> dict[str, Any]:
+        """What else is saved."""
+        return {}
 
     def _claim(self) -> None:
         work = self.work

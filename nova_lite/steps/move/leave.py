@@ -96,9 +96,11 @@ class ReachTarget(Step):
         work.note(files_shared=shared)
 
     def undo(self) -> None:
-        """A host that is out of reach finds the directory itself: see ``remove_partial``."""
-        if MoveNotes.of(self.work.notes).files_shared is False:
-            remote_of(self.work).remove(str(directory(self.work)))
+        """A host that is out of reach finds the directory itself: see ``remove_partial``. One that
+        has taken over the server has its disks there."""
+        work = self.work
+        if MoveNotes.of(work.notes).files_shared is False and not moves.is_taken_over(work):
+            remote_of(work).remove(str(directory(work)))
 
 
 class PowerOffForMove(PowerOff):
@@ -116,7 +118,7 @@ class PowerOffForMove(PowerOff):
     def undo(self) -> None:
         work, tools = self.work, self.tools
         runs = work.instance.get("vm_state") == VmState.ACTIVE
-        if MoveNotes.of(work.notes).was_on and runs and moves.is_wanted(work) and work.here:
+        if MoveNotes.of(work.notes).was_on and runs and moves.is_to_stay(work):
             with tpm.unlocked(work):
                 tools.hypervisor.start(work.uuid)
 
@@ -156,7 +158,7 @@ class ReserveForMove(ReserveVolumes):
 
     def undo(self) -> None:
         work = self.work
-        if not (moves.is_wanted(work) and work.here):
+        if not moves.is_to_stay(work):
             return
         work.mappings = None
         for mapping in volume_mappings(work):

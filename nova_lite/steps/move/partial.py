@@ -18,7 +18,7 @@ import logging
 
 from nova_lite.errors import ServerNotFound
 from nova_lite.services import move_ends
-from nova_lite.services.disk_files import directory, remove_rest, removed_name, rename_tree
+from nova_lite.services.disk_files import Seen, directory, remove_rest, remove_tree
 from nova_lite.services.shared_storage import has_file, shared_with
 from nova_lite.steps.base import Step
 from nova_lite.wire.objects import WireObject
@@ -41,17 +41,16 @@ class RemovePartialFiles(Step):
         remove_rest(where)
         if not where.exists():
             return
-        host = self._host_of_the_rest()
-        if host is None or not (self._is_apart(host) and self._has_its_own(host)):
-            return
-        # The answer may have taken a minute.
-        if self._host_of_the_rest() != host:
-            return
-        LOG.warning("A move of server %s to this host has failed, and it is still on host %s: "
-                    "removing what was sent to %s", work.uuid, host, where)  # fmt: skip
-        # At once, so that what is made under this name from now on is not touched.
-        rename_tree(where, removed_name(where))
-        remove_rest(where)
+        with Seen(where) as seen:
+            host = self._host_of_the_rest()
+            if host is None or not (self._is_apart(host) and self._has_its_own(host)):
+                return
+            # The answer may have taken a minute.
+            if self._host_of_the_rest() != host:
+                return
+            LOG.warning("A move of server %s to this host has failed, and it is still on host %s: "
+                        "removing what was sent to %s", work.uuid, host, where)  # fmt: skip
+            remove_tree(where, seen)
 
     def _is_apart(self, host: str) -> bool:
         """Whether the directory is this host's alone, as far as it concerns the server's host."""
@@ -79,8 +78,7 @@ class RemovePartialFiles(Step):
     def _is_not_told(self, host: str) -> None:
         self._stays(
             f"host {host} does not tell what it has of it",
-            f"it is looked at again when the agent of host {host} runs; before that, do not "
-            "evacuate the server to this host",
+            f"it is looked at again when the agent of host {host} runs",
         )
 
     def _host_of_the_rest(self) -> str | None:

@@ -52,12 +52,19 @@ class ClaimMove(Step):
         claim_and_note(
             work,
             wanted_server(work),
-            noted or _wanted_topology(work),
+            noted or self.wanted_topology(),
             limits=_limits(work),
             placed=noted is not None,
             role=Role.INCOMING,
         )
         check_group_policy(work)
+
+    def wanted_topology(self) -> Any:
+        """The NUMA topology that flavor and image ask for: nova-api has put it into the request."""
+        request_spec = self.work.arguments["request_spec"]
+        if isinstance(request_spec, WireObject) and "numa_topology" in request_spec:
+            return request_spec.get("numa_topology")
+        return self.work.instance.get("numa_topology")
 
     def undo(self) -> None:
         self.tools.claims.release(self.work.uuid, Role.INCOMING)
@@ -121,14 +128,7 @@ def wanted_server(work: Work) -> Server:
     return replace(work.server, flavor=decode.flavor(work.arguments["flavor"]))
 
 
-def _wanted_topology(work: Work) -> Any:
-    """The NUMA topology that flavor and image ask for: nova-api has put it into the request."""
-    request_spec = work.arguments["request_spec"]
-    if isinstance(request_spec, WireObject) and "numa_topology" in request_spec:
-        return request_spec.get("numa_topology")
-    return work.instance.get("numa_topology")
-
-
 def _limits(work: Work) -> Any:
-    properties = work.arguments["filter_properties"] or {}
-    return (properties.get("limits") or {}).get("numa_topology")
+    properties = work.arguments.get("filter_properties") or {}
+    limits = work.arguments.get("limits") or properties.get("limits") or {}
+    return limits.get("numa_topology")

@@ -9,7 +9,7 @@ from pathlib import Path
 from nova_lite.drivers.disk import durable, files, space
 from nova_lite.drivers.disk.base import RemoteFiles, TransferCancelled
 from nova_lite.errors import NovaLiteError
-from nova_lite.services import guest_state, kept_disks, moved_disks
+from nova_lite.services import guest_state, kept_disks, moved_disks, moves
 from nova_lite.services.disk_files import directory
 from nova_lite.services.moved_disks import MovedFile
 from nova_lite.services.notes import MoveNotes
@@ -29,9 +29,13 @@ class SendDisks(Step):
     """
 
     name = "send_disks"
+    _looked = 0.0
 
     def do(self) -> None:
         work = self.work
+        if self.repeated:
+            moves.require_begun(work)  # the other host may have evacuated the server meanwhile
+        self._looked = self.tools.clock.monotonic()
         if self.tools.disks.shared or not kept_disks.are_kept(work):
             work.note(disk_info="[]")
             return
@@ -68,6 +72,10 @@ class SendDisks(Step):
             self._send_one(remote, file, progress)
 
     def _send_one(self, remote: RemoteFiles, file: MovedFile, progress: _Progress) -> None:
+        now = self.tools.clock.monotonic()
+        if now - self._looked > moves.OLD_S:
+            moves.require_begun(self.work)
+            self._looked = now
         try:
             remote.send(
                 Path(file.path), str(file.target), cancelled=self.work.cancelled,

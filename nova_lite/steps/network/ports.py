@@ -33,6 +33,7 @@ LOG = logging.getLogger(__name__)
 # event that is on its way is waited for a moment.
 LOOKS = (0.15, 0.35, 0.7, 1.5, 3.0, 6.0, 15.0)
 
+UNBOUND = "unbound"  # vif_type of a port that is on no host
 # Seconds between two attempts to get ports: the pauses of nova-compute.
 RETRY_FIRST, RETRY_LONGEST = 1.0, 30.0
 
@@ -134,13 +135,25 @@ class RefreshPorts(Step):
     def do(self) -> None:
         work = self.work
         known = [*guest.vifs(work), *lost_vifs(work)]
-        fresh = self.tools.ports.refresh(work.context, work.uuid, known)
+        fresh = self._bound(known)
         if fresh and not known:
             fresh = found_again(self.tools, work.context, work.instance, fresh)
         note_ports(work, known, fresh, keep_lost=self._keep_lost)
         if not self._keep_lost:
             for vif in fresh:
                 self.tools.vif_driver.require(vif)
+
+
+    def _bound(self, known: list[Vif]) -> list[Vif]:
+        """The ports; one that is on no host, but has an inactive binding to this one, gets that
+        back: a move of the server to another cell was taken back when the ports had left."""
+        work, ports = self.work, self.tools.ports
+        fresh = ports.refresh(work.context, work.uuid, known)
+        if not work.here or all(vif.vif_type != UNBOUND for vif in fresh):
+            return fresh
+        host = self.tools.host
+        ports.host_bindings.hand_back(work.context, work.uuid, host, host)
+        return ports.refresh(work.context, work.uuid, known)
 
 
 class RequireSwitch(Step):

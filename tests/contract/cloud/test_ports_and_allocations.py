@@ -54,7 +54,9 @@ def real_ports(tmp_path):
     network = neutron.network("alice")
     neutron.subnet(network)
     conf = read_conf(tmp_path, {"neutron": cloud.credentials("neutron")})
-    yield Ports(Neutron(Sessions(conf)), conf), network["id"]
+    made = Ports(Neutron(Sessions(conf)), conf)
+    made.neutron = Neutron(Sessions(conf)).admin()
+    yield made, network["id"]
     cloud.close()
 
 
@@ -170,6 +172,76 @@ def test_ports_leave_their_host_and_come_back(ports):
 
     assert [(vif.id, vif.vif_type) for vif in off] == [(known[0].id, "unbound")]
     assert [(vif.id, vif.vif_type) for vif in back] == [(known[0].id, "ovs")]
+
+
+def prepared(ports):
+    """A port of a server on host1 that has an inactive binding to host2."""
+    (vif,) = allocate(ports)
+    service = ports[0]
+    if isinstance(service, FakePorts):
+        with service.ledger.open() as content:
+            content["inactive"] = {vif.id: ["host2"]}
+    else:
+        service.neutron.create_port_binding(vif.id, "host2", vnic_type="normal")
+    return vif
+
+
+def bound(ports):
+    """Hosts of the active and of the inactive bindings of all ports."""
+    service = ports[0]
+    if isinstance(service, FakePorts):
+        content = service.ledger.read()
+        return sorted(content["bound"].values()), sum(content["inactive"].values(), [])
+    rows = service.neutron.ports()
+    found = [row for port in rows for row in service.neutron.port_bindings(port["id"])]
+    return tuple(
+        sorted(row["host"] for row in found if row["status"] == status)
+        for status in ("ACTIVE", "INACTIVE")
+    )
+
+
+def test_a_port_is_switched_to_another_host_and_back(ports):
+    """Once or twice; the other binding is kept."""
+    prepared(ports)
+    bindings = ports[0].host_bindings
+
+    for host, other in (("host2", "host1"), ("host1", "host2")):
+        for _ in range(2):
+            assert bindings.activate(CONTEXT, server(1).uuid, host)
+            assert bound(ports) == ([host], [other])
+
+
+def test_a_port_without_a_binding_to_a_host_is_not_switched(ports):
+    """It is told."""
+    allocate(ports)
+
+    assert not ports[0].host_bindings.activate(CONTEXT, server(1).uuid, "host2")
+
+    assert ports[0].host_bindings.activate(CONTEXT, server(1).uuid, "host1")
+
+
+def test_a_port_is_handed_back_by_the_host_that_has_it(ports):
+    """One that is bound to a third host by now stays there."""
+    prepared(ports)
+    bindings, uuid = ports[0].host_bindings, server(1).uuid
+    bindings.activate(CONTEXT, uuid, "host2")
+
+    bindings.hand_back(CONTEXT, uuid, "host3", "host1")
+    assert bound(ports) == (["host2"], ["host1"])
+
+    for _ in range(2):
+        assert bindings.hand_back(CONTEXT, uuid, "host2", "host1")
+        assert bound(ports) == (["host1"], ["host2"])
+
+
+def test_only_what_is_left_for_a_host_is_removed(ports):
+    """The active binding stays: the port would be on no host."""
+    prepared(ports)
+
+    for host in ("host1", "host2", "host2"):
+        ports[0].host_bindings.remove(CONTEXT, server(1).uuid, host)
+
+    assert bound(ports) == (["host1"], [])
 
 
 # --- one port at a time -------------------------------------------------------------------------

@@ -45,6 +45,10 @@ def answer_with(service, reply):
         (404, "SecurityGroupNotFound", errors.SecurityGroupNotFound),
         (404, "PortNotFound", errors.PortNotFound),
         (409, "HostNotCompatibleWithFixedIps", errors.FixedIpInvalidOnHost),
+        (404, "PortBindingNotFound", errors.PortBindingNotFound),
+        (409, "PortBindingAlreadyExists", errors.PortBindingExists),
+        (409, "PortBindingAlreadyActive", errors.PortBindingExists),
+        (500, "PortBindingError", errors.PortBindingFailed),
         (400, "InvalidIpForNetwork", errors.FixedIpInvalid),
         (403, "PolicyNotAuthorized", errors.NetworkRequestInvalid),
         (500, "HTTPInternalServerError", errors.NetworkUnavailable),
@@ -152,3 +156,29 @@ def test_no_router_service_means_no_floating_addresses(service, api):
     """Neutron without L3 answers 404."""
     answer_with(service, Reply(404, {}))
     assert api.floating_ips(port_id="x") == []
+
+
+def test_bindings_to_two_hosts(service, api):
+    """The paths and bodies of Neutron's API; what was done already is told, and no error."""
+    port = service.port(service.network("alice"), **{"binding:host_id": "host1"})
+    start = len(service.cloud.calls)
+
+    made = api.create_port_binding(port["id"], "host2", vnic_type="normal", profile={"a": 1})
+    switched = [api.activate_port_binding(port["id"], "host2") for _ in range(2)]
+    with pytest.raises(errors.PortBindingNotFound):
+        api.activate_port_binding(port["id"], "host3")
+    there = {row["host"]: row["status"] for row in api.port_bindings(port["id"])}
+    gone = api.delete_port_binding(port["id"], "host1")
+
+    assert (made["host"], made["status"]) == ("host2", "INACTIVE")
+    assert switched == [True, False]
+    assert there == {"host1": "INACTIVE", "host2": "ACTIVE"}
+    assert gone and not api.delete_port_binding("no-such-port", "host1")
+    path = f"/v2.0/ports/{port['id']}/bindings"
+    calls = service.cloud.calls[start:]
+    assert [(call.method, call.path) for call in calls[:3]] == [
+        ("POST", path), ("PUT", f"{path}/host2/activate"), ("PUT", f"{path}/host2/activate"),
+    ]  # fmt: skip
+    assert calls[0].body == {
+        "binding": {"host": "host2", "vnic_type": "normal", "profile": {"a": 1}}
+    }

@@ -12,6 +12,7 @@ from nova_lite.errors import (
     DiskError,
     NetworkUnavailable,
     PeerUnavailable,
+    RemoteHostUnreachable,
 )
 from tests.fakes.clock import ManualClock
 
@@ -127,3 +128,66 @@ def test_the_log_says_what_is_waited_for_and_for_how_long(caplog):
     assert "Neutron is away; trying again" in caplog.text
     assert "NetworkUnavailable away for 3 s, waiting for at most 60 s" in caplog.text
     assert "Stopped waiting after 2" in caplog.text
+
+
+def test_a_long_copy_that_is_cut_off_goes_on():
+    """The other host was there for an hour: it is away only since then."""
+    clock, tries = ManualClock(0.0), []
+
+    def attempt():
+        tries.append(1)
+        if len(tries) == 1:
+            clock.now += 3600.0
+        if len(tries) < 4:
+            raise RemoteHostUnreachable("host2: Connection reset")
+
+    patience.persist(attempt, threading.Event(), clock)
+
+    assert (len(tries), clock.slept) == (4, [1.0, 2.0, 4.0])
+
+
+def test_a_host_that_stays_away_is_given_up_after_a_long_copy():
+    """As at any other time."""
+    clock, tries = ManualClock(0.0), []
+
+    def attempt():
+        tries.append(1)
+        if len(tries) == 1:
+            clock.now += 3600.0
+        raise RemoteHostUnreachable("host2: Connection refused")
+
+    with pytest.raises(RemoteHostUnreachable):
+        patience.persist(attempt, threading.Event(), clock)
+
+    assert 3600 + 120 < clock.now < 3600 + 240
+
+
+def test_a_copy_that_never_ends_is_given_up():
+    """The connection is cut each time after minutes; the server is off all the time."""
+    clock, tries = ManualClock(0.0), []
+
+    def attempt():
+        tries.append(1)
+        clock.now += 600.0
+        raise RemoteHostUnreachable("host2: Connection reset")
+
+    with pytest.raises(RemoteHostUnreachable):
+        patience.persist(attempt, threading.Event(), clock)
+
+    assert len(tries) == 1 + patience.GOES_ON[RemoteHostUnreachable]
+
+
+def test_a_call_that_takes_long_is_not_tried_for_ever():
+    """Each attempt waits for an answer that does not come: it does not say that somebody is
+    there."""
+    clock, tries = ManualClock(0.0), []
+
+    def attempt():
+        tries.append(1)
+        clock.now += 600.0
+        raise PeerUnavailable("host2 did not answer")
+
+    with pytest.raises(PeerUnavailable):
+        patience.persist(attempt, threading.Event(), clock)
+
+    assert len(tries) == 1

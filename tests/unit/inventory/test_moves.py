@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nova_lite.inventory.claims import Claims, Role
-from nova_lite.inventory.moves import claims_of_moves
+from nova_lite.inventory.moves import claims_of_moves, open_moves
 from nova_lite.wire.objects import WireObject
 
 RECORDED = Path(__file__).parents[2] / "wire/data/methods/finish_resize.json"
@@ -67,6 +67,35 @@ def test_what_a_resize_claims(source, target, fields, wanted):
     found = claims(move(source, target, **fields))
 
     assert found == ({} if wanted is None else {Role[wanted[0]]: wanted[1:]})
+
+
+class Records:
+    """A conductor's lists of instances and migrations; a hidden server is listed on demand."""
+
+    def __init__(self, move):
+        self.migration, self.instance = move
+        self.asked = 0
+
+    def open_of_host(self, context, host, node):
+        return [self.migration]
+
+    def by_filters(self, context, filters, attrs):
+        self.asked += 1
+        hidden = bool(self.instance.get("hidden"))
+        wanted = self.instance["uuid"] in filters["uuid"]
+        return [self.instance] if wanted and filters.get("hidden", False) is hidden else []
+
+
+@pytest.mark.parametrize(("hidden", "calls"), [(True, 2), (False, 1)])
+def test_a_server_that_comes_from_another_cell_is_hidden(hidden, calls):
+    """Until it is there; InstanceList.get_by_filters leaves hidden ones out, unless it is asked for
+    them alone."""
+    records = Records(move(host="there", task_state="resize_prep", hidden=hidden))
+
+    found = open_moves(records, records, "here", "here")
+
+    assert [role for _, role in found] == [Role.INCOMING]
+    assert records.asked == calls
 
 
 def test_a_live_migration_claims_what_the_server_has():

@@ -19,12 +19,12 @@ class Cloud:
     def __init__(self, **fields):
         server = {"uuid": "s1", "host": "node1", "vm_state": "resized", "task_state": None}
         self.server = None if fields.get("gone") else {**server, **fields}
-        self.statuses, self.actions = [], []
+        self.statuses, self.actions, self.move = [], [], dict(MOVE)
         self.peers = FakePeers(node2={})
 
     def unconfirmed(self, context, host, age):
         assert (host, age) == ("node1", 600)
-        return [WireObject.new("Migration", "1.8", **MOVE)]
+        return [WireObject.new("Migration", "1.8", **self.move)]
 
     def get(self, context, uuid, attrs):
         if self.server is None:
@@ -86,3 +86,12 @@ def test_a_message_that_is_not_sent_leaves_the_move_finished(monkeypatch):
     monkeypatch.setattr(cloud.peers, "cast", lost)
     assert cloud.tick() == []
     assert cloud.statuses == ["confirming", "finished"]
+
+
+def test_a_move_between_cells_is_left_to_the_conductor():
+    """The other host is in another cell, and hears nothing from here."""
+    cloud = Cloud()
+    cloud.move["cross_cell_move"] = True
+
+    assert cloud.tick() == []
+    assert (cloud.statuses, cloud.actions) == ([], [])

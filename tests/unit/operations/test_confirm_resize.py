@@ -126,7 +126,7 @@ def test_a_failure_leaves_it_to_be_confirmed_again(host, monkeypatch):
 
     assert host.row() == ("host2", "resized", None, LARGE)
     assert host.migration()["status"] == "finished"
-    assert host.faults() == ["cannot remove it"]
+    assert host.faults() == ["cannot remove it (host host1)"]
 
     host.end(status="confirming")
     host.run(METHOD, request="req-2", **host.arguments())

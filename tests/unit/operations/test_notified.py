@@ -123,6 +123,28 @@ def told(method, notes=None):
     return {phase: verb.notifications(phase) for phase in ("start", "milestone", "end", "error")}
 
 
+def test_a_move_between_cells_is_told_as_stock_tells_it() -> None:
+    """nova-conductor tells of confirm and revert, which cost no notification of their own here."""
+    silent = {"start": [], "milestone": [], "end": [], "error": ["exception"]}
+    assert told("prep_snapshot_based_resize_at_dest") == {
+        "start": ["resize_prep.start"], "milestone": [], "end": ["resize_prep.end"],
+        "error": ["resize_prep.end", "exception"],
+    }  # fmt: skip
+    for method, action in (
+        ("prep_snapshot_based_resize_at_source", "resize"),
+        ("finish_snapshot_based_resize_at_dest", "resize_finish"),
+    ):
+        assert told(method) == {
+            "start": [], "milestone": [f"{action}.start"], "end": [f"{action}.end"],
+            "error": ["exception"],
+        }  # fmt: skip
+    assert told("revert_snapshot_based_resize_at_dest") == {**silent, "start": ["exists"]}
+    for method in (
+        "confirm_snapshot_based_resize_at_source", "finish_revert_snapshot_based_resize_at_source",
+    ):  # fmt: skip
+        assert told(method) == silent
+
+
 def test_a_move_is_told_as_stock_tells_it() -> None:
     """The audit hears before the server uses something else; the preparation ends in any case; what
     goes on with the next host is an error of the resize."""

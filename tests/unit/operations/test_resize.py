@@ -8,10 +8,12 @@ import subprocess
 
 import pytest
 
+from nova_lite.conductor.instances import Instances
 from nova_lite.drivers.disk import qemu_img
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, RemoteHostRefused
 from nova_lite.inventory.claims import Role
+from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap
 from tests.fakes.killed import Killed, until_killed
 from tests.unit.operations.caches import cached, is_remembered, mark_bindings
@@ -470,6 +472,26 @@ def test_a_message_that_comes_when_all_is_over_has_no_effect(hosts):
     assert {**hosts.look(), "ended": []} == {**before, "ended": []}
 
 
+def test_a_second_request_for_what_has_left_has_no_effect(hosts):
+    """Its disks are not here any more, which is no reason to end the move."""
+    hosts.move(until="finish_resize")
+    before = hosts.look()
+    _, method, arguments = hosts.asked("resize_instance")
+    agent = hosts.source.agent(**hosts.parts())
+    row = Instances(hosts.conductor).get(RequestContext.admin(), hosts.server)
+    # As it was when it was sent.
+    row.data.update(host="host1", node=NODE, task_state="resize_prep")
+
+    agent.engine.begin(
+        method, RequestContext({"request_id": "req-again"}), hosts.server,
+        {**arguments, "instance": row},
+    )  # fmt: skip
+    assert agent.engine.settle(60)
+
+    assert {**hosts.look(), "ended": []} == {**before, "ended": []}
+    assert hosts.state() == ("host2", "active", "resize_migrated")
+
+
 @pytest.mark.parametrize("method", ["prep_resize", "resize_instance"])
 def test_a_task_state_that_was_reset_ends_the_move(hosts, method):
     """By an administrator, or by the start of the host: nothing is held for it any more."""
@@ -500,7 +522,7 @@ def test_a_server_that_cannot_start_there_is_in_error(hosts):
     assert hosts.migration()["status"] == "error"
     assert hosts.ledger.read()["allocations"] == {hosts.server: {"host2": {"VCPU": 2}}}
     assert hosts.files(hosts.source) == at("server_resize")
-    assert hosts.faults() == ["no memory"]
+    assert hosts.faults() == ["no memory (host host2)"]
 
 
 def test_a_root_disk_that_has_not_come_is_not_made_anew(hosts):

@@ -109,7 +109,7 @@ def test_a_failure_in_the_middle_is_an_error(tmp_path):
 
     assert host.row() == ("host1", "error", None, LARGE)
     assert host.migration()["status"] == "error"
-    assert host.faults() == ["undefine was made to fail"]
+    assert host.faults() == ["undefine was made to fail (host host1)"]
 
 
 @pytest.mark.parametrize("fields", [{"task_state": None}, {"host": "host2"}])
@@ -284,7 +284,7 @@ def test_a_failure_leaves_it_here(tmp_path):
     assert host.row() == ("host1", "error", None, SMALL)
     assert host.forgotten()
     assert host.disks() == {"uuid": "old"}
-    assert host.faults() == ["start was made to fail"]
+    assert host.faults() == ["start was made to fail (host host1)"]
 
 
 def failing(host, method):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 
 import pytest
 
+from nova_lite.drivers.disk import remote_shell
 from nova_lite.drivers.disk.remote_link import Link, service_user
-from nova_lite.drivers.disk.remote_shell import extents
+from nova_lite.drivers.disk.remote_rsync import RsyncFiles
+from nova_lite.drivers.disk.remote_shell import ShellFiles, extents
 from nova_lite.errors import DiskError, DiskFull, RemoteHostRefused, RemoteHostUnreachable
 
 LINK = Link("node1", "192.0.2.2", "node2", "nova")
@@ -27,6 +30,7 @@ MIB = 1024**2
          RemoteHostUnreachable, "sshd runs there"),
         (255, "Timeout, server 192.0.2.2 not responding.", RemoteHostUnreachable, "sshd runs"),
         (255, "", RemoteHostUnreachable, "sshd runs there"),
+        (-9, "", RemoteHostUnreachable, "ended by signal 9"),
         (12, "rsync: connection unexpectedly closed (0 bytes received so far) [sender]",
          RemoteHostUnreachable, "is reached from host node1"),
         (1, "dd: error writing '/a/b': No space left on device", DiskFull, "Free some"),
@@ -107,3 +111,61 @@ def test_short_holes_travel(tmp_path):
 
     os.close(fd)
     assert found == (0, 256 * 1024 + 1)
+
+
+# --- a host that answers ssh, and whose storage hangs ------------------------------------------
+def hanging(tmp_path, script):
+    """A host whose ssh does that instead of what it is told."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\n{script}\n")
+    ssh.chmod(0o755)
+    return ShellFiles(Link("node1", "192.0.2.2", "node2", None, (str(ssh),)))
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Nobody waits that long here."""
+    monkeypatch.setattr(remote_shell, "_SILENT_S", 0.3)
+    monkeypatch.setattr(remote_shell, "_FLUSH_S", 0.3)
+
+
+SLEEPS = "exec sleep 60"
+TAKES_NOTHING = f"echo at 0; {SLEEPS}"
+NEVER_FLUSHES = f"echo at 0; head -c {2 * MIB} >/dev/null; {SLEEPS}"
+
+
+@pytest.mark.parametrize("script", [SLEEPS, TAKES_NOTHING, NEVER_FLUSHES])
+def test_a_copy_that_stands_still_ends(tmp_path, script, short):
+    """Its server is off meanwhile, and nobody else would end it."""
+    local = tmp_path / "disk"
+    local.write_bytes(os.urandom(2 * MIB))
+    host = hanging(tmp_path, script)
+
+    with pytest.raises(DiskError, match="node1.*node2.*nothing has moved for 0.3 s") as met:
+        host.send(local, "/a/disk", cancelled=threading.Event(), progress=lambda *done: None)
+    assert not isinstance(met.value, RemoteHostUnreachable)  # which would be tried again
+
+
+@pytest.mark.parametrize("script", [SLEEPS, "printf x; exec sleep 60"])
+def test_a_fetch_that_stands_still_ends(tmp_path, script, short):
+    """And leaves nothing."""
+    (tmp_path / "made").mkdir()
+
+    with pytest.raises(DiskError, match="read /a/disk on host node2.*nothing has moved"):
+        hanging(tmp_path, script).fetch("/a/disk", tmp_path / "made" / "disk")
+
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_look_that_hangs_ends(tmp_path, short):
+    """Before anything is done to the server."""
+    with pytest.raises(DiskError, match="look for /a/disk on host node2.*nothing has moved"):
+        hanging(tmp_path, SLEEPS).exists("/a/disk")
+
+
+def test_rsync_says_so_itself():
+    """By its exit status 30."""
+    error = RsyncFiles(LINK)._failed("write /a/b", 30, "rsync error: timeout in data send/receive")
+
+    assert "nothing has moved for 600 s" in str(error)
+    assert type(error) is DiskError

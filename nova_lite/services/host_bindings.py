@@ -1,0 +1,75 @@
+"""Bindings of a server's ports to several hosts, for a move in which both have one for a while.
+
+Neutron keeps a binding for each host and port; one of them is active, and is what the port shows as
+``binding:host_id``. Whoever prepares the move (nova-conductor) makes the other host's, inactive;
+the hosts of the move switch between them and remove what is left.
+
+Which ports a server has is read from Neutron, so each call may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from nova_lite import errors
+from nova_lite.clients.neutron import Neutron
+
+LOG = logging.getLogger(__name__)
+
+
+class HostBindings:
+    """Switches and removes bindings.
+
+    :param neutron: access to Neutron
+    """
+
+    def __init__(self, neutron: Neutron) -> None:
+        self._neutron = neutron
+
+    def activate(self, context: Any, server_uuid: str, host: str) -> bool:
+        """Make the bindings of a server's ports to ``host`` the active ones.
+
+        Ports that have none there stay as they are.
+
+        :return: whether all ports are bound there now
+        :raises NetworkUnavailable: Neutron does not answer
+        """
+        return self._switch(context, server_uuid, host, None)
+
+    def hand_back(self, context: Any, server_uuid: str, host: str, before: str) -> bool:
+        """As ``activate`` for the host ``before``, but ports that are bound to any other host than
+        ``host`` stay there: somebody has moved the server on."""
+        return self._switch(context, server_uuid, before, (host, "", None))
+
+    def _switch(
+        self, context: Any, server_uuid: str, host: str, only: tuple[str | None, ...] | None
+    ) -> bool:
+        admin, complete = self._neutron.admin(context), True
+        for port in admin.ports(device_id=server_uuid, fields=("id", "binding:host_id")):
+            bound = port.get("binding:host_id")
+            if bound == host or (only is not None and bound not in only):
+                continue
+            try:
+                admin.activate_port_binding(port["id"], host)
+            except (errors.PortBindingNotFound, errors.PortNotFound) as error:
+                LOG.info("Port %s of server %s is not bound to host %s: %s",
+                         port["id"], server_uuid, host, error)  # fmt: skip
+                complete = False
+        return complete
+
+    def remove(self, context: Any, server_uuid: str, host: str) -> None:
+        """Remove the inactive bindings of a server's ports to ``host``.
+
+        A port that is bound there, or to no other host, keeps its binding: without an active one it
+        would be on no host at all.
+
+        :raises NetworkUnavailable: Neutron does not answer
+        """
+        admin = self._neutron.admin(context)
+        for port in admin.ports(device_id=server_uuid, fields=("id", "binding:host_id")):
+            if port.get("binding:host_id") in (host, "", None):
+                LOG.warning("Port %s of server %s keeps its binding to host %s: it has no other "
+                            "active one", port["id"], server_uuid, host)  # fmt: skip
+                continue
+            admin.delete_port_binding(port["id"], host)

@@ -1,0 +1,1 @@
+"""Steps of a server that moves to a host in another cell."""
