@@ -28,7 +28,7 @@ class GuestChanges:
     serial: tuple[str, tuple[int, ...]] | None = None
     nics: Mapping[str, NicSpec] = field(default_factory=dict)
     volumes: Mapping[str, DiskSpec] = field(default_factory=dict)
-    monitors: tuple[tuple[str, str], ...] | None = None
+    monitors: tuple[tuple[str, str | None], ...] | None = None
     cpuset: frozenset[int] | None = None
     pins: CpuTune | None = None
     memory_nodes: Mapping[int, frozenset[int]] = field(default_factory=dict)
@@ -117,13 +117,17 @@ class Migrating(StrEnum):
 
     ``NO``: nothing, it is simply there (off, running, or held for another reason). ``ARRIVING``: it
     is here only in part and must not be let go by hand. ``LEAVING``: it is held for the last bit
-    of its memory to go. ``POST_COPY``: it runs on the new host while memory still comes from the
-    old one. ``BROKEN``: post-copy failed; what it was is on both hosts, and it can only boot anew.
+    of its memory to go. ``UNDECIDED``: it is held by a migration that nobody finishes any more, as
+    when the old host's daemon died then: it belongs where the other one has not got it.
+    ``POST_COPY``: it runs on the new host while memory still comes from the old one. ``BROKEN``:
+    post-copy failed; parts of its memory are on either host. ``migrate`` goes on with it, else it
+    can only boot anew.
     """
 
     NO = "no"
     ARRIVING = "arriving"
     LEAVING = "leaving"
+    UNDECIDED = "undecided"
     POST_COPY = "post-copy"
     BROKEN = "broken"
 
