@@ -164,3 +164,17 @@ class PrivateLibvirtd:
         assert self._init is not None
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text()
         return int(children.split()[0])
+
+
+def link(one: PrivateLibvirtd, two: PrivateLibvirtd, subnet: str = "10.97.0") -> tuple[str, str]:
+    """A cable between two machines; their addresses on it."""
+    ends = f"nvl{one.directory.name[:5]}a", f"nvl{two.directory.name[:5]}b"
+    subprocess.run(
+        ["ip", "link", "add", ends[0], "netns", one.enter()[2], "type", "veth",
+         "peer", "name", ends[1], "netns", two.enter()[2]], check=True,
+    )  # fmt: skip
+    addresses = f"{subnet}.1", f"{subnet}.2"
+    for daemon, end, address in zip((one, two), ends, addresses, strict=True):
+        daemon.run("ip", "addr", "add", f"{address}/24", "dev", end)
+        daemon.run("ip", "link", "set", end, "up")
+    return addresses
