@@ -80,8 +80,8 @@ class DomainEvent:
     ``kind`` is one of started, stopped, crashed, paused, resumed, suspended, shutdown, rebooted,
     watchdog. What a live migration does has ``detail`` migrated, postcopy or postcopy failed: the
     old host tells of paused (the last of its memory goes, or post-copy begins) and stopped (it is
-    gone), the new one of started (it begins to come) and resumed (it runs there); resumed on the
-    old one says that the migration failed.
+    gone), the new one of started (it begins to come) and resumed (it runs there). When the old one
+    tells of resumed, also with another detail, the migration failed.
     """
 
     uuid: str

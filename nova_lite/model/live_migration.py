@@ -84,6 +84,11 @@ class MigrationProgress:
     ``iteration`` counts the passes over the memory, ``dirty_bytes_s`` is what the guest writes,
     ``downtime_ms`` what its stop took or is expected to take. Of one that has ended ``error`` says
     why it failed. What is not known is 0.
+
+    ``held``: the guest was stopped here for the last of its memory (or post-copy). If such a
+    migration failed, the other host may have let the guest go on all the same, as when only its
+    answer got lost (seen with libvirt 9.0: both run then). Only ``guest_at`` of that host tells; as
+    long as it does not answer, a guest that goes on here may be the second copy.
     """
 
     phase: MigrationPhase
@@ -100,6 +105,7 @@ class MigrationProgress:
     bandwidth_bytes_s: int = 0
     auto_converge_percent: int = 0
     error: str = ""
+    held: bool = False
 
     @property
     def active(self) -> bool:

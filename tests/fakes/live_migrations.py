@@ -53,14 +53,16 @@ class Sent:
     error: str = ""
     downtime_ms: int = 300
     paused: bool = False
+    held: bool = False
 
 
 class FakeLiveMigrations(LiveMigrations):
     """``hypervisors`` maps URIs to the fakes there, one that is None does not answer.
 
     A migration is under way for ``migration_looks`` looks at it and has succeeded then, or failed
-    with ``migration_error``; ``arrive`` and ``lose`` end it at once (``migration_looks`` may be
-    very large). ``sent`` has them by guest. ``forget_migrations`` is what a new process knows.
+    with ``migration_error``; ``arrive``, ``lose`` and ``split`` end it at once (``migration_looks``
+    may be very large). ``sent`` has them by guest. ``forget_migrations`` is what a new process
+    knows.
     """
 
     guests: dict[str, Guest]
@@ -81,12 +83,13 @@ class FakeLiveMigrations(LiveMigrations):
         """The guest runs on the other host, and this one has forgotten it."""
         sent = self.sent[uuid]
         other = self._there(sent)
+        self.emit(uuid, "paused", "migrated")
         del self.guests[uuid]
         arrived = other.guests[uuid]
         arrived.state = PowerState.PAUSED if sent.paused else PowerState.RUNNING
         arrived.migrating = Migrating.NO
         arrived.plugged, arrived.before = arrived.spec.disks, None
-        sent.phase = MigrationPhase.COMPLETED
+        sent.phase, sent.held = MigrationPhase.COMPLETED, True
         other.emit(uuid, "resumed", "migrated")
         self.emit(uuid, "stopped", "migrated")
 
@@ -99,11 +102,19 @@ class FakeLiveMigrations(LiveMigrations):
             other.drop_arriving(uuid)
         self.guests[uuid].migrating = Migrating.NO
 
+    def split(self, uuid: str, error: str = "client socket is closed") -> None:
+        """The other host lets the guest go on, its answer gets lost, and so does this one."""
+        sent = self.sent[uuid]
+        self.arrive(uuid)
+        self.guests[uuid] = Guest(self._there(sent).guests[uuid].spec, PowerState.RUNNING)
+        sent.phase, sent.error = MigrationPhase.FAILED, error
+
     def receive(self, spec: DomainSpec) -> None:
         """A guest begins to come."""
         self.guests[spec.uuid] = Guest(
             spec, PowerState.PAUSED, migrating=Migrating.ARRIVING, before=self.guests.get(spec.uuid)
         )
+        self.emit(spec.uuid, "started", "migrated")
 
     def drop_arriving(self, uuid: str) -> None:
         """A guest that was on its way here does not come."""
@@ -148,8 +159,9 @@ class FakeLiveMigrations(LiveMigrations):
         sent.looks -= 1
         left = GIB // 2 if _active(sent) else 0
         return MigrationProgress(
-            sent.phase, GIB, GIB - left, left, downtime_ms=sent.downtime_ms, error=sent.error
-        )
+            sent.phase, GIB, GIB - left, left, downtime_ms=sent.downtime_ms, error=sent.error,
+            held=sent.held,
+        )  # fmt: skip
 
     def set_migration_downtime(self, uuid: str, milliseconds: int) -> None:
         self._called("set_migration_downtime", uuid)
@@ -172,10 +184,11 @@ class FakeLiveMigrations(LiveMigrations):
             return
         if not sent.migration.post_copy:
             raise HypervisorError("post-copy was not enabled when the migration began")
-        sent.phase = MigrationPhase.POST_COPY
+        sent.phase, sent.held = MigrationPhase.POST_COPY, True
         guest, arrived = self.guests[uuid], self._there(sent).guests[uuid]
         arrived.state, guest.state = PowerState.RUNNING, PowerState.PAUSED
         guest.migrating = arrived.migrating = Migrating.POST_COPY
+        self.emit(uuid, "paused", "postcopy")
 
     def guest_at(self, uri: str | None, uuid: str) -> GuestAt | None:
         self._called("guest_at", uuid)

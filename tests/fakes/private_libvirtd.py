@@ -27,6 +27,8 @@ PRIVATE = {
 }
 LIBVIRTD_CONF = """
 listen_tls = 0
+listen_tcp = 1
+auth_tcp = "none"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
 unix_sock_rw_perms = "0700"
@@ -44,6 +46,8 @@ stdio_handler = "logd"
 swtpm_user = "root"
 swtpm_group = "root"
 max_processes = 0
+keepalive_interval = 1
+keepalive_count = 3
 """
 # First process of the PID namespace: mounts, says so, and reaps until its standard input ends.
 INIT = """
@@ -106,7 +110,9 @@ class PrivateLibvirtd:
 
     def start_libvirtd(self) -> None:
         """Start the daemon and wait until it answers."""
-        self._daemons.append(self._spawn("libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"))
+        self._daemons.append(
+            self._spawn("libvirtd", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid")
+        )
         deadline = time.monotonic() + 30
         while self.run("virsh", "-q", "-c", "qemu:///system", "uri", check=False).returncode:
             if time.monotonic() > deadline:

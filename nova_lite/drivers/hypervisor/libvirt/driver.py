@@ -90,6 +90,7 @@ class LibvirtHypervisor(
         self._events = EventPump(lambda: self._connection.reopen(), self._states)
         uri = self._conf.connection_uri or URIS[virt_type]
         self._sendings = Sendings(uri)
+        self._events.subscribe(self._sendings.on_event)
         self._connection = Connection(
             uri,
             on_open=self._opened,

@@ -16,7 +16,7 @@ import libvirt
 
 from nova_lite.drivers.hypervisor.libvirt import migration_stats, moved_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
-from nova_lite.drivers.hypervisor.libvirt.sending import Sendings, with_outcome
+from nova_lite.drivers.hypervisor.libvirt.sending import Sending, Sendings, with_outcome
 from nova_lite.drivers.hypervisor.live_migrations import NOTHING
 from nova_lite.errors import GuestNotRunning, HypervisorError
 from nova_lite.model.live_migration import (
@@ -65,15 +65,30 @@ class Migrations(Calls):
     def migration(self, uuid: str) -> MigrationProgress:
         sending = self._sendings.get(uuid)
         found = self._call(f"look at the migration of guest {uuid}", _looking_for(uuid))
+        if found is not None and found.at.migrating not in (Migrating.NO, Migrating.ARRIVING):
+            self._sendings.hold(uuid)
+        known = self._progress(uuid, sending, found)
+        return replace(known, held=self._sendings.is_held(uuid))
+
+    def _progress(
+        self, uuid: str, sending: Sending | None, found: _Found | None
+    ) -> MigrationProgress:
         if found is not None and found.progress.active:
-            if sending is not None and sending.aborted:
+            if (
+                sending is not None
+                and sending.aborted
+                and found.progress.phase == MigrationPhase.RUNNING
+            ):
                 self.abort_migration(uuid)  # it was asked for before there was anything to abort
             return self._sendings.see(uuid, found.progress)
         seen = self._sendings.seen(uuid)
         if sending is not None and sending.under_way:
             return _at_the_edge(seen)
         if sending is not None:
-            return with_outcome(sending.outcome(), seen)
+            outcome = with_outcome(sending.outcome(), seen)
+            # One that broke in post-copy has come to its end all the same when nothing is here.
+            fetched = found is None and seen is not None and seen.phase == MigrationPhase.POST_COPY
+            return NONE if fetched and outcome.phase != MigrationPhase.COMPLETED else outcome
         return self._without_sending(uuid, seen, here=found is not None)
 
     def _without_sending(

@@ -20,6 +20,7 @@ from nova_lite.drivers.hypervisor.libvirt.connection import (
     KEEPALIVE_INTERVAL,
     is_lost,
 )
+from nova_lite.model.host import DomainEvent
 from nova_lite.model.live_migration import LiveMigration, MigrationPhase, MigrationProgress
 
 # How many migrations that are over are remembered.
@@ -109,6 +110,7 @@ class Sendings:
         self._lock = threading.Lock()
         self._sendings: dict[str, Sending] = {}
         self._seen: OrderedDict[str, MigrationProgress] = OrderedDict()
+        self._held: set[str] = set()
 
     def register(self, connection: Any) -> None:
         """Ask a newly opened connection to tell how jobs end."""
@@ -123,6 +125,7 @@ class Sendings:
             if known is not None and known.under_way:
                 return
             self._seen.pop(uuid, None)
+            self._held.discard(uuid)
             sending = Sending(self._uri, uuid, migration, resume=resume)
             self._sendings[uuid] = sending
         sending.start()
@@ -147,9 +150,23 @@ class Sendings:
             self._seen.move_to_end(uuid)
             while len(self._seen) > REMEMBERED:
                 gone, _ = self._seen.popitem(last=False)
+                self._held.discard(gone)
                 if gone in self._sendings and not self._sendings[gone].under_way:
                     del self._sendings[gone]
         return progress
+
+    def on_event(self, event: DomainEvent) -> None:
+        """A guest changed."""
+        if event.of_migration and event.kind == "paused":
+            self.hold(event.uuid)
+
+    def hold(self, uuid: str) -> None:
+        """The guest stands still for the last of its memory to go."""
+        self._held.add(uuid)
+
+    def is_held(self, uuid: str) -> bool:
+        """Whether it stood still in the last migration that was begun here."""
+        return uuid in self._held
 
     def _on_completed(
         self, _connection: Any, domain: Any, stats: dict[str, Any], _opaque: object
