@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +35,8 @@ from nova_lite.model.live_migration import (
     MigrationProgress,
 )
 from nova_lite.model.states import PowerState
-from tests.fakes.guests import MIB, writing_guest
+from tests.fakes.certificates import Authority
+from tests.fakes.guests import MIB, tiny_guest, writing_guest
 from tests.fakes.private_libvirtd import PrivateLibvirtd
 from tests.functional.messages import REPOSITORY
 from tests.libvirt_driver import connected, driver_at
@@ -41,6 +44,7 @@ from tests.libvirt_driver import connected, driver_at
 pytestmark = pytest.mark.libvirt
 
 RUNS = GuestAt(PowerState.RUNNING)
+ENOUGH_MS = 5_000
 LONG_MS = 300_000  # ten times what its memory takes
 # An agent that begins a migration, says so and waits for its end.
 AGENT = """
@@ -95,7 +99,14 @@ class Hosts:
             time.sleep(0.05)
 
     def over(self) -> MigrationProgress:
-        return self.until(lambda progress: progress.over)
+        """How it ended; a stop of seconds is fine, for the machine may be busy."""
+
+        def ended(progress: MigrationProgress) -> bool:
+            if progress.active:
+                self.here.set_migration_downtime(self.uuid, ENOUGH_MS)
+            return progress.over
+
+        return self.until(ended)
 
     def hold(self) -> None:
         """Into the switch-over: all memory has gone, and the other daemon, which stands still for
@@ -271,6 +282,66 @@ def test_a_lost_answer_makes_two_copies(hosts: Hosts) -> None:
     assert (ended.phase, ended.held) == (MigrationPhase.FAILED, True)
     hosts.until_at(RUNS, RUNS)
     assert hosts.here.guest_at(second.uri, hosts.uuid) == RUNS
+
+
+def test_what_firmware_and_tpm_remember_goes_along(hosts: Hosts, tmp_path: Path) -> None:
+    """The other host has neither file, only the secret of the TPM; both are there for a start."""
+    secret, phrase = str(uuid.uuid4()), b"a passphrase of its user"
+    spec = tiny_guest(tmp_path, machine="q35", firmware="uefi", memory_kib=128 * 1024, disks=(),
+                      tpm=("tpm-crb", "2.0"), tpm_secret=secret)  # fmt: skip
+    places = [
+        daemon.directory / "lib" / "qemu" / "nvram" / f"{spec.name}_VARS.fd"
+        for daemon in hosts.daemons
+    ]
+    for driver in (hosts.here, hosts.there):
+        driver.set_tpm_secret(spec.uuid, secret, phrase)
+    hosts.here.define(spec)
+    hosts.here.start(spec.uuid)
+    hosts.here.destroy(spec.uuid)
+    with places[0].open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(b"variable")
+    hosts.here.start(spec.uuid)
+    hosts.uuid = spec.uuid
+
+    hosts.here.migrate(spec.uuid, hosts.order())
+
+    assert hosts.over().error == ""
+    assert hosts.places() == (None, RUNS)
+    assert places[1].read_bytes().endswith(b"variable")
+    hosts.there.destroy(spec.uuid)
+    kept = hosts.daemons[1].directory / "lib" / "swtpm" / spec.uuid
+    assert any(path.stat().st_size for path in kept.rglob("*permall*"))
+    hosts.there.start(spec.uuid)
+
+
+def test_native_tls(hosts: Hosts, tmp_path: Path) -> None:
+    """Memory goes encrypted where both hosts have certificates; without, the reason is told."""
+    hosts.here.migrate(hosts.uuid, replace(hosts.order(), tls=True))
+    failed = hosts.over()
+    assert failed.phase == MigrationPhase.FAILED
+    assert "credentials" in failed.error
+    assert hosts.places() == (RUNS, None)
+
+    certify(hosts, tmp_path)
+    hosts.here.migrate(hosts.uuid, replace(hosts.order(), tls=True))
+    assert hosts.over().error == ""
+    assert hosts.places() == (None, RUNS)
+
+
+def certify(hosts: Hosts, folder: Path) -> None:
+    """Give both hosts certificates for their addresses, where libvirt looks for them."""
+    authority = Authority(folder / "certificates")
+    for daemon, address in zip(hosts.daemons, ("10.97.0.1", hosts.address), strict=True):
+        signed = authority.sign(daemon.directory.name, address)
+        for source, name in (
+            (authority.file, "ca-cert.pem"),
+            (signed.certificate, "server-cert.pem"),
+            (signed.key, "server-key.pem"),
+            (signed.certificate, "client-cert.pem"),
+            (signed.key, "client-key.pem"),
+        ):
+            shutil.copy(source, daemon.directory / "etc" / "pki" / name)
 
 
 def test_post_copy_goes_on_after_a_cut(hosts: Hosts) -> None:
