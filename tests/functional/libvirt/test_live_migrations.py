@@ -315,6 +315,21 @@ def test_what_firmware_and_tpm_remember_goes_along(hosts: Hosts, tmp_path: Path)
     hosts.there.start(spec.uuid)
 
 
+def test_what_is_said_of_the_server_goes_along(hosts: Hosts, tmp_path: Path) -> None:
+    """And can be replaced over there, now and for the next start."""
+    spec = writing_guest(tmp_path, metadata={"name": "before"})
+    hosts.here.define(spec)
+    hosts.here.start(spec.uuid)
+    hosts.uuid = spec.uuid
+    hosts.here.migrate(spec.uuid, hosts.order())
+    assert hosts.over().error == ""
+
+    assert hosts.there.definition(spec.uuid).count(">before<") == 1
+    hosts.there.describe(spec.uuid, {"name": "after"})
+    for text in (hosts.there.definition(spec.uuid), hosts.there.live_definition(spec.uuid)):
+        assert (text.count(">after<"), text.count(">before<")) == (1, 0)
+
+
 def test_native_tls(hosts: Hosts, tmp_path: Path) -> None:
     """Memory goes encrypted where both hosts have certificates; without, the reason is told."""
     hosts.here.migrate(hosts.uuid, replace(hosts.order(), tls=True))
