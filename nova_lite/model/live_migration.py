@@ -51,9 +51,9 @@ class LiveMigration:
     """
 
     target_uri: str
-    definition: str
+    definition: str = field(repr=False)  # may hold the password of a console
     migrate_uri: str | None = None
-    persistent: str | None = None
+    persistent: str | None = field(default=None, repr=False)
     disks: tuple[str, ...] = ()
     bandwidth_mib_s: int = 0
     post_copy: bool = False

@@ -48,6 +48,7 @@ swtpm_group = "root"
 max_processes = 0
 keepalive_interval = 1
 keepalive_count = 3
+default_tls_x509_cert_dir = "/etc/libvirt/pki"
 """
 # First process of the PID namespace: mounts, says so, and reaps until its standard input ends.
 INIT = """
@@ -90,6 +91,7 @@ class PrivateLibvirtd:
         for name in PRIVATE.values():
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         etc = self.directory / "etc"
+        (etc / "pki").mkdir(exist_ok=True)
         (etc / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4()))
         (etc / "qemu.conf").write_text(QEMU_CONF)
         (etc / "virtlogd.conf").write_text("")

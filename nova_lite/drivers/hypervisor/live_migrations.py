@@ -61,6 +61,15 @@ class LiveMigrations(ABC):
         where the migration did not begin with ``post_copy``, or has not sent the memory once.
         """
 
+    def expect_guest(self, uuid: str, cpus: frozenset[int]) -> None:
+        """Keep those dedicated host CPUs powered up for a guest that is on its way here, as it will
+        be pinned to them; an empty set when it has come, or does not.
+
+        Known to this process only. Where [libvirt]cpu_power_management is off, or the driver has
+        none, this is nothing. Raises HypervisorError when a CPU does not come up.
+        """
+        return None
+
     @abstractmethod
     def guest_at(self, uri: str | None, uuid: str) -> GuestAt | None:
         """The guest at the hypervisor with that URI; None when it is not known there.

