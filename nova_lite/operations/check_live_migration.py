@@ -23,7 +23,7 @@ from nova_lite.steps.base import COMPLETE, Plan
 from nova_lite.steps.live.check import (
     AskAboutLeaving,
     Checked,
-    CheckLeaving,
+    CheckSource,
     CheckTarget,
     ClaimPlace,
     leave,
@@ -101,7 +101,7 @@ class CheckLiveMigrationSource(Operation):
         return str(arguments["dest_check_data"].get("filename", ""))
 
     def plan(self) -> Plan:
-        return [(CheckLeaving(self.work, self._checked),)]
+        return [(CheckSource(self.work, self._checked),)]
 
     def answer(self) -> WireObject:
         # An earlier process may have carried the step out.

@@ -152,10 +152,10 @@ class ClaimPlace(Step):
             self.tools.instances.save(work.context, work.instance, migration_context=None)
 
 
-class CheckLeaving(Step):
+class CheckSource(Step):
     """Refuse what cannot leave, and tell which storage the hosts share; nothing is changed."""
 
-    name = "check_leaving"
+    name = "check_source"
 
     def __init__(self, work: Work, checked: Checked) -> None:
         super().__init__(work)
