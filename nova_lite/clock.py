@@ -58,6 +58,11 @@ class Pace:
     # A disk that goes on as another volume; an image that Cinder writes into a volume.
     swap_poll: float = 0.5
     reimage_poll: float = 5.0
+    # How far a running guest is on its way to another host.
+    live_poll: float = 0.5
+    # A guest of another host that libvirt is about to let go on here, or to drop.
+    arrival_patience: float = 30.0
+    arrival_poll: float = 0.1
     # An access rule of a share.
     share_poll: float = 1.0
 

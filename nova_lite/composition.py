@@ -250,7 +250,7 @@ class Composition:
         sizes = {
             "builds": self.conf.max_concurrent_builds or UNLIMITED,
             "snapshots": self.conf.max_concurrent_snapshots or UNLIMITED,
-            "migrations": self.conf.max_concurrent_live_migrations or UNLIMITED,
+            "migrations": UNLIMITED,  # Toolbox.turns has the limit
             "short": SHORT_WORKERS,
         }
         return {name: Pool(name, size) for name, size in sizes.items()}
@@ -260,10 +260,8 @@ class Composition:
 
         :raises InvalidConfiguration: no such driver, or a transport_url that cannot be read
         """
-        for name in (
-            "transport", "conductor", "hypervisor", "disks", "sessions", "placement", "metrics",
-            "vif_driver",
-        ):  # fmt: skip
+        parts = "transport conductor hypervisor disks sessions placement metrics vif_driver"
+        for name in parts.split():
             getattr(self, name)
 
     def warm_up(self) -> None:
@@ -321,6 +319,7 @@ class Composition:
             builds=Builds(conductor),
             groups=Groups(conductor),
             migrations=self.migrations,
+            nodes=self.nodes,
             task_logs=TaskLogs(conductor),
             volume_usages=VolumeUsages(conductor),
             share_mappings=ShareMappings(conductor),
@@ -375,6 +374,7 @@ class Composition:
             pace=self.pace,
             late=Late(tools.ownership),
         )
+        tools.signal = engine.signal
         if self.metrics:
             engine.bus.subscribe(OperationMetrics(self.metrics).heard)
         return engine

@@ -257,7 +257,8 @@ class Agent:
 
         def replace_stuck() -> None:
             for pool in (*parts.pools.values(), self._messages, self._handlers):
-                pool.replace_stuck(limit)
+                if pool.name != "migrations":  # they wait for each other, and take their time
+                    pool.replace_stuck(limit)
 
         self._timers.append(Timer("stuck workers", replace_stuck, STUCK_INTERVAL))
         removal = Timer("evacuated servers", evacuated.look, EVACUATED_EVERY)

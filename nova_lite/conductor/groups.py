@@ -34,9 +34,15 @@ class Groups:
 
     def named(self, context: RequestContext, hint: str) -> Group | None:
         """The group that a scheduler hint names, by uuid or by name; None when there is none."""
-        method = "get_by_uuid" if is_uuid(hint) else "get_by_name"
+        return self._find(context, "get_by_uuid" if is_uuid(hint) else "get_by_name", hint)
+
+    def of_server(self, context: RequestContext, uuid: str) -> Group | None:
+        """The group that a server is in; None when it is in none."""
+        return self._find(context, "get_by_instance_uuid", uuid)
+
+    def _find(self, context: RequestContext, method: str, key: str) -> Group | None:
         try:
-            record = self._conductor.class_call(context, f"InstanceGroup.{method}", hint)
+            record = self._conductor.class_call(context, f"InstanceGroup.{method}", key)
         except RemoteFailure as error:
             if error.exc_type == "InstanceGroupNotFound":
                 return None

@@ -79,4 +79,13 @@ BUILD_OPTS: list[cfg.Opt] = [
     ),
 ]
 
-OPTS: list[cfg.Opt] = [*CPU_OPTS, *PLACEMENT_OPTS, *DISK_OPTS, *BUILD_OPTS]
+MOVE_OPTS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        "live_migration_wait_for_vif_plug",
+        default=True,
+        help="Whether a server that comes here while it runs is not sent before Neutron has wired "
+        "up its ports here (network-vif-plugged). Read on the host that it comes to.",
+    ),
+]
+
+OPTS: list[cfg.Opt] = [*CPU_OPTS, *PLACEMENT_OPTS, *DISK_OPTS, *BUILD_OPTS, *MOVE_OPTS]

@@ -61,7 +61,6 @@ RUN_NOVA = "take it out, or run nova-compute on this host"
 _OFF = "false"
 _THREADS = _none("the agent's workers are native threads in pools of its own")
 _ROOT = _none("the agent runs as root and needs no rootwrap")
-_MOVES = _lost("live migration is not there yet, such requests are refused")
 _TDX = _refused(
     "the agent has no guests with Intel TDX, whose number it would have to count",
     RUN_NOVA,
@@ -79,7 +78,7 @@ _GLANCE_RBD = _lost(
     "nothing has to be done; with [libvirt]images_type = rbd raw images are cloned",
 )
 _NUMA_NETWORKS = _lost("servers are placed on NUMA nodes without regard to their networks")
-_LIVE_ONLY = "it counts for live migrations only, which are not there yet"
+_ANNOUNCED = "QEMU announces the addresses of a guest that has come by a live migration by itself"
 
 _DEFAULT = {
     "vcpu_pin_set": _refused(
@@ -109,7 +108,10 @@ _DEFAULT = {
         "file systems inside of images are not resized", "let cloud-init do so", _OFF
     ),
     "timeout_nbd": _none(_INJECTION),
-    "live_migration_retry_count": _MOVES,
+    "live_migration_retry_count": _none(
+        "interfaces that cannot be plugged for a server that comes are no matter of time: the "
+        "server stays where it is, and says why"
+    ),
     "stale_share_access_reconcile_interval": _none(
         "an interrupted change of shares is completed from the journal"
     ),
@@ -162,17 +164,14 @@ _LIBVIRT = {
         ),
         _VOLUMES,
     ),
-    **_all(
-        (
-            "live_migration_bandwidth", "live_migration_completion_timeout",
-            "live_migration_downtime", "live_migration_downtime_delay",
-            "live_migration_downtime_steps", "live_migration_inbound_addr",
-            "live_migration_monitor_interval", "live_migration_parallel_connections",
-            "live_migration_permit_auto_converge", "live_migration_permit_post_copy",
-            "live_migration_scheme", "live_migration_timeout_action", "live_migration_tunnelled",
-            "live_migration_uri", "live_migration_with_native_tls", "migration_inbound_addr",
-        ),
-        _MOVES,
+    "live_migration_tunnelled": _lost(
+        "memory goes from QEMU to QEMU, not through the connection of libvirt",
+        "set live_migration_with_native_tls, which encrypts disks, too",
+        _OFF,
+    ),
+    "migration_inbound_addr": _lost(
+        "disks of servers that are moved while they are off are sent to my_ip", "set my_ip",
+        "$my_ip",
     ),
 }  # fmt: skip
 
@@ -184,21 +183,19 @@ _WORKAROUNDS = {
     "disable_deep_image_inspection": _lost(
         "images are always inspected before they are used", "take it out", _OFF
     ),
-    "enable_qemu_monitor_announce_self": _none(_LIVE_ONLY, _OFF),
-    "qemu_monitor_announce_self_count": _none(_LIVE_ONLY),
-    "qemu_monitor_announce_self_interval": _none(_LIVE_ONLY),
+    "enable_qemu_monitor_announce_self": _none(_ANNOUNCED, _OFF),
+    "qemu_monitor_announce_self_count": _none(_ANNOUNCED),
+    "qemu_monitor_announce_self_interval": _none(_ANNOUNCED),
     "ensure_libvirt_rbd_instance_dir_cleanup": _none(
         "the directory of a server that is gone is always removed, unless another host has it"
     ),
     "skip_cpu_compare_at_startup": _none("the agent compares no CPU models when it starts"),
-    "skip_cpu_compare_on_dest": _none(_LIVE_ONLY, _OFF),
 }
 
 # Group (or pattern of groups) -> option, or * for all others -> row.
 TABLE: Mapping[str, Mapping[str, Unread]] = {
     "DEFAULT": _DEFAULT,
     "compute": {
-        "live_migration_wait_for_vif_plug": _MOVES,
         "sharing_providers_max_uuids_per_request": _none("the agent asks for its own provider"),
         "update_resources_max_workers": _none("the agent has one node"),
     },

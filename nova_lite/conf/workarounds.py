@@ -13,6 +13,12 @@ VNIC_TYPES = (
 
 OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
+        "skip_cpu_compare_on_dest",
+        default=False,
+        help="Let libvirt alone find out, while a running server is on its way here, whether this "
+        "host's CPU can do what that of the other host can.",
+    ),
+    cfg.BoolOpt(
         "disable_libvirt_livesnapshot",
         default=False,
         help="Hold guests while their disks are copied, instead of copying beside them.",

@@ -156,7 +156,8 @@ class Engine:
         if verb.urgent:
             self._make_way(entry)
         label = f"{entry.method} of server {entry.server_uuid}"
-        self._queues.submit(entry.server_uuid, verb.pool, label, lambda: self._run(entry, verb))
+        queue = f"{entry.server_uuid} {entry.method}" if verb.beside else entry.server_uuid
+        self._queues.submit(queue, verb.pool, label, lambda: self._run(entry, verb))
 
     def _make_way(self, urgent: Entry) -> None:
         for entry in self._acceptance.entries(urgent.server_uuid):
@@ -258,6 +259,8 @@ class Engine:
             LOG.info("Stopped %s of server %s at a step boundary; it goes on at the next start",
                      entry.method, entry.server_uuid)  # fmt: skip
             return
+        finally:
+            operation.left_by_process()
         self._close(entry, operation, outcome)
 
     def _operation(self, entry: Entry, verb: type[Operation]) -> Operation:

@@ -13,6 +13,7 @@ from nova_lite.errors.control_plane import *
 from nova_lite.errors.evacuation import *
 from nova_lite.errors.hypervisor import *
 from nova_lite.errors.images import *
+from nova_lite.errors.live_migration import *
 from nova_lite.errors.moves import *
 from nova_lite.errors.network import *
 from nova_lite.errors.requests import *

@@ -229,6 +229,13 @@ class Claims:
         with self._lock:
             return frozenset(uuid for uuid, role in self._claims if role is Role.CURRENT)
 
+    def expects_pinned(self) -> bool:
+        """Whether a server is coming that has a place on NUMA nodes: it may have CPUs of its own,
+        which no guest uses yet."""
+        with self._lock:
+            return any(role is Role.INCOMING and claim.numa
+                       for (_, role), claim in self._claims.items())  # fmt: skip
+
     def coming(self) -> frozenset[str]:
         """The uuids of the servers that are on their way here, or get another flavor here."""
         with self._lock:

@@ -1,5 +1,5 @@
-"""Files that another host has sent here for a move that failed: it could not take them away again,
-for this host was not reached any more.
+"""Files that another host has sent here for a move that failed, or that were made here for a live
+migration: that host could not have them taken away, for this one was not reached any more.
 
 Stock nova-compute leaves them for ever. An evacuation to this host removes them first, where it is
 certain that they are no shared storage: see ``services.cut_moves``.
@@ -13,6 +13,7 @@ from pathlib import Path
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError
 from nova_lite.loops.leftovers import servers_with_directory
+from nova_lite.services.arrivals import marked
 from nova_lite.services.move_ends import FAILED
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.wire.context import RequestContext
@@ -45,7 +46,10 @@ class PartialArrivals:
         found = servers_with_directory(self._instances_path)
         if found:
             found -= {domain.uuid for domain in self._tools.hypervisor.domains()}
-        for uuid in sorted(found & self._expected_in_vain()) if found else ():
+        made = {uuid for uuid in found if marked(self._instances_path / uuid) is not None}
+        if found:
+            made |= found & self._expected_in_vain()
+        for uuid in sorted(made):
             if self._engine.busy(uuid):
                 continue
             instance = WireObject.new("Instance", VERSIONS["Instance"], uuid=uuid)

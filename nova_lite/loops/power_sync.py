@@ -59,6 +59,8 @@ class PowerSync:
         """Called by the hypervisor driver's event thread; must not block."""
         if self._own.busy(event.uuid):
             return  # our own doing, and the operation reports it
+        if event.of_migration:
+            return  # nobody switched it off or on; if the record is wrong, the slow poll finds out
         LOG.info("Lifecycle event: guest of server %s %s %s", event.uuid, event.kind, event.detail)
         self._later(SETTLE, event.uuid, lambda: self.check_uuid(event.uuid))
 

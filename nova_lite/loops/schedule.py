@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.bus import EngineEvent, Moment
 from nova_lite.engine.engine import Engine
 from nova_lite.engine.own_requests import OwnRequests
@@ -38,9 +38,11 @@ from nova_lite.loops.timer import Timer
 from nova_lite.loops.usage_audit import UsageAudit
 from nova_lite.loops.volume_usage import VolumeUsage
 from nova_lite.scheduler.client import Scheduler
+from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.image_ageing import ImageAgeing
 from nova_lite.services.image_leftovers import ImageLeftovers
 from nova_lite.services.toolbox import Toolbox
+from nova_lite.wire.context import RequestContext
 
 STRAY_INTERFACES = "stray interfaces"  # the timer that is asked for when the switch is back
 USUAL = 60.0  # seconds; what an interval of 0 means
@@ -59,12 +61,12 @@ def periodic_tasks(
     own = OwnRequests(tools.instances, tools.actions, engine)
     strays = Strays(
         conf.host, conf.running_deleted_instance_action, tools.instances, tools.hypervisor, engine,
-        evacuated.look, conf.running_deleted_instance_timeout, kept.of,
+        evacuated.look, conf.running_deleted_instance_timeout, kept.of, partial(_is_moving, tools),
     )  # fmt: skip
     power = PowerSync(conf.host, tools.hypervisor, tools.instances, own, Later().do, strays.look_at)
     if conf.workarounds.handle_virt_lifecycle_events:
         tools.hypervisor.subscribe(power.on_event)
-    timers = _cpu_power(conf, tools.hypervisor)
+    timers = _cpu_power(conf, tools)
     if not conf.periodic_enable:
         return timers
     if conf.sync_power_state_interval >= 0:
@@ -122,12 +124,18 @@ def scheduler_list(
     return [timer]
 
 
-def _cpu_power(conf: Any, hypervisor: Hypervisor) -> list[Timer]:
+def _is_moving(tools: Toolbox, uuid: str) -> bool:
+    """Whether a migration of a server is not over."""
+    return tools.migrations.open_of_server(RequestContext.admin(), uuid) is not None
+
+
+def _cpu_power(conf: Any, tools: Toolbox) -> list[Timer]:
     """Rest unused dedicated CPUs: at start, when a guest went off, and now and then."""
     if not conf.libvirt.cpu_power_management:
         return []
-    timer = Timer("power of dedicated CPUs", hypervisor.rest_cpus, USUAL, first=0.0, settle=1.0)
-    hypervisor.subscribe(lambda event: timer.poke())
+    rest = partial(rest_cpus, tools)
+    timer = Timer("power of dedicated CPUs", rest, USUAL, first=0.0, settle=1.0)
+    tools.hypervisor.subscribe(lambda event: timer.poke())
     return [timer]
 
 

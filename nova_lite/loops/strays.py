@@ -37,11 +37,14 @@ class Strays:
         evacuated: Callable[[], Collection[str]] = tuple,
         age: int = 0,
         kept: Callable[[str], bool] = lambda uuid: False,
+        moving: Callable[[str], bool] = lambda uuid: False,
     ) -> None:
         """
         :param evacuated: begins to remove evacuated servers, and tells which those are
         :param kept: whether files of a server are kept for the revert of a resize
+        :param moving: whether a migration of a server is not over: its guest may be on its way here
         """
+        self._moving = moving
         self._kept = kept
         self._age = age
         self._host = host
@@ -111,7 +114,9 @@ class Strays:
         It may have been resized or migrated, and what is here belong to that. Stock leaves it, too.
         """
         uuid = str(instance["uuid"])
-        if self._kept(uuid) or uuid in self._evacuated() or uuid in self._reported:
+        if self._kept(uuid) or uuid in self._reported or uuid in self._evacuated():
+            return
+        if self._moving(uuid):
             return
         self._reported.add(uuid)
         LOG.warning("A guest of server %s is here, but the server is on host %s and was not "

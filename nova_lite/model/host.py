@@ -78,12 +78,20 @@ class DomainEvent:
     """A guest changed by itself or by somebody else.
 
     ``kind`` is one of started, stopped, crashed, paused, resumed, suspended, shutdown, rebooted,
-    watchdog.
+    watchdog. What a live migration does has ``detail`` migrated, postcopy or postcopy failed: the
+    old host tells of paused (the last of its memory goes, or post-copy begins) and stopped (it is
+    gone), the new one of started (it begins to come) and resumed (it runs there). When the old one
+    tells of resumed, also with another detail, the migration failed.
     """
 
     uuid: str
     kind: str
     detail: str = ""
+
+    @property
+    def of_migration(self) -> bool:
+        """Whether a live migration did it, from here or to here."""
+        return self.detail in ("migrated", "postcopy", "postcopy failed")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Operation(Notified, ABC):
     ``event`` is the name under which ``openstack server event show`` tells of it (None: it tells
     nothing, as in stock), ``pool`` the group of workers that runs it, ``urgent`` makes it interrupt
     what runs on the server now.
+    ``beside``: it does not wait for what its server is doing now, for it is about that.
     ``answers``: somebody waits for :meth:`answer`, or for the error; who asks again with the same
     request gets the same, also after a restart. ``secrets`` are arguments that are kept nowhere:
     whoever resumes the operation reads them from the records. What no record has (passwords,
@@ -60,6 +61,7 @@ class Operation(Notified, ABC):
     event: str | None
     pool: ClassVar[str] = "short"
     urgent: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE
@@ -101,6 +103,9 @@ class Operation(Notified, ABC):
         It is kept on disk for a caller that asks again, so no secret may be in it.
         """
         return None
+
+    def left_by_process(self) -> None:  # noqa: B027  most have nothing in memory
+        """This process is done with it, however: give back what is held in memory only."""
 
     @property
     def past_return(self) -> bool:

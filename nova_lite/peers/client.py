@@ -176,6 +176,17 @@ class Peers:
         age = datetime.datetime.now(datetime.UTC) - seen
         return abs(age.total_seconds()) <= self._conf.service_down_time
 
+    def is_fenced(self, context: RequestContext, host: str) -> bool:
+        """Whether an operator has said that ``host`` is dead: then nothing of it runs any more.
+
+        That is ``openstack compute service set --down``, which an evacuation needs, too. Silence
+        alone proves nothing.
+
+        :raises ControlPlaneUnavailable: the conductor is away
+        """
+        service = self._services.of_host(context, host)
+        return service is not None and bool(service.get("forced_down"))
+
     def _prepared(
         self,
         context: RequestContext,

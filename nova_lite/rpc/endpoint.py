@@ -15,6 +15,10 @@ from nova_lite.operations.attach_interface import AttachInterface
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
 from nova_lite.operations.boot import Boot
+from nova_lite.operations.check_live_migration import (
+    CheckLiveMigrationDestination,
+    CheckLiveMigrationSource,
+)
 from nova_lite.operations.confirm_resize import ConfirmResize
 from nova_lite.operations.confirm_snapshot_resize_at_source import ConfirmSnapshotResizeAtSource
 from nova_lite.operations.crash_dump import TriggerCrashDump
@@ -32,6 +36,8 @@ from nova_lite.operations.finish_snapshot_resize_at_dest import FinishSnapshotRe
 from nova_lite.operations.fixed_ips import AddFixedIpToServer, RemoveFixedIpFromServer
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
 from nova_lite.operations.pause import Pause, Unpause
+from nova_lite.operations.post_live_migration import PostLiveMigration
+from nova_lite.operations.pre_live_migration import PreLiveMigration
 from nova_lite.operations.prep_resize import PrepResize
 from nova_lite.operations.prep_snapshot_resize_at_dest import PrepSnapshotResizeAtDest
 from nova_lite.operations.prep_snapshot_resize_at_source import PrepSnapshotResizeAtSource
@@ -49,6 +55,7 @@ from nova_lite.operations.reserve_block_device_name import ReserveBlockDeviceNam
 from nova_lite.operations.resize import Resize
 from nova_lite.operations.revert_resize import RevertResize
 from nova_lite.operations.revert_snapshot_resize_at_dest import RevertSnapshotResizeAtDest
+from nova_lite.operations.rollback_live_migration import RollbackLiveMigration
 from nova_lite.operations.set_admin_password import SetAdminPassword
 from nova_lite.operations.settle_move import SettleMove
 from nova_lite.operations.shares import AllowShare, DenyShare
@@ -121,9 +128,19 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "live_migration": RefusedLiveMigration,
 }
 
+# The parts of a live migration; nobody can ask for them until all are there: see NOT_YET.
+LIVE: Mapping[str, type[Operation]] = {
+    "check_can_live_migrate_destination": CheckLiveMigrationDestination,
+    "check_can_live_migrate_source": CheckLiveMigrationSource,
+    "pre_live_migration": PreLiveMigration,
+    "post_live_migration_at_destination": PostLiveMigration,
+    "rollback_live_migration_at_destination": RollbackLiveMigration,
+}
+
 # What no method asks for, but an event from outside, and the records of this host.
 VERBS: Mapping[str, type[Operation]] = {
     **OPERATIONS,
+    **LIVE,
     "detach_deleted_port": DetachDeletedPort,
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,

@@ -38,7 +38,8 @@ def fetch_base(work: Work, name: str) -> None:
         return
     kind = qemu_img.info(path).get("backing-filename-format") or "raw"
     if not named.exists():
-        _get(work, named, raw=kind == "raw")
+        source = str(moves.migration(work)["source_compute"])
+        get_base(work, named, source, raw=kind == "raw")
     if inspect.base(named).format != kind:
         raise DiskError(
             f"Disk {path} was made on {named} as {kind}, and host {work.tools.host} has that in "
@@ -46,7 +47,14 @@ def fetch_base(work: Work, name: str) -> None:
         )
 
 
-def _get(work: Work, base: Path, *, raw: bool) -> None:
+def get_base(work: Work, base: Path, source: str, *, raw: bool | None = None) -> None:
+    """Get a file of the cache that a disk is based on, from the image service or from the host that
+    has the disk.
+
+    :param source: that host
+    :param raw: the format in which an image is kept; None: as nova.conf has it
+    :raises DiskError: neither has it
+    """
     images, image_id = work.tools.images, work.server.image.id
     if image_id and images.path(image_id) == base:
         refuse_certificates(work)
@@ -55,7 +63,6 @@ def _get(work: Work, base: Path, *, raw: bool) -> None:
             return
         except ImageNotFound:
             LOG.info("Image %s of server %s is gone", image_id, work.uuid)
-    source = str(moves.migration(work)["source_compute"])
     images.copied(base, lambda: work.tools.remote_files(source, source).fetch(str(base), base))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from nova_lite.inventory.claims import Role, Sizes
 from nova_lite.model.server import Server
 from nova_lite.services.notes import GuestNotes
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.services.work import Work
 
 
@@ -34,6 +35,13 @@ def claim(
         os_type=work.instance.get("os_type"),
         role=role,
     )
+
+
+def rest_cpus(tools: Toolbox) -> None:
+    """Power down dedicated host CPUs that no guest is pinned to, unless one is about to come that
+    may be: they were powered up for it."""
+    if not tools.claims.expects_pinned():
+        tools.hypervisor.rest_cpus()
 
 
 def claim_and_note(work: Work, server: Server, topology: Any, **how: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nova_lite.conductor.groups import Group
 from nova_lite.errors import GroupPolicyViolation
 from nova_lite.services.work import Work
 
@@ -17,9 +18,23 @@ def check_group_policy(work: Work) -> None:
     tools, hint = work.tools, group_hint(work)
     if hint is None or tools.conf.workarounds.disable_group_policy_check_upcall:
         return
-    group = tools.groups.named(work.context, hint)
+    _check(work, tools.groups.named(work.context, hint))
+
+
+def check_group_of_server(work: Work) -> None:
+    """As :func:`check_group_policy`, where the request does not carry what its user asked for: one
+    conductor call, also for a server without a group.
+
+    :raises GroupPolicyViolation: another host has to be found
+    """
+    if not work.tools.conf.workarounds.disable_group_policy_check_upcall:
+        _check(work, work.tools.groups.of_server(work.context, work.uuid))
+
+
+def _check(work: Work, group: Group | None) -> None:
     if group is None:
         return
+    tools = work.tools
     if group.policy == "anti-affinity":
         neighbours = tools.claims.before(work.uuid) & group.members
         if len(neighbours) >= group.per_host:

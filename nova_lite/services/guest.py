@@ -174,7 +174,6 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
     require_definable(work)
     model = devices.nic_model(server, tools.policy)
     topology = GuestNotes.of(work.notes).numa_topology or work.instance.get("numa_topology")
-    serial_ports = consoles.serial_ports(Properties(server), tools.policy)
     volumes = connected_volumes(work)
     # A volume that is only being attached is plugged when that is done.
     present = (disk for disk in disks.disks if not _is_awaited(disk, volumes))
@@ -195,10 +194,16 @@ def plan_guest(work: Work, server: Server, disks: DiskPlan) -> DomainSpec:
         policy=tools.policy,
         numa=numa.guest_numa(topology, tools.facts) if topology else None,
         creation_time=_created(server.created_at, tools.clock),
-        serial_ports=tools.serial_ports.of(server.uuid, serial_ports),
+        serial_ports=serial_ports(work, server),
         shares=guest_shares(work),
         tpm_secret=tpm.key_id(work),
     )
+
+
+def serial_ports(work: Work, server: Server) -> tuple[int, ...]:
+    """The TCP ports that the serial consoles of the guest of ``server`` have on this host."""
+    count = consoles.serial_ports(Properties(server), work.tools.policy)
+    return work.tools.serial_ports.of(server.uuid, count)
 
 
 def _is_awaited(disk: PlannedDisk, volumes: Mapping[str, ConnectedVolume]) -> bool:

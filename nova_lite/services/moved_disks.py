@@ -75,12 +75,18 @@ def described(work: Work) -> list[dict[str, Any]]:
     """
     if work.tools.disks.shared:
         return []
-    return [_described(work, str(disk.name)) for disk in _local(work, swap=True)]
+    kept = kept_directory(work)
+    return [_described(work, str(disk.name), kept) for disk in _local(work, swap=True)]
 
 
-def _described(work: Work, name: str) -> dict[str, Any]:
-    home, path = directory(work) / name, kept_directory(work) / name
-    kind, base = _format(work, name), ""
+def described_in_use(work: Work, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The same of disks that a guest has open."""
+    return [_described(work, name, directory(work)) for name in names]
+
+
+def _described(work: Work, name: str, where: Path) -> dict[str, Any]:
+    home, path = directory(work) / name, where / name
+    kind, base = _format(work, name, where), ""
     if kind == "qcow2":
         found = qemu_img.info(path)
         virtual, real = int(found["virtual-size"]), int(found["actual-size"])
@@ -170,7 +176,8 @@ def _local(work: Work, *, swap: bool = False) -> list[PlannedDisk]:
     return [disk for disk in guest.disk_plan(work).local if counts(str(disk.name))]
 
 
-def _format(work: Work, name: str) -> str:
-    """The format of a kept disk: its record has the name that it had, and will have."""
+def _format(work: Work, name: str, where: Path | None = None) -> str:
+    """The format of a disk; that of a kept one has in the record the name that it had, and will
+    have."""
     usual = "raw" if name == CONFIG_DRIVE else work.tools.disks.format
-    return info.read(kept_directory(work)).get(str(directory(work) / name), usual)
+    return info.read(where or kept_directory(work)).get(str(directory(work) / name), usual)

@@ -117,6 +117,22 @@ class MoveNotes(Notes):
 
 
 @dataclass(frozen=True)
+class LiveNotes(Notes):
+    """Of a live migration on the host that has the server: whether it had its turn; what the other
+    host has told (LibvirtLiveMigrateData in JSON, without secrets); the attachments of this host
+    (mapping uuid -> id). ``live_held``: the guest is held so that its memory can follow;
+    ``live_cancelled``: somebody, or the time limit, has ended it; ``live_gone``: the guest was
+    found on the other host, and nobody had recorded it."""
+
+    live_turn: bool = False
+    live_data: str | None = None
+    live_attachments: Mapping[str, str] | None = None
+    live_held: bool = False
+    live_cancelled: bool = False
+    live_gone: bool = False
+
+
+@dataclass(frozen=True)
 class CellMoveNotes(Notes):
     """Of a move to another cell: volume id -> ids of the attachments that are not this host's."""
 
@@ -195,10 +211,22 @@ class EvacuationNotes(Notes):
     own_attachments: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class ArrivalNotes(Notes):
+    """Of a server that comes here while it runs: the attachments (mapping uuid -> id) of the host
+    that it is on and of this one; the host that it has left, and whether its guest was on when it
+    was said to be here."""
+
+    attachments_there: Mapping[str, str] | None = None
+    attachments_here: Mapping[str, str] | None = None
+    left_host: str | None = None
+    arrived: bool | None = None
+
+
 RECORDS = (
     RunNotes, PortNotes, AttachNotes, ImageNotes, GuestNotes, BuildNotes, MoveNotes, SnapshotNotes,
     ShelveNotes, RebuildNotes, RescueNotes, VolumeNotes, ExtendNotes, PasswordNotes,
-    EvacuationNotes, CellMoveNotes,
+    EvacuationNotes, LiveNotes, ArrivalNotes, CellMoveNotes,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.neutron_bindings import PortBindings
 from nova_lite.clients.neutron_vifs import Surroundings, age, is_active, vif_of
 from nova_lite.clock import SYSTEM, Clock
 from nova_lite.model.network import Vif
@@ -24,7 +25,12 @@ from nova_lite.services.fixed_ips import FixedIps
 from nova_lite.services.host_bindings import HostBindings
 from nova_lite.services.port_allocation import Allocation, ProvenRights, check_groups, owner_of
 from nova_lite.services.port_attachments import PortAttachments
-from nova_lite.services.port_bindings import UNBOUND, take_from_server, without_ours
+from nova_lite.services.port_bindings import (
+    UNBOUND,
+    say_migrating,
+    take_from_server,
+    without_ours,
+)
 from nova_lite.services.port_reads import (
     RequestReads,
     is_as_known,
@@ -57,6 +63,7 @@ class Ports:
         self._rights = ProvenRights(clock)
         self.attachments = PortAttachments(neutron, conf)
         self.fixed_ips = FixedIps(neutron)
+        self.bindings = PortBindings(neutron)
         self.host_bindings = HostBindings(neutron)
         self._reads = RequestReads(clock)
         self._looks = Looks(clock)
@@ -211,6 +218,11 @@ class Ports:
         for port in admin.ports(device_id=server.uuid, fields=("id", "binding:host_id")):
             if port.get("binding:host_id") == host:
                 admin.update_port(port["id"], binding__host_id=before)
+
+    def announce_move(self, context: Any, server_uuid: str, host: str | None) -> None:
+        """Say in the active bindings of a server's ports that it moves to ``host`` while it runs,
+        or (None) that it does not; see ``services.port_bindings``."""
+        say_migrating(self._neutron.admin(context), server_uuid, host)
 
     def refresh(
         self,

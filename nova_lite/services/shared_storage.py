@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 # Each time another name: what was not there once is not looked for again by an NFS client.
 PREFIX = ".shared-storage-test-"
+OLD_S = 3600.0  # no host looks for a file for so long
 
 
 def shared_with(work: Work, host: str | None, where: Path | None = None) -> bool | None:
@@ -97,12 +99,49 @@ def is_there(instances_path: Path, filename: object) -> bool:
 
 
 @contextlib.contextmanager
+def shown(instances_path: Path) -> Iterator[str]:
+    """The name of a new file in instances_path, by which another host sees whether it has the same;
+    it is gone afterwards. What a killed agent has left there goes with the next one.
+
+    :raises DiskError: nothing can be written there
+    """
+    for path in instances_path.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > OLD_S:
+                path.unlink()
+    with _new_file(instances_path) as name:
+        yield Path(name).name
+
+
+def is_shown(instances_path: Path, filename: object) -> bool:
+    """The other side of :func:`shown`: whether this host has that file, too.
+
+    :raises DiskError: instances_path cannot be looked at
+    """
+    if not isinstance(filename, str) or "\0" in filename:
+        return False
+    if filename in ("", "..") or PurePosixPath(filename).name != filename:
+        return False
+    try:
+        os.utime(instances_path)  # has a client of NFS look again
+    except OSError as error:
+        raise DiskError(f"cannot look at {instances_path}: {error.strerror}") from error
+    return os.path.lexists(instances_path / filename)
+
+
+@contextlib.contextmanager
 def _probe(where: Path) -> Iterator[str]:
     """The path of a new file in a directory, which is gone afterwards.
 
     :raises DiskError: nothing can be written there
     """
     _remove_probes(where)
+    with _new_file(where) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def _new_file(where: Path) -> Iterator[str]:
     try:
         probe = tempfile.NamedTemporaryFile(dir=where, prefix=PREFIX)  # noqa: SIM115
     except OSError as error:

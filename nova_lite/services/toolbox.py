@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nova_lite.clients.cinder import Cinder
 from nova_lite.clients.key_manager import KeyManager
@@ -26,6 +26,7 @@ from nova_lite.conductor.records import (
     TaskLogs,
     VolumeUsages,
 )
+from nova_lite.conductor.services import ComputeNodes
 from nova_lite.drivers.disk.base import DiskBackend, RemoteFiles
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.image.base import ImageStore
@@ -38,11 +39,16 @@ from nova_lite.model.host import Capabilities, HostFacts
 from nova_lite.notifications.notifier import Notifier
 from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
+from nova_lite.services.guest_events import GuestEvents
 from nova_lite.services.image_cache import ImageCache
 from nova_lite.services.ownership import Ownership
 from nova_lite.services.port_resources import PortResources
 from nova_lite.services.ports import Ports
 from nova_lite.services.serial_ports import SerialPorts
+from nova_lite.services.turns import Turns
+
+if TYPE_CHECKING:
+    from nova_lite.services.work import Signal
 
 
 @dataclass
@@ -53,6 +59,8 @@ class Toolbox:
     ``node_id`` the row id of the ComputeNode record. ``usage_changed`` asks the inventory loop to
     report soon, ``remote_files`` reaches the files of another host by its address and its name,
     ``set_disabled`` tells Placement that the host may not be scheduled to,
+    ``signal`` tells the open operations of a server something (``Engine.signal``), ``turns`` is the
+    queue of live migrations, and ``guest_events`` tells how they go on,
     ``ownership`` says whose a server is.
     """
 
@@ -71,6 +79,7 @@ class Toolbox:
     actions: Actions
     builds: Builds
     groups: Groups
+    nodes: ComputeNodes
     migrations: Migrations
     task_logs: TaskLogs
     volume_usages: VolumeUsages
@@ -101,7 +110,13 @@ class Toolbox:
     usage_changed: Callable[[], None]
     set_disabled: Callable[[bool], None]
     notifier: Notifier = field(default_factory=Notifier)
+    signal: Callable[[str, Signal, str | None], bool] = lambda uuid, signal, method: False
     ownership: Ownership = field(init=False)
+    turns: Turns = field(init=False)
+    guest_events: GuestEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self.ownership = Ownership(self.host, self.instances, self.migrations)
+        self.turns = Turns(self.conf.max_concurrent_live_migrations)
+        self.guest_events = GuestEvents(self.clock)
+        self.hypervisor.subscribe(self.guest_events.heard)

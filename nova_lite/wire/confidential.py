@@ -20,6 +20,8 @@ NAMES = frozenset(
         "user_data",
         "access_key",
         "connection_info",
+        "connection_info_json",
+        "vtpm_secret_value",
     }
 )
 _OBJECT = "nova_object.data"

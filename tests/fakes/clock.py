@@ -18,9 +18,12 @@ QUICK = Pace(
     volume_request=0.1,
     volume_request_poll=0.05,
     copy_poll=0.02,
+    arrival_patience=0.2,
+    arrival_poll=0.02,
     copy_shown_after=0.0,
     swap_poll=0.02,
     reimage_poll=0.05,
+    live_poll=0.02,
     share_poll=0.02,
 )
 

@@ -276,6 +276,13 @@ class FakeConductor:
             )
         )
 
+    def class_computenodelist_get_all_by_host(self, tables, context, host, use_slave=False):
+        rows = [row for row in tables.get("ComputeNode", {}).values() if row["host"] == host]
+        if not rows:
+            raise RemoteFailure("ComputeHostNotFound", f"Compute host {host} could not be found.")
+        found = [WireObject.new("ComputeNode", VERSIONS["ComputeNode"], **row) for row in rows]
+        return WireObject.new("ComputeNodeList", "1.17", objects=found)
+
     def class_instanceactionevent_event_start(self, tables, context, server_uuid, event,
                                               want_result=False, host=None):  # fmt: skip
         tables.setdefault("events", []).append([server_uuid, event, "start", None])
@@ -338,6 +345,12 @@ class FakeConductor:
         for mapping in found:
             mapping.clear_changes()
         return WireObject.new("ShareMappingList", "1.0", objects=found)
+
+    def class_instancegroup_get_by_instance_uuid(self, tables, context, server_uuid):
+        for row in tables.get("InstanceGroup", {}).values():
+            if server_uuid in row["members"]:
+                return WireObject.new("InstanceGroup", "1.11", **row)
+        raise RemoteFailure("InstanceGroupNotFound", f"Instance group  of {server_uuid}")
 
     def class_virtualinterface_get_by_uuid(self, tables, context, port_id):
         row = tables.get("VirtualInterface", {}).get(port_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -40,3 +41,40 @@ def tiny_guest(directory: Path, **changes: Any) -> DomainSpec:
         tb_cache_mb=32,
     )
     return replace(spec, **changes)
+
+
+def writing_guest(
+    directory: Path, *, pause: int = 2000, mib: int = 48, **changes: Any
+) -> DomainSpec:
+    """A guest without disks that writes to every page of its memory, again and again.
+
+    :param directory: where its program and console log go
+    :param pause: rounds of an empty loop after each page; a million are about a second
+    :param mib: how much of its memory it writes to
+    """
+    program = directory / f"{uuid.uuid4()}.kernel"
+    program.write_bytes(_writer(pause, (2 + mib) * MIB))
+    wanted: dict[str, Any] = {"disks": (), "kernel": str(program), **changes}
+    return tiny_guest(directory, **wanted)
+
+
+def _writer(pause: int, end: int) -> bytes:
+    """A kernel by the Multiboot specification, with the address fields of its header."""
+    load, header_size = 0x100000, 32
+    code = (
+        b"\xbf" + struct.pack("<I", 2 * MIB)  # pass: mov edi, 2 MiB
+        + b"\x43"  # inc ebx
+        + b"\x89\x1f"  # page: mov [edi], ebx
+        + b"\xb9" + struct.pack("<I", pause)  # mov ecx, pause
+        + b"\xe2\xfe"  # loop to itself
+        + b"\x81\xc7" + struct.pack("<I", 4096)  # add edi, 4096
+        + b"\x81\xff" + struct.pack("<I", end)  # cmp edi, end
+        + b"\x72\xe9"  # jb page
+        + b"\xeb\xe1"  # jmp pass
+    )  # fmt: skip
+    magic, flags = 0x1BADB002, 1 << 16
+    stop = load + header_size + len(code)
+    header = struct.pack(
+        "<8I", magic, flags, -(magic + flags) % 2**32, load, load, stop, stop, load + header_size
+    )
+    return header + code

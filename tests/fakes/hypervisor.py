@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid as uuids
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from nova_lite.drivers.disk import qemu_img
@@ -33,23 +33,10 @@ from nova_lite.model.host import (
     HostFacts,
 )
 from nova_lite.model.states import PowerState
-
-OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
-
-
-@dataclass
-class Guest:
-    spec: DomainSpec
-    state: PowerState = PowerState.SHUTDOWN
-    saved: bool = False
-    plugged: tuple[DiskSpec, ...] = ()
-    sizes: dict[str, int] = field(default_factory=dict)
-    mirrors: dict[Path, tuple[Path, str]] = field(default_factory=dict)
-    moves: dict[str, DiskSpec] = field(default_factory=dict)
-    chains: dict[str, list[str]] = field(default_factory=dict)
+from tests.fakes.live_migrations import OFF, FakeLiveMigrations, Guest
 
 
-class FakeHypervisor(Hypervisor):
+class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     """``guests`` is what would be QEMU processes and definitions; tests may look at it.
 
     ``calls`` lists (method, uuid). ``available`` false makes every method raise
@@ -63,6 +50,7 @@ class FakeHypervisor(Hypervisor):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.guests: dict[str, Guest] = {}
         self.calls: list[tuple[str, str]] = []
         self.available = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from hashlib import sha256
 
+from nova_lite.clients.neutron_bindings import Binding
 from nova_lite.errors import (
     FixedIpNotFoundForInstance,
     NetworkNotFoundForInstance,
@@ -53,6 +54,7 @@ class FakePorts:
         self.ledger = ledger
         self.attachments = FakePortAttachments(ledger)
         self.fixed_ips = FakeFixedIps(ledger)
+        self.bindings = FakePortBindings(ledger)
         self.host_bindings = FakeHostBindings(ledger)
 
     def warm_up(self):
@@ -95,6 +97,14 @@ class FakePorts:
             for port in self._of(content, server_uuid):
                 if content.get("bound", {}).get(port) == host:
                     del content["bound"][port]
+
+    def announce_move(self, context, server_uuid, host):
+        with self.ledger.open() as content:
+            for port in self._of(content, server_uuid):
+                if host is None:
+                    content.get("migrating_to", {}).pop(port, None)
+                elif content.get("bound", {}).get(port) != host:
+                    content.setdefault("migrating_to", {})[port] = host
 
     def hand_back(self, context, server, host, before):
         with self.ledger.open() as content:
@@ -235,6 +245,64 @@ class FakePortAttachments:
             else:
                 ports[port_id] = ""
             content.get("bound", {}).pop(port_id, None)
+
+
+class FakePortBindings:
+    """``beside``: port -> hosts that it has an inactive binding to; the active one is ``bound``.
+
+    ``activated`` has (port, host) of each switch, in order."""
+
+    def __init__(self, ledger: Ledger):
+        self.ledger = ledger
+
+    def of(self, context, port_id):
+        return self._of(self.ledger.read(), port_id)
+
+    @staticmethod
+    def _of(content, port_id):
+        active = content.get("bound", {}).get(port_id)
+        found = {host: Binding(port_id, host, False, "ovs")
+                 for host in content.get("beside", {}).get(port_id, ())}  # fmt: skip
+        if active is not None:
+            found[active] = Binding(port_id, active, True, "ovs")
+        return found
+
+    def make(self, context, port_id, host, *, vnic_type="normal", profile=None):
+        with self.ledger.open() as content:
+            if port_id not in content.get("ports", {}):
+                raise PortNotFound(f"Port {port_id} could not be found.")
+            if host not in self._of(content, port_id):
+                content.setdefault("beside", {}).setdefault(port_id, []).append(host)
+            return self._of(content, port_id)[host]
+
+    def activate(self, context, port_ids, host):
+        switched = set()
+        with self.ledger.open() as content:
+            for port_id in port_ids:
+                found = self._of(content, port_id).get(host)
+                if found is None:
+                    continue
+                switched.add(port_id)
+                if found.active:
+                    continue
+                before = content.setdefault("bound", {}).get(port_id)
+                beside = [other for other in content["beside"][port_id] if other != host]
+                content["beside"][port_id] = beside + ([before] if before else [])
+                content["bound"][port_id] = host
+                content.setdefault("activated", []).append([port_id, host])
+        return switched
+
+    def drop(self, context, port_ids, host):
+        dropped = set()
+        with self.ledger.open() as content:
+            for port_id in port_ids:
+                found = self._of(content, port_id).get(host)
+                if found is not None and found.active:
+                    continue
+                dropped.add(port_id)
+                if found is not None:
+                    content["beside"][port_id].remove(host)
+        return dropped
 
 
 class FakeFixedIps:

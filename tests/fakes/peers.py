@@ -7,12 +7,15 @@ from nova_lite.peers.methods import METHODS
 
 
 class FakePeers:
-    """``answers``: by host and method, what a call returns, or raises if it is an exception; a host
-    that is not there does not answer. ``sent``: (host, method, arguments) of calls and casts."""
+    """``answers``: by host and method, what a call returns, or raises if it is an exception, or a
+    function of the arguments; a host that is not there does not answer, and one of ``fenced`` is
+    said to be dead. ``sent``: (host, method,
+    arguments) of calls and casts."""
 
     def __init__(self, **answers):
         self.answers = answers
         self.sent = []
+        self.fenced = set()
 
     def call(self, context, host, method, *, version=None, timeout=None, long=None, **arguments):
         answer = self._send(host, method, arguments)
@@ -29,6 +32,9 @@ class FakePeers:
     def is_up(self, context, host):
         return host in self.answers
 
+    def is_fenced(self, context, host):
+        return host in self.fenced
+
     def ping(self, host, *, topic="compute", timeout=10.0):
         self._there(host, "ping")
         return 0.001
@@ -37,7 +43,8 @@ class FakePeers:
         assert set(arguments) == set(METHODS[method].arguments)
         self._there(host, method)
         self.sent.append((host, method, arguments))
-        return self.answers[host].get(method)
+        answer = self.answers[host].get(method)
+        return answer(arguments) if callable(answer) else answer
 
     def _there(self, host, method):
         if host not in self.answers:

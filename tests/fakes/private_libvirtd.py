@@ -27,6 +27,8 @@ PRIVATE = {
 }
 LIBVIRTD_CONF = """
 listen_tls = 0
+listen_tcp = 1
+auth_tcp = "none"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
 unix_sock_rw_perms = "0700"
@@ -44,6 +46,9 @@ stdio_handler = "logd"
 swtpm_user = "root"
 swtpm_group = "root"
 max_processes = 0
+keepalive_interval = 1
+keepalive_count = 3
+default_tls_x509_cert_dir = "/etc/libvirt/pki"
 """
 # First process of the PID namespace: mounts, says so, and reaps until its standard input ends.
 INIT = """
@@ -86,6 +91,7 @@ class PrivateLibvirtd:
         for name in PRIVATE.values():
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         etc = self.directory / "etc"
+        (etc / "pki").mkdir(exist_ok=True)
         (etc / "libvirtd.conf").write_text(LIBVIRTD_CONF.format(uuid=uuid.uuid4()))
         (etc / "qemu.conf").write_text(QEMU_CONF)
         (etc / "virtlogd.conf").write_text("")
@@ -106,7 +112,9 @@ class PrivateLibvirtd:
 
     def start_libvirtd(self) -> None:
         """Start the daemon and wait until it answers."""
-        self._daemons.append(self._spawn("libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"))
+        self._daemons.append(
+            self._spawn("libvirtd", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid")
+        )
         deadline = time.monotonic() + 30
         while self.run("virsh", "-q", "-c", "qemu:///system", "uri", check=False).returncode:
             if time.monotonic() > deadline:
@@ -164,3 +172,17 @@ class PrivateLibvirtd:
         assert self._init is not None
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text()
         return int(children.split()[0])
+
+
+def link(one: PrivateLibvirtd, two: PrivateLibvirtd, subnet: str = "10.97.0") -> tuple[str, str]:
+    """A cable between two machines; their addresses on it."""
+    ends = f"nvl{one.directory.name[:5]}a", f"nvl{two.directory.name[:5]}b"
+    subprocess.run(
+        ["ip", "link", "add", ends[0], "netns", one.enter()[2], "type", "veth",
+         "peer", "name", ends[1], "netns", two.enter()[2]], check=True,
+    )  # fmt: skip
+    addresses = f"{subnet}.1", f"{subnet}.2"
+    for daemon, end, address in zip((one, two), ends, addresses, strict=True):
+        daemon.run("ip", "addr", "add", f"{address}/24", "dev", end)
+        daemon.run("ip", "link", "set", end, "up")
+    return addresses

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.private_libvirtd import PrivateLibvirtd, missing
+from tests.fakes.private_libvirtd import PrivateLibvirtd, link, missing
 from tests.functional.lab import Lab, usable
 
 pytest_plugins = ["tests.rotation"]
@@ -31,6 +31,28 @@ def private_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Priva
 def libvirt_uri(private_libvirtd: PrivateLibvirtd) -> str:
     """What to put into [libvirt]connection_uri."""
     return private_libvirtd.uri
+
+
+@pytest.fixture(scope="session")
+def second_libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvirtd]:
+    """The daemon of another machine."""
+    if reason := missing():
+        pytest.skip(f"private libvirtd: {reason}")
+    daemon = PrivateLibvirtd(Path(tmp_path_factory.mktemp("lw")), "second")
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def linked_libvirtds(
+    private_libvirtd: PrivateLibvirtd, second_libvirtd: PrivateLibvirtd
+) -> tuple[tuple[PrivateLibvirtd, str], tuple[PrivateLibvirtd, str]]:
+    """Both with their addresses on the cable between them."""
+    one, two = link(private_libvirtd, second_libvirtd)
+    return (private_libvirtd, one), (second_libvirtd, two)
 
 
 @pytest.fixture(scope="session")

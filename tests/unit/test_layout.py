@@ -98,6 +98,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("services.cell_arrivals", "drivers.disk"): "what is noted survives a power failure",
     ("services.moved_disks", "drivers.disk"): "what disks are based on is read from their headers",
     ("services.arrived_disks", "drivers.disk"): "a disk is converted whole or not at all",
+    ("services.arrivals", "drivers.disk"): "what a directory is for survives a power failure",
+    ("services.live_disks", "drivers.disk"): "QEMU copies into disks that are there, whole",
     ("steps.move.send", "drivers.disk"): "what is copied beside is whole or not there",
     ("services.disk_copy", "drivers.disk"): "what is copied is whole or not there",
     ("steps.volume.snapshots", "drivers.disk"): "files of a guest that is off are merged",

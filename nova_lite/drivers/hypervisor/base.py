@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nova_lite.drivers.hypervisor.live_migrations import LiveMigrations
 from nova_lite.model.diagnostics import GuestStats
 from nova_lite.model.domain import DiskSpec, DomainSpec, NicSpec
 from nova_lite.model.host import (
@@ -20,7 +21,7 @@ from nova_lite.model.host import (
 from nova_lite.model.states import PowerState
 
 
-class Hypervisor(ABC):
+class Hypervisor(LiveMigrations, ABC):
     """One hypervisor on this host.
 
     Guests are addressed by server uuid. Every method may raise HypervisorUnavailable (the daemon

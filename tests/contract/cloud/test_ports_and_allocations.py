@@ -108,6 +108,47 @@ def test_a_port_is_made_for_a_guest(ports):
     assert len(vif.mac) == 17 and vif.network.subnets[0].ips
 
 
+def active(ports, port_id):
+    return {host: one.active for host, one in ports[0].bindings.of(CONTEXT, port_id).items()}
+
+
+def test_a_port_is_bound_to_a_second_host(ports):
+    """Once, beside the one that it is bound to."""
+    (vif,) = allocate(ports)
+    bindings = ports[0].bindings
+
+    made = bindings.make(CONTEXT, vif.id, "host2")
+    again = bindings.make(CONTEXT, vif.id, "host2")
+
+    assert (made.host, made.active, made.vif_type) == (again.host, again.active, again.vif_type)
+    assert active(ports, vif.id) == {"host1": True, "host2": False}
+
+
+def test_a_port_is_switched_to_the_other_host(ports):
+    """Whoever asks a second time has success; without a binding there it stays where it is."""
+    (vif,), (other,) = allocate(ports), allocate(ports, 2)
+    bindings = ports[0].bindings
+    bindings.make(CONTEXT, vif.id, "host2")
+
+    for _ in range(2):
+        assert bindings.activate(CONTEXT, [vif.id, other.id], "host2") == {vif.id}
+
+    assert active(ports, vif.id) == {"host1": False, "host2": True}
+    assert active(ports, other.id) == {"host1": True}
+
+
+def test_only_a_binding_that_is_not_active_is_dropped(ports):
+    """The other one is all that the port has."""
+    (vif,) = allocate(ports)
+    bindings = ports[0].bindings
+    bindings.make(CONTEXT, vif.id, "host2")
+
+    assert bindings.drop(CONTEXT, [vif.id], "host1") == set()
+    assert bindings.drop(CONTEXT, [vif.id], "host2") == {vif.id}
+    assert bindings.drop(CONTEXT, [vif.id], "host2") == {vif.id}
+    assert active(ports, vif.id) == {"host1": True}
+
+
 def test_ports_are_taken_away_with_their_server(ports):
     """Once or twice; another server's stay."""
     mine, others = allocate(ports), allocate(ports, 2)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from tests.functional.conftest import libvirt_uri, private_libvirtd
+from tests.functional.conftest import (
+    libvirt_uri,
+    linked_libvirtds,
+    private_libvirtd,
+    second_libvirtd,
+)
 
-__all__ = ["libvirt_uri", "private_libvirtd"]
+__all__ = ["libvirt_uri", "linked_libvirtds", "private_libvirtd", "second_libvirtd"]

@@ -12,7 +12,8 @@ from nova_lite.errors import NetworkUnavailable, Verdict
 from nova_lite.operations.base import Operation
 from nova_lite.services.work import Interrupted, Signal, Signals
 from nova_lite.steps.base import COMPLETE, NoWayBack, Step
-from tests.unit.engine.toys import World, make_engine, request, resume
+from nova_lite.wire.context import RequestContext
+from tests.unit.engine.toys import World, arguments, make_engine, request, resume
 
 
 @pytest.fixture(autouse=True)
@@ -204,3 +205,53 @@ def test_signals_that_came_too_late_are_forgotten():
     signals.drop(Signal.DRAIN)
     signals.give(Signal.FORCE_COMPLETE)
     assert not signals.ends_waiting.is_set()
+
+
+def test_a_verb_about_what_goes_on_does_not_wait_for_it(tmp_path):
+    """It runs beside: behind it nobody could be told anything."""
+    world, told = Waiting(), []
+
+    class Tell(Operation):
+        event, beside = None, True
+
+        def plan(self):
+            engine.signal("s1", Signal.FORCE_COMPLETE, "operate")
+            told.append(self.work.instance["uuid"])
+            return []
+
+        def failed(self, failure):
+            raise AssertionError(failure)
+
+    engine = make_engine(tmp_path, None, verbs={"operate": world.verb(), "tell": Tell})
+    engine.start(request(engine))
+    assert world.waits.wait(10)
+
+    engine.begin("tell", RequestContext({"request_id": "req-2"}), "s1", arguments("s1"))
+    assert engine.settle(10)
+
+    assert told == ["s1"]
+    assert world.completed
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "stopped"])
+def test_what_a_process_holds_is_given_back(tmp_path, how):
+    """However it is done with an operation."""
+    world, left = Waiting(), []
+
+    class Holding(world.verb()):
+        def left_by_process(self):
+            left.append(how)
+
+    engine = make_engine(tmp_path, None, verbs={"operate": Holding})
+    engine.start(request(engine))
+    assert world.waits.wait(10)
+    if how == "done":
+        world.released.set()
+        assert engine.settle(10)
+    elif how == "failed":
+        engine.signal("s1", Signal.ABORT)
+        assert engine.settle(10)
+    else:
+        assert engine.drain(10)
+
+    assert left == [how]

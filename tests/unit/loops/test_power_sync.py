@@ -179,6 +179,19 @@ def test_an_event_counts_at_once(hypervisor, guest) -> None:
     assert cloud.asked == [("stop_instance", "stop")]
 
 
+@pytest.mark.parametrize("kind", ["stopped", "paused", "resumed"])
+def test_a_guest_that_migrated_was_not_switched_off(hypervisor, guest, kind) -> None:
+    """Its operation reports it, and the poll sees what nobody reported."""
+    uuid = guest(OFF)
+    cloud = Cloud(uuid=uuid, host="node1", vm_state="active", task_state=None, power_state=1)
+
+    sync(hypervisor, cloud).on_event(DomainEvent(uuid, kind, "migrated"))
+    assert (cloud.asked, cloud.saved) == ([], [])
+
+    sync(hypervisor, cloud).tick()
+    assert cloud.asked == [("stop_instance", "stop")]
+
+
 def test_a_guest_that_lives_elsewhere_now(hypervisor, guest) -> None:
     """After a migration the other host speaks for it."""
     uuid = guest(OFF)

@@ -181,6 +181,17 @@ def test_one_that_was_not_evacuated_is_reported_once(caplog):
     assert "host node2" in message
 
 
+@pytest.mark.parametrize("moving", [True, False])
+def test_a_guest_on_its_way_here_is_no_surprise(caplog, moving):
+    """Its record names the other host until all of it is here."""
+    world = World(deleted=False, host="node2")
+
+    Strays("node1", "reap", world, world, world, moving=lambda uuid: moving).tick()
+
+    assert ("is left alone" in caplog.text) is not moving
+    assert world.accepted == []
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_guest_of_a_server_that_was_resized_is_no_surprise(caplog, kept):
     """Its old host keeps guest and files for a revert; any other one is reported."""

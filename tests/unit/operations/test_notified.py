@@ -104,7 +104,7 @@ def test_mappings_are_sent_with_the_actions_of_stock() -> None:
     """Even where [notifications]bdms_in_notifications is off."""
     assert {
         "create", "delete", "reboot", "resume", "rebuild", "shelve", "shelve_offload", "unshelve",
-        "resize", "resize_finish", "resize_revert",
+        "resize", "resize_finish", "resize_revert", "live_migration_pre",
     } == {verb.notifies for verb in VERBS.values() if verb.notifies_mappings and verb.notifies
     }  # fmt: skip
 

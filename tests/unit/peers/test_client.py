@@ -321,3 +321,16 @@ def test_a_host_is_up_while_it_reports_itself(service, up):
 
     assert peers.is_up(ADMIN, "two") is up
     assert not peers.is_up(ADMIN, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("service", "fenced"), [(Reported(5), False), (Reported(None), False),
+                            (Reported(70, forced_down=True), True)],
+)  # fmt: skip
+def test_only_an_operator_says_that_a_host_is_dead(service, fenced):
+    """One that is silent may run its guests."""
+    world = World()
+    peers = Peers(world.transport, world.transport.conf, service, clock=world.clock)
+
+    assert peers.is_fenced(ADMIN, "two") is fenced
+    assert not peers.is_fenced(ADMIN, "unknown")

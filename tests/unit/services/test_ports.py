@@ -636,6 +636,23 @@ def test_ports_that_could_not_be_used_here_go_back(service, ports, network):
     assert (first["binding:host_id"], second["binding:host_id"]) == ("host1", "host3")
 
 
+def test_ports_say_where_their_server_goes_while_it_runs(service, ports, network):
+    """As stock writes it; the rest of the profile stays, and a port that is there says nothing."""
+    allocate(ports, PortRequest(network["id"]), PortRequest(network["id"]))
+    first, second = service.ports_of(SERVER.uuid)
+    first["binding:profile"] = {"trusted": "true"}
+    second["binding:host_id"] = "host2"
+
+    ports.announce_move(CONTEXT, SERVER.uuid, "host2")
+
+    assert first["binding:profile"] == {"trusted": "true", "migrating_to": "host2"}
+    assert not second.get("binding:profile")
+    calls = calls_of(service, lambda: ports.announce_move(CONTEXT, SERVER.uuid, "host2"))
+    assert len(calls) == 1  # nothing is written twice
+    ports.announce_move(CONTEXT, SERVER.uuid, None)
+    assert first["binding:profile"] == {"trusted": "true"}
+
+
 def test_what_a_host_wrote_into_the_profile_leaves_with_it(service, ports, network):
     """The user's own keys stay."""
     allocate(ports, PortRequest(network["id"]))

@@ -10,11 +10,14 @@ import pytest
 from nova_lite.errors import DiskError, MalformedMessage, PeerUnavailable, RemoteHostUnreachable
 from nova_lite.handlers.shared_storage import SharedStorage
 from nova_lite.services.shared_storage import (
+    OLD_S,
     PREFIX,
     has_file,
+    is_shown,
     is_there,
     shared_over,
     shared_with,
+    shown,
 )
 from nova_lite.wire.context import RequestContext
 
@@ -168,3 +171,32 @@ def test_the_method_answers_and_refuses_what_makes_no_sense(instances):
     for data in ({}, {"filename": None}, None, "x"):
         with pytest.raises(MalformedMessage, match="filename"):
             ask(context, data=data)
+
+
+def test_a_file_in_instances_path_shows_whether_it_is_shared(instances, tmp_path):
+    """Of both hosts each makes and looks; what a killed agent has left goes after an hour."""
+    left, fresh = instances / f"{PREFIX}left", instances / f"{PREFIX}fresh"
+    for path in (left, fresh):
+        path.touch()
+    os.utime(left, (0, left.stat().st_mtime - OLD_S - 60))
+
+    with shown(instances) as name:
+        assert is_shown(instances, name)
+        assert not is_shown(tmp_path, name)
+        assert not left.exists()
+
+    assert not is_shown(instances, name)
+    assert fresh.exists()  # another check may be at it
+
+
+@pytest.mark.parametrize("name", [None, "", ".", "..", "a\0b", f"{SERVER}/disk", "/etc/passwd"])
+def test_only_a_name_is_looked_for(instances, name):
+    """No other host learns what files this one has."""
+    (instances / SERVER / "disk").touch()
+    assert not is_shown(instances, name)
+
+
+def test_instances_path_that_cannot_be_written_is_named(tmp_path):
+    """Before the other host is asked."""
+    with pytest.raises(DiskError, match="nowhere"), shown(tmp_path / "nowhere"):
+        pass

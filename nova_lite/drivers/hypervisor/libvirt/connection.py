@@ -183,6 +183,31 @@ class Connection:
                 raise translate(what, error) from error
         raise AssertionError("unreachable")
 
+    def elsewhere(
+        self, what: str, uri: str, function: Callable[[Any], T], timeout: float = OPEN_TIMEOUT
+    ) -> T:
+        """Run ``function(virConnect)`` at another host's libvirtd, once; it may only look there.
+
+        :raises HypervisorUnavailable: that one does not answer, or does not let us in
+        """
+        event_loop.ensure_started()
+
+        def ask() -> T:
+            try:
+                connection = libvirt.openReadOnly(uri)
+            except libvirt.libvirtError as error:
+                message = error.get_error_message() or str(error)
+                raise HypervisorUnavailable(f"could not {what}: {message}") from error
+            try:
+                return function(connection)
+            finally:
+                connection.close()
+
+        try:
+            return self._run(what, ask, timeout)
+        except libvirt.libvirtError as error:
+            raise translate(what, error) from error
+
     def _run(self, what: str, function: Callable[[], T], timeout: float) -> T:
         try:
             return self._deadline.run(function, timeout)

@@ -45,6 +45,7 @@ class CpuPower:
         self._lock = threading.Lock()
         self._held: Counter[int] = Counter()
         self._starts = 0
+        self._expected: dict[str, frozenset[int]] = {}
 
     @classmethod
     def from_conf(cls, conf: Any) -> CpuPower | None:
@@ -82,6 +83,19 @@ class CpuPower:
                 self._held += Counter()  # without zeros
                 self._starts += 1
 
+    def expect(self, guest: str, cpus: frozenset[int]) -> None:
+        """Keep CPUs up for a guest that is on its way here; none: it has come, or does not.
+
+        :raises HypervisorError: one does not come up
+        """
+        wanted = cpus & self.cpus
+        with self._lock:
+            self._expected.pop(guest, None)
+            if wanted:
+                self._expected[guest] = wanted
+            self._starts += 1
+        self._up(wanted)
+
     def wake(self) -> None:
         """All CPUs up: only then libvirt tells their sockets and siblings."""
         self._up(self.cpus)
@@ -103,7 +117,8 @@ class CpuPower:
         with self._lock:
             if starts != self._starts:
                 return False
-            for cpu in sorted(self.cpus - used - self._held.keys()):
+            expected = frozenset[int]().union(*self._expected.values())
+            for cpu in sorted(self.cpus - used - expected - self._held.keys()):
                 self._power_down(cpu)
             return True
 

@@ -16,6 +16,7 @@ from nova_lite.drivers.hypervisor.libvirt.block_copy import BlockCopy
 from nova_lite.drivers.hypervisor.libvirt.calls import find
 from nova_lite.drivers.hypervisor.libvirt.connection import Connection
 from nova_lite.drivers.hypervisor.libvirt.consoles import Consoles
+from nova_lite.drivers.hypervisor.libvirt.cpu_compare import CpuComparison
 from nova_lite.drivers.hypervisor.libvirt.cpu_power import CpuPower
 from nova_lite.drivers.hypervisor.libvirt.definitions import Definitions, rename
 from nova_lite.drivers.hypervisor.libvirt.diagnostics import Diagnostics
@@ -24,11 +25,13 @@ from nova_lite.drivers.hypervisor.libvirt.disk_overlays import DiskOverlays
 from nova_lite.drivers.hypervisor.libvirt.disks import Disks
 from nova_lite.drivers.hypervisor.libvirt.events import EventPump
 from nova_lite.drivers.hypervisor.libvirt.guest_agent import GuestAgent
+from nova_lite.drivers.hypervisor.libvirt.live_migration import Migrations
 from nova_lite.drivers.hypervisor.libvirt.nics import Nics
 from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
+from nova_lite.drivers.hypervisor.libvirt.sending import Sendings
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.drivers.hypervisor.libvirt.tpm_state import TpmStates
 from nova_lite.errors import HypervisorError, InvalidConfiguration
@@ -56,11 +59,13 @@ class LibvirtHypervisor(
     BlockCopy,
     Definitions,
     Consoles,
+    CpuComparison,
     Diagnostics,
     DiskMoves,
     DiskOverlays,
     Disks,
     GuestAgent,
+    Migrations,
     Nics,
     Nvram,
     Power,
@@ -85,8 +90,11 @@ class LibvirtHypervisor(
         self._cpu_power = CpuPower.from_conf(conf)
         self._removals = Removals()
         self._events = EventPump(lambda: self._connection.reopen(), self._states)
+        uri = self._conf.connection_uri or URIS[virt_type]
+        self._sendings = Sendings(uri)
+        self._events.subscribe(self._sendings.on_event)
         self._connection = Connection(
-            self._conf.connection_uri or URIS[virt_type],
+            uri,
             on_open=self._opened,
             on_lost=self._events.lost,
         )
@@ -99,6 +107,7 @@ class LibvirtHypervisor(
     def _opened(self, connection: Any) -> None:
         self._events.register(connection)
         self._removals.register(connection)
+        self._sendings.register(connection)
 
     # --- the host ---------------------------------------------------------------------------
     def connect(self) -> None:

@@ -135,6 +135,10 @@ class Power(Calls):
         if self._cpu_power is not None:
             self._cpu_power.wake()
 
+    def expect_guest(self, uuid: str, cpus: frozenset[int]) -> None:
+        if self._cpu_power is not None:
+            self._cpu_power.expect(uuid, cpus)
+
     def rest_cpus(self) -> None:
         power = self._cpu_power
         if power is None:

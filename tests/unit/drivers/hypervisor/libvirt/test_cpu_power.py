@@ -178,6 +178,12 @@ def test_the_driver_powers_up_what_it_starts(tmp_path: Path, sysfs: Path) -> Non
     domain.active = False
     hypervisor.rest_cpus()
     assert online(sysfs) == [0]
+    hypervisor.expect_guest("v", frozenset({0, 1, 3, 9}))
+    hypervisor.rest_cpus()
+    assert online(sysfs) == [0, 1, 3]
+    hypervisor.expect_guest("v", frozenset())
+    hypervisor.rest_cpus()
+    assert online(sysfs) == [0]
     hypervisor.wake_cpus()
     assert online(sysfs) == [0, 1, 2, 3]
 

@@ -1,0 +1,1 @@
+"""Steps of a server that goes to another host while it runs."""

@@ -1,0 +1,93 @@
+"""The agent of the host that a running server comes to is killed, or its power fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_lite.engine.queues import Pool
+from nova_lite.services import migrate_data
+from nova_lite.wire.objects import unwrap, wrap
+from tests.unit.operations.host import ATTACHMENT
+from tests.unit.operations.live_hosts import CHECK, POST, PRE, ROLLBACK, LiveHosts
+
+
+@pytest.fixture(autouse=True)
+def short_idle(monkeypatch):
+    monkeypatch.setattr(Pool, "IDLE_SECONDS", 0.02)
+
+
+def begun(directory, method):
+    """The hosts before a verb, and its arguments."""
+    hosts = LiveHosts(directory, volume=True)
+    if method == CHECK:
+        return hosts, hosts.check_arguments()
+    arguments = hosts.checked()
+    if method == PRE:
+        return hosts, arguments
+    data = hosts.pre(arguments, request="req-1")
+    if method == POST:
+        hosts.arrive()
+        return hosts, {"block_migration": True}
+    with hosts.conductor.database() as tables:
+        tables["BlockDeviceMapping"]["2"]["attachment_id"] = ATTACHMENT
+    hosts.begin_to_arrive()
+    return hosts, {"destroy_disks": True, "migrate_data": unwrap(data)}
+
+
+def cut_off(hosts, how, boundary, method, arguments):
+    """Carry it out until the process ends; then the next one goes on."""
+    host, real = hosts.dest, hosts.dest.agent
+    host.agent = lambda observer=None, **more: real(observer, **{**hosts.parts(), **more})
+    getattr(host, how)(boundary, method, **arguments)
+    agent = host.resume()
+    host.agent = real
+    return agent
+
+
+@pytest.mark.parametrize("method", [CHECK, PRE, POST, ROLLBACK])
+def test_it_ends_the_same_wherever_the_agent_is_killed(tmp_path, method):
+    """What is begun is completed, but for a check, of which nothing is left."""
+    first, arguments = begun(tmp_path / "first", method)
+    before, boundaries = first.look(), []
+    first.ask(first.dest, method, boundaries.append, request="req-1", **arguments)
+    wanted = before if method == CHECK else first.look()
+    assert wanted["journal"] == []
+    for number, boundary in enumerate(boundaries):
+        hosts, arguments = begun(tmp_path / str(number), method)
+        agent = cut_off(hosts, "killed", boundary, method, arguments)
+        assert hosts.look() == wanted, boundary
+        if method == CHECK:
+            assert hosts.claims(agent) == []
+        if method == PRE:
+            again = wrap(hosts.ask(hosts.dest, PRE, request="req-1", agent=agent, **arguments))
+            assert migrate_data.old_attachments(again), boundary
+            assert migrate_data.volumes(again)[0].target == "vdb", boundary
+            assert hosts.look() == wanted, boundary
+
+
+@pytest.mark.parametrize("method", [PRE, ROLLBACK])
+def test_it_ends_the_same_wherever_the_power_fails(tmp_path, method):
+    """Taps are gone, and what was not synced."""
+    first, arguments = begun(tmp_path / "first", method)
+    boundaries = []
+    first.ask(first.dest, method, boundaries.append, request="req-1", **arguments)
+    wanted = first.look()
+    for number, boundary in enumerate(name for name in boundaries if name.endswith(":end")):
+        hosts, arguments = begun(tmp_path / str(number), method)
+        cut_off(hosts, "power_fails", boundary, method, arguments)
+        assert hosts.look() == wanted, boundary
+
+
+def test_a_guest_that_is_lost_with_the_power_is_whose_it_was(tmp_path):
+    """Once it has come, it is this host's, off or recorded as running: it can be started."""
+    first, arguments = begun(tmp_path / "first", POST)
+    boundaries = []
+    first.ask(first.dest, POST, boundaries.append, request="req-1", **arguments)
+    for number, boundary in enumerate(name for name in boundaries if name.endswith(":end")):
+        hosts, arguments = begun(tmp_path / str(number), POST)
+        cut_off(hosts, "power_fails", boundary, POST, arguments)
+        host, vm_state, task = hosts.state()
+        assert (host, task) == ("host2", None), boundary
+        assert vm_state in ("stopped", "active"), boundary
+        assert hosts.guest(hosts.dest) == "SHUTDOWN", boundary
+        assert hosts.look()["bound"] == ["host2"], boundary
