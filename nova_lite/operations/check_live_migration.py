@@ -1,5 +1,5 @@
-"""check_can_live_migrate_destination and check_can_live_migrate_source: can a running server go
-from one host to another?
+"""check_can_live_migrate_destination and check_can_live_migrate_source: can a server go to another
+host while it runs?
 
 nova-conductor asks the host that is to get the server, which asks the one that has it. What either
 refuses is a MigrationPreCheckError that names the host and the reason: the conductor tries the next
