@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from nova_lite import errors
 from nova_lite.clients.neutron import Neutron
+from nova_lite.clients.neutron_bindings import PortBindings
 
 LOG = logging.getLogger(__name__)
 
@@ -22,10 +22,12 @@ class HostBindings:
     """Switches and removes bindings.
 
     :param neutron: access to Neutron
+    :param bindings: those of single ports
     """
 
-    def __init__(self, neutron: Neutron) -> None:
+    def __init__(self, neutron: Neutron, bindings: PortBindings) -> None:
         self._neutron = neutron
+        self._bindings = bindings
 
     def activate(self, context: Any, server_uuid: str, host: str) -> bool:
         """Make the bindings of a server's ports to ``host`` the active ones.
@@ -45,18 +47,13 @@ class HostBindings:
     def _switch(
         self, context: Any, server_uuid: str, host: str, only: tuple[str | None, ...] | None
     ) -> bool:
-        admin, complete = self._neutron.admin(context), True
-        for port in admin.ports(device_id=server_uuid, fields=("id", "binding:host_id")):
-            bound = port.get("binding:host_id")
-            if bound == host or (only is not None and bound not in only):
-                continue
-            try:
-                admin.activate_port_binding(port["id"], host)
-            except (errors.PortBindingNotFound, errors.PortNotFound) as error:
-                LOG.info("Port %s of server %s is not bound to host %s: %s",
-                         port["id"], server_uuid, host, error)  # fmt: skip
-                complete = False
-        return complete
+        listed = self._listed(context, server_uuid)
+        ids = {
+            str(port["id"])
+            for port in listed
+            if (bound := port.get("binding:host_id")) != host and (only is None or bound in only)
+        }
+        return self._bindings.activate(context, ids, host) == ids
 
     def remove(self, context: Any, server_uuid: str, host: str) -> None:
         """Remove the inactive bindings of a server's ports to ``host``.
@@ -67,9 +64,13 @@ class HostBindings:
         :raises NetworkUnavailable: Neutron does not answer
         """
         admin = self._neutron.admin(context)
-        for port in admin.ports(device_id=server_uuid, fields=("id", "binding:host_id")):
+        for port in self._listed(context, server_uuid):
             if port.get("binding:host_id") in (host, "", None):
                 LOG.warning("Port %s of server %s keeps its binding to host %s: it has no other "
                             "active one", port["id"], server_uuid, host)  # fmt: skip
                 continue
             admin.delete_port_binding(port["id"], host)
+
+    def _listed(self, context: Any, server_uuid: str) -> list[dict[str, Any]]:
+        admin = self._neutron.admin(context)
+        return admin.ports(device_id=server_uuid, fields=("id", "binding:host_id"))

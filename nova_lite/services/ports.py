@@ -50,7 +50,7 @@ class Ports:
     """The ports of servers on this host.
 
     ``attachments`` attaches and detaches single ones, ``fixed_ips`` changes their addresses,
-    ``host_bindings`` switches between bindings to two hosts.
+    ``bindings`` has those of single ports to several hosts, ``host_bindings`` switches a server's.
 
     :param neutron: access to Neutron
     :param conf: the options; [neutron] ovs_bridge and flat_injected are read
@@ -64,7 +64,7 @@ class Ports:
         self.attachments = PortAttachments(neutron, conf)
         self.fixed_ips = FixedIps(neutron)
         self.bindings = PortBindings(neutron)
-        self.host_bindings = HostBindings(neutron)
+        self.host_bindings = HostBindings(neutron, self.bindings)
         self._reads = RequestReads(clock)
         self._looks = Looks(clock)
 

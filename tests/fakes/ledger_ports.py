@@ -55,7 +55,7 @@ class FakePorts:
         self.attachments = FakePortAttachments(ledger)
         self.fixed_ips = FakeFixedIps(ledger)
         self.bindings = FakePortBindings(ledger)
-        self.host_bindings = FakeHostBindings(ledger)
+        self.host_bindings = FakeHostBindings(ledger, self.bindings)
 
     def warm_up(self):
         pass
@@ -158,10 +158,10 @@ class FakePorts:
 
 
 class FakeHostBindings:
-    """``inactive``: port -> hosts that have a binding of it beside the one in ``bound``."""
+    """Those of all ports of a server."""
 
-    def __init__(self, ledger: Ledger):
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger, bindings: FakePortBindings):
+        self.ledger, self._bindings = ledger, bindings
 
     def activate(self, context, server_uuid, host):
         return self._switch(server_uuid, host)
@@ -170,28 +170,18 @@ class FakeHostBindings:
         return self._switch(server_uuid, before, (host, None))
 
     def _switch(self, server_uuid, host, only=None):
-        complete = True
-        with self.ledger.open() as content:
-            bound, inactive = content.setdefault("bound", {}), content.setdefault("inactive", {})
-            for port in FakePorts._of(content, server_uuid):
-                if bound.get(port) == host or (only and bound.get(port) not in only):
-                    continue
-                others = inactive.setdefault(port, [])
-                if host not in others:
-                    complete = False
-                    continue
-                others.remove(host)
-                if port in bound:
-                    others.append(bound[port])
-                bound[port] = host
-        return complete
+        ports = {port for port, bound in self._bound(server_uuid)
+                 if bound != host and (only is None or bound in only)}  # fmt: skip
+        return self._bindings.activate(None, ports, host) == ports
 
     def remove(self, context, server_uuid, host):
-        with self.ledger.open() as content:
-            for port in FakePorts._of(content, server_uuid):
-                others = content.setdefault("inactive", {}).setdefault(port, [])
-                if port in content.get("bound", {}) and host in others:
-                    others.remove(host)
+        ports = [port for port, bound in self._bound(server_uuid) if bound not in (host, None)]
+        self._bindings.drop(None, ports, host)
+
+    def _bound(self, server_uuid):
+        content = self.ledger.read()
+        return [(port, content.get("bound", {}).get(port))
+                for port in FakePorts._of(content, server_uuid)]  # fmt: skip
 
 
 class FakePortAttachments:

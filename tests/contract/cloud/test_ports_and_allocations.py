@@ -180,7 +180,7 @@ def prepared(ports):
     service = ports[0]
     if isinstance(service, FakePorts):
         with service.ledger.open() as content:
-            content["inactive"] = {vif.id: ["host2"]}
+            content["beside"] = {vif.id: ["host2"]}
     else:
         service.neutron.create_port_binding(vif.id, "host2", vnic_type="normal")
     return vif
@@ -191,7 +191,7 @@ def bound(ports):
     service = ports[0]
     if isinstance(service, FakePorts):
         content = service.ledger.read()
-        return sorted(content["bound"].values()), sum(content["inactive"].values(), [])
+        return sorted(content["bound"].values()), sum(content["beside"].values(), [])
     rows = service.neutron.ports()
     found = [row for port in rows for row in service.neutron.port_bindings(port["id"])]
     return tuple(

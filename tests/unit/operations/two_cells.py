@@ -111,7 +111,7 @@ class TwoCells:
             if "2" in other["BlockDeviceMapping"]:
                 other["BlockDeviceMapping"]["2"]["attachment_id"] = OTHER
         with self.ledger.open() as content:
-            content["inactive"] = {port: ["host2"] for port in content["ports"]}
+            content["beside"] = {port: ["host2"] for port in content["ports"]}
             if "cinder" in content:
                 content["cinder"]["attachments"][OTHER] = {
                     "id": OTHER, "status": "reserved", "instance": self.server,
@@ -163,8 +163,8 @@ class TwoCells:
             for name in ("Instance", "Migration", "BlockDeviceMapping", "VirtualInterface"):
                 tables[name] = {}
         with self.ledger.open() as content:
-            for port, hosts in content["inactive"].items():
-                content["inactive"][port] = [host for host in hosts if host != "host2"]
+            for port, hosts in content["beside"].items():
+                content["beside"][port] = [host for host in hosts if host != "host2"]
                 if content["bound"].get(port) == "host2":
                     del content["bound"][port]
             content.get("cinder", {}).get("attachments", {}).pop(OTHER, None)
@@ -271,7 +271,7 @@ class TwoCells:
     def bindings(self):
         """Hosts of the active and of the inactive bindings."""
         content = self.ledger.read()
-        return sorted(content["bound"].values()), sorted(sum(content["inactive"].values(), []))
+        return sorted(content["bound"].values()), sorted(sum(content["beside"].values(), []))
 
     def disk(self, name):
         """Content of the root disk on a host; None without one."""
