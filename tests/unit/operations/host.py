@@ -13,7 +13,7 @@ from pathlib import Path
 from nova_lite.conductor.instances import Instances
 from nova_lite.model.states import PowerState
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.objects import WireObject, wrap
+from nova_lite.wire.objects import WireObject, unwrap, wrap
 from tests.fakes.agent import FakeAgent
 from tests.fakes.cloud import FakeImageSource, Ledger
 from tests.fakes.conductor import FakeConductor
@@ -35,6 +35,84 @@ MAPPING = {
     "guest_format": None, "volume_size": None, "connection_info": None, "tag": None,
     "delete_on_termination": False, "no_device": False, "deleted": False,
 }  # fmt: skip
+
+
+def cinder_with_volume(server, host):
+    """What the ledger has of Cinder when a host has connected the volume of a server."""
+    return {
+        "volumes": {VOLUME: {
+            "id": VOLUME, "status": "in-use", "attach_status": "attached", "size": 1,
+            "multiattach": False, "metadata": {}, "migration_status": None,
+            "availability_zone": "nova",
+        }},
+        "attachments": {ATTACHMENT: {
+            "id": ATTACHMENT, "status": "attached", "instance": server,
+            "volume_id": VOLUME, "mountpoint": "/dev/vdb", "connector": {"host": host},
+            "connection_info": {"driver_volume_type": "file", "name": VOLUME},
+        }},
+    }  # fmt: skip
+
+
+def evacuation_arguments(row, **asked):
+    """Those of rebuild_instance for an evacuation, by the row of its migration."""
+    migration = WireObject.new("Migration", "1.8", **row)
+    migration.clear_changes()
+    return {
+        "new_pass": "", "injected_files": None, "image_ref": None, "orig_image_ref": None,
+        "orig_sys_metadata": None, "bdms": None, "recreate": True,
+        "on_shared_storage": None, "preserve_ephemeral": False,
+        "migration": unwrap(migration), "scheduled_node": "node", "limits": {},
+        "request_spec": None, "accel_uuids": [], "reimage_boot_volume": False,
+        "target_state": None, **asked,
+    }  # fmt: skip
+
+
+def attachments(ledger):
+    """(status, host that is connected) of the volume's attachments."""
+    rows = ledger.read()["cinder"]["attachments"].values()
+    return sorted((row["status"], (row["connector"] or {}).get("host")) for row in rows)
+
+
+class Moving:
+    """What there is of a server that goes from one host to another: of a class that has
+    ``conductor``, ``ledger`` and ``server``."""
+
+    @staticmethod
+    def instances(host):
+        return host.state / "instances"
+
+    def set(self, **fields):
+        self.conductor.set(self.server, **fields)
+
+    def row(self, name):
+        return self.conductor.instance(self.server).get(name)
+
+    def state(self):
+        return tuple(self.row(name) for name in ("host", "vm_state", "task_state"))
+
+    def files(self, host):
+        """Names of what is below instances_path."""
+        root = self.instances(host)
+        return sorted(
+            str(path.relative_to(root)).replace(self.server, "server")
+            for path in root.rglob("*")
+            if path.is_file() and path.relative_to(root).parts[0] not in ("_base", "locks")
+        )
+
+    def guest(self, host):
+        found = host.hypervisor.guests.get(self.server)
+        return None if found is None else found.state.name
+
+    def cinder(self):
+        return attachments(self.ledger)
+
+    def faults(self):
+        return [row["message"] for row in
+                self.conductor.read().get("InstanceFault", {}).values()]  # fmt: skip
+
+    def ended(self):
+        events = self.conductor.read().get("events", [])
+        return sorted({(event, phase) for _, event, phase, _ in events})
 
 
 def recorded():

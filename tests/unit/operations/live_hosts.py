@@ -18,7 +18,14 @@ from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject, unwrap, wrap
 from tests.fakes.remote_files import FakeRemoteFiles
-from tests.unit.operations.host import ATTACHMENT, MAPPING, VOLUME, Host
+from tests.unit.operations.host import (
+    ATTACHMENT,
+    MAPPING,
+    VOLUME,
+    Host,
+    Moving,
+    cinder_with_volume,
+)
 from tests.unit.operations.two_hosts import MIGRATION, Target
 
 URI = "qemu+tcp://host2/system"
@@ -46,7 +53,7 @@ class Source:
         return wrap(self.hosts.ask(self.hosts.source, method, **arguments))
 
 
-class LiveHosts:
+class LiveHosts(Moving):
     """``fields`` are some of the server's record; ``shared``: the hosts have one instances_path;
     ``cluster``: their disks are in one, too."""
 
@@ -97,18 +104,7 @@ class LiveHosts:
     def _attach(self):
         """A volume that host1 has connected, and its guest uses."""
         with self.ledger.open() as content:
-            content["cinder"] = {
-                "volumes": {VOLUME: {
-                    "id": VOLUME, "status": "in-use", "attach_status": "attached", "size": 1,
-                    "multiattach": False, "metadata": {}, "migration_status": None,
-                    "availability_zone": "nova",
-                }},
-                "attachments": {ATTACHMENT: {
-                    "id": ATTACHMENT, "status": "attached", "instance": self.server,
-                    "volume_id": VOLUME, "mountpoint": "/dev/vdb", "connector": {"host": "host1"},
-                    "connection_info": {"driver_volume_type": "file", "name": VOLUME},
-                }},
-            }  # fmt: skip
+            content["cinder"] = cinder_with_volume(self.server, "host1")
         self.connection = {
             "driver_volume_type": "file", "data": {"name": VOLUME, "device_path": "/there"},
             "serial": VOLUME,
@@ -208,35 +204,6 @@ class LiveHosts:
         return self.ask(self.dest, ROLLBACK, destroy_disks=True, migrate_data=data, **more)
 
     # --- what is there ----------------------------------------------------------------------
-    @staticmethod
-    def instances(host):
-        return host.state / "instances"
-
-    def set(self, **fields):
-        self.conductor.set(self.server, **fields)
-
-    def row(self, name):
-        return self.conductor.instance(self.server).get(name)
-
-    def state(self):
-        return tuple(self.row(name) for name in ("host", "vm_state", "task_state"))
-
-    def files(self, host):
-        root = self.instances(host)
-        return sorted(
-            str(path.relative_to(root)).replace(self.server, "server")
-            for path in root.rglob("*")
-            if path.is_file() and path.relative_to(root).parts[0] not in ("_base", "locks")
-        )
-
-    def guest(self, host):
-        found = host.hypervisor.guests.get(self.server)
-        return None if found is None else found.state.name
-
-    def cinder(self):
-        rows = self.ledger.read()["cinder"]["attachments"].values()
-        return sorted((row["status"], (row["connector"] or {}).get("host")) for row in rows)
-
     def mapping(self):
         return self.conductor.read()["BlockDeviceMapping"]["2"]
 
@@ -244,14 +211,6 @@ class LiveHosts:
         """Volumes of the server."""
         found = (host.state / "connected").glob(f"*.{self.server}")
         return sorted(path.stem for path in found)
-
-    def faults(self):
-        return [row["message"] for row in
-                self.conductor.read().get("InstanceFault", {}).values()]  # fmt: skip
-
-    def ended(self):
-        events = self.conductor.read().get("events", [])
-        return sorted({(event, phase) for _, event, phase, _ in events})
 
     def claims(self, agent=None):
         held = (agent or self.last).tools.claims._claims

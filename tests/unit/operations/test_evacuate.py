@@ -14,8 +14,15 @@ from nova_lite.inventory.claims import Role
 from nova_lite.operations.evacuate import Evacuate
 from nova_lite.operations.rebuild import Rebuild
 from nova_lite.wire.decode import required
-from nova_lite.wire.objects import WireObject, unwrap
-from tests.unit.operations.host import ATTACHMENT, MAPPING, VOLUME, Host
+from tests.unit.operations.host import (
+    ATTACHMENT,
+    MAPPING,
+    VOLUME,
+    Host,
+    attachments,
+    cinder_with_volume,
+    evacuation_arguments,
+)
 
 METHOD = "rebuild_instance"
 NODE, PROVIDER = "fake.example", "node"  # of the stand-in for this host
@@ -63,34 +70,14 @@ class Evacuation(Host):
     def _attach(self):
         """A volume that host2 has connected."""
         with self.ledger.open() as content:
-            content["cinder"] = {
-                "volumes": {VOLUME: {
-                    "id": VOLUME, "status": "in-use", "attach_status": "attached", "size": 1,
-                    "multiattach": False, "metadata": {}, "migration_status": None,
-                    "availability_zone": "nova",
-                }},
-                "attachments": {ATTACHMENT: {
-                    "id": ATTACHMENT, "status": "attached", "instance": self.server,
-                    "volume_id": VOLUME, "mountpoint": "/dev/vdb", "connector": {"host": "host2"},
-                    "connection_info": {"driver_volume_type": "file", "name": VOLUME},
-                }},
-            }  # fmt: skip
+            content["cinder"] = cinder_with_volume(self.server, "host2")
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"]["2"] = {
                 **MAPPING, "instance_uuid": self.server, "connection_info": CONNECTION,
             }  # fmt: skip
 
     def arguments(self, **asked):
-        migration = WireObject.new("Migration", "1.8", **self.migration())
-        migration.clear_changes()
-        return {
-            "new_pass": "", "injected_files": None, "image_ref": None, "orig_image_ref": None,
-            "orig_sys_metadata": None, "bdms": None, "recreate": True,
-            "on_shared_storage": None, "preserve_ephemeral": False,
-            "migration": unwrap(migration), "scheduled_node": "node", "limits": {},
-            "request_spec": None, "accel_uuids": [], "reimage_boot_volume": False,
-            "target_state": None, **asked,
-        }  # fmt: skip
+        return evacuation_arguments(self.migration(), **asked)
 
     def evacuate(self, **asked):
         return self.run(METHOD, **self.arguments(**asked))
@@ -110,9 +97,7 @@ class Evacuation(Host):
         return sorted(self.ledger.read()["allocations"].get(self.server, {}))
 
     def cinder(self):
-        """(status, host that is connected) of the volume's attachments."""
-        rows = self.ledger.read()["cinder"]["attachments"].values()
-        return sorted((row["status"], (row["connector"] or {}).get("host")) for row in rows)
+        return attachments(self.ledger)
 
     def mapping(self):
         return self.conductor.read()["BlockDeviceMapping"]["2"]

@@ -14,8 +14,9 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError
 from nova_lite.loops.evacuated import EvacuatedServers
-from nova_lite.wire.objects import WireObject, unwrap
+from nova_lite.wire.objects import unwrap
 from tests.fakes.killed import Killed, until_killed
+from tests.unit.operations.host import evacuation_arguments
 from tests.unit.operations.test_resize import at
 from tests.unit.operations.two_hosts import MIGRATION, OLD, TwoHosts
 
@@ -66,16 +67,7 @@ class Evacuated(TwoHosts):
         }  # fmt: skip
         with self.conductor.database() as tables:
             tables["Migration"]["8"] = row
-        migration = WireObject.new("Migration", "1.8", **row)
-        migration.clear_changes()
-        return {
-            "new_pass": "", "injected_files": None, "image_ref": None, "orig_image_ref": None,
-            "orig_sys_metadata": None, "bdms": None, "recreate": True,
-            "on_shared_storage": None, "preserve_ephemeral": False,
-            "migration": unwrap(migration), "scheduled_node": "node", "limits": {},
-            "request_spec": None, "accel_uuids": [], "reimage_boot_volume": False,
-            "target_state": None, **asked,
-        }  # fmt: skip
+        return evacuation_arguments(row, **asked)
 
     def status(self, number):
         return self.conductor.read()["Migration"][str(number)]["status"]

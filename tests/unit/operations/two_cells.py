@@ -14,7 +14,7 @@ from nova_lite.conductor.instances import Instances
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject, unwrap, wrap
 from tests.fakes.conductor import FakeConductor
-from tests.unit.operations.host import ATTACHMENT, MAPPING, VOLUME, Host
+from tests.unit.operations.host import MAPPING, VOLUME, Host, cinder_with_volume
 from tests.unit.operations.two_hosts import Target
 
 MIGRATION = "cccccccc-2222-3333-4444-555555555555"
@@ -83,18 +83,7 @@ class TwoCells:
     def _attach(self):
         """A volume that host1 has connected."""
         with self.ledger.open() as content:
-            content["cinder"] = {
-                "volumes": {VOLUME: {
-                    "id": VOLUME, "status": "in-use", "attach_status": "attached", "size": 1,
-                    "multiattach": False, "metadata": {}, "migration_status": None,
-                    "availability_zone": "nova",
-                }},
-                "attachments": {ATTACHMENT: {
-                    "id": ATTACHMENT, "status": "attached", "instance": self.server,
-                    "volume_id": VOLUME, "mountpoint": "/dev/vdb", "connector": {"host": "host1"},
-                    "connection_info": {"driver_volume_type": "file", "name": VOLUME},
-                }},
-            }  # fmt: skip
+            content["cinder"] = cinder_with_volume(self.server, "host1")
         with self.source.conductor.database() as tables:
             tables["BlockDeviceMapping"]["2"] = {
                 **MAPPING, "instance_uuid": self.server, "connection_info": json.dumps(CONNECTION),

@@ -10,7 +10,7 @@ from tests.fakes.agent import stand_ins
 from tests.fakes.conf_file import read_conf
 from tests.fakes.peers import FakePeers
 from tests.fakes.remote_files import FakeRemoteFiles
-from tests.unit.operations.host import ATTACHMENT, MAPPING, VOLUME, Host
+from tests.unit.operations.host import MAPPING, VOLUME, Host, Moving, cinder_with_volume
 
 MIGRATION = "cccccccc-2222-3333-4444-555555555555"
 OLD, NEW = 1, 2  # ids of the flavors
@@ -40,7 +40,7 @@ class Target(Host):
         return super().agent(observer, **{**{name: around[name] for name in keep}, **replaced})
 
 
-class TwoHosts:
+class TwoHosts(Moving):
     """``flavor`` are fields of the new flavor; ``fields`` some of the server's record."""
 
     def __init__(self, directory, *, same=False, volume=False, flavor=None, old=None, conf=(),
@@ -104,18 +104,7 @@ class TwoHosts:
     def _attach(self):
         """A volume that host1 has connected."""
         with self.ledger.open() as content:
-            content["cinder"] = {
-                "volumes": {VOLUME: {
-                    "id": VOLUME, "status": "in-use", "attach_status": "attached", "size": 1,
-                    "multiattach": False, "metadata": {}, "migration_status": None,
-                    "availability_zone": "nova",
-                }},
-                "attachments": {ATTACHMENT: {
-                    "id": ATTACHMENT, "status": "attached", "instance": self.server,
-                    "volume_id": VOLUME, "mountpoint": "/dev/vdb", "connector": {"host": "host1"},
-                    "connection_info": {"driver_volume_type": "file", "name": VOLUME},
-                }},
-            }  # fmt: skip
+            content["cinder"] = cinder_with_volume(self.server, "host1")
         connection = {"driver_volume_type": "file", "data": {"name": VOLUME}, "serial": VOLUME}
         with self.conductor.database() as tables:
             tables["BlockDeviceMapping"]["2"] = {
@@ -123,10 +112,6 @@ class TwoHosts:
             }  # fmt: skip
 
     # --- the verbs --------------------------------------------------------------------------
-    @staticmethod
-    def instances(host):
-        return host.state / "instances"
-
     def host(self, name):
         return self.source if name == "host1" else self.dest
 
@@ -176,18 +161,9 @@ class TwoHosts:
             self.deliver(self.asked(method))
 
     # --- what is there ----------------------------------------------------------------------
-    def set(self, **fields):
-        self.conductor.set(self.server, **fields)
-
     def set_migration(self, **fields):
         with self.conductor.database() as tables:
             tables["Migration"]["7"].update(fields)
-
-    def row(self, name):
-        return self.conductor.instance(self.server).get(name)
-
-    def state(self):
-        return tuple(self.row(name) for name in ("host", "vm_state", "task_state"))
 
     def flavor_ids(self):
         def of(name):
@@ -195,31 +171,6 @@ class TwoHosts:
             return flavor and flavor["nova_object.data"]["id"]
 
         return of("flavor"), of("old_flavor"), of("new_flavor")
-
-    def files(self, host):
-        """Names of what is below instances_path."""
-        root = self.instances(host)
-        return sorted(
-            str(path.relative_to(root)).replace(self.server, "server")
-            for path in root.rglob("*")
-            if path.is_file() and path.relative_to(root).parts[0] not in ("_base", "locks")
-        )
-
-    def guest(self, host):
-        found = host.hypervisor.guests.get(self.server)
-        return None if found is None else found.state.name
-
-    def cinder(self):
-        rows = self.ledger.read()["cinder"]["attachments"].values()
-        return sorted((row["status"], (row["connector"] or {}).get("host")) for row in rows)
-
-    def faults(self):
-        return [row["message"] for row in
-                self.conductor.read().get("InstanceFault", {}).values()]  # fmt: skip
-
-    def ended(self):
-        events = self.conductor.read().get("events", [])
-        return sorted({(event, phase) for _, event, phase, _ in events})
 
     def look(self):
         """What users and operators see, in all places."""
