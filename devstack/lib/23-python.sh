@@ -60,6 +60,19 @@ fingerprint() {
 up_to_date() { [[ -s $1/.stamp && $(fingerprint "${@:2}") == "$(cat "$1/.stamp")" ]]; }
 mark_done() { fingerprint "${@:2}" >"$1/.stamp"; }
 
+# own_venv TITLE DIRECTORY REQUIREMENTS COMMAND...: an environment of an optional service; before it is
+# made anew, COMMAND stops what runs from the old one.
+own_venv() {
+  local title=$1 directory=$2 requirements=$3 python
+  python=$(choose_python)
+  up_to_date "$directory" "$python" "$requirements" && return 0
+  say "installing $title"
+  "${@:4}"
+  new_venv "$directory" "$python"
+  uv pip install --quiet --python "$directory" --compile-bytecode --requirement "$requirements"
+  mark_done "$directory" "$python" "$requirements"
+}
+
 # The installation is editable: it runs the code of this very clone.
 AGENT_INPUTS=("$REPO" "$REPO/setup.cfg" "$REPO/pyproject.toml" "$REPO/requirements.txt" "$DEVSTACK/constraints.txt")
 

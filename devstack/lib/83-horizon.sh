@@ -19,7 +19,7 @@ command_horizon() {
 horizon_up() {
   alive keystone || die "no cloud runs: $CLOUD up"
   load_secrets
-  horizon_venv
+  own_venv Horizon "$HORIZON_VENV" "$DEVSTACK/horizon/requirements.txt" horizon_forget
   horizon_settings
   spawn_server horizon "$HORIZON_PORT" \
     "${HORIZON_DJANGO[@]}" runserver --insecure --noreload "127.0.0.1:$HORIZON_PORT"
@@ -28,16 +28,9 @@ horizon_up() {
 
 horizon_down() { stop horizon; }
 
-horizon_venv() {
-  local python inputs=("$DEVSTACK/horizon/requirements.txt")
-  python=$(choose_python)
-  up_to_date "$HORIZON_VENV" "$python" "${inputs[@]}" && return 0
-  say "installing Horizon"
-  stop horizon
-  new_venv "$HORIZON_VENV" "$python"
-  uv pip install --quiet --python "$HORIZON_VENV" --compile-bytecode --requirement "${inputs[0]}"
+horizon_forget() {
+  horizon_down
   rm -rf "$HORIZON/static"
-  mark_done "$HORIZON_VENV" "$python" "${inputs[@]}"
 }
 
 horizon_settings() {

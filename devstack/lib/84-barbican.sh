@@ -19,7 +19,7 @@ command_barbican() {
 barbican_up() {
   alive keystone || die "no cloud runs: $CLOUD up"
   load_secrets
-  barbican_venv
+  own_venv Barbican "$BARBICAN_VENV" "$DEVSTACK/barbican/requirements.txt" barbican_down
   barbican_settings
   seed catalog barbican
   spawn_server barbican "$BARBICAN_PORT" "${BARBICAN_HOME[@]}" uwsgi \
@@ -32,17 +32,6 @@ barbican_up() {
 }
 
 barbican_down() { stop barbican; }
-
-barbican_venv() {
-  local python inputs=("$DEVSTACK/barbican/requirements.txt")
-  python=$(choose_python)
-  up_to_date "$BARBICAN_VENV" "$python" "${inputs[@]}" && return 0
-  say "installing Barbican"
-  stop barbican
-  new_venv "$BARBICAN_VENV" "$python"
-  uv pip install --quiet --python "$BARBICAN_VENV" --compile-bytecode --requirement "${inputs[0]}"
-  mark_done "$BARBICAN_VENV" "$python" "${inputs[@]}"
-}
 
 # Its key is of the secrets of this cloud, and so is its database: "down --wipe" ends both.
 barbican_settings() {

@@ -17,13 +17,8 @@ ASKS = "Confirm or Revert Resize/Migrate"
 
 @pytest.fixture(scope="module")
 def horizon_is_up(cloud):
-    """Bring Horizon up unless somebody else has; it goes as it came."""
-    present = cloud.process("horizon")
-    if not present:
-        cloud.run("horizon", "up")
-    yield
-    if not present:
-        cloud.run("horizon", "down")
+    with cloud.brought_up("horizon"):
+        yield
 
 
 @pytest.fixture

@@ -15,21 +15,16 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
+from tests.cloud.support.devcloud import STOCK, DevCloud, wait_for
 from tests.cloud.support.first_boot import drive_path, read_drive
 from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import used_by, volume_ledgers
-from tests.cloud.support.moves import Moves
+from tests.cloud.support.moves import THREE_WAYS, Moves
 from tests.cloud.support.volumes import Volumes
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1800)]
 
 GIB, MIB = 1024**3, 1024**2
-# Between two hosts with nova-lite it is the same both ways.
-THREE_WAYS = pytest.mark.parametrize(
-    ("other", "ends"), [(LITE, "there"), (STOCK, "there"), (STOCK, "here")],
-    indirect=True, scope="module",
-)  # fmt: skip
 PERIOD_S = 90  # nova-compute tells what it has free once a minute
 
 

@@ -9,28 +9,20 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
+from tests.cloud.support.devcloud import DevCloud
+from tests.cloud.support.moves import THREE_WAYS
 
 pytestmark = [
     pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.alone, pytest.mark.timeout(900),
 ]  # fmt: skip
 
 STATE = "/var/lib/libvirt/swtpm/{server}/tpm2/tpm2-00.permall"
-THREE_WAYS = pytest.mark.parametrize(
-    ("other", "ends"), [(LITE, "there"), (STOCK, "there"), (STOCK, "here")],
-    indirect=True, scope="module",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def barbican(cloud: DevCloud) -> Iterator[None]:
-    """Bring Barbican up unless somebody else has; it goes as it came."""
-    present = cloud.process("barbican")
-    if not present:
-        cloud.run("barbican", "up")
-    yield
-    if not present:
-        cloud.run("barbican", "down")
+    with cloud.brought_up("barbican"):
+        yield
 
 
 @pytest.fixture

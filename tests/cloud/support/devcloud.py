@@ -254,6 +254,17 @@ class DevCloud:
         self._run_agent(node, "restart", self.agent_kind(node))
 
     @contextlib.contextmanager
+    def brought_up(self, service: str) -> Iterator[None]:
+        """An optional service, such as ``horizon``, brought up unless somebody else has; it goes as
+        it came."""
+        present = self.process(service)
+        if not present:
+            self.run(service, "up")
+        yield
+        if not present:
+            self.run(service, "down")
+
+    @contextlib.contextmanager
     def options(self, node: str, text: str) -> Iterator[None]:
         """Run the host's agent with further lines of nova.conf for a while."""
         local = self.state / "etc" / node / "nova.local.conf"

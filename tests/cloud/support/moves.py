@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import CloudError, DevCloud, wait_for
+from tests.cloud.support.devcloud import LITE, STOCK, CloudError, DevCloud, wait_for
 from tests.cloud.support.extra_agent import services
 from tests.cloud.support.guest import Guest
 
@@ -17,6 +19,11 @@ SECONDS = 300
 # Behind the image's own data, and before the end of the smallest disk.
 MARK = "of=/dev/vda bs=64k seek=15000 count=16"
 SUM = "dd if=/dev/vda bs=64k skip=15000 count=16 2>/dev/null | md5sum"
+# The fixtures ``other`` and ``ends``: between two hosts with nova-lite it is the same both ways.
+THREE_WAYS = pytest.mark.parametrize(
+    ("other", "ends"), [(LITE, "there"), (STOCK, "there"), (STOCK, "here")],
+    indirect=True, scope="module",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
