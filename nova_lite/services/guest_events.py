@@ -28,23 +28,22 @@ class GuestEvents:
             self._last[event.uuid] = number + 1, event.kind
             self._changed.notify_all()
 
-    def number(self, server_uuid: str) -> int:
-        """How many there were of a guest: take it before you look at the guest."""
-        with self._changed:
-            return self._last.get(server_uuid, (0, ""))[0]
+    def wait(self, server_uuid: str, number: int, seconds: float) -> tuple[int, str | None]:
+        """Wait for more events of a guest than ``number``, which is 0 at first: an event that came
+        before anybody waited is not missed.
 
-    def wait(self, server_uuid: str, number: int, seconds: float) -> str | None:
-        """Wait for more events of a guest than ``number``; the kind of the last one, None when none
-        came within so many seconds."""
+        :return: how many there are now, for the next call, and the kind of the last one; None when
+            none came within so many seconds
+        """
         deadline = self._clock.monotonic() + seconds
         with self._changed:
             while True:
                 known, kind = self._last.get(server_uuid, (0, ""))
                 if known > number:
-                    return kind
+                    return known, kind
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
-                    return None
+                    return known, None
                 self._clock.wait(self._changed, left)
 
     def forget(self, server_uuid: str) -> None:

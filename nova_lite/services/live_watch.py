@@ -74,11 +74,10 @@ class LiveWatch:
         :raises Interrupted: the agent stops; the hypervisor goes on
         """
         work, events = self._work, self._tools.guest_events
-        pause = self._tools.pace.live_poll
+        pause, heard = self._tools.pace.live_poll, 0
         while True:
             if Signal.DRAIN in work.signals:
                 raise Interrupted
-            number = events.number(work.uuid)
             try:
                 progress = self._tools.hypervisor.migration(work.uuid)
                 if not progress.active:
@@ -89,7 +88,7 @@ class LiveWatch:
                 LOG.warning("The live migration of server %s is not seen: %s", work.uuid, error)
             else:
                 self._tell(progress)
-            kind = events.wait(work.uuid, number, pause)
+            heard, kind = events.wait(work.uuid, heard, pause)
             if kind is not None:
                 pause = min(pause, AT_THE_END_S)  # it is about to be over
             if kind == GONE:

@@ -226,7 +226,7 @@ class SendGuest(Step):
         record = moves.migration(work)
         if record.get("status") != RUNNING:
             tools.migrations.save(work.context, record, status=RUNNING)
-        tools.hypervisor.migrate(work.uuid, live_guest.request(work))
+        self._send()
         LOG.info("Server %s is sent to host %s", work.uuid, live_moves.target(work))
 
     def _resume(self) -> None:
@@ -235,6 +235,11 @@ class SendGuest(Step):
         LOG.warning("Server %s waits for its memory on host %s, which is sent again",
                     work.uuid, live_moves.target(work))  # fmt: skip
         tools.clock.sleep(tools.pace.longest_retry)
+        self._send()
+
+    def _send(self) -> None:
+        work, tools = self.work, self.tools
+        tools.guest_events.forget(work.uuid)  # those of its way to this host
         tools.hypervisor.migrate(work.uuid, live_guest.request(work))
 
     def _fail(self, progress: MigrationProgress) -> None:

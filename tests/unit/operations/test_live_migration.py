@@ -555,6 +555,25 @@ def test_the_ports_follow_the_guest_at_once(tmp_path):
     assert hosts.state() == ("host2", "active", None)
 
 
+def test_a_guest_that_leaves_before_the_first_look(tmp_path, monkeypatch):
+    """The event that says so is heard all the same."""
+    hosts = LiveHosts(tmp_path)
+    fake = hosts.source.hypervisor
+    migrate, fake.migration_looks = fake.migrate, 10**9
+
+    def at_once(uuid, migration):
+        migrate(uuid, migration)
+        fake.emit(uuid, "stopped", "migrated")
+
+    monkeypatch.setattr(fake, "migrate", at_once)
+    (port,) = hosts.ledger.read()["ports"]
+    agent = hosts.begin()
+
+    until(lambda: hosts.ledger.read().get("activated") == [[port, "host2"]])
+    fake.arrive(hosts.server)
+    assert agent.engine.settle(60)
+
+
 def test_what_is_told_of_it(tmp_path):
     """As stock: the part after the switch; a failure has a part of its own."""
     told = LiveHosts(tmp_path / "1"), LiveHosts(tmp_path / "2")
