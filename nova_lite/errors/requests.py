@@ -70,16 +70,6 @@ class CertificatesUnsupported(NovaLiteError):
     nova_name, verdict, expected = "BuildAbortException", Verdict.RESCHEDULE, True
 
 
-class MoveUnsupported(NovaLiteError):
-    """A move to or from this host; what the conductor and the other host take for a failed check,
-    upon which they try the next host or leave the server as it was."""
-
-    nova_name, verdict, expected, refusal = "MigrationPreCheckError", Verdict.ABORT, True, True
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"Migration pre-check error: {reason}")
-
-
 class PowerOffFailure(NovaLiteError):
     nova_name, code = "InstancePowerOffFailure", 500
 

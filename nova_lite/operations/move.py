@@ -63,7 +63,6 @@ class Move(Operation):
         if found["uuid"] != self.migration["uuid"]:
             return False
         if not begun:
-            self.begin_to_refuse()
             work.note(refusing=True)
         return True
 
@@ -81,9 +80,6 @@ class Move(Operation):
             if moves.is_under_way(work, self.migration):
                 return True
         return not self.is_open()
-
-    def begin_to_refuse(self) -> None:  # noqa: B027  only a refusal has something to begin
-        """Called once, before the end of a move is begun."""
 
     def give_back(self) -> None:
         """Let the server hold what it held before; the rest does not depend on it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nova_lite.errors import MoveUnsupported
+from nova_lite.operations.abort_live_migration import AbortLiveMigration
 from nova_lite.operations.attach_interface import AttachInterface
 from nova_lite.operations.attach_volume import AttachVolume
 from nova_lite.operations.base import Operation
@@ -34,7 +34,9 @@ from nova_lite.operations.finish_revert_snapshot_resize_at_source import (
 )
 from nova_lite.operations.finish_snapshot_resize_at_dest import FinishSnapshotResizeAtDest
 from nova_lite.operations.fixed_ips import AddFixedIpToServer, RemoveFixedIpFromServer
+from nova_lite.operations.force_live_migration import ForceLiveMigration
 from nova_lite.operations.inject_network_info import InjectNetworkInfo
+from nova_lite.operations.live_migration import LiveMigration
 from nova_lite.operations.pause import Pause, Unpause
 from nova_lite.operations.post_live_migration import PostLiveMigration
 from nova_lite.operations.pre_live_migration import PreLiveMigration
@@ -44,7 +46,6 @@ from nova_lite.operations.prep_snapshot_resize_at_source import PrepSnapshotResi
 from nova_lite.operations.quiesce import Quiesce, Unquiesce
 from nova_lite.operations.reboot import Reboot
 from nova_lite.operations.rebuild import Rebuild
-from nova_lite.operations.refused_moves import RefusedLiveMigration
 from nova_lite.operations.remove_evacuated import RemoveEvacuated
 from nova_lite.operations.remove_kept import RemoveKept
 from nova_lite.operations.remove_lost_arrival import RemoveLostArrival
@@ -57,6 +58,7 @@ from nova_lite.operations.revert_resize import RevertResize
 from nova_lite.operations.revert_snapshot_resize_at_dest import RevertSnapshotResizeAtDest
 from nova_lite.operations.rollback_live_migration import RollbackLiveMigration
 from nova_lite.operations.set_admin_password import SetAdminPassword
+from nova_lite.operations.settle_live_migration import SettleLiveMigration
 from nova_lite.operations.settle_move import SettleMove
 from nova_lite.operations.shares import AllowShare, DenyShare
 from nova_lite.operations.shelve import Shelve
@@ -124,60 +126,39 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "confirm_snapshot_based_resize_at_source": ConfirmSnapshotResizeAtSource,
     "revert_snapshot_based_resize_at_dest": RevertSnapshotResizeAtDest,
     "finish_revert_snapshot_based_resize_at_source": FinishRevertSnapshotResizeAtSource,
-    # Not supported yet; a refusal that takes back what the control plane has done for the move.
-    "live_migration": RefusedLiveMigration,
-}
-
-# The parts of a live migration; nobody can ask for them until all are there: see NOT_YET.
-LIVE: Mapping[str, type[Operation]] = {
     "check_can_live_migrate_destination": CheckLiveMigrationDestination,
     "check_can_live_migrate_source": CheckLiveMigrationSource,
     "pre_live_migration": PreLiveMigration,
     "post_live_migration_at_destination": PostLiveMigration,
     "rollback_live_migration_at_destination": RollbackLiveMigration,
+    "live_migration": LiveMigration,
+    "live_migration_abort": AbortLiveMigration,
+    "live_migration_force_complete": ForceLiveMigration,
 }
 
 # What no method asks for, but an event from outside, and the records of this host.
 VERBS: Mapping[str, type[Operation]] = {
     **OPERATIONS,
-    **LIVE,
     "detach_deleted_port": DetachDeletedPort,
     "extend_volumes": ExtendVolumes,
     "remove_evacuated": RemoveEvacuated,
     "remove_kept": RemoveKept,
     "remove_lost_arrival": RemoveLostArrival,
     "remove_partial": RemovePartial,
+    "settle_live_migration": SettleLiveMigration,
     "settle_move": SettleMove,
 }
 
 # Handlers that wait for nothing but the journal: what others wait for must not be behind a hang.
 PROMPT = frozenset({"external_instance_event"})
 
-NOT_YET = (
-    "check_can_live_migrate_destination",
-    "check_can_live_migrate_source",
-    "host_maintenance_mode",
-    "host_power_action",
-    "live_migration_abort",
-    "live_migration_force_complete",
-    "post_live_migration_at_destination",
-    "pre_live_migration",
-    "rollback_live_migration_at_destination",
-)
+NOT_YET = ("host_maintenance_mode", "host_power_action")
 
-# Methods of NOT_YET for whose callers there is a better answer than NotImplementedError. That one
-# would put a server into ERROR whose live migration was only being checked.
-UNSUPPORTED_AS: Mapping[str, type[Exception]] = {
-    "check_can_live_migrate_destination": MoveUnsupported,
-    "check_can_live_migrate_source": MoveUnsupported,
-}
 
 
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
-    table = {
-        method: Route(unsupported=UNSUPPORTED_AS.get(method, Unsupported)) for method in NOT_YET
-    }
+    table = {method: Route(unsupported=Unsupported) for method in NOT_YET}
     for method, verb in OPERATIONS.items():
         table[method] = Route(
             {"instance": WireObject, **verb.requires},

@@ -26,6 +26,10 @@ THREE_WAYS = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+# How a live migration may end.
+OVER = ("completed", "failed", "cancelled", "error")
+
+
 @dataclass(frozen=True)
 class Places:
     """Where a server is found: hosts by what they have of it."""
@@ -52,6 +56,32 @@ class Moves:
     def resize(self, server: str, flavor: str) -> None:
         """Ask for another flavor; the scheduler chooses the host."""
         self._api.act(server, "resize", {"flavorRef": flavor})
+
+    def live(self, server: str, host: str) -> None:
+        """Ask for a live migration to a host; the hosts find out what has to be copied."""
+        self._api.act(server, "os-migrateLive", {"host": host, "block_migration": "auto"})
+
+    def wait_live(self, server: str, status: str = "completed") -> dict[str, Any]:
+        """Wait until the newest migration has ended like that, and the server has no task."""
+
+        def look() -> dict[str, Any] | None:
+            idle = self._api.server(server)["OS-EXT-STS:task_state"] is None
+            found = self.migration(server)
+            return found if idle and found["status"] in OVER else None
+
+        found = wait_for(f"end of the live migration of {server}", look, SECONDS)
+        if found["status"] != status:
+            raise CloudError(f"the live migration of {server} is {found['status']}")
+        return found
+
+    def wait_live_status(self, server: str, *statuses: str) -> dict[str, Any]:
+        """Wait until the newest migration is in one of these states."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.migration(server)
+            return found if found["status"] in statuses else None
+
+        return wait_for(f"live migration of {server} in {statuses}", look, SECONDS, pause=0.2)
 
     @contextmanager
     def only(self, *hosts: str) -> Iterator[None]:

@@ -186,10 +186,9 @@ def test_what_was_begun_is_ended(look, recorder, vm_state, task, state, method):
     assert recorder.accepted == [(method, "s1")]
 
 
-@pytest.mark.parametrize("task", ["migrating", "a task of tomorrow"])
-def test_tasks_that_are_not_known_are_left_alone(look, recorder, task):
+def test_a_task_that_is_not_known_is_left_alone(look, recorder):
     """Two hosts may be at work on it."""
-    look(server(vm_state="active", task_state=task), PowerState.RUNNING)
+    look(server(vm_state="active", task_state="a task of tomorrow"), PowerState.RUNNING)
 
     assert (recorder.saved, recorder.accepted) == ([], [])
 
@@ -309,3 +308,10 @@ def test_a_move_without_its_migration_is_an_error(look, recorder):
 
     assert recorder.faults == ["s1"]
     assert recorder.saved == [("s1", {"vm_state": "error", "task_state": None})]
+
+
+def test_a_live_migration_that_nobody_goes_on_with_is_settled(look, recorder):
+    """Both hosts are asked where the guest is, which takes longer than a start may."""
+    look(server(vm_state="active", task_state="migrating"), PowerState.RUNNING)
+
+    assert (recorder.saved, recorder.accepted) == ([], [("settle_live_migration", "s1")])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from nova_lite.errors import MoveUnsupported
 from nova_lite.rpc import endpoint
 from nova_lite.rpc.dispatch import Unsupported
 from nova_lite.wire.objects import WireObject
@@ -28,17 +25,8 @@ def test_only_the_password_is_called_with_a_task_state() -> None:
     assert ["set_admin_password"] == [name for name, route in ROUTES.items() if route.task_state]
 
 
-@pytest.mark.parametrize(
-    ("method", "error"),
-    [
-        ("pre_live_migration", Unsupported),
-        ("check_can_live_migrate_destination", MoveUnsupported),
-        ("check_can_live_migrate_source", MoveUnsupported),
-    ],
-)
-def test_methods_of_tomorrow_say_how_they_are_refused(method, error) -> None:
-    """HTTP 501, unless there is a better answer: NotImplementedError would put a server into ERROR
-    whose live migration is being checked."""
-    route = ROUTES[method]
+def test_what_the_control_plane_may_send_and_nobody_builds_is_refused() -> None:
+    """HTTP 501 for hosts that are asked to go into maintenance."""
+    route = ROUTES["host_maintenance_mode"]
 
-    assert (None, None, error) == (route.operation, route.handler, route.unsupported)
+    assert (None, None, Unsupported) == (route.operation, route.handler, route.unsupported)
