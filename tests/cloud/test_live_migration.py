@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import DevCloud, wait_for
+from tests.cloud.support.devcloud import LITE, DevCloud, wait_for
 from tests.cloud.support.guest import Guest, boot_with_agent
 from tests.cloud.support.moves import SECONDS, Moves
 from tests.cloud.support.volumes import Volumes
@@ -21,6 +21,16 @@ pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1200
 
 # Slow enough to be stopped while memory is copied, which 128 MiB are in no time else (MiB/s).
 SLOWLY = "[libvirt]\nlive_migration_bandwidth = 1"
+
+
+@pytest.fixture
+def ends(cloud: DevCloud, other: str, ends: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """As everywhere, but nova-compute has no serial consoles: it sends no guest from a host that
+    has them to one that has none."""
+    with contextlib.ExitStack() as undo:
+        if cloud.agent_kind(other) != LITE:
+            undo.enter_context(cloud.options(other, "[serial_console]\nenabled = false"))
+        yield ends
 
 
 def boot_id(cloud: DevCloud, node: str, server: str) -> str:
