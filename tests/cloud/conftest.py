@@ -236,6 +236,15 @@ def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_agent(cloud: DevCloud, node: str, tmp_path: Path) -> Iterator[KillableAgent]:
+    """The other host's agent, to be killed wherever a test wants; no ``peer`` beside it."""
+    agent = KillableAgent(cloud, cloud.other_node(node), tmp_path)
+    agent.take_over()
+    yield agent
+    agent.hand_back()
+
+
+@pytest.fixture
 def peer(cloud: DevCloud, node: str) -> Iterator[str]:
     """Another host, with nova-lite; the ``other`` of a test before may still have stock."""
     with cloud.other_with(node, LITE) as found:

@@ -18,9 +18,8 @@ import pytest
 from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import DevCloud, wait_for
 from tests.cloud.support.guest import boot_with_agent
-from tests.cloud.support.killable import KillableAgent
 from tests.cloud.support.moves import SECONDS, Moves
-from tests.cloud.support.trials import Trial
+from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1200)]
@@ -290,15 +289,6 @@ def test_a_host_without_room_is_not_the_last_one(api, moves, node, peer, garbage
 
 
 # --- killed -------------------------------------------------------------------------------------
-@pytest.fixture
-def other_agent(cloud: DevCloud, node: str, tmp_path: Path) -> Iterator[KillableAgent]:
-    """The other host's agent, to be killed wherever a test wants; no ``peer`` beside it."""
-    agent = KillableAgent(cloud, cloud.other_node(node), tmp_path)
-    agent.take_over()
-    yield agent
-    agent.hand_back()
-
-
 VERBS = ("prep_resize", "resize_instance", "finish_resize", "confirm_resize", "revert_resize",
          "finish_revert_resize")  # fmt: skip
 
@@ -343,22 +333,5 @@ def test_either_agent_is_killed(
         moves.settled(server, at[0])
         assert moves.checksum(at[0], server) == content
 
-    for each in agents.values():
-        each.boundaries()
-    there_and_back()
-    seen = {
-        role: [name for name in agents[host].boundaries() if name.startswith(VERBS)]
-        for role, host in (("old", node), ("new", peer))
-    }
-    for role, boundaries in seen.items():
-        for verb in VERBS:
-            mine = [name for name in boundaries if name.partition(":")[0] == verb]
-            if not mine:
-                continue
-            trial = Trial(ledger, agents[node])
-            for boundary in choose(f"{role} {verb}", mine, SAMPLE):
-                trial.run(boundary, lambda role=role, boundary=boundary: there_and_back(
-                    role, boundary))  # fmt: skip
-                for each in agents.values():
-                    each.revive()
-            trial.verdict()
+    kill_either(there_and_back, {"old": agent, "new": other_agent}, VERBS,
+                lambda kind, seen: choose(kind, seen, SAMPLE), ledger)  # fmt: skip

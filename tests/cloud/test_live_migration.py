@@ -15,12 +15,16 @@ from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import LITE, DevCloud, wait_for
 from tests.cloud.support.guest import Guest, boot_with_agent
 from tests.cloud.support.moves import SECONDS, Moves
+from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1200)]
 
 # Slow enough to be stopped while memory is copied, which 128 MiB are in no time else (MiB/s).
 SLOWLY = "[libvirt]\nlive_migration_bandwidth = 1"
+# How many boundaries of each verb are tried unless --full is given.
+SAMPLE = 1
+DRAINED = 10
 
 
 @pytest.fixture
@@ -178,3 +182,58 @@ def test_without_room_it_stays(cloud, api, moves, node, peer, garbage):
             moves.wait_live(server, "error")
         assert moves.places(server) == before
         assert api.server(server)["status"] == "ACTIVE"
+
+
+# --- many, and killed ---------------------------------------------------------------------------
+@pytest.mark.alone
+def test_a_host_is_drained(api, moves, node, peer, garbage):
+    """As for maintenance: no new servers, and those that are there go where the scheduler says."""
+    servers = [garbage.server(api.request_boot(node)["id"]) for _ in range(DRAINED)]
+    for server in servers:
+        api.wait_status(server, "ACTIVE", SECONDS)
+    with moves.only(peer):
+        for server in servers:
+            api.act(server, "os-migrateLive", {"host": None, "block_migration": "auto"})
+        for server in servers:
+            moves.wait_live(server)
+    for server in servers:
+        moves.settled(server, peer)
+    left = api.call("GET", f"/servers/detail?all_tenants=1&host={node}")["servers"]
+    assert not [server["id"] for server in left if server["id"] in servers]
+
+
+VERBS = ("check_can_live_migrate_destination", "check_can_live_migrate_source",
+         "pre_live_migration", "live_migration", "post_live_migration_at_destination")  # fmt: skip
+
+
+@pytest.mark.timeout(3000)
+def test_either_agent_is_killed(
+    cloud, api, node, agent, other_agent, moves, choose, ledger, garbage
+):
+    """Wherever a migration is cut off, its guest goes on to the new host, and never stops."""
+    peer = cloud.other_node(node)
+    server = boot_with_agent(api, node, garbage)["id"]
+    content, running = moves.mark(node, server), boot_id(cloud, node, server)
+    agents = {node: agent, peer: other_agent}
+    at = [node]
+
+    def move(armed: str | None = None, boundary: str = "") -> None:
+        """To the host where the server is not; ``armed`` dies at the boundary."""
+        old = at[0]
+        new = peer if old == node else node
+        dying = agents[{"old": old, "new": new}[armed]] if armed else None
+        if dying:
+            dying.arm(boundary)
+        moves.live(server, new)
+        if dying:
+            dying.wait_dead()
+            dying.start()
+        try:
+            moves.wait_live(server)
+        finally:
+            at[0] = api.server(server)["OS-EXT-SRV-ATTR:host"]
+        moves.settled(server, new)
+        assert (boot_id(cloud, new, server), moves.checksum(new, server)) == (running, content)
+
+    kill_either(move, {"old": agent, "new": other_agent}, VERBS,
+                lambda kind, seen: choose(f"live {kind}", seen, SAMPLE), ledger)  # fmt: skip

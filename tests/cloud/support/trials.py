@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -55,3 +56,34 @@ class Trial:
 
     def verdict(self) -> None:
         assert not self.failures, "killed at\n" + "\n".join(self.failures)
+
+
+def kill_either(
+    run: Callable[..., None],
+    agents: dict[str, KillableAgent],
+    verbs: tuple[str, ...],
+    choose: Callable[[str, list[str]], list[str]],
+    ledger: Ledger,
+) -> None:
+    """Kill one of two agents at boundaries of an operation in which both take part.
+
+    :param run: the operation, once undisturbed; then with a role and a boundary at which that
+        role's agent is to die
+    :param agents: by role in the undisturbed run
+    :param choose: given "ROLE VERB" and the boundaries seen, those to try
+    """
+    for agent in agents.values():
+        agent.boundaries()
+    run()
+    seen = {role: agent.boundaries() for role, agent in agents.items()}
+    for role, boundaries in seen.items():
+        for verb in verbs:
+            mine = [name for name in boundaries if name.partition(":")[0] == verb]
+            if not mine:
+                continue
+            trial = Trial(ledger, agents[role])
+            for boundary in choose(f"{role} {verb}", mine):
+                trial.run(boundary, functools.partial(run, role, boundary))
+                for agent in agents.values():
+                    agent.revive()
+            trial.verdict()
