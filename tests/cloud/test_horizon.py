@@ -103,3 +103,22 @@ def test_a_server_moves_in_horizon(api, cloud, node, boot, garbage, browser):
     page.act(server, "revert")
     page.wait_row(server, "Active")
     assert api.server(server)["OS-EXT-SRV-ATTR:host"] == second
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("horizon_is_up")
+def test_a_server_moves_live_in_horizon(api, cloud, moves, node, boot, browser):
+    """An administrator has a running server moved, and need not confirm it."""
+    server = boot()["id"]
+    api.wait_console(server, "TINY: ready")
+    page = Horizon(browser)
+    page.log_in("admin", cloud.secrets()["ADMIN_PASSWORD"])
+    page.watch("admin")
+
+    page.live_migrate(server)
+
+    new = moves.wait_live(server)["dest_compute"]
+    assert new != node
+    page.list_servers()
+    page.wait_row(server, new)
+    moves.settled(server, new)

@@ -77,6 +77,15 @@ class Horizon:
         self._browser.execute_script("arguments[0].value = arguments[1]", choice, flavor)
         self._click(By.CSS_SELECTOR, "form input[value=Resize]")
 
+    def live_migrate(self, server_id: str) -> None:
+        """Ask, as an administrator, for a live migration with its disks to whichever host."""
+        self._browser.get(f"{URL}/admin/instances/{server_id}/live_migrate")
+        for name, change in (("host", "value = 'AUTO_SCHEDULE'"),
+                             ("block_migration", "checked = true")):  # fmt: skip
+            field = self._wait.until(expect.presence_of_element_located((By.ID, f"id_{name}")))
+            self._browser.execute_script(f"arguments[0].{change}", field)
+        self._click(By.CSS_SELECTOR, "#live_migrate_form input[type=submit]")
+
     def wait_row(self, server_id: str, text: str) -> None:
         """Wait until the row, which the page itself renews, says this."""
         row = (By.ID, f"instances__row__{server_id}")
