@@ -110,7 +110,7 @@ class FinishSnapshotResizeAtDest(MoveStage):
         if failure.nova_name in DELETED or self.is_stale(failure):
             LOG.info("Server %s does not come from another cell: %s", work.uuid, failure.message)
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._as_before())
 

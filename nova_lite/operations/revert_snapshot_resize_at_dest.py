@@ -77,6 +77,6 @@ class RevertSnapshotResizeAtDest(Move):
             tools.claims.release(work.uuid)
             tools.usage_changed()
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None)

@@ -98,7 +98,7 @@ class SettleMove(Move):
             LOG.info("Server %s is about something else by now: %s", work.uuid, failure.message)
             return
         self._end()
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
 
     def _end(self) -> None:
