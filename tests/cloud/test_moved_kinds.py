@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,47 +20,13 @@ from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
 from tests.cloud.support.first_boot import drive_path, read_drive
 from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import used_by, volume_ledgers
-from tests.cloud.support.moves import FOUR_WAYS, THREE_WAYS, Moves
+from tests.cloud.support.moves import FOUR_WAYS, THREE_WAYS
 from tests.cloud.support.volumes import Volumes
 
 pytestmark = [pytest.mark.cloud, pytest.mark.lite_only, pytest.mark.timeout(1800)]
 
 GIB, MIB = 1024**3, 1024**2
 PERIOD_S = 90  # nova-compute tells what it has free once a minute
-
-
-def there_and_back(
-    moves: Moves,
-    server: str,
-    ends: tuple[str, str],
-    look: Callable[[str], None],
-    flavor: str | None = None,
-    status: str = "ACTIVE",
-) -> None:
-    """Move it and revert, move it and confirm.
-
-    :param look: sees, with the host it runs on, that it has all it had
-    :param flavor: another one, with room on the new host alone
-    :param status: in which it is all the time: ACTIVE or SHUTOFF
-    """
-    (old, new), runs = ends, status == "ACTIVE"
-    before = moves.sizes(server)
-    after = moves.sizes_of(flavor) if flavor else before
-    assert not flavor or after != before
-    for end in (moves.revert, moves.confirm):
-        if flavor:
-            moves.resize(server, flavor)
-        else:
-            moves.migrate(server, new)
-        assert moves.wait_moved(server)["OS-EXT-SRV-ATTR:host"] == new
-        moves.waits(server, old, new, running=runs)
-        assert moves.sizes(server) == after
-        look(new)
-        end(server, status)
-        host, sizes = (old, before) if end == moves.revert else (new, after)
-        moves.settled(server, host, running=runs)
-        assert moves.sizes(server) == sizes
-        look(host)
 
 
 def disk(source: str, **more: Any) -> dict[str, Any]:
@@ -106,7 +72,7 @@ def test_a_server_that_has_volumes_only(cloud, api, moves, ends, resized, garbag
             assert guest.checksum(volume) == content[volume]
 
     flavor = moves.flavor(garbage.later, new, vcpus=2, disk=2) if resized else None
-    there_and_back(moves, server, ends, look, flavor)
+    moves.there_and_back(server, ends, look, flavor)
 
     assert secret in cloud.on(new, "virsh", "secret-list")
     assert secret not in cloud.on(old, "virsh", "secret-list")
@@ -163,9 +129,9 @@ def test_a_server_with_ports_and_local_disks(
     if resized:
         for ephemeral, swap, way in ((2, 128, ends), (1, 32, ends[::-1]), (1, 0, ends)):
             flavor = moves.flavor(garbage.later, way[1], disk=2, ephemeral=ephemeral, swap=swap)
-            there_and_back(moves, server, way, look, flavor)
+            moves.there_and_back(server, way, look, flavor)
     else:
-        there_and_back(moves, server, ends, look)
+        moves.there_and_back(server, ends, look)
 
     api.delete(server)
     api.wait_gone(server)
@@ -216,7 +182,7 @@ def test_a_pinned_server_is_pinned_anew(cloud, api, moves, ends, pinning, garbag
         waits = api.server(server)["status"] == "VERIFY_RESIZE"
         held(cloud, pinning, {old, new} if waits else {host})
 
-    there_and_back(moves, server, ends, look)
+    moves.there_and_back(server, ends, look)
     api.delete(server)
     api.wait_gone(server)
     held(cloud, pinning, set())
@@ -236,10 +202,9 @@ def test_a_server_is_pinned_by_its_flavor(cloud, api, moves, ends, pinning, garb
         waits = api.server(server)["status"] == "VERIFY_RESIZE"
         held(cloud, pinning, {new} if waits or host == new else set())
 
-    there_and_back(
-        moves, server, ends, look, moves.flavor(garbage.later, new, PINNED, ram=192)
-    )
-    there_and_back(moves, server, ends[::-1], look, moves.flavor(garbage.later, old))
+    flavor = moves.flavor(garbage.later, new, PINNED, ram=192)
+    moves.there_and_back(server, ends, look, flavor)
+    moves.there_and_back(server, ends[::-1], look, moves.flavor(garbage.later, old))
     held(cloud, pinning, set())
 
 
@@ -325,7 +290,7 @@ def test_a_server_with_uefi_firmware(cloud, api, moves, ends, resized, garbage):
             assert md5(cloud, left, path) == ""
 
     flavor = moves.flavor(garbage.later, new, vcpus=2) if resized else None
-    there_and_back(moves, server, ends, look, flavor, "SHUTOFF")
+    moves.there_and_back(server, ends, look, flavor, "SHUTOFF")
 
     api.act(server, "os-start")
     api.wait_status(server, "ACTIVE", 120)

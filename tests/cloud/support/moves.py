@@ -147,6 +147,37 @@ class Moves:
         self._api.act(server, "revertResize")
         self._api.wait_status(server, status, SECONDS)
 
+    def there_and_back(
+        self, server: str, ends: tuple[str, str], look: Callable[[str], None],
+        flavor: str | None = None, status: str = "ACTIVE", kept: str = "uuid_resize",
+    ) -> None:  # fmt: skip
+        """Move a server and revert, move it and confirm.
+
+        :param ends: (old host, new host)
+        :param look: sees, with the host it runs on, that it has all it had
+        :param flavor: another one, for which there is room on the new host alone
+        :param status: in which it is all the time: ACTIVE or SHUTOFF
+        :param kept: as of :meth:`waits`
+        """
+        (old, new), runs = ends, status == "ACTIVE"
+        before = self.sizes(server)
+        after = self.sizes_of(flavor) if flavor else before
+        assert not flavor or after != before
+        for end in (self.revert, self.confirm):
+            if flavor:
+                self.resize(server, flavor)
+            else:
+                self.migrate(server, new)
+            assert self.wait_moved(server)["OS-EXT-SRV-ATTR:host"] == new
+            self.waits(server, old, new, running=runs, kept=kept)
+            assert self.sizes(server) == after
+            look(new)
+            end(server, status)
+            host, sizes = (old, before) if end == self.revert else (new, after)
+            self.settled(server, host, running=runs)
+            assert self.sizes(server) == sizes
+            look(host)
+
     # --- looking ----------------------------------------------------------------------------
     def migration(self, server: str) -> dict[str, Any]:
         """The newest one."""
@@ -201,13 +232,18 @@ class Moves:
         assert shown["OS-EXT-STS:task_state"] is None
         assert (shown["status"] == "ACTIVE") == running
 
-    def waits(self, server: str, old: str, new: str, *, running: bool = True) -> None:
-        """See that the server is on its new host, and what a revert needs is on the old one."""
+    def waits(
+        self, server: str, old: str, new: str, *, running: bool = True, kept: str = "uuid_resize"
+    ) -> None:
+        """See that the server is on its new host, and what a revert needs is on the old one.
+
+        :param kept: the name of its directory there; between cells ``uuid``
+        """
         on = (new,) if running else ()
         found = self.places(server)
         assert found.running == on
         assert found.guests == tuple(sorted({old, new}))
-        assert f"{old}/uuid_resize" in found.directories and f"{new}/uuid" in found.directories
+        assert f"{old}/{kept}" in found.directories and f"{new}/uuid" in found.directories
         assert (found.ports, found.taps) == ((new,), (new,))
         self._held(server, {self._cloud.provider(new)})
         self._held(str(self.migration(server)["uuid"]), {self._cloud.provider(old)})
