@@ -52,6 +52,10 @@ class RevertSnapshotResizeAtDest(Move):
         remember_ports(work)
 
     def plan(self) -> Plan:
+        return [*self.removal(), (RecordGivenBack(self.work),)]
+
+    def removal(self) -> Plan:
+        """Nothing of the server is left here."""
         work = self.work
         return [
             (RemoveGuest(work), ForgetConsoles(work)),
@@ -59,7 +63,6 @@ class RevertSnapshotResizeAtDest(Move):
             (GiveBackPorts(work),),
             (RemoveDisks(work),),
             (ForgetArrival(work),),
-            (RecordGivenBack(work),),
         ]
 
     def notifications(self, phase: str) -> list[str]:
