@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
+from tests.cloud.support.api import NAME_PREFIX, Api
+from tests.cloud.support.devcloud import LITE, STOCK, CloudError, DevCloud, wait_for
 from tests.cloud.support.first_boot import drive_path, read_drive
 from tests.cloud.support.guest import Guest
 from tests.cloud.support.ledgers import used_by, volume_ledgers
@@ -268,7 +268,9 @@ def test_a_server_with_uefi_firmware(cloud, api, moves, ends, resized, garbage):
     """Its variables are the same on its new host, and gone from the old one. nova-compute does not
     send them, nor takes them in: the firmware begins anew then, but a revert brings them back."""
     old, new = ends
-    kinds = {host: cloud.agent_kind(host) for host in ends}
+    stock = [host for host in ends if cloud.agent_kind(host) == STOCK]
+    for host in stock:
+        skip_without_uefi(cloud, host)
     image = api.upload_image(
         cloud.state / "images" / "tiny-fast.qcow2", "qcow2",
         hw_firmware_type="uefi", hw_machine_type="q35", os_shutdown_timeout="1",
@@ -283,7 +285,7 @@ def test_a_server_with_uefi_firmware(cloud, api, moves, ends, resized, garbage):
     content = md5(cloud, old, path)
 
     def look(host: str) -> None:
-        if host == old or STOCK not in kinds.values():
+        if host == old or not stock:
             assert md5(cloud, host, path) == content
         if api.server(server)["status"] != "VERIFY_RESIZE":
             (left,) = {old, new} - {host}
@@ -296,6 +298,24 @@ def test_a_server_with_uefi_firmware(cloud, api, moves, ends, resized, garbage):
     api.wait_status(server, "ACTIVE", 120)
     found, new_one = variables(cloud, new, server)
     wait_for("firmware that runs", lambda: md5(cloud, new, found) != new_one, 120, pause=1.0)
+
+
+def skip_without_uefi(cloud: DevCloud, host: str) -> None:
+    """Skip where libvirt refuses what nova-compute 2026.2 says of every guest with UEFI."""
+    name = f"{NAME_PREFIX}-uefi"
+    guest = (
+        f"<domain type='qemu'><name>{name}</name><memory>65536</memory><os firmware='efi'>"
+        "<type arch='x86_64' machine='q35'>hvm</type><loader secure='no'/></os>"
+        "<features><acpi/></features></domain>"
+    )
+    try:
+        cloud.on(host, "sh", "-c", f'echo "{guest}" | virsh define /dev/stdin')
+    except CloudError as error:
+        if "firmware autoselection" not in str(error):
+            raise
+        reason = str(error).rpartition("error: ")[2]
+        pytest.skip(f"nova-compute on {host} can have no guest with UEFI: {reason}")
+    cloud.on(host, "virsh", "undefine", "--nvram", name)
 
 
 def variables(cloud: DevCloud, node: str, server: str) -> tuple[str, str]:
