@@ -122,13 +122,13 @@ def test_a_server_with_ports_and_local_disks(
         seen = guest.ask("for d in a b c; do blockdev --getsize64 /dev/vd$d 2>/dev/null; done")
         sizes = [has["disk"] * GIB, GIB, has["swap"] * MIB]
         assert seen.split() == [str(size) for size in sizes if size]
-        swap = guest.ask("blkid -o value -s TYPE /dev/vdc").strip()
-        assert swap == ("swap" if has["swap"] else "")
+        swap = guest.ask("blkid -o value -s TYPE /dev/vdc; echo end").split()
+        assert swap == (["swap", "end"] if has["swap"] else ["end"])
         assert read_drive(drive_path(cloud, host, server)) == drive
 
     if resized:
-        for ephemeral, swap, way in ((2, 128, ends), (1, 32, ends[::-1]), (1, 0, ends)):
-            flavor = moves.flavor(garbage.later, way[1], disk=2, ephemeral=ephemeral, swap=swap)
+        for gib, swap, way in ((2, 128, ends), (1, 32, ends[::-1]), (1, 0, ends)):
+            flavor = moves.flavor(garbage.later, way[1], disk=2, ephemeral=gib, swap=swap)
             moves.there_and_back(server, way, look, flavor)
     else:
         moves.there_and_back(server, ends, look)

@@ -161,6 +161,18 @@ def test_disks_grow_and_are_made_by_the_flavor(tmp_path):
     assert sizes == {"disk": GIB, "disk.swap": 16 * 1024**2, "disk.local": GIB}
 
 
+def test_a_server_whose_host_lost_its_power_waits_on(hosts):
+    """The agent starts it again, and its user can still confirm or revert."""
+    hosts.move()
+    hosts.dest.hypervisor.destroy(hosts.server)
+    hosts.conductor.set(hosts.server, task_state="rebooting_hard")
+
+    hosts.run(hosts.dest, "reboot_instance", reboot_type="HARD", block_device_info=None)
+
+    assert hosts.state() == ("host2", "resized", None)
+    assert hosts.dest.hypervisor.guests[hosts.server].state.name == "RUNNING"
+
+
 def test_an_ephemeral_disk_has_the_size_of_its_mapping(tmp_path):
     """As in stock it does not grow with the flavor; so one that is as small as the disk is fine."""
     hosts = TwoHosts(tmp_path, old={"ephemeral_gb": 2}, flavor={"ephemeral_gb": 1})
