@@ -35,7 +35,7 @@ class RevertSnapshotResizeAtDest(Move):
     event = "compute_revert_snapshot_based_resize_at_dest"
     requires = {"migration": WireObject}
     answers = True
-    own_tasks = (TaskState.RESIZE_REVERTING,)
+    own_tasks: tuple[str, ...] = (TaskState.RESIZE_REVERTING,)
 
     def load(self) -> None:
         work = self.work
