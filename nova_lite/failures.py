@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nova_lite.errors import NovaLiteError, Verdict
+
+_OF_ANOTHER_HOST = re.compile(r"host \S+: ")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class Failure:
             expected = True
             message = f"{error.strerror} on the compute host; its log names the file"
         return cls("NovaException", message, 500, Verdict.RESCHEDULE, expected, trace)
+
+    def told_by(self, host: str) -> Failure:
+        """The same for whoever does not know which of two hosts failed: the message has the name.
+
+        What another host has told begins with that host's (``wire/exceptions.py``), and stays.
+
+        :param host: where it failed
+        """
+        whole = re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)", self.message)
+        if whole or _OF_ANOTHER_HOST.match(self.message):
+            return self
+        return replace(self, message=f"{self.message} (host {host})")
 
     def as_dict(self) -> dict[str, Any]:
         """In words and numbers, for the journal."""

@@ -20,7 +20,7 @@ from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.engine.engine import Engine
 from nova_lite.errors import NovaLiteError, ServerNotFound, UnexpectedTaskState, Verdict
 from nova_lite.failures import Failure
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import OUTLIVES_REBOOT, PowerState, TaskState, VmState
 from nova_lite.operations.base import Operation
 from nova_lite.operations.restart import AfterRestart, Settlement, by_task_state
 from nova_lite.services import definable
@@ -177,10 +177,11 @@ class Survey:
 
     def _runs(self, context: RequestContext, instance: WireObject) -> None:
         """The guest runs: record that, whatever was asked for."""
+        before = instance.get("vm_state")
         self._save(
             context,
             instance,
-            vm_state=VmState.ACTIVE,
+            vm_state=before if before in OUTLIVES_REBOOT else VmState.ACTIVE,
             task_state=None,
             power_state=int(PowerState.RUNNING),
         )

@@ -24,6 +24,10 @@ class VmState(enum.StrEnum):
     SHELVED_OFFLOADED = "shelved_offloaded"
 
 
+# What a server stays when its guest is started again: its user has still to end it.
+OUTLIVES_REBOOT = (VmState.RESCUED, VmState.RESIZED)
+
+
 class TaskState(enum.StrEnum):
     SCHEDULING = "scheduling"
     BLOCK_DEVICE_MAPPING = "block_device_mapping"

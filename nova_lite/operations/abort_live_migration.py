@@ -22,6 +22,7 @@ class AbortLiveMigration(Operation):
     requires = {"migration_id": object}
     beside = True
     notifies = "live_migration_abort"
+    between_hosts = True
     last_resort = {}
 
     @classmethod
@@ -33,4 +34,4 @@ class AbortLiveMigration(Operation):
 
     def failed(self, failure: Failure) -> None:
         """The move goes on, or is over: its state is not touched."""
-        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+        self.tell(failure)

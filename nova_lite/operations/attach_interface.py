@@ -84,4 +84,4 @@ class AttachInterface(Operation):
                       "it stays until it is detached",
                       AttachNotes.of(work.notes).attach_port, work.uuid)  # fmt: skip
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)

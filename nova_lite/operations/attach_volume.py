@@ -80,7 +80,7 @@ class AttachVolume(Operation):
                 tools.cinder.delete_attachment(work.context, attachment_of(mapping))
             tools.block_devices.destroy(work.context, mapping)
         if failure.verdict != Verdict.GONE:
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
 
     def _complete(self) -> None:
         try:

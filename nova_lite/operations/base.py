@@ -52,6 +52,7 @@ class Operation(Notified, ABC):
     (``membership/survey.py``).
     ``rolls_back_unanswered``: its effect must not outlive a caller that was not answered, and that
     will not ask again; the answer leaves before the outcome is on disk, and is not kept.
+    ``between_hosts``: another host has a part in it, so that faults name this one.
     ``last_resort`` is what the server's record becomes when ``failed`` itself fails.
     """
 
@@ -66,6 +67,7 @@ class Operation(Notified, ABC):
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE
     rolls_back_unanswered: ClassVar[bool] = False
+    between_hosts: ClassVar[bool] = False
     last_resort: ClassVar[Mapping[str, Any]] = {"vm_state": VmState.ERROR, "task_state": None}
 
     def __init__(self, work: Work) -> None:
@@ -134,6 +136,12 @@ class Operation(Notified, ABC):
         except (UnexpectedTaskState, ServerBeingDeleted, ServerNotFound) as error:
             LOG.info("Server %s is about something else by now: %s", work.uuid, error)
 
+    def tell(self, failure: Failure) -> None:
+        """Record the fault that users see."""
+        if self.between_hosts:
+            failure = failure.told_by(self.tools.host)
+        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+
     @abstractmethod
     def failed(self, failure: Failure) -> None:
         """Tell the API how it ended, after the steps were undone. May be repeated."""
@@ -155,7 +163,7 @@ class Operation(Notified, ABC):
         busy = work.instance.get("task_state") or work.instance.get("vm_state") == VmState.BUILDING
         if self.last_resort and not (busy and changes):
             return  # told already
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         if changes:
             tools.instances.save(work.context, work.instance, **changes)
 
@@ -168,7 +176,7 @@ class Operation(Notified, ABC):
         except ServerNotFound:
             return
         if work.instance.get("task_state") in tasks:
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
             tools.instances.save(work.context, work.instance, **self.last_resort)
 
     def _being_deleted(self) -> bool:

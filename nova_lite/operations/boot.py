@@ -262,7 +262,7 @@ class Boot(Operation):
         release_after_failure(work)
         # As in stock, whatever the reason: nova-api shows others' details to everybody.
         told = replace(failure, code=500, message=self._told(failure))
-        tools.actions.fault(work.context, work.uuid, told)
+        self.tell(told)
         tools.instances.save(
             work.context,
             work.instance,

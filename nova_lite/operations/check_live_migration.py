@@ -42,6 +42,7 @@ class CheckLiveMigrationDestination(Operation):
     answers = True
     rolls_back_unanswered = True
     places = ANYWHERE  # it is another host's server
+    between_hosts = True
     last_resort = {}
 
     def __init__(self, work: Work) -> None:
@@ -82,13 +83,14 @@ class CheckLiveMigrationDestination(Operation):
         """The caller gets the error. As in stock the server has a fault, too: where no host is
         left, its user sees there why."""
         if failure.verdict is not Verdict.GONE and not self.work.resumed:
-            self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+            self.tell(failure)
 
 
 class CheckLiveMigrationSource(Operation):
     event = "compute_check_can_live_migrate_source"
     requires = {"dest_check_data": WireObject}
     answers = True
+    between_hosts = True
     last_resort = {}
 
     def __init__(self, work: Work) -> None:

@@ -80,9 +80,9 @@ class ConfirmSnapshotResizeAtSource(Move):
         ]
 
     def failed(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
+        work = self.work
         if failure.nova_name == MoveSuperseded.nova_name:
             LOG.info("What server %s has here is not removed: %s", work.uuid, failure.message)
             return
         self.let_go()
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)

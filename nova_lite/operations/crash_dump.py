@@ -25,4 +25,4 @@ class TriggerCrashDump(Operation):
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+            self.tell(failure)

@@ -107,8 +107,7 @@ class Delete(Operation):
     def failed(self, failure: Failure) -> None:
         if failure.verdict == Verdict.GONE:
             return
-        tools, work = self.tools, self.work
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None)
 
 

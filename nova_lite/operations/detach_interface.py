@@ -57,6 +57,5 @@ class DetachInterface(Operation):
         ]
 
     def failed(self, failure: Failure) -> None:
-        work = self.work
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)

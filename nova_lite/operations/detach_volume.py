@@ -85,4 +85,4 @@ class DetachVolume(Operation):
             raise
         except NovaLiteError as error:
             LOG.info("Volume %s was not told that it stays: %s", self._volume_id, error)
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)

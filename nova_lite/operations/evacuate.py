@@ -51,6 +51,7 @@ LOG = logging.getLogger(__name__)
 
 class Evacuate(RebuildRequest):
     places = ANYWHERE  # the record names the other host; it finds out by itself
+    between_hosts = True
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -127,7 +128,7 @@ class Evacuate(RebuildRequest):
         tools.usage_changed()
         if failure.verdict is Verdict.GONE:
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         touched = {"vm_state": VmState.ERROR} if self._has_begun() else {}
         self.save_failed(task_state=None, migration_context=None, **touched)
 

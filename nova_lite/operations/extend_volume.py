@@ -30,7 +30,7 @@ class ExtendVolumes(Operation):
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+            self.tell(failure)
 
     @property
     def _volume_ids(self) -> list[str]:

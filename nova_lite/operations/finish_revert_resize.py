@@ -8,14 +8,10 @@ with a fault, its old disks kept or in place, so that a hard reboot or an evacua
 
 from __future__ import annotations
 
-import logging
-
-from nova_lite.errors import MoveSuperseded, ServerBeingDeleted, Verdict
-from nova_lite.failures import Failure
+from nova_lite.errors import MoveSuperseded
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.move import Move
+from nova_lite.operations.move import MoveBack
 from nova_lite.services import move_ends, moves
-from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
 from nova_lite.steps.guest.devices import DescribeDevices, to_activate
@@ -30,24 +26,16 @@ from nova_lite.steps.move_back.finish import (
     TakeBackResources,
     WaitForReturnedPorts,
 )
-from nova_lite.steps.network.binding import save_cache
 from nova_lite.steps.network.ports import PlugInterfaces
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import AttachReservedVolumes
 from nova_lite.wire.objects import WireObject
 
-LOG = logging.getLogger(__name__)
 
-
-class FinishRevertResize(Move):
+class FinishRevertResize(MoveBack):
     event = "compute_finish_revert_resize"
     requires = {"migration": WireObject, "request_spec": object}
     notifies = "resize_revert"
-    own_tasks = (TaskState.RESIZE_REVERTING,)
-
-    def __init__(self, work: Work) -> None:
-        super().__init__(work)
-        self._is_over = False
 
     def load(self) -> None:
         work = self.work
@@ -86,15 +74,3 @@ class FinishRevertResize(Move):
             *(started if runs else []),
             (RecordReturned(work, VmState.ACTIVE if runs else VmState.STOPPED),),
         ]
-
-    def failed(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
-        tools.events.forget(work.uuid)
-        if failure.nova_name == ServerBeingDeleted.nova_name:
-            self.let_go()
-        if failure.verdict is Verdict.GONE:
-            LOG.info("Server %s does not come back: %s", work.uuid, failure.message)
-            return
-        self.tell(failure)
-        self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
-        save_cache(work)

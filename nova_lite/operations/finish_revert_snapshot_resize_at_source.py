@@ -9,14 +9,9 @@ that a hard reboot can help.
 
 from __future__ import annotations
 
-import logging
-
-from nova_lite.errors import ServerBeingDeleted, Verdict
-from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState, VmState
-from nova_lite.operations.move import Move
+from nova_lite.operations.move import MoveBack
 from nova_lite.services import cell_moves, move_ends, moves
-from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.cells.end import BindReturnedFromCell, RecordBack, RecordReverted
 from nova_lite.steps.disk.files import RestoreConfigDrive
@@ -28,18 +23,11 @@ from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.volume.moves import AttachReservedVolumes
 from nova_lite.wire.objects import WireObject
 
-LOG = logging.getLogger(__name__)
 
-
-class FinishRevertSnapshotResizeAtSource(Move):
+class FinishRevertSnapshotResizeAtSource(MoveBack):
     event = "compute_finish_revert_snapshot_based_resize_at_source"
     requires = {"migration": WireObject}
     answers = True
-    own_tasks = (TaskState.RESIZE_REVERTING,)
-
-    def __init__(self, work: Work) -> None:
-        super().__init__(work)
-        self._is_over = False
 
     def load(self) -> None:
         work = self.work
@@ -72,15 +60,3 @@ class FinishRevertSnapshotResizeAtSource(Move):
             (RecordBack(work, VmState.ACTIVE if runs else VmState.STOPPED),),
             *end,
         ]
-
-    def failed(self, failure: Failure) -> None:
-        work, tools = self.work, self.tools
-        tools.events.forget(work.uuid)
-        if failure.nova_name == ServerBeingDeleted.nova_name:
-            self.let_go()
-        if failure.verdict is Verdict.GONE:
-            LOG.info("Server %s does not come back: %s", work.uuid, failure.message)
-            return
-        tools.actions.fault(work.context, work.uuid, failure)
-        self.end_migration()
-        self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))

@@ -13,7 +13,6 @@ recorded as RESIZED stays if nova-conductor has taken it over (``cell_moves.is_k
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from nova_lite.errors import AnswerLost, MoveSuperseded
 from nova_lite.failures import Failure
@@ -110,9 +109,10 @@ class FinishSnapshotResizeAtDest(MoveStage):
         if failure.nova_name in DELETED or self.is_stale(failure):
             LOG.info("Server %s does not come from another cell: %s", work.uuid, failure.message)
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
-        self.save_failed(vm_state=VmState.ERROR, task_state=None, **self._as_before())
+        fields = {} if work.left else cell_moves.given_back(work)
+        self.save_failed(vm_state=VmState.ERROR, task_state=None, **fields)
 
     def _let_go_of_it(self) -> None:
         """Nothing of it is left here, unless a step could not be taken back. The old host has let
@@ -122,13 +122,3 @@ class FinishSnapshotResizeAtDest(MoveStage):
         cell_moves.hand_back_ports(self.work)
         self.tools.claims.release(self.work.uuid)
         self.tools.usage_changed()
-
-    def _as_before(self) -> dict[str, Any]:
-        """Not this host's any more: nova-conductor deletes the record, unless it was stopped."""
-        if self.work.left:
-            return {}
-        return {
-            "host": self.migration["source_compute"],
-            "node": self.migration["source_node"],
-            "compute_id": None,
-        }

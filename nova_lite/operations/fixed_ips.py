@@ -41,7 +41,7 @@ class FixedIpOperation(Operation):
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+            self.tell(failure)
 
 
 class AddFixedIpToServer(FixedIpOperation):

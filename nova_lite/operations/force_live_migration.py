@@ -18,6 +18,7 @@ class ForceLiveMigration(Operation):
     event = "compute_live_migration_force_complete"
     beside = True
     notifies = "live_migration_force_complete"
+    between_hosts = True
     last_resort = {}
 
     def plan(self) -> Plan:
@@ -25,4 +26,4 @@ class ForceLiveMigration(Operation):
 
     def failed(self, failure: Failure) -> None:
         """The move goes on, or is over: its state is not touched."""
-        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+        self.tell(failure)

@@ -24,4 +24,4 @@ class InjectNetworkInfo(Operation):
 
     def failed(self, failure: Failure) -> None:
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+            self.tell(failure)

@@ -151,7 +151,7 @@ class LiveMigration(Move):
             return
         self.give_back()
         if Signal.ABORT not in work.signals:  # who has ended it knows why
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
         # First: a migration that is open would be taken for the one of the next request.
         self.end_migration(CANCELLED if was_cancelled(work) else FAILED)
         self.save_failed(task_state=None, progress=0, **moves.forgotten(work))
@@ -160,7 +160,7 @@ class LiveMigration(Move):
     def _strand(self, failure: Failure) -> None:
         """The guest runs on the other host: its record has to say so, whatever has failed."""
         work, tools = self.work, self.tools
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self._look()
         if live_moves.is_asked(work):
             take_over(FinishThere(work))

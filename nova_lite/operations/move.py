@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from nova_lite.errors import (
@@ -19,14 +18,17 @@ from nova_lite.errors import (
     ServerBeingDeleted,
     ServerNotFound,
     UnexpectedTaskState,
+    Verdict,
 )
 from nova_lite.failures import Failure
+from nova_lite.model.states import TaskState, VmState
 from nova_lite.notifications.subject import Detail, Subject
 from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.operations.notified import MILESTONE, START
-from nova_lite.services import moves
+from nova_lite.services import move_ends, moves
 from nova_lite.services.notes import MoveNotes
 from nova_lite.services.work import Work
+from nova_lite.steps.network.binding import save_cache
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Move(Operation):
     requires = {"migration": WireObject}
     places = ANYWHERE
     notifies_mappings = True
+    between_hosts = True
     # Task states in which the server is while this verb has it.
     own_tasks: tuple[str, ...] = ()
 
@@ -101,16 +104,36 @@ class Move(Operation):
         """Record that the move is over."""
         self.tools.migrations.save(self.work.context, self.migration, status=status)
 
-    def tell(self, failure: Failure) -> None:
-        """Record the fault, with the name of the host that could not do its part: there are two."""
-        host, message = self.tools.host, failure.message
-        named = message if host in message else f"{message} (host {host})"
-        told = replace(failure, message=named)
-        self.tools.actions.fault(self.work.context, self.work.uuid, told)
-
     def abandon(self, failure: Failure) -> None:
         """As of any operation, though the record may name the other host."""
         self.abandon_in(self.own_tasks, failure)
+
+
+class MoveBack(Move):
+    """A verb of the host that gets a server back: the last one of its move.
+
+    A failure leaves the server there in ERROR with a fault, so that a hard reboot can help.
+    """
+
+    own_tasks = (TaskState.RESIZE_REVERTING,)
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self._is_over = False
+
+    def failed(self, failure: Failure) -> None:
+        work, tools = self.work, self.tools
+        tools.events.forget(work.uuid)
+        if failure.nova_name == ServerBeingDeleted.nova_name:
+            self.let_go()
+        if failure.verdict is Verdict.GONE:
+            LOG.info("Server %s does not come back: %s", work.uuid, failure.message)
+            return
+        self.tell(failure)
+        if move_ends.status(work) == move_ends.REVERTING:
+            self.end_migration()
+        self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
+        save_cache(work)
 
 
 class MoveStage(Move):

@@ -34,6 +34,7 @@ class PostLiveMigration(Operation):
     answers = True
     places = ANYWHERE  # the record names the other host; it finds out by itself
     notifies = "live_migration_post_dest"
+    between_hosts = True
     last_resort = {}
 
     def load(self) -> None:
@@ -73,4 +74,4 @@ class PostLiveMigration(Operation):
         if failure.nova_name == MoveSuperseded.nova_name or failure.verdict is Verdict.GONE:
             LOG.info("Server %s has not come to this host: %s", self.work.uuid, failure.message)
             return
-        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+        self.tell(failure)

@@ -31,7 +31,7 @@ class PowerOperation(Operation):
         tools, work = self.tools, self.work
         if failure.verdict == Verdict.GONE:
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         power: PowerState | None = None
         try:
             power = tools.hypervisor.power_state(work.uuid)

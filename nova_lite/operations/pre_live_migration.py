@@ -40,6 +40,7 @@ class PreLiveMigration(Operation):
     places = ANYWHERE  # it is another host's server
     notifies = "live_migration_pre"
     notifies_mappings = True
+    between_hosts = True
     last_resort = {}
 
     def __init__(self, work: Work) -> None:
@@ -81,5 +82,5 @@ class PreLiveMigration(Operation):
         if failure.nova_name == MoveSuperseded.nova_name or failure.verdict is Verdict.GONE:
             LOG.info("Server %s does not come to this host: %s", self.work.uuid, failure.message)
             return
-        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+        self.tell(failure)
         self.tools.usage_changed()

@@ -74,4 +74,4 @@ class PrepSnapshotResizeAtDest(Move):
         if failure.nova_name in DELETED or self.is_stale(failure):
             LOG.info("Server %s does not come from another cell: %s", work.uuid, failure.message)
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)

@@ -110,7 +110,7 @@ class PrepSnapshotResizeAtSource(MoveStage):
             self.end_migration()
             return
         self.give_back()  # so does nova-conductor, unless it was stopped, too
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(task_state=None, **self._as_before())
         tools.usage_changed()

@@ -5,7 +5,7 @@ Resume rule: forward.
 
 from __future__ import annotations
 
-from nova_lite.model.states import PowerState, TaskState, VmState
+from nova_lite.model.states import OUTLIVES_REBOOT, PowerState, TaskState, VmState
 from nova_lite.operations.notified import ERROR
 from nova_lite.operations.power import PowerOperation
 from nova_lite.operations.restart import AfterRestart, Settlement
@@ -92,7 +92,7 @@ class Reboot(PowerOperation):
             (
                 ReportPower(
                     work,
-                    after if rescued else VmState.ACTIVE,
+                    after if after in OUTLIVES_REBOOT else VmState.ACTIVE,
                     list(states),
                 ),
             ),

@@ -35,7 +35,7 @@ class RevertSnapshotResizeAtDest(Move):
     event = "compute_revert_snapshot_based_resize_at_dest"
     requires = {"migration": WireObject}
     answers = True
-    own_tasks = (TaskState.RESIZE_REVERTING,)
+    own_tasks: tuple[str, ...] = (TaskState.RESIZE_REVERTING,)
 
     def load(self) -> None:
         work = self.work
@@ -52,6 +52,10 @@ class RevertSnapshotResizeAtDest(Move):
         remember_ports(work)
 
     def plan(self) -> Plan:
+        return [*self.removal(), (RecordGivenBack(self.work),)]
+
+    def removal(self) -> Plan:
+        """Nothing of the server is left here."""
         work = self.work
         return [
             (RemoveGuest(work), ForgetConsoles(work)),
@@ -59,7 +63,6 @@ class RevertSnapshotResizeAtDest(Move):
             (GiveBackPorts(work),),
             (RemoveDisks(work),),
             (ForgetArrival(work),),
-            (RecordGivenBack(work),),
         ]
 
     def notifications(self, phase: str) -> list[str]:
@@ -77,6 +80,6 @@ class RevertSnapshotResizeAtDest(Move):
             tools.claims.release(work.uuid)
             tools.usage_changed()
             return
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.end_migration()
         self.save_failed(vm_state=VmState.ERROR, task_state=None)

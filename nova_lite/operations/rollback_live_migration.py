@@ -33,6 +33,7 @@ class RollbackLiveMigration(Operation):
     requires = {"destroy_disks": object, "migrate_data": object}
     places = ANYWHERE  # it is another host's server
     notifies = "live_migration_rollback_dest"
+    between_hosts = True
     last_resort = {}
 
     def load(self) -> None:

@@ -39,6 +39,7 @@ LOG = logging.getLogger(__name__)
 class SettleLiveMigration(Operation):
     event = "compute_live_migration"
     after_restart = {TaskState.MIGRATING: AfterRestart(Settlement.REDO)}
+    between_hosts = True
     last_resort = {"task_state": None}
 
     def __init__(self, work: Work) -> None:
@@ -92,5 +93,5 @@ class SettleLiveMigration(Operation):
             LOG.info("Server %s is about something else by now: %s",
                      self.work.uuid, failure.message)  # fmt: skip
             return
-        self.tools.actions.fault(self.work.context, self.work.uuid, failure)
+        self.tell(failure)
         self.save_failed(task_state=None)

@@ -5,6 +5,7 @@ stopped in the middle, or the message of the other host is lost. The records say
 
 * its disks have come, and are to be made ready: ``finish_resize``, without a word of what was sent;
 * it is going back to its old host: ``revert_resize`` or ``finish_revert_resize``;
+* it came to this host from another cell, or was to: ``settle_cell_move``;
 * it was about to leave, and is still this host's: this class brings it up again, and ends the move.
 
 Resume rule: forward. A failure leaves the server in ERROR with a fault.
@@ -25,6 +26,7 @@ from nova_lite.operations.finish_revert_resize import FinishRevertResize
 from nova_lite.operations.move import Move
 from nova_lite.operations.restart import AfterRestart, Settlement
 from nova_lite.operations.revert_resize import RevertResize
+from nova_lite.operations.settle_cell_move import SettleCellMove
 from nova_lite.services import move_ends, moves
 from nova_lite.services.ownership import Place, place
 from nova_lite.steps.base import Plan
@@ -37,6 +39,7 @@ from nova_lite.steps.network.ports import PlugInterfaces, WaitForPorts
 from nova_lite.steps.records.server import ReportPower
 from nova_lite.steps.shares import to_mount
 from nova_lite.steps.volume.moves import CheckVolumes
+from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ class SettleMove(Move):
     def variant(cls, arguments: Mapping[str, Any]) -> type[Operation]:
         instance, migration = arguments["instance"], arguments["migration"]
         task = instance.get("task_state")
+        if migration.get("cross_cell_move") and _is_new_host(instance, migration):
+            return SettleCellMove
         if task == TaskState.RESIZE_MIGRATED:
             return FinishResize
         if task == TaskState.RESIZE_REVERTING:
@@ -98,10 +103,15 @@ class SettleMove(Move):
             LOG.info("Server %s is about something else by now: %s", work.uuid, failure.message)
             return
         self._end()
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
         self.save_failed(vm_state=VmState.ERROR, task_state=None, **move_ends.ended(work))
 
     def _end(self) -> None:
         """Let the server hold what it held before, and record that the move has failed."""
         self.give_back()
         self.end_migration()
+
+
+def _is_new_host(instance: WireObject, migration: WireObject) -> bool:
+    """Whether the record names the host that the move leads to."""
+    return place(instance, str(migration["dest_compute"])) is Place.HERE

@@ -41,7 +41,7 @@ class _OfShare(Operation):
             return
         tools, work = self.tools, self.work
         tools.share_mappings.save(work.context, self._mapping, shares.ERROR)
-        tools.actions.fault(work.context, work.uuid, failure)
+        self.tell(failure)
 
 
 class AllowShare(_OfShare):

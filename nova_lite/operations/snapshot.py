@@ -80,7 +80,7 @@ class Snapshot(Operation):
         if failure.verdict == Verdict.GONE:
             return
         if failure.nova_name != ImageNotFound.nova_name:
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
         expected: list[Any] = [*states.before, states.extracting, states.uploading, None]
         try:
             tools.instances.save(

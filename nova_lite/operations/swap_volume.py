@@ -79,7 +79,7 @@ class SwapVolume(Operation):
                     ),
                 )
         if failure.verdict != Verdict.GONE:
-            self.tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
 
     def _complete(self) -> None:
         """Make all records describe the new storage, although the server is being deleted or Cinder

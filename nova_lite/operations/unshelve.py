@@ -96,12 +96,12 @@ class Unshelve(Operation):
         elif where is Place.ELSEWHERE or (where is Place.ARRIVING and taken):
             return  # said already, or another host has it
         elif self._guest_is_left():
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
             tools.instances.save(
                 work.context, work.instance, vm_state=VmState.ERROR, task_state=None
             )
         elif taken or failure.nova_name != UnexpectedTaskState.nova_name:
-            tools.actions.fault(work.context, work.uuid, failure)
+            self.tell(failure)
             tools.placement.delete_allocations(work.uuid)
             tools.instances.save(
                 work.context,

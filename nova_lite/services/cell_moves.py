@@ -13,8 +13,9 @@ task state. Facts of nova/conductor/tasks/cross_cell_migrate.py (2025.1 to 2026.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from nova_lite.errors import (
     AnswerLost,
@@ -105,17 +106,52 @@ def is_kept(work: Work) -> bool:
     It makes the record visible then, or deletes it when it has given up. Where it has done neither
     yet this waits a while; then the server is kept: nova-conductor itself has been stopped.
     """
-    clock, pace = work.tools.clock, work.tools.pace
-    deadline = clock.monotonic() + pace.cell_move_patience
-    while True:
+
+    def look() -> bool | None:
         try:
             work.reload()
         except ServerNotFound:
             return False
         if not is_finished(work):
             return False
-        if not work.instance.get("hidden") or clock.monotonic() >= deadline:
-            return True
+        return None if work.instance.get("hidden") else True
+
+    return _wait(work, look, otherwise=True)
+
+
+def is_going_back(work: Work) -> bool:
+    """Whether nova-conductor has begun to bring a server that is to be reverted back to its old
+    cell, by the record of its new one: from then on users have the other record.
+
+    It does that before it calls a host. Where it has not done so yet this waits a while.
+
+    :raises MoveSuperseded: the server is not to be reverted any more
+    :raises ServerBeingDeleted, ServerNotFound: it is not wanted any more
+    """
+
+    def look() -> bool | None:
+        moves.reload(work)
+        found = work.instance.get("task_state")
+        if found != TaskState.RESIZE_REVERTING:
+            raise superseded(work, f"the server is in task state {found}")
+        return True if work.instance.get("hidden") else None
+
+    return _wait(work, look, otherwise=False)
+
+
+def _wait(work: Work, look: Callable[[], bool | None], *, otherwise: bool) -> bool:
+    """Look until there is an answer.
+
+    :param otherwise: the answer when nova-conductor has been silent for too long
+    """
+    clock, pace = work.tools.clock, work.tools.pace
+    deadline = clock.monotonic() + pace.cell_move_patience
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if clock.monotonic() >= deadline:
+            return otherwise
         if clock.wait(work.cancelled, pace.handover_poll):
             raise Interrupted
 
@@ -129,6 +165,17 @@ def is_finished(work: Work) -> bool:
 def has_left(work: Work) -> bool:
     """Whether the record, as last read, says that this host has let the server go."""
     return work.here and work.instance.get("task_state") == TaskState.RESIZE_MIGRATED
+
+
+def given_back(work: Work) -> dict[str, Any]:
+    """Fields to save for a server that is not this host's any more: nova-conductor deletes the
+    record, unless it was stopped."""
+    record = moves.migration(work)
+    return {
+        "host": record["source_compute"],
+        "node": record["source_node"],
+        "compute_id": None,
+    }
 
 
 def hand_back_ports(work: Work) -> bool:

@@ -23,6 +23,7 @@ from nova_lite.errors import (
 from nova_lite.inventory.claims import Role
 from nova_lite.model.server import Flavor
 from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
+from nova_lite.services import guest
 from nova_lite.services.notes import GuestNotes
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
@@ -144,11 +145,13 @@ def has_left(work: Work) -> bool:
     return left and context_is_of(work, migration(work))
 
 
-def refuse_shrinking(work: Work, flavor: Flavor, ephemeral_gb: int) -> None:
+def refuse_shrinking(work: Work, flavor: Flavor) -> None:
     """Refuse a flavor with smaller disks: nobody knows what is at their ends.
 
+    An ephemeral disk with a block device mapping has the size of that, whatever flavor comes: it
+    neither grows, nor is it an obstacle where it is smaller than its flavor says, as in stock.
+
     :param flavor: the one that the server is to have
-    :param ephemeral_gb: GiB of all ephemeral disks that it has
     :raises ResizeError: as in stock
     """
     old = work.server.flavor
@@ -157,11 +160,24 @@ def refuse_shrinking(work: Work, flavor: Flavor, ephemeral_gb: int) -> None:
             f"Unable to resize disk down. The root disk has {old.root_gb} GiB, that of flavor "
             f"{flavor.name} {flavor.root_gb}"
         )
+    ephemeral_gb = old.ephemeral_gb
+    if flavor.ephemeral_gb < ephemeral_gb:
+        ephemeral_gb = _mapped_ephemeral_gb(work) or ephemeral_gb
     if flavor.ephemeral_gb < ephemeral_gb:
         raise ResizeError(
             f"Unable to resize disk down. The ephemeral disks have {ephemeral_gb} GiB, those of "
             f"flavor {flavor.name} {flavor.ephemeral_gb}"
         )
+
+
+def _mapped_ephemeral_gb(work: Work) -> int:
+    """GiB of the ephemeral disks that have a mapping."""
+    return sum(
+        device.size_gb or 0
+        for device in guest.block_devices(work)
+        if device.source_type == "blank" and device.destination_type == "local"
+        and device.guest_format != "swap"
+    )  # fmt: skip
 
 
 def stays_here(work: Work) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.support import lanes
-from tests.cloud.support.api import NAME_PREFIX, Api
+from tests.cloud.support.api import Api
 from tests.cloud.support.browser import headless
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud
 from tests.cloud.support.killable import KillableAgent
@@ -212,11 +212,7 @@ def server(api: Api, node: str, module_garbage: Garbage) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def disk_flavor(api: Api, module_garbage: Garbage) -> str:
     """A flavor with every kind of disk: root, ephemeral, swap."""
-    body = {"name": f"{NAME_PREFIX}.disks", "ram": 128, "vcpus": 1, "disk": 1,
-            "OS-FLV-EXT-DATA:ephemeral": 1, "swap": 64}  # fmt: skip
-    flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
-    module_garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
-    return str(flavor)
+    return Moves(api.cloud, api).flavor(module_garbage.later, ephemeral=1, swap=64)
 
 
 @pytest.fixture(scope="module")

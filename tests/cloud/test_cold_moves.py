@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.support.api import NAME_PREFIX, Api
+from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import DevCloud, wait_for
 from tests.cloud.support.guest import boot_with_agent
 from tests.cloud.support.moves import SECONDS, Moves
@@ -129,7 +129,6 @@ def test_nobody_confirms(cloud, api, moves, node, peer, garbage):
 
 
 # --- resize -------------------------------------------------------------------------------------
-@pytest.mark.alone
 @pytest.mark.parametrize("keeps", [True, False], ids=["confirm", "revert"])
 def test_a_server_is_resized(api, moves, ends, garbage, keeps):
     """It has the CPUs and the disk of the flavor, and its data; or all of that as before."""
@@ -137,9 +136,10 @@ def test_a_server_is_resized(api, moves, ends, garbage, keeps):
     server = boot_with_agent(api, old, garbage)["id"]
     content = moves.mark(old, server)
 
-    with moves.only(new):
-        moves.resize(server, api.flavor("m1.two"))
-        assert moves.wait_moved(server)["OS-EXT-SRV-ATTR:host"] == new
+    before = api.server(server)["flavor"]["original_name"]
+    moves.resize(server, moves.flavor(garbage.later, new, vcpus=2, disk=2))
+    moved = moves.wait_moved(server)
+    assert moved["OS-EXT-SRV-ATTR:host"] == new
     moves.waits(server, old, new)
     assert moves.vcpus(new, server) == 2
     assert moves.root_bytes(new, server) == 2 * GIB
@@ -154,10 +154,10 @@ def test_a_server_is_resized(api, moves, ends, garbage, keeps):
     assert moves.vcpus(where, server) == (2 if keeps else 1)
     assert moves.root_bytes(where, server) == (2 if keeps else 1) * GIB
     assert moves.checksum(where, server) == content
-    assert api.server(server)["flavor"]["original_name"] == ("m1.two" if keeps else "m1.nano")
+    after = moved["flavor"]["original_name"]
+    assert api.server(server)["flavor"]["original_name"] == (after if keeps else before)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("keeps", [True, False], ids=["confirm", "revert"])
 def test_a_disk_in_ceph_stays_where_it_is(cloud, api, moves, node, peer, garbage, keeps):
     """It grows, and is rolled back; the snapshot for that is gone in the end."""
@@ -166,9 +166,8 @@ def test_a_disk_in_ceph_stays_where_it_is(cloud, api, moves, node, peer, garbage
         server = garbage.server(api.request_boot(node, image="tiny-raw")["id"])
         api.wait_status(server, "ACTIVE", 180)
         disk = f"vms/{server}_disk"
-        with moves.only(peer):
-            moves.resize(server, api.flavor("m1.two"))
-            moves.wait_moved(server)
+        moves.resize(server, moves.flavor(garbage.later, peer, vcpus=2, disk=2))
+        moves.wait_moved(server)
         assert _rbd_size(cloud, disk) == 2 * GIB
         assert "nova-resize" in cloud.run("run", "rbd", "snap", "ls", "--all", disk)
 
@@ -243,16 +242,14 @@ def unmoved(api: Any, moves: Moves, node: str, server: str, text: str) -> None:
     assert text in faults or text in json.dumps(api.server(server).get("fault"))
 
 
-@pytest.mark.alone
 def test_a_smaller_disk_is_refused(api, moves, ends, garbage, disk_flavor):
     """Nobody knows what is at its end. Of root disks nova-api sees that itself."""
     old, new = ends
     server = garbage.server(api.request_boot(old, flavor=disk_flavor)["id"])
     api.wait_status(server, "ACTIVE", 180)
 
-    with moves.only(new):
-        api.act(server, "resize", {"flavorRef": api.flavor("m1.nano")})
-        unmoved(api, moves, old, server, "Unable to resize disk down")
+    moves.resize(server, moves.flavor(garbage.later, new))
+    unmoved(api, moves, old, server, "Unable to resize disk down")
 
 
 def test_a_host_whose_key_is_not_known_gets_nothing(cloud, api, moves, node, peer, garbage):
@@ -272,11 +269,7 @@ def test_a_host_whose_key_is_not_known_gets_nothing(cloud, api, moves, node, pee
 @pytest.mark.alone
 def test_a_host_without_room_is_not_the_last_one(api, moves, node, peer, garbage):
     """The scheduler does not look at huge pages here: one host after the other says no."""
-    body = {"name": f"{NAME_PREFIX}.huge", "ram": 128, "vcpus": 1, "disk": 1}
-    flavor = api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"]
-    garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
-    specs = {"extra_specs": {"hw:mem_page_size": "1048576"}}
-    api.call("POST", f"/flavors/{flavor}/os-extra_specs", specs)
+    flavor = moves.flavor(garbage.later, specs={"hw:mem_page_size": "1048576"})
     server = garbage.server(api.request_boot(node)["id"])
     api.wait_status(server, "ACTIVE", 180)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -143,7 +144,10 @@ class Host:
         """
         with self._domain() as domain:
             if domain is not None and domain.isActive():
-                domain.destroy()
+                # One that is being powered off may be off by now.
+                with contextlib.suppress(libvirt.libvirtError):
+                    domain.destroy()
+                assert not domain.isActive()
         self._durable.lose_rest()
         self._remove_taps()
         for gone in ("connected", "mounted", "run"):

@@ -82,3 +82,22 @@ def test_what_fails_on_a_host_is_tried_on_the_next_one(error):
 def test_what_is_wrong_with_the_request_ends_the_build(error):
     """A port that Neutron does not wire up in time, too: as in stock."""
     assert error.verdict is Verdict.ABORT
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("no memory", "no memory (host node1)"),
+        ("Migration pre-check failed on host 'node1': no", None),
+        ("node1.example.org is away", "node1.example.org is away (host node1)"),
+        ("cannot reach node12", "cannot reach node12 (host node1)"),
+        ("cannot reach node1.", None),
+        ("host node2: no memory", None),
+    ],
+)
+def test_one_of_two_hosts_is_named(message, told):
+    """Unless the message does so; what another host has told begins with that one's name."""
+    failure = failure_of(ImageNotFound(message))
+
+    assert failure.told_by("node1").message == (told or message)
+    assert failure.told_by("node1").trace == failure.trace

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 
 from nova_lite.errors import HypervisorError
-from nova_lite.guest.disks import GIB
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import NOT_ON, TaskState, VmState
 from nova_lite.services import guest, kept_disks, moves, tpm
@@ -44,15 +43,8 @@ class CheckLeaving(Step):
         work = self.work
         guest.require_definable(work)
         flavor = decode.flavor(work.arguments["flavor"])
-        moves.refuse_shrinking(work, flavor, self._ephemeral_gb())
+        moves.refuse_shrinking(work, flavor)
         require_movable(work)
-
-    def _ephemeral_gb(self) -> int:
-        """GiB of the ephemeral disks: of the mappings, else of the flavor."""
-        blank = [disk for disk in guest.disk_plan(self.work).local
-                 if (disk.name or "").startswith("disk.eph")]  # fmt: skip
-        listed = sum(disk.size_bytes for disk in blank) // GIB
-        return listed or self.work.server.flavor.ephemeral_gb
 
 
 class MarkMigrating(Step):

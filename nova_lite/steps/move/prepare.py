@@ -34,7 +34,7 @@ class CheckMove(Step):
         new = wanted_server(work)
         if same and work.arguments["flavor"].get("id") == work.instance.get("instance_type_id"):
             raise UnableToMigrateToSelf(work.uuid, tools.host)
-        moves.refuse_shrinking(work, new.flavor, work.server.flavor.ephemeral_gb)
+        moves.refuse_shrinking(work, new.flavor)
         swtpm = tools.policy.swtpm
         checks.refuse_features(new, swtpm=swtpm)
         definable.refuse(new, work.instance, guest.vifs(work), swtpm=swtpm)

@@ -23,9 +23,8 @@ class BringBackFiles(Step):
         work = self.work
         if kept_disks.are_kept(work) and directory(work).exists():
             raise DiskError(
-                f"server {work.uuid} has files in {directory(work)}, and in the same directory "
-                f"with {kept_disks.SUFFIX}, and nothing says which are whole: keep the right ones "
-                "under the first name, and reboot the server hard"
+                f"the server has files in {directory(work)}, and beside it with "
+                f"{kept_disks.SUFFIX}: keep the right ones under the first name, and reboot it hard"
             )
         kept_disks.take_back(work)
 

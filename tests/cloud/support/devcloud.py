@@ -178,6 +178,11 @@ class DevCloud:
         """The host's /var/lib/nova, seen from here."""
         return self.state / "nodes" / node / "nova"
 
+    def database(self, node: str) -> str:
+        """The database of the host's cell; its queues have the virtual host of that name."""
+        cell = self.setting(node, "transport_url", "").rpartition("/")[2]
+        return "nova_cell2" if cell == "cell2" else "nova_cell1"
+
     def provider(self, node: str) -> str:
         """UUID of the host's resource provider."""
         return (self.nova_files(node) / "compute_id").read_text().strip()
@@ -247,7 +252,9 @@ class DevCloud:
     def _report_of(self, node: str) -> str:
         """When the agent of a host has reported last."""
         return self.sql(
-            f"select updated_at from services where host='{node}' and topic='compute' and deleted=0"
+            f"select updated_at from services where host='{node}' and topic='compute' and "
+            "deleted=0",
+            self.database(node),
         ).strip()
 
     def restart_agent(self, node: str) -> None:

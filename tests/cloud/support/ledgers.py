@@ -61,7 +61,8 @@ def volume_ledgers(cloud: DevCloud, api: Api, node: str, volume_id: str) -> Volu
     )["attachments"]
     mapped = cloud.sql(
         "select instance_uuid from block_device_mapping where deleted = 0 and "
-        f"volume_id = '{volume_id}'"
+        f"volume_id = '{volume_id}'",
+        cloud.database(node),
     ).split()
     disks = ET.fromstring(cloud.on(node, "sh", "-c", GUESTS))
     return VolumeLedgers(

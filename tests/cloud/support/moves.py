@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.cloud.support.api import Api
+from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import LITE, STOCK, CloudError, DevCloud, wait_for
 from tests.cloud.support.extra_agent import services
 from tests.cloud.support.guest import Guest
@@ -24,8 +25,18 @@ THREE_WAYS = pytest.mark.parametrize(
     ("other", "ends"), [(LITE, "there"), (STOCK, "there"), (STOCK, "here")],
     indirect=True, scope="module",
 )  # fmt: skip
+# The same; and between two hosts with nova-lite once more, with another flavor.
+FOUR_WAYS = pytest.mark.parametrize(
+    ("other", "ends", "resized"),
+    [(LITE, "there", False), (LITE, "there", True), (STOCK, "there", False),
+     (STOCK, "here", False)],
+    ids=["lite", "lite-resized", "to stock", "from stock"],
+    indirect=["other", "ends"], scope="module",
+)  # fmt: skip
 
 
+# Of a flavor, as the server says it in the API.
+SIZES = ("vcpus", "ram", "disk", "ephemeral", "swap")
 # How a live migration may end.
 OVER = ("completed", "failed", "cancelled", "error")
 
@@ -56,6 +67,29 @@ class Moves:
     def resize(self, server: str, flavor: str) -> None:
         """Ask for another flavor; the scheduler chooses the host."""
         self._api.act(server, "resize", {"flavorRef": flavor})
+
+    def flavor(
+        self, later: Callable[[Callable[[], Any]], None], host: str | None = None,
+        specs: dict[str, str] | None = None, **sizes: int,
+    ) -> str:  # fmt: skip
+        """A new flavor.
+
+        :param later: is given what deletes it
+        :param host: no other one has room for it (ComputeCapabilitiesFilter): other lanes go on,
+            though the scheduler chooses
+        :param specs: its extra specs
+        :param sizes: as in the API; default: one CPU, 128 MiB, a disk of 1 GiB
+        """
+        extra = {**(specs or {}), **({"capabilities:host": f"s== {host}"} if host else {})}
+        body = {"name": f"{NAME_PREFIX}.{uuid4().hex[:8]}", "ram": 128, "vcpus": 1, "disk": 1,
+                **sizes}  # fmt: skip
+        if "ephemeral" in body:
+            body["OS-FLV-EXT-DATA:ephemeral"] = body.pop("ephemeral")
+        made = str(self._api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"])
+        later(lambda: self._api.call("DELETE", f"/flavors/{made}", ok=False))
+        if extra:
+            self._api.call("POST", f"/flavors/{made}/os-extra_specs", {"extra_specs": extra})
+        return made
 
     def live(self, server: str, host: str) -> None:
         """Ask for a live migration to a host; the hosts find out what has to be copied."""
@@ -113,6 +147,37 @@ class Moves:
         self._api.act(server, "revertResize")
         self._api.wait_status(server, status, SECONDS)
 
+    def there_and_back(
+        self, server: str, ends: tuple[str, str], look: Callable[[str], None],
+        flavor: str | None = None, status: str = "ACTIVE", kept: str = "uuid_resize",
+    ) -> None:  # fmt: skip
+        """Move a server and revert, move it and confirm.
+
+        :param ends: (old host, new host)
+        :param look: sees, with the host it runs on, that it has all it had
+        :param flavor: another one, for which there is room on the new host alone
+        :param status: in which it is all the time: ACTIVE or SHUTOFF
+        :param kept: as of :meth:`waits`
+        """
+        (old, new), runs = ends, status == "ACTIVE"
+        before = self.sizes(server)
+        after = self.sizes_of(flavor) if flavor else before
+        assert not flavor or after != before
+        for end in (self.revert, self.confirm):
+            if flavor:
+                self.resize(server, flavor)
+            else:
+                self.migrate(server, new)
+            assert self.wait_moved(server)["OS-EXT-SRV-ATTR:host"] == new
+            self.waits(server, old, new, running=runs, kept=kept)
+            assert self.sizes(server) == after
+            look(new)
+            end(server, status)
+            host, sizes = (old, before) if end == self.revert else (new, after)
+            self.settled(server, host, running=runs)
+            assert self.sizes(server) == sizes
+            look(host)
+
     # --- looking ----------------------------------------------------------------------------
     def migration(self, server: str) -> dict[str, Any]:
         """The newest one."""
@@ -167,13 +232,18 @@ class Moves:
         assert shown["OS-EXT-STS:task_state"] is None
         assert (shown["status"] == "ACTIVE") == running
 
-    def waits(self, server: str, old: str, new: str, *, running: bool = True) -> None:
-        """See that the server is on its new host, and what a revert needs is on the old one."""
+    def waits(
+        self, server: str, old: str, new: str, *, running: bool = True, kept: str = "uuid_resize"
+    ) -> None:
+        """See that the server is on its new host, and what a revert needs is on the old one.
+
+        :param kept: the name of its directory there; between cells ``uuid``
+        """
         on = (new,) if running else ()
         found = self.places(server)
         assert found.running == on
         assert found.guests == tuple(sorted({old, new}))
-        assert f"{old}/uuid_resize" in found.directories and f"{new}/uuid" in found.directories
+        assert f"{old}/{kept}" in found.directories and f"{new}/uuid" in found.directories
         assert (found.ports, found.taps) == ((new,), (new,))
         self._held(server, {self._cloud.provider(new)})
         self._held(str(self.migration(server)["uuid"]), {self._cloud.provider(old)})
@@ -192,6 +262,17 @@ class Moves:
         """Of that noise, read from the disk."""
         script = f"echo 3 >/proc/sys/vm/drop_caches; {SUM}"
         return Guest(self._cloud, node, server).ask(script).split()[0]
+
+    def sizes(self, server: str) -> dict[str, Any]:
+        """What the API says of its flavor: vcpus, ram, disk, ephemeral, swap (MiB and GiB)."""
+        has = self._api.server(server)["flavor"]
+        return {name: has[name] for name in SIZES}
+
+    def sizes_of(self, flavor: str) -> dict[str, Any]:
+        """The same of a flavor."""
+        has = self._api.call("GET", f"/flavors/{flavor}")["flavor"]
+        has["ephemeral"] = has["OS-FLV-EXT-DATA:ephemeral"]
+        return {name: has[name] or 0 for name in SIZES}
 
     def vcpus(self, node: str, server: str) -> int:
         return int(self._cloud.on(node, "virsh", "vcpucount", server, "--current", "--config"))

@@ -158,6 +158,16 @@ def test_a_reboot_that_took_place_is_reported(look, recorder):
     assert recorder.saved[0][1]["task_state"] is None
 
 
+@pytest.mark.parametrize("vm_state", ["rescued", "resized"])
+def test_a_reboot_that_was_not_begun_changes_nothing_else(look, recorder, vm_state):
+    """Its user can still unrescue it, or confirm or revert its resize."""
+    look(server(vm_state=vm_state, task_state="rebooting_hard"), PowerState.RUNNING)
+
+    assert [(fields["vm_state"], fields["task_state"]) for _, fields in recorder.saved] == [
+        (vm_state, None)
+    ]
+
+
 @pytest.mark.parametrize("task", ["rebooting", "rebooting_hard", "pausing", "unpausing"])
 def test_what_was_not_begun_is_cleared_while_the_guest_runs(look, recorder, task):
     """As stock does it: the request may still wait at the broker."""

@@ -10,6 +10,7 @@ import pytest
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError
 from nova_lite.inventory.claims import Role
+from tests.unit.operations.caches import cached, mark_bindings
 from tests.unit.operations.host import IMAGE
 from tests.unit.operations.two_cells import (
     LARGE,
@@ -175,7 +176,7 @@ def test_what_fails_before_it_has_left_is_taken_back(cells):
 
     assert str(refused) == "activate was made to fail"
     row = as_before(cells)
-    assert cells.faults(cells.source) == ["activate was made to fail"]
+    assert cells.faults(cells.source) == ["activate was made to fail (host host1)"]
     assert cells.migration(cells.source)["nova_object.data"]["status"] == "error"
     assert not (row["old_flavor"] or row["new_flavor"] or row["migration_context"])
     assert cells.cinder() == [("attached", "host1"), ("reserved", None)]
@@ -329,7 +330,7 @@ def test_a_failure_there_leaves_nothing_there(left):
     assert seen["cinder"] == [("reserved", None)]  # the old host's
     assert seen["host2"]["record"][:3] == ("host1", "error", None)
     assert seen["host2"]["migration"] == ["error"]
-    assert seen["host2"]["faults"] == ["it does not start"]
+    assert seen["host2"]["faults"] == ["it does not start (host host2)"]
     assert left.last.tools.claims.servers() == frozenset()
     assert left.disk("host1") is not None
 
@@ -449,8 +450,8 @@ def test_a_revert_that_is_over_has_no_effect(tmp_path):
     assert cells.look() == before
 
 
-def test_a_server_that_does_not_start_again_is_in_error(tmp_path):
-    """On its host, with its disk: a hard reboot can help."""
+def test_a_server_that_does_not_start_again_is_in_error(tmp_path, monkeypatch):
+    """On its host, with its disk, and its ports known as they are: a hard reboot can help."""
     cells = TwoCells(tmp_path, volume=True).moved()
     cells.call("host2", REVERT, **cells.to_revert())
 
@@ -458,6 +459,7 @@ def test_a_server_that_does_not_start_again_is_in_error(tmp_path):
         raise HypervisorError("it does not start")
 
     cells.source.hypervisor.start = fail
+    mark_bindings(monkeypatch)
 
     answer = cells.call("host1", FINISH_REVERT, migration=cells.migration(cells.source))
 
@@ -465,4 +467,6 @@ def test_a_server_that_does_not_start_again_is_in_error(tmp_path):
     assert cells.state(cells.source) == ("host1", "error", None, SMALL)
     assert cells.disk("host1") is not None
     assert cells.look()["host1"]["migration"] == ["error"]
+    assert cells.faults(cells.source) == ["it does not start (host host1)"]
+    assert cached(cells.source.conductor) == [("host1", False)]
 

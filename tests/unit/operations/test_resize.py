@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from nova_lite.conductor.instances import Instances
-from nova_lite.drivers.disk import qemu_img
+from nova_lite.drivers.disk import info, qemu_img
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, RemoteHostRefused
 from nova_lite.inventory.claims import Role
@@ -18,7 +18,7 @@ from nova_lite.wire.objects import unwrap
 from tests.fakes.killed import Killed, until_killed
 from tests.unit.operations.caches import cached, is_remembered, mark_bindings
 from tests.unit.operations.callers import callers
-from tests.unit.operations.host import IMAGE, RECORDED
+from tests.unit.operations.host import IMAGE, MAPPING, RECORDED
 from tests.unit.operations.two_hosts import MIGRATION, NEW, NODE, OLD, RETRY, TwoHosts
 
 GIB = 1024**3
@@ -159,6 +159,38 @@ def test_disks_grow_and_are_made_by_the_flavor(tmp_path):
     sizes = {name: qemu_img.info(where / name)["virtual-size"]
              for name in ("disk", "disk.swap", "disk.local")}  # fmt: skip
     assert sizes == {"disk": GIB, "disk.swap": 16 * 1024**2, "disk.local": GIB}
+
+
+def test_a_server_whose_host_lost_its_power_waits_on(hosts):
+    """The agent starts it again, and its user can still confirm or revert."""
+    hosts.move()
+    hosts.dest.hypervisor.destroy(hosts.server)
+    hosts.conductor.set(hosts.server, task_state="rebooting_hard")
+
+    hosts.run(hosts.dest, "reboot_instance", reboot_type="HARD", block_device_info=None)
+
+    assert hosts.state() == ("host2", "resized", None)
+    assert hosts.dest.hypervisor.guests[hosts.server].state.name == "RUNNING"
+
+
+def test_an_ephemeral_disk_has_the_size_of_its_mapping(tmp_path):
+    """As in stock it does not grow with the flavor; so one that is as small as the disk is fine."""
+    hosts = TwoHosts(tmp_path, old={"ephemeral_gb": 2}, flavor={"ephemeral_gb": 1})
+    with hosts.source.conductor.database() as tables:
+        tables["BlockDeviceMapping"]["3"] = {
+            **MAPPING, "id": 3, "uuid": MIGRATION, "instance_uuid": hosts.server, "volume_id": None,
+            "source_type": "blank", "destination_type": "local", "volume_size": 1,
+            "device_name": "/dev/vdb", "boot_index": -1, "guest_format": None,
+        }  # fmt: skip
+    disk = hosts.instances(hosts.source) / hosts.server / "disk.eph0"
+    qemu_img.create(disk, GIB)
+    info.record(disk, "qcow2")
+
+    hosts.move()
+
+    assert hosts.state() == ("host2", "resized", None)
+    moved = hosts.instances(hosts.dest) / hosts.server / "disk.eph0"
+    assert qemu_img.info(moved)["virtual-size"] == GIB
 
 
 def test_a_host_that_shares_the_files_is_sent_none(tmp_path):
