@@ -1,4 +1,4 @@
-"""Options of [libvirt] for servers that move while they run."""
+"""Options of [libvirt] for servers that move to other hosts, most for those that run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ WAY_OPTS: list[cfg.Opt] = [
         "live_migration_inbound_addr",
         help="Name or address at which other hosts reach this one for live migrations; %s is "
         "this host's name. Unset: its name.",
+    ),
+    cfg.StrOpt(
+        "migration_inbound_addr",
+        default="$my_ip",
+        help="Name or address at which other hosts reach this one for the disks of servers that "
+        "move here while they are off; %s is this host's name.",
     ),
     cfg.StrOpt(
         "live_migration_uri",
