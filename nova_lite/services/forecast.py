@@ -81,7 +81,7 @@ class Forecast:
     """What one way would take. ``seconds`` and ``downtime_ms`` are None where it does not end.
 
     ``slowed_s``: how long the guest would run with less than its share of processors, or wait for
-    memory; ``passes`` over the memory.
+    memory; ``passes`` over the memory; ``sent`` bytes.
     """
 
     method: Method
@@ -89,6 +89,7 @@ class Forecast:
     downtime_ms: int | None
     passes: int
     slowed_s: float = 0.0
+    sent: int = 0
 
     def within(self, limits: Limits) -> bool:
         """Whether it ends in time."""
@@ -135,7 +136,8 @@ def post_copy(load: Load, bandwidth: int, limits: Limits) -> Forecast:
     """One pass, and the guest goes on over there; what it has written to meanwhile follows."""
     first = (load.disks + load.memory) / bandwidth
     rest = load.written(load.memory / bandwidth) / bandwidth
-    return Forecast(Method.POST_COPY, first + rest, SWITCH_MS, 1, slowed_s=rest)
+    return Forecast(Method.POST_COPY, first + rest, SWITCH_MS, 1, slowed_s=rest,
+                    sent=int((first + rest) * bandwidth))  # fmt: skip
 
 
 class _Throttle:
@@ -163,16 +165,19 @@ def _passes(
     throttle: Callable[[float, float], int],
 ) -> Forecast:
     elapsed, slowed, percent = load.disks / bandwidth, 0.0, 0
+    total = float(load.disks)
     left = float(load.memory)
     for number in range(1, PASSES + 1):
         took, sent = left / bandwidth, left
         elapsed += took
+        total += sent
         slowed += took * percent / 100
         left = load.written(took, 1 - percent / 100)
         stop = left / bandwidth * 1000
         if stop <= limits.downtime_ms(elapsed):
             return Forecast(
-                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number, slowed
+                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number, slowed,
+                sent=int(total + left),
             )
         before, percent = percent, throttle(left, sent)
         grown = left >= sent and percent == before

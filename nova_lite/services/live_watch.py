@@ -19,6 +19,7 @@ from nova_lite.errors import (
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
 from nova_lite.model.states import VmState
 from nova_lite.services import live_guest, live_moves, live_places, moves
+from nova_lite.services.forecast import Method
 from nova_lite.services.guest_events import GONE
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal, Work
@@ -67,6 +68,7 @@ class LiveWatch:
         self._told_at = self._logged_at = float("-inf")
         self._forced = self._gave_up = False
         self._post_copy = False
+        self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
 
     def until_over(self) -> MigrationProgress:
         """Watch until the hypervisor is at the end, however that is, or knows nothing any more.
@@ -112,6 +114,8 @@ class LiveWatch:
             self._force()
         elif self._limit and progress.elapsed_s > self._limit and not self._forced:
             self._out_of_time()
+        elif self._planned and not self._forced and progress.iteration > 1:
+            self._switch_over()
         else:
             self._allow(progress.elapsed_s)
 
@@ -147,6 +151,14 @@ class LiveWatch:
             except HypervisorError as error:
                 LOG.info("Server %s is not held: %s", work.uuid, error)
         self._forced = True
+
+    def _switch_over(self) -> None:
+        """All of the memory was sent once: the guest goes on over there, as was chosen."""
+        self._planned = False
+        try:
+            self._tools.hypervisor.begin_post_copy(self._work.uuid)
+        except HypervisorError as error:
+            LOG.warning("Server %s is not post-copied: %s", self._work.uuid, error)
 
     def _allow(self, elapsed_s: float) -> None:
         """Let the guest stand still for longer, the longer it takes."""

@@ -1,0 +1,43 @@
+"""The step that forecasts a live migration, before anything is prepared for it."""
+
+from __future__ import annotations
+
+import logging
+
+from nova_lite.errors import LiveMigrationRefused
+from nova_lite.services import live_forecast, live_moves
+from nova_lite.services.live_guest import NOVA
+from nova_lite.services.notes import LiveNotes
+from nova_lite.steps.base import Step
+
+LOG = logging.getLogger(__name__)
+
+EVENT = "compute_live_migration_forecast"
+REMEDY = "permit post-copy or auto-converge, or raise the completion timeout"
+
+
+class ForecastMigration(Step):
+    """Choose the way by what the guest writes and the link takes; refuse what would not end.
+
+    :raises LiveMigrationRefused: no permitted way ends in time
+    """
+
+    name = "forecast_migration"
+
+    def done(self) -> bool:
+        work = self.work
+        return LiveNotes.of(work.notes).live_method is not None or live_moves.is_prepared(work)
+
+    def do(self) -> None:
+        work, tools = self.work, self.tools
+        if tools.conf.nova_lite.live_migration_method == NOVA:
+            return
+        decision = live_forecast.decide(work)
+        target = live_moves.target(work)
+        if decision.refused:
+            LOG.warning("Server %s is not sent to host %s: %s", work.uuid, target, decision.text)
+            work.note(live_refused=True)
+            raise LiveMigrationRefused(f"{decision.text}; {REMEDY}")
+        LOG.info("Server %s goes to host %s: %s", work.uuid, target, decision.text)
+        work.note(live_refused=False, **live_forecast.noted(decision))
+        tools.actions.tell(work.context, work.uuid, EVENT, decision.text)
