@@ -11,8 +11,8 @@ from nova_lite.conf import load
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import HypervisorError, InvalidConfiguration
 from nova_lite.rpc import endpoint
-from nova_lite.services.live_forecast import ASSUMED, MIB
 from nova_lite.services.link_speeds import LinkSpeeds
+from nova_lite.services.live_forecast import ASSUMED, MIB
 from tests.fakes.conf_file import read_conf
 from tests.unit.operations.live import VERBS, LiveHosts
 
@@ -27,7 +27,7 @@ def agents(monkeypatch):
 
 def hosts_with(directory, writes=0, method="auto", link=0, **libvirt):
     """``writes`` in MiB/s; ``link``, too, as earlier migrations told it."""
-    hosts = LiveHosts(directory, shared=True)
+    hosts = LiveHosts(directory, shared=True, old={"memory_mb": 4096})
     hosts.source.conf.set_override("live_migration_method", method, "nova_lite")
     for name, value in libvirt.items():
         hosts.source.conf.set_override(name, value, "libvirt")
