@@ -176,8 +176,8 @@ def _passes(
         stop = left / bandwidth * 1000
         if stop <= limits.downtime_ms(elapsed):
             return Forecast(
-                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number, slowed,
-                sent=int(total + left),
+                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number,
+                slowed, sent=int(total + left),
             )
         before, percent = percent, throttle(left, sent)
         grown = left >= sent and percent == before

@@ -15,7 +15,6 @@ from nova_lite.model.live_migration import MigrationProgress
 from nova_lite.model.states import PowerState, VmState
 from nova_lite.services import forecast, live_guest, live_moves
 from nova_lite.services.forecast import Forecast, Limits, Load, Method
-from nova_lite.services.live_guest import NOVA
 from nova_lite.services.live_watch import FORCE, downtime_steps
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.power_state import power_state
@@ -128,14 +127,13 @@ def _permitted(work: Work) -> frozenset[Method]:
     return frozenset(found)
 
 
-def noted(decision: Decision) -> dict[str, Any]:
-    """What to note of a decision."""
+def figures(decision: Decision) -> dict[str, Any] | None:
+    """What to note of what is expected; None: nothing is."""
     expected = decision.expected
-    figures = None if expected is None else {
+    return None if expected is None else {
         "method": str(expected.method), "seconds": expected.seconds,
         "downtime_ms": expected.downtime_ms, "sent": expected.sent,
     }  # fmt: skip
-    return {"live_method": str(decision.method or NOVA), "live_forecast": figures}
 
 
 def tell_outcome(work: Work, progress: MigrationProgress) -> None:

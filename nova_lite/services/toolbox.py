@@ -62,7 +62,8 @@ class Toolbox:
     report soon, ``remote_files`` reaches the files of another host by its address and its name,
     ``set_disabled`` tells Placement that the host may not be scheduled to,
     ``signal`` tells the open operations of a server something (``Engine.signal``), ``turns`` is the
-    queue of live migrations, and ``guest_events`` tells how they go on, ``links`` how fast they were,
+    queue of live migrations, and ``guest_events`` tells how they go on,
+    ``links`` how fast they were,
     ``ownership`` says whose a server is.
     """
 

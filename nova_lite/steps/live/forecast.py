@@ -39,5 +39,9 @@ class ForecastMigration(Step):
             work.note(live_refused=True)
             raise LiveMigrationRefused(f"{decision.text}; {REMEDY}")
         LOG.info("Server %s goes to host %s: %s", work.uuid, target, decision.text)
-        work.note(live_refused=False, **live_forecast.noted(decision))
+        work.note(
+            live_refused=False,
+            live_method=str(decision.method or NOVA),
+            live_forecast=live_forecast.figures(decision),
+        )
         tools.actions.tell(work.context, work.uuid, EVENT, decision.text)
