@@ -10,6 +10,7 @@ QEMU, docs/devel/migration (pre-copy, post-copy) and migration/ram.c (the trigge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,6 +75,10 @@ class Limits:
     def downtime_ms(self, elapsed: float) -> int:
         """The stop that is permitted by then."""
         return [ms for begin, ms in self.downtime_steps if begin <= elapsed][-1]
+
+    def since(self, stop_ms: float) -> float | None:
+        """Seconds from which on a stop is permitted; None: never."""
+        return next((begin for begin, ms in self.downtime_steps if stop_ms <= ms), None)
 
 
 @dataclass(frozen=True)
@@ -167,13 +172,21 @@ def _passes(
     elapsed, slowed, percent = load.disks / bandwidth, 0.0, 0
     total = float(load.disks)
     left = float(load.memory)
-    for number in range(1, PASSES + 1):
+    number = 0
+    while number < PASSES:
+        number += 1
         took, sent = left / bandwidth, left
         elapsed += took
         total += sent
         slowed += took * percent / 100
         left = load.written(took, 1 - percent / 100)
         stop = left / bandwidth * 1000
+        if method == Method.PRE_COPY and left == sent:  # so is every further pass
+            since = limits.since(stop)
+            if since is None:
+                break
+            more = max(0, math.ceil((since - elapsed) / took))
+            number, elapsed, total = number + more, elapsed + more * took, total + more * sent
         if stop <= limits.downtime_ms(elapsed):
             return Forecast(
                 method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number,

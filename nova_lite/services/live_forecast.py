@@ -7,13 +7,14 @@ What is not known is said to be so. Only figures that are known make a migration
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nova_lite.errors import NovaLiteError
 from nova_lite.model.live_migration import MigrationProgress
 from nova_lite.model.states import PowerState, VmState
-from nova_lite.services import forecast, live_guest, live_moves
+from nova_lite.services import forecast, live_moves
 from nova_lite.services.forecast import Forecast, Limits, Load, Method
 from nova_lite.services.live_watch import FORCE, downtime_steps
 from nova_lite.services.notes import LiveNotes
@@ -27,12 +28,15 @@ MIB = 1024**2
 SHORT_S, LONG_S = 1, 2  # seconds of the two measurements
 # Bytes per second: of 1 Gbit/s, what is left beside the frames of the network.
 ASSUMED = 110 * MIB
-LEAST = 16 * MIB  # bytes; what sent fewer says nothing of a link
+# At the end of a fault, which keeps so many characters of its end (conductor/actions.py).
+REMEDY = "permit post-copy or auto-converge, or raise the completion timeout"
+REMEDY_SLOW = "raise [libvirt]live_migration_completion_timeout, or stop the server"
 
 
 @dataclass(frozen=True)
 class Link:
-    """``bandwidth`` in bytes per second; ``known``: not assumed. ``source`` is for people."""
+    """``bandwidth`` in bytes per second; ``known``: at most that for certain, so that a server may
+    be refused for it. ``source`` is for people."""
 
     bandwidth: int
     known: bool
@@ -53,13 +57,24 @@ def decide(work: Work) -> Decision:
     """Measure the guest, which takes some seconds, and choose."""
     configured = str(work.tools.conf.nova_lite.live_migration_method)
     wanted = None if configured == AUTO else Method(configured)
+    paused = _is_paused(work)
+    excluded = _excluded(work, paused=paused)
+    if wanted in excluded:
+        instead = _decide(work, Method.PRE_COPY, excluded, paused=paused)
+        return replace(instead, text=f"no {wanted}, {excluded[wanted]}: {instead.text}")
+    return _decide(work, wanted, excluded, paused=paused)
+
+
+def _decide(
+    work: Work, wanted: Method | None, excluded: Mapping[Method, str], *, paused: bool
+) -> Decision:
     try:
-        load = _load(work)
+        load = _load(work, paused=paused)
     except NovaLiteError as error:
         return Decision(wanted, f"no forecast, the guest's writes were not measured: {error}")
     link = _link(work)
-    limits = _limits(work, _permitted(work) if wanted is None else frozenset({wanted}))
-    choice = forecast.choose(load, link.bandwidth, limits)
+    methods = frozenset(Method) - excluded.keys() if wanted is None else frozenset({wanted})
+    choice = forecast.choose(load, link.bandwidth, _limits(work, methods))
     text = f"{choice.reason}; {link.source}"
     if choice.forecast is not None:
         return Decision(choice.forecast.method, text, choice.forecast)
@@ -71,15 +86,23 @@ def decide(work: Work) -> Decision:
     elif not link.known:
         text = f"{strongest.method} is tried: {text}"
     else:
-        return Decision(None, text, refused=True)
+        remedy = REMEDY if Method.POST_COPY in excluded else REMEDY_SLOW
+        return Decision(None, f"{text}; {remedy}", refused=True)
     return Decision(strongest.method, text, strongest)
 
 
-def _load(work: Work) -> Load:
+def _is_paused(work: Work) -> bool:
+    """Whether the guest stands still, by its user's wish or for another reason: it writes nothing,
+    and neither is there anything to slow down nor anybody who would wait for its memory."""
+    paused = work.instance.get("vm_state") == VmState.PAUSED
+    return paused or power_state(work.tools.hypervisor, work.uuid) == PowerState.PAUSED
+
+
+def _load(work: Work, *, paused: bool) -> Load:
     hypervisor, uuid = work.tools.hypervisor, work.uuid
     memory = work.server.flavor.memory_mb * MIB
     disks = live_moves.disk_bytes(work)
-    if power_state(hypervisor, uuid) == PowerState.PAUSED:
+    if paused:
         return Load(memory, 0, 0, disks)
     short, long = (hypervisor.dirty_rate(uuid, seconds) for seconds in (SHORT_S, LONG_S))
     return Load(
@@ -91,15 +114,17 @@ def _link(work: Work) -> Link:
     limit = max(0, work.tools.conf.libvirt.live_migration_bandwidth) * MIB
     target = live_moves.target(work)
     seen = work.tools.links.of(target)
-    if seen:
-        speed = min(max(seen), limit or max(seen))
-        source = f"the link's figure is the best of the last {len(seen)} to host {target}"
-        return Link(speed, True, source)
-    if limit:
+    if limit and (seen is None or not seen.fresh or seen.bytes_s >= limit):
+        # It may be slower than that, never faster.
         return Link(limit, True, "the link's figure is [libvirt]live_migration_bandwidth")
-    return Link(
-        ASSUMED, False, f"the link's figure is assumed: none to host {target} was seen before"
-    )
+    if seen is None:
+        return Link(
+            ASSUMED, False, f"the link's figure is assumed: none to host {target} was seen before"
+        )
+    if not seen.fresh:
+        return Link(seen.bytes_s, False, f"the link's figure to host {target} is too old to trust")
+    source = f"the link's figure is the best of the last {seen.figures} to host {target}"
+    return Link(seen.bytes_s, True, source)
 
 
 def _limits(work: Work, methods: frozenset[Method]) -> Limits:
@@ -109,22 +134,21 @@ def _limits(work: Work, methods: frozenset[Method]) -> Limits:
     return Limits(downtime_steps(gib, options), timeout or None, methods)
 
 
-def _permitted(work: Work) -> frozenset[Method]:
-    """What this host's options and the two hosts allow for this server."""
-    options = work.tools.conf.libvirt
-    found = {Method.PRE_COPY}
-    if options.live_migration_permit_auto_converge:
-        found.add(Method.AUTO_CONVERGE)
+def _excluded(work: Work, *, paused: bool) -> dict[Method, str]:
+    """The ways that this host's options, the two hosts or the server rule out, and why."""
+    options, found = work.tools.conf.libvirt, {}
     file_backed = work.tools.policy.file_backed_memory_mb > 0 or live_moves.data(work).get(
         "dst_wants_file_backed_memory", False
     )
-    # QEMU before 10.1 does not have parallel connections and post-copy together.
-    parallel = options.live_migration_parallel_connections > 1
-    if live_guest.may_post_copy(work) and not file_backed and not parallel:
-        found.add(Method.POST_COPY)
-    if work.instance.get("vm_state") == VmState.PAUSED:
-        found.discard(Method.AUTO_CONVERGE)  # nothing to be slowed down
-    return frozenset(found)
+    if paused:
+        found[Method.AUTO_CONVERGE] = found[Method.POST_COPY] = "for the guest is paused"
+    if not options.live_migration_permit_auto_converge:
+        found[Method.AUTO_CONVERGE] = "which is not permitted"
+    if not options.live_migration_permit_post_copy:
+        found[Method.POST_COPY] = "which is not permitted"
+    elif file_backed:
+        found[Method.POST_COPY] = "for the memory of guests is in files"
+    return found
 
 
 def figures(decision: Decision) -> dict[str, Any] | None:
@@ -136,16 +160,20 @@ def figures(decision: Decision) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def tell_outcome(work: Work, progress: MigrationProgress) -> None:
-    """Log how it went beside what was expected, and keep what the link took."""
+def tell_outcome(work: Work, progress: MigrationProgress, bandwidth: int) -> None:
+    """Log how it went beside what was expected, and keep what the link took.
+
+    :param bandwidth: the best that was seen on the way, bytes per second; 0: nothing was seen. The
+        mean of the whole would not do: it is low where most of the memory was empty.
+    """
     target = live_moves.target(work)
     sent = progress.memory_processed + progress.disk_processed
     LOG.info("Server %s has gone to host %s in %.1f s; it stood still for %d ms, %d MiB were sent; "
              "%s", work.uuid, target, progress.elapsed_s, progress.downtime_ms, sent // MIB,
              _expected(work))  # fmt: skip
     limited = work.tools.conf.libvirt.live_migration_bandwidth > 0  # tells of the limit only
-    if not limited and progress.memory_processed >= LEAST and progress.bandwidth_bytes_s > 0:
-        work.tools.links.add(target, progress.bandwidth_bytes_s)
+    if bandwidth > 0 and not limited:
+        work.tools.links.add(target, bandwidth)
 
 
 def _expected(work: Work) -> str:

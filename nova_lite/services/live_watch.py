@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 RUNNING, POST_COPY = "running", "running (post-copy)"  # statuses of a migration
 FORCE = "force_complete"
+LEAST_SENT = 32 * 1024**2  # bytes; before that, buffers are filled, and a rate says little
 TELL_S = 30.0  # seconds between two words in the log
 AT_THE_END_S = 0.02  # seconds between two looks, when the hypervisor has told of the switch
 SENT = ("memory_total", "memory_processed", "memory_remaining",
@@ -51,6 +52,8 @@ def downtime_steps(gib: float, options: Any) -> list[tuple[int, int]]:
 class LiveWatch:
     """One migration from this host, as long as this process watches it.
 
+    ``bandwidth`` is the best that memory was sent with so far, bytes per second.
+
     :param switched: called when the guest runs on the other host though it has not all of its
         memory there; may be repeated
     """
@@ -69,6 +72,7 @@ class LiveWatch:
         self._forced = self._gave_up = False
         self._post_copy = False
         self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
+        self.bandwidth = 0
 
     def until_over(self) -> MigrationProgress:
         """Watch until the hypervisor is at the end, however that is, or knows nothing any more.
@@ -84,6 +88,8 @@ class LiveWatch:
                 progress = self._tools.hypervisor.migration(work.uuid)
                 if not progress.active:
                     return progress
+                if progress.memory_processed >= LEAST_SENT:
+                    self.bandwidth = max(self.bandwidth, progress.bandwidth_bytes_s)
                 self._steer(progress)
             except HypervisorUnavailable as error:
                 # Nothing is known without it, and nothing may be concluded.

@@ -123,5 +123,7 @@ class Toolbox:
         self.ownership = Ownership(self.host, self.instances, self.migrations)
         self.turns = Turns(self.conf.max_concurrent_live_migrations)
         self.guest_events = GuestEvents(self.clock)
-        self.links = LinkSpeeds(Path(self.conf.state_path) / "nova-lite" / "links.json")
+        self.links = LinkSpeeds(
+            Path(self.conf.state_path) / "nova-lite" / "links.json", self.clock
+        )
         self.hypervisor.subscribe(self.guest_events.heard)

@@ -13,11 +13,13 @@ from nova_lite.steps.base import Step
 LOG = logging.getLogger(__name__)
 
 EVENT = "compute_live_migration_forecast"
-REMEDY = "permit post-copy or auto-converge, or raise the completion timeout"
 
 
 class ForecastMigration(Step):
     """Choose the way by what the guest writes and the link takes; refuse what would not end.
+
+    What is chosen holds for whoever resumes; only where it was not noted the guest is measured
+    again. The event is written at least once.
 
     :raises LiveMigrationRefused: no permitted way ends in time
     """
@@ -25,23 +27,32 @@ class ForecastMigration(Step):
     name = "forecast_migration"
 
     def done(self) -> bool:
-        work = self.work
-        return LiveNotes.of(work.notes).live_method is not None or live_moves.is_prepared(work)
+        notes = LiveNotes.of(self.work.notes)
+        chosen = notes.live_method is not None and notes.live_untold is None
+        return chosen or live_moves.is_prepared(self.work)
 
     def do(self) -> None:
         work, tools = self.work, self.tools
         if tools.conf.nova_lite.live_migration_method == NOVA:
             return
-        decision = live_forecast.decide(work)
-        target = live_moves.target(work)
+        if LiveNotes.of(work.notes).live_method is None:
+            self._choose()
+        text = LiveNotes.of(work.notes).live_untold
+        if text is not None:
+            tools.actions.tell(work.context, work.uuid, EVENT, text)
+            work.note(live_untold=None)
+
+    def _choose(self) -> None:
+        work = self.work
+        decision, target = live_forecast.decide(work), live_moves.target(work)
         if decision.refused:
             LOG.warning("Server %s is not sent to host %s: %s", work.uuid, target, decision.text)
             work.note(live_refused=True)
-            raise LiveMigrationRefused(f"{decision.text}; {REMEDY}")
+            raise LiveMigrationRefused(decision.text)
         LOG.info("Server %s goes to host %s: %s", work.uuid, target, decision.text)
         work.note(
             live_refused=False,
             live_method=str(decision.method or NOVA),
             live_forecast=live_forecast.figures(decision),
+            live_untold=decision.text,
         )
-        tools.actions.tell(work.context, work.uuid, EVENT, decision.text)

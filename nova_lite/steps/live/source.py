@@ -214,9 +214,10 @@ class SendGuest(Step):
                     return
                 resumed += 1
                 self._resume()
-            progress = LiveWatch(work, lambda: activate(work)).until_over()
+            watch = LiveWatch(work, lambda: activate(work))
+            progress = watch.until_over()
             if progress.phase is MigrationPhase.COMPLETED:
-                tell_outcome(work, progress)
+                tell_outcome(work, progress, watch.bandwidth)
                 return
             where = live_places.settle(work, give_up=False)
 
