@@ -16,6 +16,7 @@ from nova_lite.model.states import PowerState
 from nova_lite.rpc import endpoint
 from nova_lite.services.link_speeds import FRESH_S, LinkSpeed, LinkSpeeds
 from nova_lite.services.live_forecast import ASSUMED, MIB, REMEDY, REMEDY_SLOW
+from tests.benchmark.forecasts import outcome
 from tests.fakes.clock import ManualClock
 from tests.fakes.conf_file import read_conf
 from tests.fakes.killed import Killed, until_killed
@@ -69,7 +70,9 @@ def test_an_idle_guest_is_pre_copied(tmp_path, caplog):
     assert text.startswith("pre-copy takes ")
     assert "assumed" in text
     assert text in caplog.text
-    assert "forecast: pre-copy" in caplog.text
+    found = outcome(caplog.text, hosts.server)
+    assert found["expected"]["method"] == "pre-copy"
+    assert found["outcome"]["sent_mib"] == 1024
     assert not hosts.source.hypervisor.sent[hosts.server].migration.auto_converge
 
 
