@@ -41,7 +41,8 @@ WAY_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "live_migration_parallel_connections",
         default=1,
-        help="Connections that memory is sent through.",
+        help="Connections that memory is sent through. Above 1 together with "
+        "live_migration_permit_post_copy QEMU 10.1 is needed.",
     ),
 ]
 
