@@ -74,7 +74,8 @@ def _decide(
         return Decision(wanted, f"no forecast, the guest's writes were not measured: {error}")
     link = _link(work)
     methods = frozenset(Method) - excluded.keys() if wanted is None else frozenset({wanted})
-    choice = forecast.choose(load, link.bandwidth, _limits(work, methods))
+    limits = _limits(work, methods)
+    choice = forecast.choose(load, link.bandwidth, limits)
     text = f"{choice.reason}; {link.source}"
     if choice.forecast is not None:
         return Decision(choice.forecast.method, text, choice.forecast)
@@ -86,8 +87,10 @@ def _decide(
     elif not link.known:
         text = f"{strongest.method} is tried: {text}"
     else:
-        remedy = REMEDY if Method.POST_COPY in excluded else REMEDY_SLOW
-        return Decision(None, f"{text}; {remedy}", refused=True)
+        # Nothing takes less time than post-copy.
+        fastest = replace(limits, methods=frozenset({Method.POST_COPY}))
+        in_time = not paused and forecast.choose(load, link.bandwidth, fastest).forecast
+        return Decision(None, f"{text}; {REMEDY if in_time else REMEDY_SLOW}", refused=True)
     return Decision(strongest.method, text, strongest)
 
 

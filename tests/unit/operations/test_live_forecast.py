@@ -44,12 +44,12 @@ def hosts_with(directory, writes=0, method="auto", link=0, age=0, **libvirt):
     return hosts
 
 
-def untouched(hosts):
+def untouched(hosts, power=PowerState.RUNNING):
     """Nothing was prepared that somebody would have to take back."""
     assert (hosts.prepared, hosts.rolled_back) == (0, 0)
     assert hosts.source.hypervisor.sent == {}
-    assert hosts.state() == ("host1", "active", None)
-    assert hosts.source.hypervisor.guest_at(None, hosts.server) == GuestAt(PowerState.RUNNING)
+    assert hosts.state() == ("host1", "active" if power == PowerState.RUNNING else "paused", None)
+    assert hosts.source.hypervisor.guest_at(None, hosts.server) == GuestAt(power)
     assert hosts.look()["allocations"] == {"server": {"host1": {"VCPU": 1}}}
 
 
@@ -101,14 +101,20 @@ def test_a_guest_that_would_not_arrive_is_refused(tmp_path):
     assert told(hosts) == []
 
 
-def test_a_guest_that_would_come_too_late_is_refused(tmp_path):
-    """Though it would come in the end: 4 GiB take longer than 40 s by 10 MiB/s."""
+@pytest.mark.parametrize("post_copy", [True, False])
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_guest_that_would_come_too_late_is_refused(tmp_path, post_copy, paused):
+    """Though it would come in the end: 4 GiB take longer than 40 s by 10 MiB/s. No other way would
+    help, and none is recommended."""
     hosts = hosts_with(tmp_path, link=10, live_migration_completion_timeout=10,
-                       live_migration_permit_post_copy=True)  # fmt: skip
+                       live_migration_permit_post_copy=post_copy)  # fmt: skip
+    if paused:
+        hosts.set(vm_state="paused")
+        hosts.source.hypervisor.pause(hosts.server)
 
     hosts.go()
 
-    untouched(hosts)
+    untouched(hosts, PowerState.PAUSED if paused else PowerState.RUNNING)
     assert hosts.migration()["status"] == "error"
     assert "would not end within 40 s: the guest writes 0 MiB/s, the link" in hosts.faults()[0]
     assert hosts.faults()[0].endswith(REMEDY_SLOW)
