@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from oslo_config import cfg
 
 from nova_lite.conf import libvirt as libvirt_options
+from nova_lite.conf import live_migration
 from nova_lite.drivers.hypervisor.base import Hypervisor
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
 
@@ -22,6 +23,7 @@ def driver_at(uri: str, **options: Any) -> LibvirtHypervisor:
     """
     conf = cfg.ConfigOpts()
     conf.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
+    conf.register_opts(live_migration.OPTS, group=live_migration.GROUP)
     conf([])
     for name, value in {"virt_type": "qemu", "connection_uri": uri, **options}.items():
         conf.set_override(name, value, group="libvirt")

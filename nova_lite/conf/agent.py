@@ -33,6 +33,15 @@ OPTS: list[cfg.Opt] = [
         help="Seconds after which a worker that hangs in the hypervisor or in storage is reported "
         "and replaced.",
     ),
+    cfg.StrOpt(
+        "live_migration_method",
+        default="nova",
+        choices=["nova", "auto", "pre-copy", "auto-converge", "post-copy"],
+        help="How running servers leave this host. nova: as live_migration_permit_post_copy and "
+        "live_migration_permit_auto_converge say. auto: by a forecast, the gentlest way that those "
+        "permit and that ends in time; a server that would not arrive is refused before anything "
+        "is prepared. Forecasts take 3 seconds.",
+    ),
     cfg.ListOpt(
         "metrics",
         default=[],

@@ -1,4 +1,4 @@
-"""Options of [libvirt] for servers that move while they run."""
+"""Options of [libvirt] for servers that move to other hosts, most for those that run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ WAY_OPTS: list[cfg.Opt] = [
         "this host's name. Unset: its name.",
     ),
     cfg.StrOpt(
+        "migration_inbound_addr",
+        default="$my_ip",
+        help="Name or address at which other hosts reach this one for the disks of servers that "
+        "move here while they are off; %s is this host's name.",
+    ),
+    cfg.StrOpt(
         "live_migration_uri",
         help="URI of another host's libvirt, %s is its address. Unset: by "
         "live_migration_scheme.",
@@ -35,7 +41,8 @@ WAY_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "live_migration_parallel_connections",
         default=1,
-        help="Connections that memory is sent through.",
+        help="Connections that memory is sent through. Above 1 together with "
+        "live_migration_permit_post_copy QEMU 10.1 is needed.",
     ),
 ]
 

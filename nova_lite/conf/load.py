@@ -64,6 +64,13 @@ def check(conf: cfg.ConfigOpts) -> None:
             raise InvalidConfiguration(
                 f"[DEFAULT]{name} is {conf[name]!r}; it must be an absolute path"
             )
+    for method, permit in (("post-copy", "post_copy"), ("auto-converge", "auto_converge")):
+        wanted = conf.nova_lite.live_migration_method == method
+        if wanted and not conf.libvirt[f"live_migration_permit_{permit}"]:
+            raise InvalidConfiguration(
+                f"[nova_lite]live_migration_method is {method}, which [libvirt]"
+                f"live_migration_permit_{permit} does not permit; set that to true"
+            )
     for name in ("my_ip", "my_block_storage_ip", "my_shared_fs_storage_ip"):
         _check_address(name, conf[name])
 

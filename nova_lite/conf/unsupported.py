@@ -169,10 +169,6 @@ _LIBVIRT = {
         "set live_migration_with_native_tls, which encrypts disks, too",
         _OFF,
     ),
-    "migration_inbound_addr": _lost(
-        "disks of servers that are moved while they are off are sent to my_ip", "set my_ip",
-        "$my_ip",
-    ),
 }  # fmt: skip
 
 _WORKAROUNDS = {

@@ -18,7 +18,7 @@ from nova_lite.errors import ServerNotFound
 from nova_lite.failures import Failure
 from nova_lite.model.states import TaskState
 from nova_lite.notifications.subject import Detail, Subject
-from nova_lite.operations.move import DELETED, Move
+from nova_lite.operations.move import DELETED, ENDED_BY_ERROR, Move
 from nova_lite.operations.notified import END, ERROR, EXCEPTION, MILESTONE, START
 from nova_lite.services import live_moves, live_places, moves
 from nova_lite.services.interfaces import remember_own_side
@@ -27,6 +27,7 @@ from nova_lite.services.live_watch import was_cancelled
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Signal, Work
 from nova_lite.steps.base import NoWayBack, Plan
+from nova_lite.steps.live.forecast import ForecastMigration
 from nova_lite.steps.live.leave import (
     DisconnectLeft,
     FinishThere,
@@ -103,6 +104,7 @@ class LiveMigration(Move):
         begin: Plan = [
             (CheckGoing(work),),
             (AwaitTurn(work),),
+            (ForecastMigration(work),),
             (PrepareTarget(work),),
             (WaitForPlugs(work),),
         ]
@@ -153,7 +155,8 @@ class LiveMigration(Move):
         if Signal.ABORT not in work.signals:  # who has ended it knows why
             self.tell(failure)
         # First: a migration that is open would be taken for the one of the next request.
-        self.end_migration(CANCELLED if was_cancelled(work) else FAILED)
+        refused = ENDED_BY_ERROR if LiveNotes.of(work.notes).live_refused else FAILED
+        self.end_migration(CANCELLED if was_cancelled(work) else refused)
         self.save_failed(task_state=None, progress=0, **moves.forgotten(work))
         tools.usage_changed()
 

@@ -10,6 +10,7 @@ QEMU, docs/devel/migration (pre-copy, post-copy) and migration/ram.c (the trigge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -75,13 +76,17 @@ class Limits:
         """The stop that is permitted by then."""
         return [ms for begin, ms in self.downtime_steps if begin <= elapsed][-1]
 
+    def since(self, stop_ms: float) -> float | None:
+        """Seconds from which on a stop is permitted; None: never."""
+        return next((begin for begin, ms in self.downtime_steps if stop_ms <= ms), None)
+
 
 @dataclass(frozen=True)
 class Forecast:
     """What one way would take. ``seconds`` and ``downtime_ms`` are None where it does not end.
 
     ``slowed_s``: how long the guest would run with less than its share of processors, or wait for
-    memory; ``passes`` over the memory.
+    memory; ``passes`` over the memory; ``sent`` bytes.
     """
 
     method: Method
@@ -89,6 +94,7 @@ class Forecast:
     downtime_ms: int | None
     passes: int
     slowed_s: float = 0.0
+    sent: int = 0
 
     def within(self, limits: Limits) -> bool:
         """Whether it ends in time."""
@@ -135,7 +141,8 @@ def post_copy(load: Load, bandwidth: int, limits: Limits) -> Forecast:
     """One pass, and the guest goes on over there; what it has written to meanwhile follows."""
     first = (load.disks + load.memory) / bandwidth
     rest = load.written(load.memory / bandwidth) / bandwidth
-    return Forecast(Method.POST_COPY, first + rest, SWITCH_MS, 1, slowed_s=rest)
+    return Forecast(Method.POST_COPY, first + rest, SWITCH_MS, 1, slowed_s=rest,
+                    sent=int((first + rest) * bandwidth))  # fmt: skip
 
 
 class _Throttle:
@@ -163,16 +170,27 @@ def _passes(
     throttle: Callable[[float, float], int],
 ) -> Forecast:
     elapsed, slowed, percent = load.disks / bandwidth, 0.0, 0
+    total = float(load.disks)
     left = float(load.memory)
-    for number in range(1, PASSES + 1):
+    number = 0
+    while number < PASSES:
+        number += 1
         took, sent = left / bandwidth, left
         elapsed += took
+        total += sent
         slowed += took * percent / 100
         left = load.written(took, 1 - percent / 100)
         stop = left / bandwidth * 1000
+        if method == Method.PRE_COPY and left == sent:  # so is every further pass
+            since = limits.since(stop)
+            if since is None:
+                break
+            more = max(0, math.ceil((since - elapsed) / took))
+            number, elapsed, total = number + more, elapsed + more * took, total + more * sent
         if stop <= limits.downtime_ms(elapsed):
             return Forecast(
-                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number, slowed
+                method, elapsed + (stop + SWITCH_MS) / 1000, round(stop + SWITCH_MS), number,
+                slowed, sent=int(total + left),
             )
         before, percent = percent, throttle(left, sent)
         grown = left >= sent and percent == before

@@ -19,13 +19,16 @@ from nova_lite.model.live_migration import GuestChanges, LiveMigration
 from nova_lite.model.states import VmState
 from nova_lite.model.volume import ConnectedVolume
 from nova_lite.services import guest, live_moves, migrate_data, volume_keys
+from nova_lite.services.forecast import Method
 from nova_lite.services.migrate_data import MovedVolume
+from nova_lite.services.notes import LiveNotes
 from nova_lite.services.volumes import connection_of, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
 
+NOVA = "nova"  # the method: as [libvirt] says
 SCHEME = "tcp"  # of libvirt's own connection; as stock where nothing is configured
 
 
@@ -70,6 +73,11 @@ def request(work: Work) -> LiveMigration:
     """What the hypervisor is to do."""
     options = work.tools.conf.libvirt
     post_copy = may_post_copy(work)
+    # With post-copy at hand nobody has to be slowed down, unless that was chosen.
+    converge = bool(options.live_migration_permit_auto_converge) and not post_copy
+    method = LiveNotes.of(work.notes).live_method
+    if method not in (None, NOVA):
+        converge = method == Method.AUTO_CONVERGE
     return LiveMigration(
         target_uri(work),
         work.tools.hypervisor.live_definition(work.uuid, changes(work)),
@@ -77,8 +85,7 @@ def request(work: Work) -> LiveMigration:
         disks=tuple(disk.target for disk in live_moves.copied_disks(work)),
         bandwidth_mib_s=max(0, options.live_migration_bandwidth),
         post_copy=post_copy,
-        # With post-copy at hand nobody has to be slowed down.
-        auto_converge=bool(options.live_migration_permit_auto_converge) and not post_copy,
+        auto_converge=converge,
         tls=bool(options.live_migration_with_native_tls),
         connections=max(1, options.live_migration_parallel_connections),
     )

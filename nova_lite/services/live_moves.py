@@ -78,6 +78,11 @@ def gib(work: Work, disks: Iterable[PlannedDisk]) -> float:
     return max(memory, LEAST_GIB) + sum(max(size, LEAST_GIB) for size in sizes)
 
 
+def disk_bytes(work: Work) -> int:
+    """How much of disks is to be copied, at most."""
+    return sum(_size(work, str(disk.name)) for disk in copied_disks(work))
+
+
 def _size(work: Work, name: str) -> int:
     try:
         return (directory(work) / name).stat().st_size

@@ -19,6 +19,7 @@ from nova_lite.errors import (
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
 from nova_lite.model.states import VmState
 from nova_lite.services import live_guest, live_moves, live_places, moves
+from nova_lite.services.forecast import Method
 from nova_lite.services.guest_events import GONE
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal, Work
@@ -27,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 RUNNING, POST_COPY = "running", "running (post-copy)"  # statuses of a migration
 FORCE = "force_complete"
+LEAST_SENT = 32 * 1024**2  # bytes; before that, buffers are filled, and a rate says little
 TELL_S = 30.0  # seconds between two words in the log
 AT_THE_END_S = 0.02  # seconds between two looks, when the hypervisor has told of the switch
 SENT = ("memory_total", "memory_processed", "memory_remaining",
@@ -50,6 +52,8 @@ def downtime_steps(gib: float, options: Any) -> list[tuple[int, int]]:
 class LiveWatch:
     """One migration from this host, as long as this process watches it.
 
+    ``bandwidth`` is the best that memory was sent with so far, bytes per second.
+
     :param switched: called when the guest runs on the other host though it has not all of its
         memory there; may be repeated
     """
@@ -67,6 +71,8 @@ class LiveWatch:
         self._told_at = self._logged_at = float("-inf")
         self._forced = self._gave_up = False
         self._post_copy = False
+        self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
+        self.bandwidth = 0
 
     def until_over(self) -> MigrationProgress:
         """Watch until the hypervisor is at the end, however that is, or knows nothing any more.
@@ -82,6 +88,8 @@ class LiveWatch:
                 progress = self._tools.hypervisor.migration(work.uuid)
                 if not progress.active:
                     return progress
+                if progress.memory_processed >= LEAST_SENT:
+                    self.bandwidth = max(self.bandwidth, progress.bandwidth_bytes_s)
                 self._steer(progress)
             except HypervisorUnavailable as error:
                 # Nothing is known without it, and nothing may be concluded.
@@ -112,6 +120,8 @@ class LiveWatch:
             self._force()
         elif self._limit and progress.elapsed_s > self._limit and not self._forced:
             self._out_of_time()
+        elif self._planned and not self._forced and progress.iteration > 1:
+            self._switch_over()
         else:
             self._allow(progress.elapsed_s)
 
@@ -147,6 +157,14 @@ class LiveWatch:
             except HypervisorError as error:
                 LOG.info("Server %s is not held: %s", work.uuid, error)
         self._forced = True
+
+    def _switch_over(self) -> None:
+        """All of the memory was sent once: the guest goes on over there, as was chosen."""
+        self._planned = False
+        try:
+            self._tools.hypervisor.begin_post_copy(self._work.uuid)
+        except HypervisorError as error:
+            LOG.warning("Server %s is not post-copied: %s", self._work.uuid, error)
 
     def _allow(self, elapsed_s: float) -> None:
         """Let the guest stand still for longer, the longer it takes."""

@@ -25,6 +25,7 @@ from nova_lite.model.server import Flavor
 from nova_lite.model.states import REBUILDING_TASKS, TaskState, VmState
 from nova_lite.services import guest
 from nova_lite.services.notes import GuestNotes
+from nova_lite.services.toolbox import Toolbox
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.versions import VERSIONS
@@ -231,6 +232,14 @@ def forgotten(work: Work) -> dict[str, Any]:
     return fields
 
 
+def inbound_address(tools: Toolbox) -> str:
+    """Where other hosts send the disks of servers that move here while they are off.
+
+    ``get_host_ip_addr`` of nova's libvirt driver, which puts the hypervisor's host name for %s.
+    """
+    return str(tools.conf.libvirt.migration_inbound_addr).replace("%s", tools.node)
+
+
 def record_target(work: Work, record: WireObject) -> None:
     """Save this host as the one that a migration goes to."""
     tools = work.tools
@@ -241,7 +250,7 @@ def record_target(work: Work, record: WireObject) -> None:
         dest_compute=tools.host,
         dest_node=tools.node,
         dest_compute_id=tools.node_id,
-        dest_host=tools.conf.my_ip,
+        dest_host=inbound_address(tools),
     )
 
 

@@ -122,7 +122,10 @@ class LiveNotes(Notes):
     host has told (LibvirtLiveMigrateData in JSON, without secrets); the attachments of this host
     (mapping uuid -> id). ``live_held``: the guest is held so that its memory can follow;
     ``live_cancelled``: somebody, or the time limit, has ended it; ``live_gone``: the guest was
-    found on the other host, and nobody had recorded it."""
+    found on the other host, and nobody had recorded it. ``live_method``: how it is to go, "nova" as
+    [libvirt] says; ``live_forecast``: what was expected (method, seconds, downtime_ms, sent);
+    ``live_untold``: why, as long as its action event does not have that; ``live_refused``: it would
+    not end in time."""
 
     live_turn: bool = False
     live_data: str | None = None
@@ -130,6 +133,10 @@ class LiveNotes(Notes):
     live_held: bool = False
     live_cancelled: bool = False
     live_gone: bool = False
+    live_method: str | None = None
+    live_forecast: Mapping[str, Any] | None = None
+    live_untold: str | None = None
+    live_refused: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nova_lite.clients.cinder import Cinder
@@ -41,6 +42,7 @@ from nova_lite.peers.client import Peers
 from nova_lite.services.events import EventHub
 from nova_lite.services.guest_events import GuestEvents
 from nova_lite.services.image_cache import ImageCache
+from nova_lite.services.link_speeds import LinkSpeeds
 from nova_lite.services.ownership import Ownership
 from nova_lite.services.port_resources import PortResources
 from nova_lite.services.ports import Ports
@@ -61,6 +63,7 @@ class Toolbox:
     ``set_disabled`` tells Placement that the host may not be scheduled to,
     ``signal`` tells the open operations of a server something (``Engine.signal``), ``turns`` is the
     queue of live migrations, and ``guest_events`` tells how they go on,
+    ``links`` how fast they were,
     ``ownership`` says whose a server is.
     """
 
@@ -114,9 +117,13 @@ class Toolbox:
     ownership: Ownership = field(init=False)
     turns: Turns = field(init=False)
     guest_events: GuestEvents = field(init=False)
+    links: LinkSpeeds = field(init=False)
 
     def __post_init__(self) -> None:
         self.ownership = Ownership(self.host, self.instances, self.migrations)
         self.turns = Turns(self.conf.max_concurrent_live_migrations)
         self.guest_events = GuestEvents(self.clock)
+        self.links = LinkSpeeds(
+            Path(self.conf.state_path) / "nova-lite" / "links.json", self.clock
+        )
         self.hypervisor.subscribe(self.guest_events.heard)

@@ -2,7 +2,7 @@
 
     python -m tests.benchmark [--quick] [--verbs-only | --volumes-only | --network-only]
                               [--node node2] [--json FILE]
-    python -m tests.benchmark --moves-only --node node1,node2
+    python -m tests.benchmark --moves-only | --live-only --node node1,node2
 
 One host runs first one agent, then the other; with --node node9,node8 each has a host of its own.
 Servers move between two hosts that run the same agent: both run first one, then the other.
@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.benchmark import forecasts
 from tests.benchmark.measure import Benchmark, Plan, Result
 from tests.benchmark.report import table, verdict
 from tests.cloud.support.api import Api
@@ -45,6 +46,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                              "of Neutron and others")  # fmt: skip
     parser.add_argument("--moves-only", action="store_true",
                         help="migrations and resizes between the two hosts of --node")  # fmt: skip
+    parser.add_argument("--live-only", action="store_true",
+                        help="live migrations between the two hosts of --node, and what was "
+                             "forecast of them")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     return parser.parse_args(arguments)
 
@@ -52,7 +56,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def chosen_plan(options: argparse.Namespace) -> Plan:
     plan = Plan()
     if options.quick:
-        plan = Plan(boots=4, servers=4, verbs=1, attachments=5, moves=1)
+        plan = Plan(boots=4, servers=4, verbs=1, attachments=5, moves=1, live=1)
     elif options.full:
         plan = Plan(servers=20)
     return dataclasses.replace(
@@ -62,6 +66,7 @@ def chosen_plan(options: argparse.Namespace) -> Plan:
         verbs_only=options.verbs_only,
         volumes_only=options.volumes_only,
         network_only=options.network_only,
+        live_only=options.live_only,
     )
 
 
@@ -107,7 +112,10 @@ def measured(cloud: DevCloud, api: Api, node: str, kind: str, plan: Plan) -> Res
 def measured_moves(
     cloud: DevCloud, api: Api, nodes: tuple[str, str], kind: str, plan: Plan
 ) -> Result:
-    """Measure moves between two hosts of an agent; the hosts then run again what they ran."""
+    """Measure moves between two hosts of an agent, live ones if the plan says so.
+
+    The hosts then run again what they ran.
+    """
     before = {node: cloud.agent_kind(node) for node in nodes}
     began = time.monotonic()
     say(f"{kind} on {' and '.join(nodes)}")
@@ -116,7 +124,7 @@ def measured_moves(
         for node in nodes:
             if before[node] != kind:
                 cloud.switch_agent(node, kind)
-        result = benchmark.moves(nodes)
+        result = benchmark.live(nodes, kind) if plan.live_only else benchmark.moves(nodes)
     finally:
         for node, agent in before.items():
             if cloud.agent_kind(node) != agent:
@@ -132,7 +140,7 @@ def main(arguments: list[str]) -> int:
     try:
         cloud.require_up()
         api = Api(cloud)
-        if options.moves_only:
+        if options.moves_only or options.live_only:
             nodes = pair(options, cloud)
             for kind in options.agents.split(","):
                 results[kind] = measured_moves(cloud, api, nodes, kind, plan)
@@ -145,6 +153,9 @@ def main(arguments: list[str]) -> int:
     finally:
         if results:
             print(table(results, plan), verdict(results), sep="\n\n")
+            for found in results.values():
+                if found.forecasts:
+                    print("", forecasts.table(found.forecasts), sep="\n")
             if options.json:
                 options.json.write_text(json.dumps(
                     {"plan": dataclasses.asdict(plan),

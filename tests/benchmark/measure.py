@@ -13,12 +13,20 @@ from typing import Any
 from tests.benchmark import processes
 from tests.benchmark.firehose import Firehose, Message, Recording
 from tests.benchmark.interfaces import InterfaceMeasurements
+from tests.benchmark.live import LiveMeasurements
 from tests.benchmark.moves import MoveMeasurements
 from tests.benchmark.rest import SERVICES, RestCalls, rest_calls
 from tests.benchmark.verbs import NotOffered, delete_snapshots, perform, verbs
 from tests.benchmark.volumes import VolumeMeasurements
 from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import COMMAND, NONE, DevCloud, Process, wait_for
+from tests.cloud.support.devcloud import (
+    COMMAND,
+    NONE,
+    CloudError,
+    DevCloud,
+    Process,
+    wait_for,
+)
 
 SETTLE = 4.5  # seconds after the end of a request in which its after-effects are still counted
 IDLE = 60.0  # seconds; the periodic tasks of stock nova-compute have this period
@@ -37,6 +45,8 @@ class Plan:
     attachments: int = 20
     moves: int = 5
     moves_at_once: int = 5
+    live: int = 3
+    live_only: bool = False
     verbs_only: bool = False
     volumes_only: bool = False
     network_only: bool = False
@@ -48,6 +58,7 @@ class Result:
 
     values: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    forecasts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Benchmark:
@@ -98,6 +109,15 @@ class Benchmark:
         if details:
             self._result.details[name] = details
         self._say(f"  {name}: {value:.2f}")
+
+    def detail(self, name: str, found: Any) -> None:
+        """Keep what is not worth a row of the table."""
+        self._result.details[name] = found
+
+    def forecast(self, guest: str, found: dict[str, Any]) -> None:
+        """Keep what was expected of a live migration beside what came."""
+        self._result.forecasts[guest] = found
+        self._say(f"  forecast, {guest} guest: {found['why']}")
 
     # --- start -------------------------------------------------------------------------------
     def _start(self, kind: str, name: str) -> None:
@@ -286,6 +306,15 @@ class Benchmark:
         MoveMeasurements(self._cloud, self._api, nodes, self).run(
             self._plan.moves, self._plan.moves_at_once
         )
+        return self._result
+
+    def live(self, nodes: tuple[str, str], kind: str) -> Result:
+        """Measure live migrations between two hosts, the first of which is this one."""
+        measurements = LiveMeasurements(self._cloud, self._api, nodes, self)
+        try:
+            measurements.run(kind, self._plan.live, self._plan.moves_at_once)
+        except (RuntimeError, CloudError) as error:  # what was measured before is worth something
+            self._say(f"  ended early: {error}")
         return self._result
 
     # --- volumes -----------------------------------------------------------------------------

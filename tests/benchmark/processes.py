@@ -69,7 +69,10 @@ def cpu_seconds(cloud: DevCloud, node: str) -> float:
     """CPU time so far of the family, with that of children that have ended."""
     total = 0
     for pid in family(cloud, node):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended, and is in its parent's time
         total += sum(int(value) for value in fields[11:15])
     return total / TICKS
 

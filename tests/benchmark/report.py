@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.benchmark.live import PING, WRITERS
 from tests.benchmark.measure import Plan, Result
 from tests.benchmark.verbs import verbs
 from tests.benchmark.volumes import MANY
 
+LIVE = "live migrate"
+AT_ONCE = "N live migrations at once"
 MOVES = ("migrate", "confirm", "resize", "revert")
 # What is shown, and what the ratio is meant to be at most (None: no target of its own).
 ROWS: tuple[tuple[str, float | None], ...] = (
@@ -60,7 +63,25 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     ("migrate, stopped, full disk: seconds", None),
     ("N migrations at once: seconds", None),
     ("N confirmations at once: seconds", None),
-)
+    (f"{LIVE} p50: seconds", None),
+    (f"{LIVE}, guest clock stood still p50: ms", None),
+    (f"{LIVE}, longest pause between pings p50: seconds", 1.0),
+    (f"{LIVE}, lost pings (every {PING} s) p50", 1.0),
+    (f"conductor calls per {LIVE}", 0.5),
+    (f"AMQP messages per {LIVE}", None),
+    (f"{LIVE}, CPU seconds of both agents p50", 0.5),
+    (f"{AT_ONCE}: seconds", None),
+    (f"{AT_ONCE}, CPU seconds of both agents", 0.5),
+    (f"{AT_ONCE}: conductor calls", 0.5),
+    (f"{AT_ONCE}: AMQP messages", None),
+    *(
+        (f"live, {name} guest ({rate} MiB/s){what}", None)
+        for name, rate in WRITERS.items()
+        for what in (": seconds", ", clock stood still: ms",
+                     ", longest pause between pings: seconds")
+    ),
+)  # fmt: skip
+
 
 def table(results: Mapping[str, Result], plan: Plan) -> str:
     """Aligned text; with two agents also the second's share of the first's, and the target."""
@@ -79,7 +100,7 @@ def table(results: Mapping[str, Result], plan: Plan) -> str:
         label = label.replace("N at once", f"{plan.servers} at once").replace(
             "after boots", f"after {plan.boots} boots"
         )
-        for moved in ("migrations", "confirmations"):
+        for moved in ("migrations", "confirmations", "live migrations"):
             label = label.replace(f"N {moved}", f"{plan.moves_at_once} {moved}")
         line = [label, *("-" if value is None else f"{value:.2f}" for value in values)]
         if len(names) == 2:

@@ -292,6 +292,10 @@ class FakeConductor:
     ):
         tables.setdefault("events", []).append([server_uuid, event, "finish", exc_val])
 
+    def object_instanceactionevent_create(self, tables, context, obj, instance_uuid, request_id):
+        tables.setdefault("told", []).append([instance_uuid, obj["event"], obj["details"]])
+        return {"id": 1, "obj_what_changed": []}, None
+
     def class_instanceaction_action_start(self, tables, context, server_uuid, action,
                                           want_result=False):  # fmt: skip
         tables.setdefault("actions", []).append([server_uuid, action])

@@ -96,6 +96,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("steps.disk.snapshot", "drivers.disk"): "a snapshot is copied from disk to file",
     ("services.disk_files", "drivers.disk"): "what is removed stays so in a power failure",
     ("services.cell_arrivals", "drivers.disk"): "what is noted survives a power failure",
+    ("services.link_speeds", "drivers.disk"): "a file of figures is whole, or as it was before",
     ("services.moved_disks", "drivers.disk"): "what disks are based on is read from their headers",
     ("services.arrived_disks", "drivers.disk"): "a disk is converted whole or not at all",
     ("services.arrivals", "drivers.disk"): "what a directory is for survives a power failure",

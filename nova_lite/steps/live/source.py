@@ -29,6 +29,7 @@ from nova_lite.services import (
     moves,
 )
 from nova_lite.services.events import VIF_PLUGGED
+from nova_lite.services.live_forecast import tell_outcome
 from nova_lite.services.live_places import Where
 from nova_lite.services.live_volumes import note_attachments, take_back
 from nova_lite.services.live_watch import RUNNING, LiveWatch, was_cancelled
@@ -213,11 +214,10 @@ class SendGuest(Step):
                     return
                 resumed += 1
                 self._resume()
-            progress = LiveWatch(work, lambda: activate(work)).until_over()
+            watch = LiveWatch(work, lambda: activate(work))
+            progress = watch.until_over()
             if progress.phase is MigrationPhase.COMPLETED:
-                LOG.info("Server %s has gone to host %s in %.1f s; it stood still for %d ms",
-                         work.uuid, live_moves.target(work), progress.elapsed_s,
-                         progress.downtime_ms)  # fmt: skip
+                tell_outcome(work, progress, watch.bandwidth)
                 return
             where = live_places.settle(work, give_up=False)
 

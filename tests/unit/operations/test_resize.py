@@ -77,6 +77,19 @@ def test_a_server_comes_to_another_host(tmp_path):
     assert claims.usage().used.vcpus == 2
 
 
+@pytest.mark.parametrize(
+    ("address", "told"), [("192.0.2.7", "192.0.2.7"), ("%s.move.example", f"{NODE}.move.example")]
+)
+def test_disks_are_sent_where_the_new_host_wants_them(tmp_path, address, told):
+    """To [libvirt]migration_inbound_addr, which stock writes into the migration's record."""
+    hosts = TwoHosts(tmp_path)
+    hosts.dest.conf.set_override("migration_inbound_addr", address, "libvirt")
+
+    hosts.run(hosts.dest, "prep_resize", **hosts.prep())
+
+    assert hosts.migration()["dest_host"] == told
+
+
 def test_what_is_told_of_the_disks_is_what_stock_reads(hosts):
     """The other host may be a stock one."""
     hosts.move(until="finish_resize")

@@ -73,6 +73,17 @@ def test_the_permitted_stop_grows_with_time() -> None:
     assert pre_copy(load, LINK, replace(steps, downtime_steps=((0, 50), (75, 200)))).seconds is None
 
 
+def test_a_small_working_set_waits_for_its_step_as_long_as_that_takes() -> None:
+    """Thousands of passes of 50 ms, until a stop of 50 ms is permitted; each sends it again."""
+    load = replace(HEAVY, working_set=50 * MIB)
+
+    found = pre_copy(load, LINK, Limits(downtime_steps=((0, 40), (1500, 60))))
+
+    assert found.seconds == pytest.approx(1500, abs=0.2)
+    assert found.passes > 20_000
+    assert found.sent == pytest.approx(1500 * LINK, rel=0.01)
+
+
 def test_auto_converge_takes_time_from_the_guest() -> None:
     """It ends where pre-copy does not, and says how long the guest is slow."""
     found = auto_converge(HEAVY, LINK, LIMITS)

@@ -31,7 +31,7 @@ from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram
 from nova_lite.drivers.hypervisor.libvirt.power import Power
 from nova_lite.drivers.hypervisor.libvirt.removals import Removals
 from nova_lite.drivers.hypervisor.libvirt.secrets import Secrets
-from nova_lite.drivers.hypervisor.libvirt.sending import Sendings
+from nova_lite.drivers.hypervisor.libvirt.sending import Sendings, check_options
 from nova_lite.drivers.hypervisor.libvirt.states import power_state
 from nova_lite.drivers.hypervisor.libvirt.tpm_state import TpmStates
 from nova_lite.errors import HypervisorError, InvalidConfiguration
@@ -121,6 +121,7 @@ class LibvirtHypervisor(
                 f"{', '.join(sorted(kinds)) or 'nothing'} for {found.arch} guests; "
                 "is the kvm module loaded and QEMU installed?"
             )
+        self._call("read versions", lambda c: check_options(self._conf, c.getVersion()))
 
     def close(self) -> None:
         self._events.stop()

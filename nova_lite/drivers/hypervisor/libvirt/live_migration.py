@@ -149,11 +149,13 @@ class Migrations(Calls):
         def measure(domain: Any) -> int:
             if not domain.isActive():
                 raise GuestNotRunning(f"Instance {uuid} is not running.")
+            # QEMU refuses a second one: an agent that was killed may have begun the first.
+            _wait_for_rate(domain, DIRTY_RATE_PATIENCE, begun=False)
             domain.startDirtyRateCalc(seconds, 0)
-            return _wait_for_rate(domain, seconds + DIRTY_RATE_PATIENCE)
+            return _wait_for_rate(domain, seconds + DIRTY_RATE_PATIENCE, begun=True)
 
         what = f"measure how fast guest {uuid} writes to its memory"
-        return self._with_domain(what, uuid, measure, seconds + 2 * DIRTY_RATE_PATIENCE)
+        return self._with_domain(what, uuid, measure, seconds + 3 * DIRTY_RATE_PATIENCE)
 
     def live_definition(self, uuid: str, changes: GuestChanges = NOTHING) -> str:
         def read(domain: Any) -> str:
@@ -249,15 +251,21 @@ def _at(connection: Any, uuid: str) -> GuestAt | None:
     return migration_stats.guest_at(state, reason, operation)
 
 
-def _wait_for_rate(domain: Any, patience: float) -> int:
-    """Bytes per second, as soon as they are known."""
+def _wait_for_rate(domain: Any, patience: float, *, begun: bool) -> int:
+    """What was measured last, bytes per second, as soon as nothing is being measured.
+
+    :param begun: a measurement was begun, though it may not show yet; else 0 where there was none
+    :raises HypervisorError: it is not over in time
+    """
     deadline = time.monotonic() + patience
     name = domain.UUIDString()
     while True:
         ((_, stats),) = domain.connect().domainListGetStats(
             [domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE
         )
-        if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
+        status = stats.get("dirtyrate.calc_status", libvirt.VIR_DOMAIN_DIRTYRATE_UNSTARTED)
+        over = status == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
+        if over or (status == libvirt.VIR_DOMAIN_DIRTYRATE_UNSTARTED and not begun):
             return int(stats.get("dirtyrate.megabytes_per_second", 0)) * 1024**2
         if time.monotonic() > deadline:
             raise HypervisorError(f"QEMU does not tell how fast guest {name} writes to its memory")

@@ -18,13 +18,34 @@ from nova_lite.drivers.hypervisor.libvirt import event_loop, migration_stats
 from nova_lite.drivers.hypervisor.libvirt.connection import (
     KEEPALIVE_COUNT,
     KEEPALIVE_INTERVAL,
+    format_version,
     is_lost,
 )
+from nova_lite.errors import InvalidConfiguration
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.live_migration import LiveMigration, MigrationPhase, MigrationProgress
 
+PARALLEL_POST_COPY = 10_001_000  # QEMU that has both; libvirt's integer
 # How many migrations that are over are remembered.
 REMEMBERED = 64
+
+
+def check_options(options: Any, qemu_version: int) -> None:
+    """Refuse at start what QEMU would refuse at every migration, as nova-compute 2026.2 does.
+
+    :param options: [libvirt]
+    :raises InvalidConfiguration: they do not go together with this QEMU
+    """
+    both = options.live_migration_parallel_connections > 1 and (
+        options.live_migration_permit_post_copy
+    )
+    if both and qemu_version < PARALLEL_POST_COPY:
+        raise InvalidConfiguration(
+            "[libvirt]live_migration_parallel_connections above 1 and "
+            "live_migration_permit_post_copy need QEMU "
+            f"{format_version(PARALLEL_POST_COPY)}, this is {format_version(qemu_version)}: set "
+            "the first to 1, or the second to false"
+        )
 
 
 class Sending:
@@ -201,8 +222,7 @@ def flags(wanted: LiveMigration, *, resume: bool = False) -> int:
         | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     )
     if resume:
-        # Copies of disks were complete before; parallel connections and post-copy exclude each
-        # other anyway.
+        # Copies of disks were complete before; what is left in post-copy has one connection.
         return int(
             chosen | libvirt.VIR_MIGRATE_POSTCOPY | libvirt.VIR_MIGRATE_POSTCOPY_RESUME
             | (libvirt.VIR_MIGRATE_TLS if wanted.tls else 0)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import libvirt
 import pytest
 from oslo_config import cfg
 
 from nova_lite.conf import libvirt as libvirt_options
-from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, connection, consoles, live_xml
+from nova_lite.conf import live_migration
+from nova_lite.drivers.hypervisor.libvirt import (
+    LibvirtHypervisor,
+    connection,
+    consoles,
+    live_xml,
+    sending,
+)
 from nova_lite.errors import (
     DomainNotFound,
     GuestRefused,
@@ -25,9 +33,10 @@ from nova_lite.errors import (
 from nova_lite.model.host import ConsoleAddress, GuestDevice
 
 
-def conf(**options: str) -> cfg.ConfigOpts:
+def conf(**options: Any) -> cfg.ConfigOpts:
     made = cfg.ConfigOpts()
     made.register_opts(libvirt_options.OPTS, group=libvirt_options.GROUP)
+    made.register_opts(live_migration.OPTS, group=live_migration.GROUP)
     made([])
     for name, value in options.items():
         made.set_override(name, value, group="libvirt")
@@ -83,6 +92,27 @@ def test_old_versions_are_refused(libvirt_version: int, qemu_version: int, named
 def test_the_oldest_versions_are_accepted() -> None:
     """8.0.0 and 6.2.0 are good enough."""
     assert connection.check_versions(8_000_000, 6_002_000) is None
+
+
+@pytest.mark.parametrize(
+    ("qemu", "options"),
+    [
+        (10_000_999, {"live_migration_parallel_connections": 4}),
+        (10_000_999, {"live_migration_permit_post_copy": True}),
+        (10_001_000, {"live_migration_parallel_connections": 4,
+                      "live_migration_permit_post_copy": True}),
+    ],
+)  # fmt: skip
+def test_parallel_connections_or_post_copy(qemu: int, options: dict[str, Any]) -> None:
+    """Either goes with any QEMU, both go with one that has them together."""
+    assert sending.check_options(conf(**options).libvirt, qemu) is None
+
+
+def test_parallel_connections_and_post_copy_need_a_new_qemu() -> None:
+    """Every migration would fail; the start names both options, as nova-compute's does."""
+    options = conf(live_migration_parallel_connections=4, live_migration_permit_post_copy=True)
+    with pytest.raises(InvalidConfiguration, match=r"parallel_connections .*QEMU 10\.1\.0, this"):
+        sending.check_options(options.libvirt, 10_000_999)
 
 
 @pytest.mark.parametrize(
