@@ -30,6 +30,7 @@ command_status() {
   done
   [[ -n $(recorded '*') ]] || { echo "nothing runs; start it with: $CLOUD up"; return 3; }
   echo
+  echo "Nova is $(database_release), all else $NEWEST_RELEASE"
   agent_list
   local node
   for node in $(known_nodes); do
