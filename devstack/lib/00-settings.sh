@@ -20,6 +20,9 @@ NOVA_RELEASES="2025.1 2025.2 2026.1 2026.2"
 NEWEST_RELEASE=2026.2
 RELEASE_RECORD=$DATA/nova-release   # of the databases
 NOVA_RELEASE=${NOVA_RELEASE:-$(cat "$RELEASE_RECORD" 2>/dev/null || echo "$NEWEST_RELEASE")}
+# [upgrade_levels]compute of its control services, such as auto; empty: none.
+UPGRADE_LEVEL=${UPGRADE_LEVEL:-}
+UPGRADE_LEVEL_LINE=${UPGRADE_LEVEL:+compute = $UPGRADE_LEVEL}
 NOVA_VENV=$VENV
 [[ $NOVA_RELEASE == "$NEWEST_RELEASE" ]] || NOVA_VENV=$STATE/venv-nova-$NOVA_RELEASE
 

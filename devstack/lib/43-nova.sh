@@ -36,6 +36,17 @@ step_nova() {
   api_answers nova-metadata "http://127.0.0.1:$METADATA_PORT/"
 }
 
+command_nova() {
+  [[ ${1:-} == restart ]] || die "nova restart"
+  exclusive
+  load_secrets
+  alive nova-api || die "no cloud runs: $CLOUD up"
+  require_database_release
+  render nova.conf "$ETC/nova/nova.conf"
+  stop_nova
+  "$CLOUD" step nova
+}
+
 create_cells() {
   local configuration=$ETC/nova/nova.conf cells
   nova_manage "$configuration" api_db sync
