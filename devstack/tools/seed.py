@@ -1,6 +1,6 @@
 """Fill the cloud: ``seed.py catalog [SERVICE...]``, ``seed.py cloud``; then wait until it is ready
-to work: ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``. After Nova's databases were
-emptied ``seed.py forget-servers`` comes first.
+to work: ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``. After Nova's databases
+were emptied ``seed.py forget-servers`` comes first.
 
 Everything is looked up before it is made, so running it again changes nothing.
 """
