@@ -71,6 +71,7 @@ from nova_lite.services.serial_ports import SerialPorts
 from nova_lite.services.toolbox import Toolbox
 from nova_lite.services.work import Work
 from nova_lite.wire.context import RequestContext
+from nova_lite.wire.outgoing import Outgoing
 
 SHORT_WORKERS = 16  # verbs other than builds that run at once
 UNLIMITED = 1000
@@ -126,7 +127,7 @@ class Composition:
         secrets = SecretFiles(Path(conf.nova_lite.runtime_path), journal)
         self.journal = Journal(journal, self.boot_id, secrets)
         self.journal.prepare()
-        self.claims = Claims()
+        self.claims, self.outgoing = Claims(), Outgoing()
         self._provider: Provider | None = None
 
     # --- what a test may replace ------------------------------------------------------------
@@ -146,11 +147,11 @@ class Composition:
 
     @cached_property
     def conductor(self) -> Conductor:
-        return Conductor(self.transport)
+        return Conductor(self.transport, self.outgoing)
 
     @cached_property
     def peers(self) -> Peers:
-        return Peers(self.transport, self.conf, self.services, self.clock)
+        return Peers(self.transport, self.conf, self.services, self.clock, self.outgoing)
 
     @cached_property
     def placement(self) -> Placement:

@@ -40,8 +40,9 @@ from nova_lite.loops.schedule import STRAY_INTERFACES, interval, periodic_tasks,
 from nova_lite.loops.switch import SwitchWatch, use_a_switch
 from nova_lite.loops.timer import Timer
 from nova_lite.loops.watchdog import Signs, Watchdog
-from nova_lite.membership.join import Joining
+from nova_lite.membership.join import Joining, Membership
 from nova_lite.membership.survey import Survey
+from nova_lite.membership.watch import ControlPlaneWatch
 from nova_lite.rpc import endpoint, transport
 from nova_lite.rpc.backlog import Backlog
 from nova_lite.rpc.dispatch import Dispatcher
@@ -122,7 +123,7 @@ class Agent:
             self._conf, parts.services, parts.nodes, parts.instances, parts.hypervisor
         )
         membership = self._patiently("nova-conductor", lambda: joining.look(facts))
-        parts.peers.at_least(membership.floor)
+        _speak_to(parts, membership)
         # Before any record is made: nova-api cannot delete a host that Placement does not know.
         self._patiently("Placement", lambda: warm.pop().result() if warm else parts.warm_up())
         service = self._patiently("nova-conductor", lambda: joining.report_service(membership))
@@ -185,7 +186,7 @@ class Agent:
         engine.listening()
         for topic in TOPICS:
             server = ComputeServer(
-                parts.transport, topic, self._conf.host, dispatcher, self._messages
+                parts.transport, topic, self._conf.host, dispatcher, self._messages, parts.outgoing
             )
             server.listen()
             self._servers.append(server)
@@ -272,6 +273,8 @@ class Agent:
             removal.poke()
             caches.look_again()
 
+        release = ControlPlaneWatch(conf, parts.services, parts.outgoing, int(service["version"]))
+        self._timers.append(Timer("release of the control plane", release.tick, release.INTERVAL_S))
         self._timers += scheduler_list(conf, parts.scheduler, parts.claims.here, self._engine)
         heartbeat = Heartbeat(parts.services, service, conf.service_down_time, returned)
         self._heartbeat = Timer("heartbeat", heartbeat.tick, conf.report_interval, first=0.0)
@@ -377,6 +380,12 @@ def _in_thread(work: Callable[[], Any]) -> Future[Any]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def _speak_to(parts: Composition, membership: Membership) -> None:
+    """In words that control plane and other hosts know, as this host has found them."""
+    parts.peers.at_least(membership.floor)
+    parts.outgoing.learn(membership.conductor)
 
 
 def _pauses() -> Any:

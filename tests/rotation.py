@@ -54,6 +54,9 @@ class Share:
         return f"{self.number}/{self.of}"
 
 
+NOTHING = Share(-1)  # of its number no test is
+
+
 def _number(text: str) -> int:
     """The same on every machine and in every process, unlike hash()."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
@@ -103,6 +106,7 @@ LEFT_OUT = pytest.StashKey[list[str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rotation")
+    group.addoption("--core", action="store_true", help="the core alone, no share of the others")
     group.addoption("--full", action="store_true", help="all shares; kills at every boundary")
     group.addoption(
         "--share", metavar="N/K", type=lambda text: str(Share.parse(text)),
@@ -133,7 +137,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--full") or not all(Path(name).is_dir() for name in config.args):
         return
     core = {item.nodeid for item in items if item.get_closest_marker("core")}
-    chosen, left_out = split([item.nodeid for item in items], core, share(config))
+    tests = [item.nodeid for item in items]
+    chosen, left_out = split(tests, core, NOTHING if config.getoption("--core") else share(config))
     config.stash[LEFT_OUT] = left_out
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in set(left_out)])
     items[:] = [item for item in items if item.nodeid in set(chosen)]
@@ -154,6 +159,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section(f"left out: {len(left_out)} tests")
     for line in compact(left_out):
         terminalreporter.write_line(line)
+    if config.getoption("--core"):
+        terminalreporter.write_line("This was the core; --full runs all.")
+        return
     terminalreporter.write_line(
         f"This was share {share(config)} of the rotation (seed '{seed(config)}'), beside the core; "
         "--full runs all."

@@ -10,9 +10,21 @@ HOSTS=$STATE/nodes      # one directory per compute host
 IMAGES=$STATE/images    # guest images as built
 KEYS=$STATE/keys
 CACHE=$STATE/cache
-VENV=$STATE/venv               # control plane and stock nova-compute
+VENV=$STATE/venv               # control plane and stock nova-compute, of the newest release
 AGENT_VENV=$STATE/venv-agent   # nova_lite
 UV_VENV=$STATE/venv-uv         # the installer itself
+
+# The release of Nova, its stock agent included: that of the databases which are there, unless another
+# one is asked for. All else is of the newest one.
+NOVA_RELEASES="2025.1 2025.2 2026.1 2026.2"
+NEWEST_RELEASE=2026.2
+RELEASE_RECORD=$DATA/nova-release   # of the databases
+NOVA_RELEASE=${NOVA_RELEASE:-$(cat "$RELEASE_RECORD" 2>/dev/null || echo "$NEWEST_RELEASE")}
+# [upgrade_levels]compute of its control services, such as auto; empty: none.
+UPGRADE_LEVEL=${UPGRADE_LEVEL:-}
+UPGRADE_LEVEL_LINE=${UPGRADE_LEVEL:+compute = $UPGRADE_LEVEL}
+NOVA_VENV=$VENV
+[[ $NOVA_RELEASE == "$NEWEST_RELEASE" ]] || NOVA_VENV=$STATE/venv-nova-$NOVA_RELEASE
 
 DEBUG=${DEBUG:-false}
 # messagingv2 makes the services emit notifications.

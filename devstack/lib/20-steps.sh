@@ -1,14 +1,15 @@
 # "up": the steps in order, each with its time; on failure its log and the remedy.
 # shellcheck shell=bash
 
-UP_STEPS=(preflight packages secrets python agent_venv base images accel databases keystone placement glance
-  nova ovn neutron cinder nodes agents seed)
+UP_STEPS=(preflight packages secrets python agent_venv base images accel release databases keystone placement
+  glance nova ovn neutron cinder nodes agents seed)
 
 # Each step is a process of its own ("cloud step NAME"), so that "set -e" holds inside it
 # although we look at its result.
 command_step() {
   local name=${1:?which step?}
   declare -F "step_$name" >/dev/null || die "no such step: $name"
+  require_release
   exclusive
   prepare_state
   case $name in
@@ -31,6 +32,8 @@ command_up() {
     case $1 in
       --with-debian-image) steps=("${steps[@]/%images/images debian_image}") ;;
       --no-server) server=no ;;
+      --upgrade) export NOVA_CHANGE=upgrade ;;
+      --wipe-nova) export NOVA_CHANGE=wipe ;;
       *) die "up: unknown option $1" ;;
     esac
     shift
@@ -38,9 +41,11 @@ command_up() {
   # shellcheck disable=SC2206  # "images debian_image" above is two steps
   steps=(${steps[@]})
   [[ $(id -u) == 0 ]] || die "root is needed: namespaces, packages, a virtual switch (try: sudo $CLOUD up)"
+  require_release
   exclusive
   prepare_state
-  say "nova_lite cloud in $STATE, from $REPO"
+  say "nova_lite cloud in $STATE, from $REPO, Nova $NOVA_RELEASE"
+  announce_release
   local began=$SECONDS
   for name in "${steps[@]}"; do
     number=$((number + 1))

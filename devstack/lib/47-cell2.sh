@@ -15,7 +15,7 @@ second_cell() {
   once cell2-queues second_cell_queues
   once cell2-database second_cell_database
   echo '"compute:servers:resize:cross_cell": "rule:project_member_or_admin"' >"$ETC/nova/policy.yaml"
-  spawn nova-conductor-cell2 nova-conductor --config-file "$CELL2" --log-file "$LOG/nova-conductor-cell2.log"
+  spawn nova-conductor-cell2 "$NOVA_VENV/bin/nova-conductor" --config-file "$CELL2" --log-file "$LOG/nova-conductor-cell2.log"
 }
 
 second_cell_queues() {
@@ -27,8 +27,8 @@ second_cell_queues() {
 
 # The URLs are those of its nova.conf: on a command line everybody would see their passwords.
 second_cell_database() {
-  local manage="nova-manage --config-file $CELL2" cells
-  $manage db sync --local_cell
-  cells=$($manage cell_v2 list_cells)
-  grep -q ' cell2 ' <<<"$cells" || $manage cell_v2 create_cell --name cell2
+  local cells
+  nova_manage "$CELL2" db sync --local_cell
+  cells=$(nova_manage "$CELL2" cell_v2 list_cells)
+  grep -q ' cell2 ' <<<"$cells" || nova_manage "$CELL2" cell_v2 create_cell --name cell2
 }

@@ -38,11 +38,11 @@ agent_start() {
   local node=$1 kind=$2 program environment
   case $kind in
     nova-lite) environment=$AGENT_VENV program=nova-lite-compute ;;
-    nova-compute) environment=$VENV program=nova-compute ;;
+    nova-compute) environment=$NOVA_VENV program=nova-compute ;;
     none) echo none >"$HOSTS/$node/agent"; return 0 ;;
     *) die "agent: nova-lite, nova-compute or none, not '$kind'" ;;
   esac
-  [[ -x $environment/bin/$program ]] || die "$environment/bin/$program is missing: run '$CLOUD step agent_venv'"
+  [[ -x $environment/bin/$program ]] || die "$environment/bin/$program is missing: run '$CLOUD up'"
   if alive "$node-agent" && [[ $(cat "$HOSTS/$node/agent") != "$kind" ]]; then
     agent_stop "$node"
   fi

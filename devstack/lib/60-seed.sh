@@ -6,6 +6,10 @@ describe_step seed "flavors, networks, images" \
 
 step_seed() {
   make_key "$KEYS/guest"
+  if [[ -e $DATA/nova-emptied ]]; then
+    seed forget-servers
+    rm "$DATA/nova-emptied"
+  fi
   seed cloud
   seed wait-for-storage
   # shellcheck disable=SC2046  # one argument per node

@@ -30,6 +30,8 @@ command_status() {
   done
   [[ -n $(recorded '*') ]] || { echo "nothing runs; start it with: $CLOUD up"; return 3; }
   echo
+  name=$(database_release)
+  echo "Nova is ${name:-not there yet}, all else $NEWEST_RELEASE"
   agent_list
   local node
   for node in $(known_nodes); do

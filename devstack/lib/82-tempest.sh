@@ -42,13 +42,16 @@ tempest_venv() {
   mark_done "$TEMPEST_VENV" "$python" "${inputs[@]}"
 }
 
+# The highest of the compute API that older releases know: Tempest would ask for its own.
+declare -A HIGHEST_MICROVERSION=([2025.1]=2.100 [2025.2]=2.100 [2026.1]=2.103)
+
 tempest_configure() { # tempest_configure HOSTS SSH; $TEMPEST is the directory of the run
-  local facts
+  local facts microversion=${HIGHEST_MICROVERSION[$NOVA_RELEASE]:-latest}
   load_secrets
   # shellcheck disable=SC2086  # one argument per host
   facts=$(NOVA_LITE_CLOUD=$STATE client "$VENV/bin/python" "$DEVSTACK/tools/tempest_setup.py" ${1//,/ })
   # shellcheck disable=SC2086  # one argument per fact
-  render tempest.conf "$TEMPEST/tempest.conf" SSH="$2" $facts
+  render tempest.conf "$TEMPEST/tempest.conf" SSH="$2" MICROVERSION="$microversion" $facts
 }
 
 # In the world outside, where floating IPs are; the APIs are on its 127.0.0.1, too.

@@ -1,5 +1,6 @@
 """Fill the cloud: ``seed.py catalog [SERVICE...]``, ``seed.py cloud``; then wait until it is ready
-to work: ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``.
+to work: ``seed.py wait-for-storage``, ``seed.py wait-for-hosts NODE...``. After Nova's databases
+were emptied ``seed.py forget-servers`` comes first.
 
 Everything is looked up before it is made, so running it again changes nothing.
 """
@@ -67,6 +68,7 @@ ENCRYPTION = {
     "key_size": 256,
 }
 CEPH_IMAGE = "tiny-raw"
+ATTACHMENTS = "3.27"  # the microversion from which Cinder shows them
 PROJECTS = ("admin", "demo", "alt")
 KEY_PAIR = "nova-lite"
 
@@ -286,6 +288,34 @@ def seed_cloud():
         seed_key_pair(cloud)
 
 
+def forget_servers():
+    """Take from Neutron and Cinder what servers had that Nova does not know (any more)."""
+    cloud = connect("admin")
+    servers = {server.id for server in cloud.compute.servers(details=False, all_projects=True)}
+    for port in cloud.network.ports():
+        if (port.device_owner or "").startswith("compute:") and port.device_id not in servers:
+            attempt(f"port {port.id}", cloud.network.delete_port, port)
+    storage = cloud.block_storage
+    answer = storage.get("/attachments?all_tenants=1", microversion=ATTACHMENTS)
+    exceptions.raise_from_response(answer)
+    for attachment in answer.json()["attachments"]:
+        if attachment["instance"] and attachment["instance"] not in servers:
+            attempt(f"volume {attachment['volume_id']}", free_volume, storage, attachment["id"])
+
+
+def free_volume(storage, attachment):
+    answer = storage.delete(f"/attachments/{attachment}", microversion=ATTACHMENTS)
+    exceptions.raise_from_response(answer)
+
+
+def attempt(what, action, *arguments):
+    """One that cannot be cleaned up hinders nobody else."""
+    try:
+        action(*arguments)
+    except exceptions.SDKException as error:
+        print(f"{what} stays as it was: {error}")
+
+
 def wait_for_storage():
     """Wait until Cinder calls every backend up."""
     storage = connect("admin").block_storage
@@ -328,6 +358,8 @@ if __name__ == "__main__":
         seed_catalog(arguments)
     elif command == "cloud":
         seed_cloud()
+    elif command == "forget-servers":
+        forget_servers()
     elif command == "wait-for-storage":
         wait_for_storage()
     elif command == "wait-for-hosts":

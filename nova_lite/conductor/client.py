@@ -13,6 +13,7 @@ from nova_lite.messaging import sending
 from nova_lite.wire import exceptions
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from nova_lite.wire.outgoing import Outgoing
 from nova_lite.wire.versions import VERSIONS, manifest
 
 CONDUCTOR = sending.Receiver(
@@ -32,14 +33,17 @@ class Conductor:
     something here, and RemoteFailure for the rest.
     """
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, outgoing: Outgoing | None = None) -> None:
+        """:param outgoing: knows what the conductor knows; default: as the oldest release"""
+        outgoing = outgoing or Outgoing()
         self._objects = sending.client(
-            transport, messaging.Target(topic="conductor", version="3.0")
+            transport, messaging.Target(topic="conductor", version="3.0"), outgoing
         )
         self._base = self._objects.prepare(namespace="baseapi", version="1.0")
         self._tasks = sending.client(
             transport,
             messaging.Target(topic="conductor", namespace="compute_task", version="1.0"),
+            outgoing,
         )
 
     def ping(self, timeout: float) -> float:

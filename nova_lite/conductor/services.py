@@ -29,12 +29,16 @@ class Services:
             self._conductor.class_call(context, "Service.get_minimum_version", BINARY) or 0
         )
 
-    def control_plane_version(self, context: RequestContext) -> int | None:
-        """Highest version among the nova-conductor services: tells the release that is running."""
+    def conductor_versions(self, context: RequestContext) -> list[int]:
+        """Versions of all nova-conductor services, lowest first: they tell the release that runs.
+
+        They differ while the control plane is being upgraded, and where the record of a conductor
+        that is gone was left. None: there is no record.
+        """
         found = self._conductor.class_call(
             context, "ServiceList.get_by_binary", "nova-conductor"
         )
-        return max((int(s.get("version", 0)) for s in found.objects()), default=None)
+        return sorted(int(service.get("version", 0)) for service in found.objects())
 
     def create(self, context: RequestContext, host: str, version: int) -> WireObject:
         """Join: make the Service record; the conductor decides whether it starts enabled."""

@@ -87,6 +87,12 @@ class PeerTooOld(NovaLiteError):
     nova_name, expected = "UnsupportedRPCVersion", True
 
 
+class ObjectUnknown(NovaLiteError):
+    """A message has an object that the control plane does not have; it was not sent."""
+
+    nova_name, verdict = "UnsupportedObjectError", Verdict.ABORT
+
+
 class ServiceTooOld(NovaLiteError):
     nova_name, expected = "ServiceTooOld", True
 

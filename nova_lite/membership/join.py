@@ -26,13 +26,15 @@ FILE_REQUIRED_SINCE = 65
 class Membership:
     """What was found: this host's uuid, its Service record (None: new host), its ComputeNode record
     (None: new), the version to report, the lowest of all compute hosts of the cell (0: there are
-    none), and the servers that the cloud says run here."""
+    none), that of the oldest nova-conductor (None: unknown), and the servers that the cloud says
+    run here."""
 
     node_uuid: str
     service: WireObject | None
     node: WireObject | None
     version: int
     floor: int
+    conductor: int | None
     instances: list[WireObject]
 
 
@@ -58,9 +60,11 @@ class Joining:
         :raises ServiceTooOld: the cell is newer than this agent
         """
         context, host = RequestContext.admin(), self._conf.host
-        newest = self._services.control_plane_version(context)
+        conductors = self._services.conductor_versions(context)
         floor = self._services.minimum_version(context)
-        reported = version.choose(self._conf.nova_lite.service_version, newest, floor)
+        reported = version.choose(
+            self._conf.nova_lite.service_version, max(conductors, default=None), floor
+        )
         service = self._services.of_host(context, host)
         node_uuid = identity.read(self._directories())
         if service is None:
@@ -75,7 +79,8 @@ class Joining:
         if node is not None:
             self._refuse_renamed(node, facts)
         instances = self._instances.by_host(context, host) if service is not None else []
-        return Membership(node_uuid, service, node, reported, floor, instances)
+        oldest = min(conductors, default=None)
+        return Membership(node_uuid, service, node, reported, floor, oldest, instances)
 
     def report_service(self, membership: Membership) -> WireObject:
         """Make or update the Service record."""

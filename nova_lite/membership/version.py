@@ -8,9 +8,9 @@ features on when all computes are new enough. So this agent reports what the con
 from __future__ import annotations
 
 from nova_lite.errors import ServiceTooOld
+from nova_lite.wire.releases import RELEASES
 
-# Service versions by release: 2025.1, 2025.2, 2026.1, 2026.2.
-SUPPORTED = (68, 70, 72, 74)
+SUPPORTED = tuple(release.service for release in RELEASES)
 # For when no conductor record tells: the one number that all four releases accept.
 COMMON = 72
 

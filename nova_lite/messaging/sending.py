@@ -18,6 +18,7 @@ from kombu.exceptions import KombuError
 
 from nova_lite.clock import SYSTEM, Clock
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, UnexpectedTaskState
+from nova_lite.wire.outgoing import Outgoing
 from nova_lite.wire.serializer import NovaSerializer
 
 LOG = logging.getLogger(__name__)
@@ -45,16 +46,21 @@ class Receiver:
     failed: Callable[[messaging.RemoteError], NovaLiteError]
 
 
-def client(transport: Any, target: messaging.Target) -> Any:
+def client(
+    transport: Any, target: messaging.Target, outgoing: Outgoing | None = None
+) -> Any:
     """An RPC client whose messages the broker refuses while there is no queue for them.
 
     Without that (AMQP's flag ``mandatory``) RabbitMQ drops such a message in silence: a call would
     wait for its whole timeout, and a cast would be lost.
+
+    :param outgoing: makes messages fit the control plane, or raises ObjectUnknown; default: the
+        oldest release
     """
     return messaging.get_rpc_client(
         transport,
         target,
-        serializer=NovaSerializer(),
+        serializer=NovaSerializer(outgoing or Outgoing()),
         retry=SEND_RETRIES,
         transport_options=messaging.TransportOptions(at_least_once=True),
     )

@@ -19,6 +19,7 @@ from nova_lite.peers.versions import Version, shown
 from nova_lite.wire import exceptions
 from nova_lite.wire.compute_api import TOPIC, TOPIC_ALT
 from nova_lite.wire.context import RequestContext
+from nova_lite.wire.outgoing import Outgoing
 
 REMEMBERED = 600.0  # seconds for which a host's service version is believed
 # A plain call is monitored, too, where rpc_response_timeout is longer than this many seconds
@@ -47,9 +48,15 @@ class Peers:
         conf: Any,
         services: Services,
         clock: Clock = SYSTEM,
+        outgoing: Outgoing | None = None,
     ) -> None:
-        """:raises InvalidConfiguration: [upgrade_levels]compute makes no sense"""
-        self._client = sending.client(transport, messaging.Target(topic=TOPIC))
+        """
+        :param outgoing: knows what the control plane knows, which stock hosts ask for help with
+            what is too new for them; default: as the oldest release
+        :raises InvalidConfiguration: [upgrade_levels]compute makes no sense
+        """
+        outgoing = outgoing or Outgoing()
+        self._client = sending.client(transport, messaging.Target(topic=TOPIC), outgoing)
         self._conf = conf
         self._services = services
         self._pin = versions.pinned(conf.upgrade_levels.compute)

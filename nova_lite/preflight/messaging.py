@@ -53,7 +53,7 @@ def _service_version(env: Env) -> Finding:
     from nova_lite.wire.context import RequestContext
 
     services, context = Services(env.conductor), RequestContext.admin()
-    control_plane = services.control_plane_version(context)
+    control_plane = max(services.conductor_versions(context), default=None)
     floor = services.minimum_version(context)
     configured = env.conf.nova_lite.service_version
     try:

@@ -20,7 +20,7 @@ from nova_lite.rpc import listener
 from nova_lite.rpc.callers import is_call
 from nova_lite.rpc.dispatch import Dispatcher, NotNow
 from nova_lite.wire import exceptions
-from nova_lite.wire.objects import unwrap
+from nova_lite.wire.outgoing import Outgoing
 
 LOG = logging.getLogger(__name__)
 
@@ -33,9 +33,17 @@ class ComputeServer(MessageHandlingServer):
     """
 
     def __init__(
-        self, transport: Any, topic: str, host: str, dispatcher: Dispatcher, pool: Pool
+        self,
+        transport: Any,
+        topic: str,
+        host: str,
+        dispatcher: Dispatcher,
+        pool: Pool,
+        outgoing: Outgoing | None = None,
     ) -> None:
+        """:param outgoing: knows what callers know; default: as the oldest release"""
         super().__init__(transport, dispatcher)
+        self._outgoing = outgoing or Outgoing()
         self._target = messaging.Target(topic=topic, server=host)
         self._pool = pool
 
@@ -78,13 +86,16 @@ class ComputeServer(MessageHandlingServer):
         assert error is None or isinstance(error, Exception)
         self._answer(message, None if error else done.result(), error)
 
-    @staticmethod
-    def _answer(message: Any, reply: Any, error: Exception | None) -> None:
+    def _answer(self, message: Any, reply: Any, error: Exception | None) -> None:
         if not is_call(message):
             return
         try:
+            reply = self._outgoing.fitting(reply)
+        except NovaLiteError as unknown:
+            error = error or unknown
+        try:
             if error is None:
-                message.reply(unwrap(reply))
+                message.reply(reply)
             else:
                 wire_error = exceptions.outgoing(error).with_traceback(None)
                 message.reply(failure=(type(wire_error), wire_error, None))

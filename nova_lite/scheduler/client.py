@@ -17,6 +17,7 @@ from nova_lite.messaging import sending
 from nova_lite.wire import exceptions
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject
+from nova_lite.wire.outgoing import Outgoing
 from nova_lite.wire.versions import VERSIONS
 
 SCHEDULER = sending.Receiver(
@@ -35,7 +36,9 @@ class Scheduler:
     """
 
     def __init__(self, transport: Any, host: str) -> None:
-        self._client = sending.client(transport, messaging.Target(topic=TOPIC, version=BASE))
+        # All that is told is made here, as the oldest release knows it.
+        target = messaging.Target(topic=TOPIC, version=BASE)
+        self._client = sending.client(transport, target, Outgoing())
         self._host = host
 
     def sync(self, servers: Iterable[str]) -> None:

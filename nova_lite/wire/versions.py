@@ -1,7 +1,8 @@
-"""Versions of the objects that this agent sends and asks for.
+"""Versions of the objects that this agent makes and asks for.
 
 They are those of the oldest supported control plane (2025.1). Later releases up to 2026.2 know all
-of them; only classes that never leave or enter at top level differ there.
+of them; only classes that never leave or enter at top level differ there. ``releases`` has what
+each release knows, and ``outgoing`` holds all messages to it.
 """
 
 from __future__ import annotations
@@ -133,10 +134,11 @@ def sendable(name: str, version: str) -> str:
     that keeps all its workers busy for ever.
     """
     known = VERSIONS.get(name)
-    if known is None or _numbers(version) <= _numbers(known):
+    if known is None or numbers(version) <= numbers(known):
         return version
     return known
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A version to compare; what is no number is newer than all."""
     return tuple(int(part) if part.isdigit() else 10**9 for part in version.split("."))

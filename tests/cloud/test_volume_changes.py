@@ -347,7 +347,7 @@ def test_an_attachment_is_made_anew_for_a_stopped_server(
     api.wait_status(server_id, "SHUTOFF", 120)
     (before,) = volumes.get(volume_id)["attachments"]
     conf = f"--config-file={cloud.state}/etc/nova/nova.conf"
-    manage = str(cloud.programs / "nova-manage")
+    manage = str(cloud.nova_programs / "nova-manage")
     host_conf = f"--config-file={cloud.state}/etc/{node}/nova.conf"
     connector = tmp_path / "connector.json"
     connector.write_text(

@@ -21,8 +21,9 @@ from nova_lite.errors import (
 )
 from nova_lite.wire.exceptions import RemoteFailure
 from nova_lite.wire.objects import WireObject, unwrap
-from nova_lite.wire.versions import VERSIONS
+from nova_lite.wire.versions import VERSIONS, manifest
 from tests.fakes.cloud import Ledger
+from tests.fakes.outgoing import hold, hold_manifest
 
 # Seconds until the conductor has found the next host for a boot that was handed back to it.
 RESCHEDULES_IN = 0.2
@@ -108,6 +109,8 @@ class FakeConductor:
 
     def class_call(self, context, method, *args, **kwargs):
         name = "class_" + method.replace(".", "_").lower()
+        hold([args, kwargs])
+        hold_manifest(manifest(method.partition(".")[0]))
         with self.asked() as tables:
             tables["calls"].append(method)
             return getattr(self, name)(tables, context, *args, **kwargs)
@@ -116,6 +119,7 @@ class FakeConductor:
         self.class_call(context, method, *args, **kwargs)
 
     def object_call(self, context, obj, method, **kwargs):
+        hold([obj, kwargs])
         with self.asked() as tables:
             tables["calls"].append(f"{obj.name}.{method}")
             handler = getattr(self, f"object_{obj.name}_{method}".lower(), None)
@@ -139,6 +143,7 @@ class FakeConductor:
             obj.apply(updates)
 
     def task_cast(self, context, method, version, **arguments):
+        hold(arguments)
         with self.asked() as tables:
             tables["calls"].append(method)
             tables.setdefault("casts", []).append(

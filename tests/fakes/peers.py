@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nova_lite.errors import PeerUnavailable
 from nova_lite.peers.methods import METHODS
+from tests.fakes.outgoing import hold
 
 
 class FakePeers:
@@ -41,6 +42,7 @@ class FakePeers:
 
     def _send(self, host, method, arguments):
         assert set(arguments) == set(METHODS[method].arguments)
+        hold(arguments)
         self._there(host, method)
         self.sent.append((host, method, arguments))
         answer = self.answers[host].get(method)

@@ -9,6 +9,8 @@ from oslo_config import cfg
 from oslo_messaging.transport import RPCTransport
 
 from nova_lite.rpc import transport
+from nova_lite.wire.releases import OLDEST, Release
+from tests.fakes.outgoing import too_new
 
 
 @dataclass
@@ -26,9 +28,16 @@ class Sent:
 
 class FakeTransport(RPCTransport):
     """``answers``: results, exceptions to raise or functions of a Sent, one for each message; then
-    None. ``sent`` has the messages."""
+    None. ``sent`` has the messages. ``release``: of the control plane, which must know what they
+    have."""
 
-    def __init__(self, conf: cfg.ConfigOpts | None = None, answers: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts | None = None,
+        answers: tuple[Any, ...] = (),
+        release: Release = OLDEST,
+    ) -> None:
+        self.release = release
         self.conf = conf or cfg.ConfigOpts()
         if conf is None:
             self.conf([])
@@ -47,6 +56,7 @@ class FakeTransport(RPCTransport):
             target.topic, target.server, message, bool(wait_for_reply), timeout,
             call_monitor_timeout, bool(transport_options and transport_options.at_least_once),
         )  # fmt: skip
+        assert not too_new(message["args"], self.release.name)
         self.sent.append(sent)
         answer = self.answers.pop(0) if self.answers else None
         if callable(answer) and not isinstance(answer, type):

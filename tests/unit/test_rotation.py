@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rotation import SHARES, Share, commit, compact, split
+from tests.rotation import NOTHING, SHARES, Share, commit, compact, split
 
 TESTS = [f"tests/cloud/test_{file}.py::test_{number}" for file in "abc" for number in range(30)]
 CORE = set(TESTS[::10])
@@ -128,3 +128,8 @@ def test_the_seed_chooses_the_share(run):
     assert f"share {Share.of_seed('abc')} of the rotation (seed 'abc')" in run(
         "level", "--seed", "abc"
     )
+
+
+def test_the_core_alone():
+    """A release that is run now and then gets no share of the others."""
+    assert split(TESTS, CORE, NOTHING)[0] == [test for test in TESTS if test in CORE]

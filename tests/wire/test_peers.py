@@ -13,6 +13,8 @@ from nova_lite.peers.client import Peers
 from nova_lite.peers.methods import METHODS
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import WireObject, wrap
+from nova_lite.wire.outgoing import Outgoing
+from nova_lite.wire.releases import RELEASES
 from tests.fakes.transport import FakeTransport
 
 DATA = Path(__file__).parent / "data" / "methods"
@@ -39,8 +41,8 @@ def test_the_same_message_to_the_same_queue(exchange):
     conf = cfg.ConfigOpts()
     options.register_opts(conf)
     conf([])
-    transport = FakeTransport(conf)
-    peers = Peers(transport, conf, Services())
+    transport = FakeTransport(conf, release=RELEASES[-1])
+    peers = Peers(transport, conf, Services(), outgoing=Outgoing(RELEASES[-1]))
     call = "_msg_id" in request
 
     (peers.call if call else peers.cast)(

@@ -17,6 +17,7 @@ from tests.cloud.support import lanes
 
 REPO = Path(__file__).resolve().parents[3]
 COMMAND = REPO / "devstack" / "cloud"
+NEWEST_RELEASE = "2026.2"  # of the cloud; Nova may be of another one
 STOCK, LITE, NONE = "nova-compute", "nova-lite", "none"
 
 T = TypeVar("T")
@@ -76,6 +77,21 @@ class DevCloud:
     def __init__(self, state: Path | None = None) -> None:
         self.state = state or Path(os.environ.get("NOVA_LITE_CLOUD", "/opt/nova-lite-cloud"))
         self.programs = self.state / "venv" / "bin"
+
+    @property
+    def release(self) -> str:
+        """Which release Nova is of."""
+        try:
+            return (self.state / "data" / "nova-release").read_text().strip()
+        except FileNotFoundError:  # made before there was another one
+            return NEWEST_RELEASE
+
+    @property
+    def nova_programs(self) -> Path:
+        """Directory of the programs of Nova, its stock agent included."""
+        if self.release == NEWEST_RELEASE:
+            return self.programs
+        return self.state / f"venv-nova-{self.release}" / "bin"
 
     def require_up(self) -> None:
         """:raises CloudError: it is not up; the text says how to bring it up"""
@@ -289,7 +305,7 @@ class DevCloud:
 
     def agent_environment(self, kind: str) -> Path:
         """Directory of the programs of an agent's own virtual environment."""
-        return self.state / ("venv-agent" if kind == LITE else "venv") / "bin"
+        return self.state / "venv-agent" / "bin" if kind == LITE else self.nova_programs
 
     def start_program(self, node: str, command: list[str], output: Any) -> subprocess.Popen[bytes]:
         """Run a command of our own inside a host, as its agent would be run.

@@ -44,13 +44,16 @@ class ExtraApi:
         :raises CloudError: it does not
         """
         programs = self._cloud.agent_environment(STOCK)
+        # Until 2025.2 nova-api lives on eventlet, which wants one thread in a process.
+        threads = "1" if self._cloud.release < "2026" else "2"
         with (self._directory / "output").open("ab") as output:
             self._running = subprocess.Popen(
                 [
                     str(programs / "uwsgi"), "--http-socket", f"127.0.0.1:{self._port}",
                     "--module", "nova.wsgi.osapi_compute:application", "--processes", "1",
-                    "--threads", "2", "--enable-threads", "--lazy-apps", "--need-app", "--master",
-                    "--buffer-size", "65535", "--die-on-term", "--add-header", "Connection: close",
+                    "--threads", threads, "--enable-threads", "--lazy-apps", "--need-app",
+                    "--master", "--buffer-size", "65535", "--die-on-term",
+                    "--add-header", "Connection: close",
                 ],
                 env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}",
                      "OS_NOVA_CONFIG_DIR": str(self._directory)},

@@ -12,6 +12,8 @@ from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, Jour
 from nova_lite.rpc.dispatch import NotNow
 from nova_lite.rpc.listener import Listener
 from nova_lite.rpc.server import ComputeServer, _not_listening
+from nova_lite.wire.objects import WireObject
+from nova_lite.wire.outgoing import Outgoing
 
 
 class RawMessage(dict):
@@ -161,6 +163,7 @@ class Answers:
 def process(answer, incoming):
     server = ComputeServer.__new__(ComputeServer)
     server.dispatcher = Answers(answer)
+    server._outgoing = Outgoing()
     server._process_incoming([incoming])
     return incoming.log
 
@@ -172,6 +175,12 @@ def test_whatever_happens_the_message_is_acknowledged():
         "acknowledge",
         "NovaException",
     ]
+
+
+def test_an_answer_that_its_caller_cannot_read_is_an_error():
+    """Not silence until it times out."""
+    hologram = WireObject.new("Hologram", "1.0")
+    assert process(hologram, Incoming("reply_1")) == ["acknowledge", "UnsupportedObjectError"]
 
 
 def test_a_call_is_answered_and_a_cast_is_not():
