@@ -155,7 +155,6 @@ PROMPT = frozenset({"external_instance_event"})
 NOT_YET = ("host_maintenance_mode", "host_power_action")
 
 
-
 def routes(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Route]:
     """The whole table; ``handlers`` are the methods answered at once, by name."""
     table = {method: Route(unsupported=Unsupported) for method in NOT_YET}

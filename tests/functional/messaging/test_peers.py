@@ -10,7 +10,6 @@ import pytest
 
 from nova_lite.errors import PeerTooOld, PeerUnavailable, ServerNotFound
 from nova_lite.wire.context import RequestContext
-from nova_lite.wire.exceptions import RemoteFailure
 from nova_lite.wire.objects import WireObject
 from tests.functional.messaging.conductor import UUID
 from tests.functional.messaging.conftest import RESPONSE_TIMEOUT
@@ -72,17 +71,6 @@ def test_an_error_of_the_other_host_is_ours_and_names_it(agents, peers_of):
         peers_of("one", two=72).call(
             ADMIN, "two", "drop_move_claim_at_destination", instance=server
         )
-
-
-def test_a_method_that_the_other_host_has_not(agents, peers_of):
-    """nova_lite answers so that the server stays as it is; a stock agent has them all."""
-    agents("two")
-
-    with pytest.raises(RemoteFailure, match="host two: MigrationPreCheckError: .*not support"):
-        peers_of("one", two=72).call(
-            ADMIN, "two", "check_can_live_migrate_destination", instance=None,
-            block_migration=None, disk_over_commit=None, migration=None, limits=None,
-        )  # fmt: skip
 
 
 def test_a_host_that_nobody_knows(broker, peers_of):
