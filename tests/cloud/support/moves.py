@@ -95,8 +95,11 @@ class Moves:
         """Ask for a live migration to a host; the hosts find out what has to be copied."""
         self._api.act(server, "os-migrateLive", {"host": host, "block_migration": "auto"})
 
-    def wait_live(self, server: str, status: str = "completed") -> dict[str, Any]:
-        """Wait until the newest migration has ended like that, and the server has no task."""
+    def wait_live(self, server: str, *statuses: str) -> dict[str, Any]:
+        """Wait until the newest migration is over, and the server has no task.
+
+        :param statuses: how it may have ended; none: completed
+        """
 
         def look() -> dict[str, Any] | None:
             idle = self._api.server(server)["OS-EXT-STS:task_state"] is None
@@ -104,7 +107,7 @@ class Moves:
             return found if idle and found["status"] in OVER else None
 
         found = wait_for(f"end of the live migration of {server}", look, SECONDS)
-        if found["status"] != status:
+        if found["status"] not in (statuses or ("completed",)):
             raise CloudError(f"the live migration of {server} is {found['status']}")
         return found
 

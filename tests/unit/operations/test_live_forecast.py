@@ -97,7 +97,7 @@ def test_a_guest_that_would_not_arrive_is_refused(tmp_path):
     (fault,) = hosts.faults()
     assert "would not end within 3200 s: the guest writes 2000 MiB/s, the link takes 1000" in fault
     assert "4096 MiB are to be sent" in fault
-    assert fault.endswith(REMEDY)
+    assert fault.endswith(f"{REMEDY} (host host1)")
     assert told(hosts) == []
 
 
@@ -117,7 +117,7 @@ def test_a_guest_that_would_come_too_late_is_refused(tmp_path, post_copy, paused
     untouched(hosts, PowerState.PAUSED if paused else PowerState.RUNNING)
     assert hosts.migration()["status"] == "error"
     assert "would not end within 40 s: the guest writes 0 MiB/s, the link" in hosts.faults()[0]
-    assert hosts.faults()[0].endswith(REMEDY_SLOW)
+    assert hosts.faults()[0].endswith(f"{REMEDY_SLOW} (host host1)")
 
 
 def test_a_guest_that_would_not_arrive_is_post_copied_where_that_is_permitted(tmp_path):
