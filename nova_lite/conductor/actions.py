@@ -17,7 +17,7 @@ from nova_lite.wire.versions import VERSIONS
 LOG = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 255  # characters; the column's width
-TAIL = 75  # of them, for the end of a message that is too long
+TAIL = 100  # of them, for the end of a message that is too long
 SHOWN_TO_ADMINISTRATORS = 500  # code of faults whose details nova-api keeps from users
 # Seconds between tries to finish an event that does not exist yet: nobody waits for its start, and
 # of several workers of the conductor one may be at the end before another is at the start.

@@ -119,14 +119,14 @@ def _link(work: Work) -> Link:
     seen = work.tools.links.of(target)
     if limit and (seen is None or not seen.fresh or seen.bytes_s >= limit):
         # It may be slower than that, never faster.
-        return Link(limit, True, "the link's figure is [libvirt]live_migration_bandwidth")
+        return Link(limit, True, "link: [libvirt]live_migration_bandwidth")
     if seen is None:
         return Link(
-            ASSUMED, False, f"the link's figure is assumed: none to host {target} was seen before"
+            ASSUMED, False, f"link: assumed, none to host {target} was seen before"
         )
     if not seen.fresh:
-        return Link(seen.bytes_s, False, f"the link's figure to host {target} is too old to trust")
-    source = f"the link's figure is the best of the last {seen.figures} to host {target}"
+        return Link(seen.bytes_s, False, f"link: too old a figure to host {target} to trust")
+    source = f"link: best of {seen.figures} to host {target}"
     return Link(seen.bytes_s, True, source)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -227,7 +227,9 @@ class Moves:
         on = (host,) if running else ()
         # Interfaces stay plugged while a server is off.
         wanted = Places((host,), on, (f"{host}/uuid",), (host,), (host,))
-        wait_for("one place", lambda: self.places(server) == wanted, 30)
+        with suppress(CloudError):
+            wait_for("one place", lambda: self.places(server) == wanted, 30)
+        assert self.places(server) == wanted
         self._held(server, {self._cloud.provider(host)})
         self._held(str(self.migration(server)["uuid"]), set())
         shown = self._api.server(server)
