@@ -183,8 +183,13 @@ class Moves:
 
     # --- looking ----------------------------------------------------------------------------
     def migration(self, server: str) -> dict[str, Any]:
-        """The newest one."""
-        found = self._api.call("GET", f"/os-migrations?instance_uuid={server}")["migrations"]
+        """The newest one; the first one may come after the answer to the request."""
+
+        def look() -> list[dict[str, Any]]:
+            answer = self._api.call("GET", f"/os-migrations?instance_uuid={server}")
+            return list(answer["migrations"])
+
+        found = wait_for(f"a migration of {server}", look, SECONDS)
         return dict(max(found, key=lambda row: row["id"]))
 
     def wait_ended(self, server: str) -> dict[str, Any]:
