@@ -35,7 +35,6 @@ class Conductor:
 
     def __init__(self, transport: Any, outgoing: Outgoing | None = None) -> None:
         """:param outgoing: knows what the conductor knows; default: as the oldest release"""
-        outgoing = outgoing or Outgoing()
         self._objects = sending.client(
             transport, messaging.Target(topic="conductor", version="3.0"), outgoing
         )

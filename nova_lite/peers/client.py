@@ -55,7 +55,6 @@ class Peers:
             what is too new for them; default: as the oldest release
         :raises InvalidConfiguration: [upgrade_levels]compute makes no sense
         """
-        outgoing = outgoing or Outgoing()
         self._client = sending.client(transport, messaging.Target(topic=TOPIC), outgoing)
         self._conf = conf
         self._services = services

@@ -121,13 +121,10 @@ def _link(work: Work) -> Link:
         # It may be slower than that, never faster.
         return Link(limit, True, "link: [libvirt]live_migration_bandwidth")
     if seen is None:
-        return Link(
-            ASSUMED, False, f"link: assumed, none to host {target} was seen before"
-        )
+        return Link(ASSUMED, False, f"link: assumed, none to host {target} was seen before")
     if not seen.fresh:
         return Link(seen.bytes_s, False, f"link: too old a figure to host {target} to trust")
-    source = f"link: best of {seen.figures} to host {target}"
-    return Link(seen.bytes_s, True, source)
+    return Link(seen.bytes_s, True, f"link: best of {seen.figures} to host {target}")
 
 
 def _limits(work: Work, methods: frozenset[Method]) -> Limits:

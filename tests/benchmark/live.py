@@ -154,11 +154,7 @@ class LiveMeasurements(PairMeasurements):
     # --- many at once ----------------------------------------------------------------------------
     def _at_once(self, count: int) -> None:
         """As many go at the same time as [DEFAULT]max_concurrent_live_migrations says: one."""
-        servers = [str(self._api.request_boot(self._nodes[0])["id"]) for _ in range(count)]
-        self._servers += servers
-        for server in servers:
-            self._wait(server, "ACTIVE")
-            self._api.wait_console(server, "TINY: ready", PATIENCE)
+        servers = self._booted(count)
         with self._firehose.recording() as recording, self._cpu() as cpu:
             began = time.monotonic()
             for server in servers:

@@ -110,11 +110,7 @@ class MoveMeasurements(PairMeasurements):
 
     # --- many at once ----------------------------------------------------------------------------
     def _at_once(self, count: int) -> None:
-        servers = [str(self._api.request_boot(self._nodes[0])["id"]) for _ in range(count)]
-        self._servers += servers
-        for server in servers:
-            self._wait(server, "ACTIVE")
-            self._api.wait_console(server, "TINY: ready", PATIENCE)
+        servers = self._booted(count)
         for name, action, body, status in (
             ("migrations", "migrate", {"host": self._nodes[1]}, "VERIFY_RESIZE"),
             ("confirmations", "confirmResize", None, "ACTIVE"),

@@ -7,14 +7,14 @@ work: what is worth reading is the ratio to stock nova-compute in the same run.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from tests.benchmark.firehose import Firehose, Message, Recording
 from tests.benchmark.pings import Pings, pinged
 from tests.cloud.support.api import NAME_PREFIX, Api
 from tests.cloud.support.devcloud import DevCloud, wait_for
+from tests.cloud.support.moves import Moves
 from tests.cloud.support.networks import NAMESPACE
 
 SETTLE = 4.5  # seconds in which after-effects of a request still count
@@ -49,19 +49,18 @@ class PairMeasurements:
         self._servers: list[str] = []
         self._flavors: list[str] = []
 
-    @contextmanager
-    def _only_these_hosts(self) -> Iterator[None]:
+    def _only_these_hosts(self) -> AbstractContextManager[None]:
         """The scheduler chooses between the two alone while the block runs."""
-        found = self._api.call("GET", "/os-services?binary=nova-compute")["services"]
-        others = [s["id"] for s in found
-                  if s["host"] not in self._nodes and s["status"] == "enabled"]  # fmt: skip
-        for service in others:
-            self._api.call("PUT", f"/os-services/{service}", {"status": "disabled"})
-        try:
-            yield
-        finally:
-            for service in others:
-                self._api.call("PUT", f"/os-services/{service}", {"status": "enabled"})
+        return Moves(self._cloud, self._api).only(*self._nodes)
+
+    def _booted(self, count: int) -> list[str]:
+        """New servers, whose guests are up."""
+        servers = [str(self._api.request_boot(self._nodes[0])["id"]) for _ in range(count)]
+        self._servers += servers
+        for server in servers:
+            self._wait(server, "ACTIVE")
+            self._api.wait_console(server, "TINY: ready", PATIENCE)
+        return servers
 
     def _wait(self, server: str, status: str) -> None:
         def over() -> bool:

@@ -135,13 +135,7 @@ def test_a_server_that_waits_in_another_cell_is_deleted(cloud, api, moves, ways,
     api.wait_status(server, "ACTIVE", 180)
     moves.migrate(server, new)
     moves.wait_moved(server)
-    migration = moves.migration(server)["uuid"]
 
-    api.delete(server)
-    api.wait_gone(server)
-
-    wait_for("nothing on the hosts", lambda: not moves.places(server).directories, SECONDS)
-    assert moves.places(server).guests == ()
-    assert api.allocations(migration) == {}
+    moves.delete_waiting(server)
     for database in DATABASES:
         assert cloud.sql(RECORDS.format(server), database).strip() == "0"

@@ -105,14 +105,8 @@ def test_a_server_that_waits_is_deleted(api, moves, ends, garbage):
     api.wait_status(server, "ACTIVE", 180)
     moves.migrate(server, new)
     moves.wait_moved(server)
-    migration = moves.migration(server)["uuid"]
 
-    api.delete(server)
-    api.wait_gone(server)
-
-    wait_for("nothing on the hosts", lambda: not moves.places(server).directories, SECONDS)
-    assert moves.places(server).guests == ()
-    assert api.allocations(migration) == {}
+    moves.delete_waiting(server)
 
 
 def test_nobody_confirms(cloud, api, moves, node, peer, garbage):

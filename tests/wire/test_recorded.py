@@ -16,6 +16,7 @@ from nova_lite.wire.objects import NAME, VERSION, WireObject
 from nova_lite.wire.outgoing import Outgoing
 from nova_lite.wire.releases import RELEASES
 from nova_lite.wire.serializer import NovaSerializer
+from tests.fakes.outgoing import objects_in
 
 DATA = Path(__file__).parent / "data"
 
@@ -32,17 +33,6 @@ def received_by_computes():
         for number, exchange in enumerate(exchanges):
             if str(exchange["routing_key"]).startswith("compute"):
                 yield pytest.param(exchange["request"], id=f"{path.stem}-{number}")
-
-
-def objects_in(value):
-    if isinstance(value, dict):
-        if NAME in value:
-            yield value
-        for item in value.values():
-            yield from objects_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from objects_in(item)
 
 
 @pytest.mark.parametrize("exchange", recorded())

@@ -181,6 +181,17 @@ class Moves:
             assert self.sizes(server) == sizes
             look(host)
 
+    def delete_waiting(self, server: str) -> None:
+        """Delete a server that waits in VERIFY_RESIZE; nothing of it is left on any host."""
+        migration = self.migration(server)["uuid"]
+
+        self._api.delete(server)
+        self._api.wait_gone(server)
+
+        wait_for("nothing on the hosts", lambda: not self.places(server).directories, SECONDS)
+        assert self.places(server).guests == ()
+        assert self._api.allocations(migration) == {}
+
     # --- looking ----------------------------------------------------------------------------
     def migration(self, server: str) -> dict[str, Any]:
         """The newest one; the first one may come after the answer to the request."""
