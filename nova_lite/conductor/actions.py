@@ -122,11 +122,12 @@ class Actions:
 
 def shortened(message: str) -> str:
     """A message that fits: one that is too long loses its middle, which may be a long list; what
-    went wrong is at the beginning, and the remedy at the end."""
+    went wrong is at the beginning, and the remedy at the end. No word is torn."""
     if len(message) <= MESSAGE_LIMIT:
         return message
     gap = " ... "
-    return message[: MESSAGE_LIMIT - TAIL - len(gap)] + gap + message[-TAIL:]
+    beginning = message[: MESSAGE_LIMIT - TAIL - len(gap)].rsplit(" ", 1)[0]
+    return beginning + gap + message[-TAIL:].split(" ", 1)[-1]
 
 
 def _not_there_yet(error: NovaLiteError) -> bool:

@@ -218,10 +218,8 @@ def disk_flavor(api: Api, module_garbage: Garbage) -> str:
 @pytest.fixture(scope="module")
 def agent(cloud: DevCloud, node: str, tmp_path_factory: Any) -> Iterator[KillableAgent]:
     """The agent of the host under test, to be killed wherever a test wants."""
-    agent = KillableAgent(cloud, node, tmp_path_factory.mktemp("killer"))
-    agent.take_over()
-    yield agent
-    agent.hand_back()
+    with KillableAgent(cloud, node, tmp_path_factory.mktemp("killer")) as agent:
+        yield agent
 
 
 @pytest.fixture(scope="module", params=[LITE, STOCK])
@@ -234,10 +232,8 @@ def other(cloud: DevCloud, node: str, request: Any) -> Iterator[str]:
 @pytest.fixture
 def other_agent(cloud: DevCloud, node: str, tmp_path: Path) -> Iterator[KillableAgent]:
     """The other host's agent, to be killed wherever a test wants; no ``peer`` beside it."""
-    agent = KillableAgent(cloud, cloud.other_node(node), tmp_path)
-    agent.take_over()
-    yield agent
-    agent.hand_back()
+    with KillableAgent(cloud, cloud.other_node(node), tmp_path) as agent:
+        yield agent
 
 
 @pytest.fixture

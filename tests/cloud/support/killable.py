@@ -14,13 +14,26 @@ UP = "is up as service version"
 
 
 class KillableAgent:
-    """Takes the place of the host's own agent between :meth:`take_over` and :meth:`hand_back`."""
+    """Takes the place of the host's own agent in a ``with``; for a while (:meth:`hand_back`,
+    :meth:`take_over`) it may step back."""
 
     def __init__(self, cloud: DevCloud, node: str, directory: Path) -> None:
         self._cloud, self._node = cloud, node
         self._kill_at, self._record = directory / "kill-at", directory / "record"
         self._output = directory / "output"
         self._running: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> KillableAgent:
+        try:
+            self.take_over()
+        except BaseException:
+            # One that came up late would stand in the way of the host's own for good.
+            self.hand_back()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hand_back()
 
     def take_over(self) -> None:
         self._cloud.switch_agent(self._node, NONE)
