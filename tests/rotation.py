@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-SHARES = 7
+SHARES = 10
 REPOSITORY = Path(__file__).parents[1]
 LINE = 100
 
