@@ -66,11 +66,16 @@ class Acceptance:
                 self._changed.notify_all()
         return entry
 
+    def knows(self, key: Key) -> bool:
+        """Whether a request was promised before, and is open or one of the last that ended."""
+        with self._changed:
+            return key in self._open or key in self._finished
+
     def _reserve(self, key: Key) -> bool:
         with self._changed:
             while key in self._reserved:
                 self._changed.wait()
-            if key in self._open or key in self._finished:
+            if self.knows(key):
                 return False
             self._reserved.add(key)
             return True

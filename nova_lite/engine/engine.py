@@ -138,6 +138,18 @@ class Engine:
         self._queues.submit(server_uuid, "short", f"refused {method}", run)
         return over
 
+    def promised(
+        self,
+        method: str,
+        context: RequestContext,
+        server_uuid: str,
+        arguments: Mapping[str, Any],
+    ) -> bool:
+        """Whether this request was accepted before, be it over or not."""
+        return self._acceptance.knows(
+            key_of(self._verbs[method], method, context, server_uuid, arguments)
+        )
+
     def answer_to(
         self,
         method: str,
@@ -276,7 +288,9 @@ class Engine:
         last = operation is not None and operation.rolls_back_unanswered
         if last:
             give(entry.answer, outcome)  # a process killed before this leaves it to be rolled back
-        kept = operation is None or (operation.answers and not last)
+        kept = operation is None or (
+            operation.answers and (not last or outcome.failure is not None)
+        )
         self._finished.add(entry.key, outcome if kept else UNKNOWN)
         self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation, failure=outcome.failure))
         if not last:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oslo_utils import strutils
 
 NORMAL = "normal"  # the vnic_type of an interface that is not a piece of hardware
+CREATE_TAP = "ovs_create_tap"  # of binding:vif_details
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,21 @@ class Vif:
     tag: str | None = None
     queues: int | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether it goes through a Linux bridge of its own, where iptables filters it."""
+        return bool(self.details.get("ovs_hybrid_plug"))
+
+    @property
+    def made_before(self) -> bool:
+        """Whether Neutron wants its tap made before the guest starts (since 2026.1)."""
+        return not self.hybrid and bool(self.details.get(CREATE_TAP))
+
+    @property
+    def made_by_libvirt(self) -> Vif:
+        """The same port, whose tap libvirt makes when the guest starts."""
+        return replace(self, details={**self.details, CREATE_TAP: False})
 
     @property
     def trusted(self) -> bool:

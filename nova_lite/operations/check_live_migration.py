@@ -5,8 +5,8 @@ nova-conductor asks the host that is to get the server, which asks the one that 
 refuses is a MigrationPreCheckError that names the host and the reason: the conductor tries the next
 host. The answer is the LibvirtLiveMigrateData with which the migration begins.
 
-Resume rule of the first: roll back. Its caller got no answer and goes on with another host, so the
-claim is dropped. The second changes nothing: forward.
+Resume rule of the first: roll back. Its caller may have got no answer and go on with another host,
+so the claim is dropped. The second changes nothing: forward.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import AnswerLost, Verdict
+from nova_lite.errors import LiveMigrationRefused, Verdict
 from nova_lite.failures import Failure
 from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services import live_checks
@@ -57,12 +57,12 @@ class CheckLiveMigrationDestination(Operation):
 
     def load(self) -> None:
         """
-        :raises AnswerLost: nobody waits any more
+        :raises LiveMigrationRefused: the caller may not wait any more; one who does hears of it
         """
         if self.work.resumed:
-            raise AnswerLost(
-                f"Host {self.tools.host} was asked whether server {self.work.uuid} can come, and "
-                "could not answer"
+            raise LiveMigrationRefused(
+                f"the agent on host {self.tools.host} was restarted while it looked whether server "
+                f"{self.work.uuid} can come; ask again"
             )
         if live_checks.needs_reading(self.work):
             self.work.reload()

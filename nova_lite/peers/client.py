@@ -146,6 +146,16 @@ class Peers:
         with self._lock:
             self._least = max(self._least, service)
 
+    def reports(self, context: RequestContext, host: str, service: int) -> bool:
+        """Whether ``host`` reports this service version or a later one.
+
+        :raises PeerUnavailable: there is no such host
+        """
+        with self._lock:
+            if self._least >= service:
+                return True
+        return self._service_version(context, host) >= service
+
     def version_of(self, context: RequestContext, host: str) -> Version:
         """The highest compute RPC version in which ``host`` may be spoken to.
 

@@ -20,6 +20,9 @@ from nova_lite.wire.context import RequestContext
 
 # Seconds after a connection was made in which messages come that waited at the broker.
 WAITED_S = 60.0
+# Seconds for which a message is kept unacknowledged at most. RabbitMQ closes the channel of who
+# does for half an hour (its consumer_timeout).
+KEPT_S = 900.0
 
 
 def is_call(message: Any) -> bool:
@@ -41,6 +44,17 @@ def waits_until(message: Any, context: RequestContext) -> float:
         if waited > monitor:
             return float(received)
     return float(received + limit) if limit else float("inf")
+
+
+def stays_until_answered(message: Any, answers: bool) -> bool:
+    """Whether the broker keeps a message until its caller has the answer.
+
+    It knows where the answer is to go: from it the next process hears that somebody waits for what
+    it resumes. Who receives the message must take it back after ``KEPT_S`` seconds.
+
+    :param answers: the caller waits for the operation
+    """
+    return answers and is_call(message) and bool(getattr(message, "can_wait", False))
 
 
 def check(until: float, method: str, context: RequestContext) -> None:

@@ -94,7 +94,8 @@ class Dispatcher:
         until = callers.waits_until(message, context)
         try:
             route, arguments = self._understand(message.message, method)
-            callers.check(until, method, context)
+            if not self._promised(route, context, arguments):
+                callers.check(until, method, context)
         except Unsupported as error:
             LOG.warning("%s (request %s)", error, context.request_id)
             self._tell(message, context, method, error)
@@ -183,6 +184,15 @@ class Dispatcher:
             raise MalformedMessage("argument 'instance' has no uuid; the sender did not load it")
         return decoded
 
+    def _promised(
+        self, route: Route, context: RequestContext, arguments: dict[str, Any]
+    ) -> bool:
+        """Whether an earlier copy of the message, perhaps to an earlier process, was promised."""
+        if route.operation is None:
+            return False
+        uuid = str(arguments["instance"]["uuid"])
+        return self._engine.promised(route.operation, context, uuid, arguments)
+
     def _promise(
         self,
         message: Any,
@@ -197,7 +207,8 @@ class Dispatcher:
         except JournalError as error:
             LOG.error("Refused %s (request %s): %s", verb, context.request_id, error)
             return self._refuse(verb, context, uuid, arguments, error)
-        message.acknowledge()
+        if not callers.stays_until_answered(message, route.answers):
+            message.acknowledge()
         if entry is not None:
             entry.caller_waits_until = until
             self._engine.start(entry)

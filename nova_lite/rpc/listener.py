@@ -38,6 +38,12 @@ class Incoming(amqpdriver.AMQPIncomingMessage):
         self.limit = _limit(message)
         self.may_have_waited = self.received - listener.connected < WAITED_S
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether others are handed out while this one is not acknowledged: with
+        [oslo_messaging_rabbit]rabbit_qos_prefetch_count they might all wait for each other."""
+        return not self.listener.prefetch_size
+
     def acknowledge(self) -> None:
         """Give the message up for good; safe to repeat, from any thread."""
         if self._acknowledged:

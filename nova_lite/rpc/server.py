@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -17,7 +18,7 @@ from oslo_messaging.server import MessageHandlingServer
 from nova_lite.engine.queues import Pool
 from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, NovaLiteError
 from nova_lite.rpc import listener
-from nova_lite.rpc.callers import is_call
+from nova_lite.rpc.callers import KEPT_S, is_call
 from nova_lite.rpc.dispatch import Dispatcher, NotNow
 from nova_lite.wire import exceptions
 from nova_lite.wire.outgoing import Outgoing
@@ -82,9 +83,10 @@ class ComputeServer(MessageHandlingServer):
         if isinstance(error, NotNow):
             LOG.info("Left %s with the broker", message.message.get("method"))
             return
-        message.acknowledge()
         assert error is None or isinstance(error, Exception)
+        # A process that is killed here answers twice, which no caller minds, rather than never.
         self._answer(message, None if error else done.result(), error)
+        message.acknowledge()
 
     def _answer(self, message: Any, reply: Any, error: Exception | None) -> None:
         if not is_call(message):
@@ -115,24 +117,32 @@ def _not_listening(topic: str, problem: str) -> NovaLiteError:
 
 
 class CallMonitor:
-    """Tells a caller that set ``call_monitor_timeout`` that its call is still being worked on."""
+    """Tells a caller that set ``call_monitor_timeout`` that its call is still being worked on, and
+    acknowledges the message of one that takes too long for the broker to wait."""
 
     def __init__(self, message: Any) -> None:
         self._message = message
         self._done = threading.Event()
-        self._interval = float(message.client_timeout or 0) / 2
+        interval = float(message.client_timeout or 0) / 2
+        self._interval = interval if interval >= 1 else 0.0
 
     def __enter__(self) -> None:
-        if self._interval >= 1:
-            threading.Thread(target=self._beat, daemon=True, name="call-monitor").start()
+        if is_call(self._message):
+            threading.Thread(target=self._watch, daemon=True, name="call-monitor").start()
 
     def __exit__(self, *unused: object) -> None:
         self._done.set()
 
+    def _watch(self) -> None:
+        kept_until = time.monotonic() + KEPT_S
+        while not self._done.wait(self._interval or KEPT_S):
+            if time.monotonic() >= kept_until:
+                self._message.acknowledge()
+            if self._interval:
+                self._beat()
+
     def _beat(self) -> None:
-        while not self._done.wait(self._interval):
-            try:
-                self._message.heartbeat()
-            except Exception as error:
-                LOG.debug("Call monitor ended: %s", error)
-                return
+        try:
+            self._message.heartbeat()
+        except Exception as error:
+            LOG.debug("A caller was not told that its call is worked on: %s", error)

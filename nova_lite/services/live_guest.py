@@ -124,7 +124,8 @@ def _nics(work: Work, data: WireObject) -> dict[str, NicSpec]:
     """Network cards by MAC address, as far as their ports have bindings for the other host."""
     if not migrate_data.is_bound(data):
         return {}
-    found = migrate_data.target_vifs(data, guest.vifs(work))
+    taps = live_moves.taps_before(work, live_moves.target(work))
+    found = migrate_data.target_vifs(data, guest.vifs(work), taps=taps)
     return {vif.mac: guest.nic_of(work, vif) for vif in found}
 
 

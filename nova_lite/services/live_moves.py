@@ -22,6 +22,7 @@ from nova_lite.wire import confidential
 from nova_lite.wire.objects import WireObject, wrap
 
 GIB = 1024**3
+TAPS_BEFORE = 71  # service version; 2026.1 reports 72
 LEAST_GIB = 2.0  # of memory, and of each disk: for steps and limits that are per GiB
 
 
@@ -42,7 +43,23 @@ def data(work: Work) -> WireObject:
 
 def keep(work: Work, told: WireObject) -> None:
     """Note what the other host has told when it was ready."""
-    work.note(live_data=json.dumps(confidential.without(told.primitive)))
+    kept = wrap(confidential.without(told.primitive))
+    for volume in kept.get("bdms", ()):
+        # nova-compute, which gets this when the guest does not come, reads no null there.
+        volume.data.pop("connection_info_json", None)
+    work.note(live_data=json.dumps(kept.primitive))
+
+
+def taps_before(work: Work, other: str) -> bool:
+    """Whether this host and ``other`` know of taps that are made before the guest comes; nova does
+    since 2026.1. In the definition that travels stands whether libvirt is to make them.
+
+    :raises PeerUnavailable: there is no such host
+    """
+    return all(
+        work.tools.peers.reports(work.context, host, TAPS_BEFORE)
+        for host in (work.tools.host, other)
+    )
 
 
 def is_prepared(work: Work) -> bool:

@@ -131,13 +131,15 @@ def source_vifs(data: WireObject) -> list[Vif]:
     return [vif for text in found if text for vif in network_info.load(f"[{text}]")]
 
 
-def target_vifs(data: WireObject, known: Iterable[Vif]) -> list[Vif]:
+def target_vifs(data: WireObject, known: Iterable[Vif], *, taps: bool = True) -> list[Vif]:
     """The ports as the target is to plug them.
 
     :param known: as they are on the source; those without a binding for the target stay so
+    :param taps: both hosts know of taps that are made before the guest comes
     """
     bound = {str(vif["port_id"]): vif for vif in data.get("vifs", ()) if vif.get("vif_type")}
-    return [_bound(vif, bound[vif.id]) if vif.id in bound else vif for vif in known]
+    found = [_bound(vif, bound[vif.id]) if vif.id in bound else vif for vif in known]
+    return found if taps else [vif.made_by_libvirt for vif in found]
 
 
 def _bound(vif: Vif, binding: WireObject) -> Vif:

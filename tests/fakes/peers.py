@@ -10,13 +10,14 @@ from tests.fakes.outgoing import hold
 class FakePeers:
     """``answers``: by host and method, what a call returns, or raises if it is an exception, or a
     function of the arguments; a host that is not there does not answer, and one of ``fenced`` is
-    said to be dead. ``sent``: (host, method,
-    arguments) of calls and casts."""
+    said to be dead. ``services``: service versions by host, of others the newest. ``sent``: (host,
+    method, arguments) of calls and casts."""
 
     def __init__(self, **answers):
         self.answers = answers
         self.sent = []
         self.fenced = set()
+        self.services = {}
 
     def call(self, context, host, method, *, version=None, timeout=None, long=None, **arguments):
         answer = self._send(host, method, arguments)
@@ -29,6 +30,9 @@ class FakePeers:
 
     def at_least(self, service):
         pass
+
+    def reports(self, context, host, service):
+        return self.services.get(host, 74) >= service
 
     def is_up(self, context, host):
         return host in self.answers

@@ -66,7 +66,7 @@ class FakeVifDriver(VifDriver):
         self.require(vif)
         return NicSpec(
             mac=vif.mac,
-            plug="tap",
+            plug="tap" if vif.made_before else "ethernet",
             target=vif.devname,
             model=model,
             queues=queues,

@@ -29,17 +29,17 @@ class OvsVifs(OsVifDriver):
         return True
 
     def plug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
-        if makes_tap(vif):
+        if vif.made_before:
             links.remove_unless_usable(vif.devname, queues=vif.queues)
-        elif hybrid(vif) and links.exists(_veth(vif)) and not self._in_switch(vif, _veth(vif)):
+        elif vif.hybrid and links.exists(_veth(vif)) and not self._in_switch(vif, _veth(vif)):
             # Somebody was killed in between; os-vif would take the pair for a port that is there.
             links.remove(_veth(vif), port_id=vif.id)
         super().plug(vif, server_uuid=server_uuid, server_name=server_name, project_id=project_id)
 
     def plugged(self, vif: Vif) -> bool:
-        if makes_tap(vif) and not links.exists(vif.devname):
+        if vif.made_before and not links.exists(vif.devname):
             return False
-        return self._in_switch(vif, _veth(vif) if hybrid(vif) else vif.devname)
+        return self._in_switch(vif, _veth(vif) if vif.hybrid else vif.devname)
 
     def plugged_vifs(self, server_uuid: str | None = None) -> dict[str, list[Vif]]:
         found: dict[str, list[Vif]] = {}
@@ -54,8 +54,8 @@ class OvsVifs(OsVifDriver):
     def nic(self, vif: Vif, *, model: str | None, queues: int | None) -> NicSpec:
         return NicSpec(
             mac=vif.mac,
-            plug="bridge" if hybrid(vif) else "tap" if makes_tap(vif) else "ethernet",
-            bridge=bridge_of(vif) if hybrid(vif) else None,
+            plug="bridge" if vif.hybrid else "tap" if vif.made_before else "ethernet",
+            bridge=bridge_of(vif) if vif.hybrid else None,
             target=vif.devname,
             model=model,
             queues=queues,
@@ -67,12 +67,12 @@ class OvsVifs(OsVifDriver):
 
         profile = objects.ovs_profile(vif)
         make = os_vif.VIFBridge
-        if not hybrid(vif):
+        if not vif.hybrid:
             make = os_vif.VIFOpenVSwitch
             # The port exists before the guest does: with [os_vif_ovs] isolate_vif it is cut off
             # until Neutron's agent has wired it up.
             profile.create_port = True
-        if makes_tap(vif):
+        if vif.made_before:
             if "create_tap" not in profile.fields:
                 raise VifTypeUnsupported(
                     f"port {vif.id}: Neutron wants its tap made beforehand (ovs_create_tap), which "
@@ -89,19 +89,9 @@ class OvsVifs(OsVifDriver):
         )
 
 
-def hybrid(vif: Vif) -> bool:
-    """Whether the port goes through a Linux bridge of its own, where iptables filters it."""
-    return bool(vif.details.get("ovs_hybrid_plug"))
-
-
-def makes_tap(vif: Vif) -> bool:
-    """Whether the tap is made before the guest starts, by os-vif."""
-    return not hybrid(vif) and bool(vif.details.get("ovs_create_tap"))
-
-
 def bridge_of(vif: Vif) -> str:
     """The host bridge that the guest's end hangs on."""
-    return f"qbr{vif.id}"[: objects.NAME_LENGTH] if hybrid(vif) else vif.network.bridge or ""
+    return f"qbr{vif.id}"[: objects.NAME_LENGTH] if vif.hybrid else vif.network.bridge or ""
 
 
 def _veth(vif: Vif) -> str:

@@ -47,8 +47,10 @@ def configured(broker, tmp_path):
 class Agent:
     """The messaging side of a host, in a process of its own."""
 
-    def __init__(self, host, file, log):
-        self.host = host
+    def __init__(self, host, folder):
+        """:param folder: has the configuration file; the journal and the log go there"""
+        self.host, self.folder = host, folder
+        file, log = folder / "nova.conf", folder / "agent.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.functional.messaging.agent", host, str(file)],
@@ -76,12 +78,13 @@ def agents(broker, running_agents, tmp_path_factory):
 
     def start(*hosts):
         for host in hosts:
-            if host in running_agents and running_agents[host].process.poll() is None:
+            before = running_agents.get(host)
+            if before is not None and before.process.poll() is None:
                 continue
-            folder = tmp_path_factory.mktemp(host)
+            folder = before.folder if before is not None else tmp_path_factory.mktemp(host)
             default = {"transport_url": broker.url, "host": host}
             read_conf(folder, {"DEFAULT": default})
-            running_agents[host] = Agent(host, folder / "nova.conf", folder / "agent.log")
+            running_agents[host] = Agent(host, folder)
         return [running_agents[host] for host in hosts]
 
     return start
@@ -100,11 +103,12 @@ class ServiceRecords:
 
 @pytest.fixture
 def peers_of(configured):
-    """The client of a host for its peers; ``versions``: service versions by host."""
+    """The client of a host for its peers, which waits for ``patience`` seconds; ``versions``:
+    service versions by host."""
     transports = []
 
-    def make(host, groups=None, **versions):
-        conf = configured(host, groups, rpc_response_timeout=RESPONSE_TIMEOUT)
+    def make(host, groups=None, *, patience=RESPONSE_TIMEOUT, **versions):
+        conf = configured(host, groups, rpc_response_timeout=patience)
         transports.append(transport.make(conf))
         return Peers(transports[-1], conf, ServiceRecords(versions))
 

@@ -68,7 +68,7 @@ def test_an_agent_joins_by_certificate(configured, client, tmp_path):
     """The start-up gets in, and then the agent itself, with the same options."""
     conf = configured(client, name="one")
     transport.reach(conf)
-    agent = Agent("one", tmp_path / "one" / "nova.conf", tmp_path / "agent.log")
+    agent = Agent("one", tmp_path / "one")
     asking = transport.make(conf)
 
     try:

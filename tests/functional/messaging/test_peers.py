@@ -141,6 +141,27 @@ def test_a_long_call_ends_soon_when_the_other_host_dies(agents, peers_of, tmp_pa
     assert time.monotonic() - began < RESPONSE_TIMEOUT + 5
 
 
+@pytest.mark.core
+def test_who_waits_is_answered_by_the_next_process(agents, peers_of, tmp_path):
+    """The agent is killed at work; what it has begun goes on, and the caller never knows."""
+    (agent,) = agents("two")
+    peers = peers_of("one", patience=30, two=72)
+    server = WireObject.new("Instance", "2.8", uuid=UUID)
+    at_work = tmp_path / "at-work"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            peers.call, ADMIN, "two", "prep_snapshot_based_resize_at_source", instance=server,
+            migration=WireObject.new("Migration", "1.7"), snapshot_id=str(tmp_path),
+        )  # fmt: skip
+        _until(at_work.exists)
+        agent.kill()
+        agents("two")
+        _until(lambda: len(at_work.read_text().splitlines()) == 2)
+        (tmp_path / "go").touch()
+
+        assert asked.result() == "done"
+
+
 def test_an_argument_that_an_older_host_cannot_know(broker, peers_of):
     """delete_attachment came with compute RPC 6.3: without it the attachment would stay."""
     with pytest.raises(PeerTooOld, match=r"delete_attachment needs compute RPC 6\.3.*two.*6\.2"):

@@ -170,6 +170,19 @@ def said(answer):
     return answer.result() if error is None else (error.nova_name, error.message, error.code)
 
 
+def test_who_waits_gets_the_answer_of_the_next_process(tmp_path, watched):
+    """The broker hands the call out again when the first process was killed."""
+    dispatch(make_engine(tmp_path), watched)  # it never goes on
+
+    successor = make_engine(tmp_path)
+    successor.resume()
+    answer = dispatch(successor, watched)
+    Ask.go.set()
+
+    assert answer.result(10)["nova_object.data"] == {"id": 5}
+    assert list(tmp_path.glob("*.journal")) == []
+
+
 class Unanswered(Inquiry):
     rolls_back_unanswered = True
 
@@ -192,6 +205,26 @@ def test_what_must_not_outlive_its_caller_is_finished_after_the_answer(tmp_path,
     assert order[-3:] == ["answered", "finished", "closed"]
     with pytest.raises(AnswerLost):
         dispatch(make_engine(tmp_path), watched).result(10)
+
+
+def test_who_waits_hears_what_was_taken_back(tmp_path, watched):
+    """Whether the call comes again before that is over, or afterwards."""
+    Ask.go.set()
+    Ask.error = AnswerLost("the agent was restarted: ask again")
+    engine = make_engine(tmp_path)
+    engine._verbs["inquire"] = Unanswered
+    engine.accept(
+        "inquire", RequestContext({"request_id": "req-1"}), UUID,
+        {"instance": WireObject.new("Instance", "2.8", uuid=UUID)},
+    )  # fmt: skip
+
+    successor = make_engine(tmp_path)
+    successor._verbs["inquire"] = Unanswered
+    successor.resume()
+    assert successor.settle(10)
+
+    for process in (successor, make_engine(tmp_path)):
+        assert "ask again" in str(dispatch(process, watched).exception(10))
 
 
 def test_an_answer_that_an_older_agent_did_not_keep_is_lost(tmp_path, watched):

@@ -37,6 +37,7 @@ class LiveHosts(TwoHosts):
     def __init__(self, directory, *, shared=False, waits=False, target_connect_addr=None,
                  **options):  # fmt: skip
         self.shared, self.waits, self.address = shared, waits, target_connect_addr
+        self.details = {"ovs_create_tap": True}  # of the bindings to the other host
         self.clock = None
         super().__init__(directory, **options)
         self.source.hypervisor.hypervisors[TARGET_URI] = self.dest.hypervisor
@@ -94,7 +95,7 @@ class LiveHosts(TwoHosts):
         made = migrate_data.skeleton(vifs)
         for row, vif in zip(made, vifs, strict=True):
             row.set(host="host2", vif_type="ovs", vnic_type="normal",
-                    vif_details_json=json.dumps(dict(vif.details)))  # fmt: skip
+                    vif_details_json=json.dumps({**vif.details, **self.details}))  # fmt: skip
         return migrate_data.new(
             filename="tmp", image_type="qcow2", block_migration=not self.shared,
             disk_over_commit=False, disk_available_mb=1000, is_volume_backed=False,

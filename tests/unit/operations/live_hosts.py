@@ -41,6 +41,10 @@ class Source:
 
     def __init__(self, hosts):
         self.hosts, self.away, self.asked, self.offered = hosts, False, [], None
+        self.services = {}
+
+    def reports(self, context, host, service):
+        return self.services.get(host, 74) >= service
 
     def call(self, context, host, method, **arguments):
         assert set(arguments) == set(METHODS[method].arguments)

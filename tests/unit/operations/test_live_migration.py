@@ -15,6 +15,7 @@ from nova_lite.model.domain import CpuTune
 from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
 from nova_lite.services import migrate_data
+from nova_lite.steps.live import source
 from nova_lite.wire.objects import WireObject
 from tests.fakes.clock import ManualClock
 from tests.unit.operations.host import ATTACHMENT
@@ -236,6 +237,40 @@ def test_ports_that_are_not_wired_up_keep_it_here(tmp_path):
 
     stays(hosts, before, "failed")
     assert "live_migration_wait_for_vif_plug" in hosts.faults()[0]
+
+
+@pytest.mark.parametrize(
+    ("details", "service"), [({"ovs_create_tap": True}, 70), ({}, 74)], ids=["host", "Neutron"]
+)
+def test_what_cannot_be_wired_up_before_is_not_waited_for(
+    tmp_path, monkeypatch, caplog, details, service
+):
+    """A host of 2025.1 or 2025.2, or Neutron of then, leaves the tap to libvirt, and OVN says
+    nothing before the guest has come. Nor is there to be a tap in the guest's definition."""
+    monkeypatch.setattr(source, "UNSURE_S", 0.1)
+    hosts = LiveHosts(tmp_path, waits=True)
+    hosts.details, hosts.peers.services = details, {"host2": service}
+
+    hosts.go()
+
+    assert hosts.state() == ("host2", "active", None)
+    assert "may not be wired up" in caplog.text
+    (nic,) = hosts.dest.hypervisor.guests[hosts.server].spec.nics
+    assert nic.plug == "ethernet"
+
+
+def test_no_null_is_sent_where_a_stock_host_reads_none(tmp_path):
+    """How a volume is reached is noted without its secrets, and told to nobody that way."""
+    hosts = LiveHosts(tmp_path, waits=True, volume=True)
+    agent = hosts.begin()
+    until(lambda: hosts.prepared)
+    until(lambda: plugged(hosts, agent, "failed"))
+    assert agent.engine.settle(60)
+
+    (sent,) = [arguments for _, method, arguments in hosts.peers.sent
+               if method == "rollback_live_migration_at_destination"]  # fmt: skip
+    (volume,) = sent["migrate_data"]["bdms"]
+    assert "connection_info_json" not in volume
 
 
 def test_servers_leave_one_after_the_other(tmp_path):

@@ -19,7 +19,7 @@ from nova_lite.model.host import NumaCell
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import PowerState
 from nova_lite.services import migrate_data
-from nova_lite.wire.objects import unwrap
+from nova_lite.wire.objects import unwrap, wrap
 from tests.unit.operations.host import ATTACHMENT, RECORDED, VOLUME
 from tests.unit.operations.live_hosts import CHECK, LiveHosts
 
@@ -75,6 +75,22 @@ def test_a_server_with_a_disk_that_is_copied_comes(hosts):
                      "pre_live_migration", "post_live_migration_at_destination")
         for phase in ("start", "finish")
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "made"), [(74, True), (70, False)])
+def test_a_tap_is_made_before_where_both_hosts_know_of_it(hosts, service, made):
+    """What comes from an older host says that libvirt makes it, and libvirt refuses one that is
+    there."""
+    arguments = hosts.checked()
+    for row in migrate_data.read(wrap(arguments["migrate_data"])).get("vifs"):
+        row.set(host="host2", vif_type="ovs", vnic_type="normal",
+                vif_details_json='{"ovs_create_tap": true}')  # fmt: skip
+    hosts.peers.services = {"host1": service}
+
+    hosts.pre(arguments)
+
+    (vif,) = hosts.dest.vifs.plugged_vifs(hosts.server)[hosts.server]
+    assert vif.made_before == made
 
 
 def test_a_volume_gets_a_second_attachment(tmp_path):

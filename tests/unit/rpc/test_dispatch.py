@@ -38,6 +38,7 @@ class Message:
         self.msg_id = "m1"  # casts get one, too
         self.reply_q = "reply_1" if call else None
         self.client_timeout = None
+        self.can_wait = True
         self.acknowledged = 0
 
     def acknowledge(self):
@@ -49,19 +50,31 @@ class Promised(str):
 
     caller_waits_until = None
 
+    def __init__(self, *unused):
+        self.answer = Future()
+
 
 class FakeEngine:
     def __init__(self):
         self.accepted, self.started, self.error = [], [], None
         self.refused, self.stopping = [], False
         self.message = None
+        self.known = {}
 
     def accept(self, verb, context, uuid, arguments):
         if self.error:
             raise self.error
         assert self.message is None or not self.message.acknowledged
+        if verb in self.known:
+            return None
         self.accepted.append((verb, uuid))
         return Promised(verb)
+
+    def promised(self, verb, context, uuid, arguments):
+        return verb in self.known
+
+    def answer_to(self, verb, context, uuid, arguments):
+        return self.known[verb]
 
     def refuse(self, verb, context, uuid, arguments, error):
         self.refused.append((verb, uuid, error))
@@ -128,6 +141,19 @@ def test_an_operation_is_promised_before_the_message_is_acknowledged(dispatcher,
     assert engine.accepted == [("stop_instance", UUID)]
     assert engine.started == ["stop_instance"]
     assert message.acknowledged == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "can_wait", "acknowledged"), [(True, True, 0), (True, False, 1), (False, True, 1)]
+)
+def test_the_broker_keeps_a_call_until_it_is_answered(dispatcher, call, can_wait, acknowledged):
+    """Where that keeps no other from coming: the next process is told who waits."""
+    message = Message("set_admin_password", {"instance": INSTANCE, "new_pass": "p"}, call=call)
+    message.can_wait = can_wait
+
+    dispatcher.dispatch(message)
+
+    assert message.acknowledged == acknowledged
 
 
 def test_a_call_is_answered(dispatcher):
@@ -404,6 +430,17 @@ def test_a_task_state_that_the_caller_has_left_goes(dispatcher, reports):
 
     ((uuid, failure),) = reports
     assert (uuid, failure.nova_name) == (UUID, "NovaException")
+
+
+def test_a_call_that_comes_again_is_not_refused(dispatcher, engine, reports):
+    """It was promised; an agent that was killed goes on with it, and whoever waits may hear."""
+    answer = engine.known["set_admin_password"] = Future()
+
+    told = dispatcher.dispatch(
+        late(Message("set_admin_password", {"instance": INSTANCE, "new_pass": "p"}))
+    )
+
+    assert (told, reports, engine.accepted) == (answer, [], [])
 
 
 def test_a_cast_has_nobody_who_could_give_up(dispatcher, engine):

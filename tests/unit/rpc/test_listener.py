@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -9,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from nova_lite.errors import ControlPlaneUnavailable, InvalidConfiguration, JournalError
+from nova_lite.rpc import server
 from nova_lite.rpc.dispatch import NotNow
 from nova_lite.rpc.listener import Listener
-from nova_lite.rpc.server import ComputeServer, _not_listening
+from nova_lite.rpc.server import CallMonitor, ComputeServer, _not_listening
 from nova_lite.wire.objects import WireObject
 from nova_lite.wire.outgoing import Outgoing
 
@@ -73,6 +75,17 @@ def test_a_message_stays_the_brokers_until_it_is_acknowledged(listener, connecti
     incoming.acknowledge()
     listener.poll(timeout=0.01)
     assert raw.acknowledged == 1
+
+
+@pytest.mark.parametrize(("prefetch", "can_wait"), [(0, True), (1, False)])
+def test_a_broker_with_a_limit_waits_for_acknowledgements(connection, prefetch, can_wait):
+    """What an operation waits for may be in a message that does not come before."""
+    driver = Driver()
+    driver.prefetch_size = prefetch
+    connection.listener = Listener(driver, connection)
+    (incoming,) = receive(connection.listener, connection, RawMessage("u1"))
+
+    assert incoming.can_wait == can_wait
 
 
 def test_acknowledged_exactly_once(listener, connection):
@@ -146,6 +159,9 @@ class Incoming:
     def acknowledge(self):
         self.log.append("acknowledge")
 
+    def heartbeat(self):
+        self.log.append("heartbeat")
+
     def reply(self, reply=None, failure=None):
         self.log.append(failure[0].__name__ if failure else reply)
 
@@ -204,7 +220,31 @@ def test_a_refused_message_is_acknowledged_when_its_sender_was_told():
 
     reply.set_exception(JournalError("full"))
 
-    assert incoming.log == ["acknowledge", "InternalError"]
+    assert incoming.log == ["InternalError", "acknowledge"]
+
+
+def test_an_answer_leaves_before_the_message_is_given_up():
+    """A process that is killed in between is followed by one that answers again."""
+    reply = Future()
+    incoming = Incoming("reply_1")
+    assert process(reply, incoming) == []
+
+    reply.set_result("done")
+
+    assert incoming.log == ["done", "acknowledge"]
+
+
+@pytest.mark.parametrize("heard_every", [None, 2])
+def test_a_long_call_is_acknowledged_before_the_broker_takes_it_back(monkeypatch, heard_every):
+    """Half an hour after it gave a message, RabbitMQ closes the channel."""
+    monkeypatch.setattr(server, "KEPT_S", 0.1)
+    incoming = Incoming("reply_1")
+    incoming.client_timeout = heard_every
+    told = threading.Event()
+    incoming.acknowledge = told.set
+
+    with CallMonitor(incoming):
+        assert told.wait(10)
 
 
 def test_what_is_not_begun_when_the_agent_stops_stays_with_the_broker():
