@@ -159,7 +159,7 @@ class WaitForPlugs(Step):
             sure = not work.resumed and self._surely(data)
             least = MISSED_S if work.resumed else UNSURE_S
             missing = self._wait(wanted, limit if sure else min(limit, least))
-            if missing:
+            if missing and (sure or work.resumed or self._failed(missing)):
                 self._give_up(missing, fatal=sure or self._failed(missing))
         tools.events.forget(work.uuid)
 
