@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from nova_lite.errors import NovaLiteError, PeerUnavailable
-from nova_lite.failures import OperationFailed
 from nova_lite.wire import exceptions
 from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
@@ -36,8 +35,6 @@ def told(answer: Future[Any]) -> str:
     """What whoever calls gets, in JSON."""
     try:
         return json.dumps({"result": unwrap(answer.result(0))})
-    except OperationFailed as error:
-        return json.dumps({"raised": [error.failure.nova_name, error.failure.message]})
     except NovaLiteError as error:
         return json.dumps({"raised": [error.nova_name, error.message]})
 

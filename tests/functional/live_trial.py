@@ -74,6 +74,7 @@ class LiveTrial(Trial):
     def restore(self):
         super().restore()
         self.upsets, self.called = {}, []
+        self.exchange.wrong.clear()
 
     def delivered(self, host, *messages, **order):
         """Run an agent that can call other hosts, see ``Host.run``."""
