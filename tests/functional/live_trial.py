@@ -75,6 +75,7 @@ class LiveTrial(Trial):
         super().restore()
         self.upsets, self.called = {}, []
         self.exchange.wrong.clear()
+        self.lab.log.write_text("")
 
     def delivered(self, host, *messages, **order):
         """Run an agent that can call other hosts, see ``Host.run``."""

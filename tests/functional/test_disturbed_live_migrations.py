@@ -7,6 +7,7 @@ Guest, libvirt and QEMU are real, on both hosts; so is the network between them.
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -23,6 +24,7 @@ PRE, POST = "pre_live_migration", "post_live_migration_at_destination"
 ROLLBACK = "rollback_live_migration_at_destination"
 REMOVE = "remove_volume_connection"
 CHECKS = (CHECK, "check_can_live_migrate_source")
+NOTICED_S = 6.0  # libvirt asks the other one each second whether it is there, and three times
 ENDED_BADLY = ("failed", "error", "cancelled")
 
 
@@ -323,13 +325,14 @@ def test_answers_of_the_conductor_get_lost(trial):
     assert ends(trial) == "host2"
 
 
-@pytest.mark.parametrize(("method", "host"), [(PRE, "host1"), (POST, "host2")])
-def test_the_answer_of_the_target_gets_lost(trial, method, host):
+@pytest.mark.parametrize("method", [PRE, POST])
+def test_the_answer_of_the_target_gets_lost(trial, method):
+    """It is asked again."""
     trial.upsets[method] = Upset(lost=True)
 
     assert trial.delivered("host1", trial.live_message(trial.check()))
 
-    assert ends(trial) == host
+    assert ends(trial) == "host2"
 
 
 @pytest.mark.parametrize("method", CHECKS)
@@ -369,15 +372,18 @@ def test_libvirtd_is_killed_while_memory_goes(trial, host):
 
 
 def test_the_cable_is_cut_while_memory_goes(trial):
-    """The same; the other host forgets the guest when it hears of that."""
+    """The same. As long as it is cut nothing can be told of a guest whose disks are copied; the
+    other host forgets the guest when it hears of that."""
     slow_down(trial)
     ended = trial.begin(trial.live_message(trial.check()))
     trial.await_copy(ended)
 
     trial.cut(off=True)
     try:
-        assert ended.result()
+        time.sleep(NOTICED_S)
+        assert not ended.done()
     finally:
         trial.cut(off=False)
 
+    assert ended.result()
     assert ends(trial) == "host1"

@@ -304,7 +304,7 @@ def image_store(order: Order) -> FakeImageSource:
 
 def carry_out(order: Order) -> None:
     """The child's life."""
-    logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
+    logging.basicConfig(filename=order.log, level=logging.INFO, format="%(relativeCreated)d %(process)d %(message)s")
     if order.durable:
         DurableFiles(Path(order.state), Path(order.durable)).record()
     boundaries = Boundaries(order)
