@@ -59,6 +59,7 @@ class LiveTrial(Trial):
         lab.link(*hosts)
         self.upsets: dict[str, Upset] = {}
         self.called: list[str] = []
+        self.checks = 0
         self.images.add(IMAGE, BUSY.ljust(MIB, b"\0"))
         for host in self.hosts.values():
             host.configure("live_migration_wait_for_vif_plug = false", "compute")
@@ -140,15 +141,12 @@ class LiveTrial(Trial):
             }  # fmt: skip
         self.forget_events()
 
-    def check(self, *, again=False):
-        """What the hosts say whether it can go, with the bindings of the ports to the other one.
-
-        :param again: by another request
-        """
+    def check(self):
+        """What the hosts say whether it can go, with the bindings of the ports to the other one."""
         arguments = {"block_migration": None, "disk_over_commit": None, "limits": None}
         message = self._message(CHECK, migration=self._migration(), **arguments)
-        if again:
-            message["request_id"] += "-again"
+        self.checks += 1
+        message["request_id"] += f"-{self.checks}"
         data = self.call("host2", message)
         with self.ledger.open() as content:
             for vif in data["vifs"]:

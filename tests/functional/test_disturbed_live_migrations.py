@@ -39,6 +39,7 @@ def booted(lab):
         content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
     made.mark_disk()
     made.ask_for_move()
+    made.request = made.live_message(made.check())
     made.keep()
     yield made
     made.stop()
@@ -121,8 +122,7 @@ def refused(booted):
     booted.restore()
     refuse(booted)
     passed = Boundaries(booted, (LIVE, REMOVE, ROLLBACK))
-    message = booted.live_message(booted.check())
-    assert booted.delivered("host1", message, record=passed.file(LIVE)), booted.lab.said()
+    assert booted.delivered("host1", booted.request, record=passed.file(LIVE)), booted.lab.said()
     assert ends(booted) == "host1", booted.lab.said()
     return passed
 
@@ -172,8 +172,7 @@ def test_the_agent_of_the_source_is_killed(going, sample, each):
     """The next one goes on."""
 
     def act(trial, boundary):
-        message = trial.live_message(trial.check())
-        assert not trial.delivered("host1", message, kill=boundary)
+        assert not trial.delivered("host1", trial.request, kill=boundary)
         assert trial.delivered("host1")
         assert ends(trial) == "host2"
 
@@ -188,7 +187,7 @@ def test_an_agent_is_killed_while_it_checks(going, sample, each, method):
         trial.upsets[method] = Upset(kill=boundary)
         with pytest.raises(NovaLiteError):
             trial.check()
-        assert trial.delivered("host1", trial.live_message(trial.check(again=True)))
+        assert trial.delivered("host1", trial.live_message(trial.check()))
         assert ends(trial) == "host2"
 
     each(sample(going.of(method)), act)
@@ -199,7 +198,7 @@ def test_the_agent_of_the_target_is_killed_before_the_guest_comes(going, sample,
 
     def act(trial, boundary):
         trial.upsets[PRE] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.live_message(trial.check()))
+        assert trial.delivered("host1", trial.request)
         assert ends(trial) == "host2"
 
     each(sample(going.of(PRE)), act)
@@ -210,7 +209,7 @@ def test_the_agent_of_the_target_is_killed_when_the_guest_has_come(going, sample
 
     def act(trial, boundary):
         trial.upsets[POST] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.live_message(trial.check()))
+        assert trial.delivered("host1", trial.request)
         assert ends(trial) == "host2"
 
     each(sample(going.of(POST)), act)
@@ -221,8 +220,7 @@ def test_the_agent_of_the_source_is_killed_while_it_takes_back(refused, sample, 
 
     def act(trial, boundary):
         refuse(trial)
-        message = trial.live_message(trial.check())
-        assert not trial.delivered("host1", message, kill=boundary)
+        assert not trial.delivered("host1", trial.request, kill=boundary)
         assert trial.delivered("host1")
         assert ends(trial) == "host1"
 
@@ -234,7 +232,7 @@ def test_the_agent_of_the_target_is_killed_while_it_gives_up(refused, sample, ea
     def act(trial, boundary):
         refuse(trial)
         trial.upsets[method] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.live_message(trial.check()))
+        assert trial.delivered("host1", trial.request)
         assert ends(trial) == "host1"
 
     each(sample(refused.of(method)), act)
@@ -244,8 +242,7 @@ def test_the_agent_of_the_target_is_killed_while_it_gives_up(refused, sample, ea
 def test_the_agent_is_killed_while_memory_goes(trial, verb):
     """libvirt goes on; the next agent finds it, and does with it as its user wants."""
     slow_down(trial)
-    message = trial.live_message(trial.check())
-    ended = trial.begin(message, kill_in={"hypervisor.migrate#1": 2.0})
+    ended = trial.begin(trial.request, kill_in={"hypervisor.migrate#1": 2.0})
     trial.await_copy(ended)
     assert not ended.result()
 
@@ -260,8 +257,7 @@ def test_the_power_of_the_source_fails(going, sample, each):
     """The server is where its guest is; one that has none is started on the host of its record."""
 
     def act(trial, boundary):
-        message = trial.live_message(trial.check())
-        assert not trial.delivered("host1", message, kill=boundary, durable=True)
+        assert not trial.delivered("host1", trial.request, kill=boundary, durable=True)
         trial.lose_power("host1")
         assert trial.delivered("host1", joins=True)
         ends(trial, lost=True)
@@ -275,7 +271,7 @@ def test_the_power_of_the_target_fails(going, sample, each, method):
 
     def act(trial, boundary):
         trial.upsets[method] = Upset(kill=boundary, power=True)
-        assert trial.delivered("host1", trial.live_message(trial.check()))
+        assert trial.delivered("host1", trial.request)
         assert ends(trial, lost=method == POST) == ("host1" if method == PRE else "host2")
 
     each(sample(going.of(method)), act)
@@ -285,8 +281,7 @@ def test_the_power_of_the_target_fails_while_the_source_works(going, sample, eac
     """At each boundary of the source it is another host when it is asked again."""
 
     def act(trial, boundary):
-        message = trial.live_message(trial.check())
-        ended = trial.begin(message, at={boundary: {"pause": "held"}})
+        ended = trial.begin(trial.request, at={boundary: {"pause": "held"}})
         trial.await_pause(ended, "held")
         trial.lose_power("host2")
         assert trial.delivered("host2", joins=True)
@@ -300,9 +295,8 @@ def test_the_power_of_the_target_fails_while_the_source_works(going, sample, eac
 @pytest.mark.parametrize("host", ["host1", "host2"])
 def test_the_power_fails_while_memory_goes(trial, host):
     slow_down(trial)
-    message = trial.live_message(trial.check())
     order = {"kill_in": {"hypervisor.migrate#1": 2.0}, "durable": True} if host == "host1" else {}
-    ended = trial.begin(message, **order)
+    ended = trial.begin(trial.request, **order)
     trial.await_copy(ended)
     if host == "host1":
         assert not ended.result()
@@ -318,9 +312,8 @@ def test_the_power_fails_while_memory_goes(trial, host):
 def test_answers_of_the_conductor_get_lost(trial):
     """To both hosts, the first one of each kind."""
     trial.upsets = {method: Upset(lossy=True) for method in (*CHECKS, PRE, POST)}
-    message = trial.live_message(trial.check())
 
-    assert trial.delivered("host1", message, lose_replies=True)
+    assert trial.delivered("host1", trial.live_message(trial.check()), lose_replies=True)
 
     assert ends(trial) == "host2"
 
@@ -330,7 +323,7 @@ def test_the_answer_of_the_target_gets_lost(trial, method):
     """It is asked again."""
     trial.upsets[method] = Upset(lost=True)
 
-    assert trial.delivered("host1", trial.live_message(trial.check()))
+    assert trial.delivered("host1", trial.request)
 
     assert ends(trial) == "host2"
 
@@ -341,7 +334,7 @@ def test_the_answer_of_a_check_gets_lost(trial, method):
     with pytest.raises(NovaLiteError):
         trial.check()
 
-    assert trial.delivered("host1", trial.live_message(trial.check(again=True)))
+    assert trial.delivered("host1", trial.live_message(trial.check()))
 
     assert ends(trial) == "host2"
 
@@ -351,7 +344,7 @@ def test_the_answer_of_who_gives_up_gets_lost(trial, method):
     refuse(trial)
     trial.upsets = {method: Upset(lost=True, lossy=True)}
 
-    assert trial.delivered("host1", trial.live_message(trial.check()), lose_replies=True)
+    assert trial.delivered("host1", trial.request, lose_replies=True)
 
     assert ends(trial) == "host1"
 
@@ -361,7 +354,7 @@ def test_the_answer_of_who_gives_up_gets_lost(trial, method):
 def test_libvirtd_is_killed_while_memory_goes(trial, host):
     """The guest goes on where it was."""
     slow_down(trial)
-    ended = trial.begin(trial.live_message(trial.check()))
+    ended = trial.begin(trial.request)
     trial.await_copy(ended)
 
     trial.hosts[host].daemon.kill_libvirtd()
@@ -375,7 +368,7 @@ def test_the_cable_is_cut_while_memory_goes(trial):
     """The same. As long as it is cut nothing can be told of a guest whose disks are copied; the
     other host forgets the guest when it hears of that."""
     slow_down(trial)
-    ended = trial.begin(trial.live_message(trial.check()))
+    ended = trial.begin(trial.request)
     trial.await_copy(ended)
 
     trial.cut(off=True)
