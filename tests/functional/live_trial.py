@@ -58,7 +58,6 @@ class LiveTrial(Trial):
         super().__init__(lab, number, hosts, polite)
         lab.link(*hosts)
         self.upsets: dict[str, Upset] = {}
-        self.called: list[str] = []
         self.checks = 0
         self.images.add(IMAGE, BUSY.ljust(MIB, b"\0"))
         for host in self.hosts.values():
@@ -74,7 +73,7 @@ class LiveTrial(Trial):
 
     def restore(self):
         super().restore()
-        self.upsets, self.called = {}, []
+        self.upsets = {}
         self.exchange.wrong.clear()
         self.lab.log.write_text("")
 
@@ -90,7 +89,6 @@ class LiveTrial(Trial):
 
     def _carry_out(self, host, message):
         method = message["method"]
-        self.called.append(method)
         upset = self.upsets.pop(method, Upset())
         answer = self.directory / f"{method}.answer"
         answer.unlink(missing_ok=True)

@@ -91,12 +91,12 @@ class Order:
     fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor and of other hosts is lost on its way. ``exchange``: the socket over
-    which other hosts are called, see ``exchange``; ``answer``: file for what a caller gets. ``fail_start``: no guest
-    starts here. ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes
-    a disk, ``fail_move``: nor moves one; ``fail_nic``: none takes a network card or gives one back.
-    ``guest_agent``: an agent answers in the guest; what it did is in
-    the ledger. ``joins``: do what an agent does at its start and at its first look around, beside
-    going on with the journal. ``durable``: directory for what survives a power failure.
+    which other hosts are called, see ``exchange``. ``answer``: file for what a caller gets.
+    ``fail_start``: no guest starts here. ``fail_upload``: the image service takes no images.
+    ``fail_attach``: no guest takes a disk, ``fail_move``: nor moves one; ``fail_nic``: none takes a
+    network card or gives one back. ``guest_agent``: an agent answers in the guest; what it did is
+    in the ledger. ``joins``: do what an agent does at its start and at its first look around,
+    beside going on with the journal. ``durable``: directory for what survives a power failure.
     """
 
     state: str
@@ -304,7 +304,7 @@ def image_store(order: Order) -> FakeImageSource:
 
 def carry_out(order: Order) -> None:
     """The child's life."""
-    logging.basicConfig(filename=order.log, level=logging.INFO, format="%(relativeCreated)d %(process)d %(message)s")
+    logging.basicConfig(filename=order.log, level=logging.INFO, format="%(process)d %(message)s")
     if order.durable:
         DurableFiles(Path(order.state), Path(order.durable)).record()
     boundaries = Boundaries(order)

@@ -6,7 +6,7 @@ import pytest
 
 from nova_lite.clients.cinder import Cinder
 from nova_lite.engine.queues import Pool
-from nova_lite.services import migrate_data
+from nova_lite.services import disk_files, migrate_data
 from nova_lite.wire.objects import unwrap, wrap
 from tests.fakes.killed import Killed, until_killed
 from tests.fakes.volume_driver import FileVolumes
@@ -124,3 +124,22 @@ def dies_after(patch, kind, name):
         raise Killed
 
     patch.setattr(kind, name, done)
+
+
+def test_what_was_half_removed_is_removed(tmp_path, monkeypatch):
+    """The mark is in the directory, which has another name by then."""
+    hosts, arguments = begun(tmp_path, ROLLBACK)
+
+    def dies(path):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_files, "_remove", dies)
+        agent = hosts.agent(hosts.dest)
+        with until_killed(60):
+            hosts.dest.send(agent, ROLLBACK, **arguments)
+    assert hosts.look()["files"]
+
+    hosts.dest.resume(**hosts.parts())
+
+    assert hosts.look()["files"] == []
