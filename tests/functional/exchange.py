@@ -94,12 +94,12 @@ class Exchange:
             threading.Thread(target=self._answer, args=(line,), daemon=True).start()
 
     def _answer(self, line: socket.socket) -> None:
-        with line, line.makefile("rw") as text:
+        with line, line.makefile("r") as text:
             try:
-                answer = self._carry_out(*json.loads(text.readline()))
-                text.write(json.dumps(answer) + "\n")
-                text.flush()
+                call = text.readline()
+                if call:  # else who was about to call was killed
+                    line.sendall((json.dumps(self._carry_out(*json.loads(call))) + "\n").encode())
             except (BrokenPipeError, ConnectionResetError):
-                pass  # who has called was killed
+                pass  # so was who has called
             except BaseException as error:
                 self.wrong.append(error)

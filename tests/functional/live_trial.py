@@ -59,6 +59,8 @@ class LiveTrial(Trial):
         lab.link(*hosts)
         self.upsets: dict[str, Upset] = {}
         self.checks = 0
+        # Held as long as an agent of that host carries out a call: the next one waits.
+        self._called = {name: threading.Lock() for name in hosts}
         self.images.add(IMAGE, BUSY.ljust(MIB, b"\0"))
         for host in self.hosts.values():
             host.configure("live_migration_wait_for_vif_plug = false", "compute")
@@ -72,6 +74,7 @@ class LiveTrial(Trial):
         self.exchange.close()
 
     def restore(self):
+        self.await_calls()
         super().restore()
         self.upsets = {}
         self.exchange.wrong.clear()
@@ -83,11 +86,21 @@ class LiveTrial(Trial):
         assert not self.exchange.wrong, self.exchange.wrong
         return ended
 
+    def await_calls(self):
+        """Until nobody is at work for somebody who was killed."""
+        for lock in self._called.values():
+            with lock:
+                pass
+
     def call(self, host, message):
         """The answer of a host."""
         return heard(self._carry_out(host, message), host, message["method"])
 
     def _carry_out(self, host, message):
+        with self._called[host]:
+            return self._carry_out_alone(host, message)
+
+    def _carry_out_alone(self, host, message):
         method = message["method"]
         upset = self.upsets.pop(method, Upset())
         answer = self.directory / f"{method}.answer"
