@@ -300,6 +300,7 @@ def test_the_power_of_the_target_fails_while_the_source_works(going, sample, eac
     def act(trial, boundary):
         ended = trial.begin(trial.request, at={boundary: {"pause": "held"}})
         trial.await_pause(ended, "held")
+        trial.await_calls()  # an agent that is at work there would outlive its power here
         trial.lose_power("host2")
         assert trial.delivered("host2", joins=True)
         trial.go_on("held")
