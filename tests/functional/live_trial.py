@@ -59,6 +59,7 @@ class LiveTrial(Trial):
         lab.link(*hosts)
         self.upsets: dict[str, Upset] = {}
         self.checks = 0
+        self.request = None  # what the conductor casts
         # Held as long as an agent of that host carries out a call: the next one waits.
         self._called = {name: threading.Lock() for name in hosts}
         self.images.add(IMAGE, BUSY.ljust(MIB, b"\0"))
@@ -202,13 +203,26 @@ class LiveTrial(Trial):
         threading.Thread(target=run, daemon=True).start()
         return ended
 
+    def kill(self, boundary, **order):
+        """Let host1 go on with the migration until its agent is killed.
+
+        How often some things are done depends on who is faster: the agent may have ended without
+        that boundary.
+        """
+        record = self.lab.directory / "killed"
+        record.unlink(missing_ok=True)
+        if self.delivered("host1", self.request, kill=boundary, record=str(record), **order):
+            assert boundary not in record.read_text().splitlines()
+
     def await_pause(self, ended, name):
-        """Until host1 is where it is to wait."""
+        """Until host1 is where it is to wait; False: it has ended without that."""
         deadline = time.monotonic() + PATIENCE_S
         while not (self.host.state / f"{name}.reached").exists():
-            assert not ended.done(), self.lab.said()
+            if ended.done():
+                return False
             assert time.monotonic() < deadline, self.lab.said()
             time.sleep(0.02)
+        return True
 
     def go_on(self, name):
         (self.host.state / f"{name}.go").touch()
