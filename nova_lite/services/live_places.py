@@ -81,6 +81,12 @@ def _over_there(work: Work) -> tuple[GuestAt | None, bool]:
     return None, work.tools.peers.is_fenced(work.context, target)
 
 
+def is_missing(work: Work) -> bool:
+    """Whether the other host has said that it knows no guest of the server, or is dead."""
+    there, answered = _over_there(work)
+    return answered and there is None
+
+
 def _with_us(
     work: Work, progress: MigrationProgress, there: GuestAt | None, answered: bool
 ) -> Where:
