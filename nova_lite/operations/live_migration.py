@@ -115,8 +115,8 @@ class LiveMigration(Move):
             (SwitchPorts(work),),
             (ForgetGuest(work),),
             # The user waits for the first of them.
-            (FinishThere(work), UnplugLeft(work), DisconnectLeft(work), RemoveLeftFiles(work)),
-            (RecordCompleted(work), ForgetConsoles(work)),
+            (FinishThere(work), UnplugLeft(work), DisconnectLeft(work)),
+            (RemoveLeftFiles(work), RecordCompleted(work), ForgetConsoles(work)),
         ]
 
     # --- what is told -----------------------------------------------------------------------

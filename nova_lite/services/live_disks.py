@@ -30,6 +30,7 @@ from nova_lite.services.disk_files import (
     directory,
     make_config_drive,
     remove_directory,
+    remove_rest,
 )
 from nova_lite.services.work import Work
 from nova_lite.wire.objects import WireObject
@@ -95,6 +96,8 @@ def remove(work: Work) -> None:
     where = directory(work)
     if arrivals.marked(where) is not None:
         remove_directory(work)
+    else:
+        remove_rest(where)  # of a removal that was cut off: the mark went with the name
 
 
 def _told(work: Work) -> list[Mapping[str, Any]]:

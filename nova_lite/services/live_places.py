@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 
 TELL_S = 60.0  # seconds between two words in the log while nothing can be told
 PATIENCE_S = 15.0  # for so long a hypervisor may need to let a guest go on that it has held
+CERTAIN_S = 3.0  # after so long a hypervisor has dropped what it was about to drop
 
 HELD = (Migrating.LEAVING, Migrating.UNDECIDED)
 COMING = (Migrating.ARRIVING, Migrating.UNDECIDED)
@@ -63,7 +64,10 @@ def look(work: Work) -> Where:
         return _with_us(work, progress, there, answered)
     if not answered:
         return Where.UNCLEAR
-    return _without_us(here, there)
+    found = _without_us(here, there)
+    if found is Where.THERE and there is not None and not _goes_on(there):
+        return found if _is_kept(work, there) else Where.UNCLEAR
+    return found
 
 
 def _over_there(work: Work) -> tuple[GuestAt | None, bool]:
@@ -75,6 +79,12 @@ def _over_there(work: Work) -> tuple[GuestAt | None, bool]:
     except HypervisorUnavailable as error:
         LOG.info("What of server %s is on host %s cannot be told: %s", work.uuid, target, error)
     return None, work.tools.peers.is_fenced(work.context, target)
+
+
+def is_missing(work: Work) -> bool:
+    """Whether the other host has said that it knows no guest of the server, or is dead."""
+    there, answered = _over_there(work)
+    return answered and there is None
 
 
 def _with_us(
@@ -110,7 +120,7 @@ def _hold(work: Work) -> None:
 
 def _without_us(here: GuestAt, there: GuestAt | None) -> Where:
     """Where a guest is that is known here and does not run, when the other host has answered."""
-    if there is not None and (there.settled or there.migrating == Migrating.POST_COPY):
+    if there is not None and _goes_on(there):
         return Where.THERE
     if here.migrating == Migrating.BROKEN:
         return Where.BROKEN
@@ -120,6 +130,17 @@ def _without_us(here: GuestAt, there: GuestAt | None) -> Where:
         return Where.HERE
     # This host has lost its power. What is held over there has all of its memory, or is dropped.
     return Where.UNCLEAR if there.migrating == Migrating.ARRIVING else Where.THERE
+
+
+def _goes_on(there: GuestAt) -> bool:
+    return there.settled or there.migrating == Migrating.POST_COPY
+
+
+def _is_kept(work: Work, there: GuestAt) -> bool:
+    """Whether a guest that is off or held on the other host stays there. What did not come whole
+    looks like that, too, for the moment that its libvirt needs to drop it."""
+    work.tools.clock.sleep(CERTAIN_S)
+    return _over_there(work) == (there, True)
 
 
 def settle(work: Work, *, give_up: bool) -> Where:

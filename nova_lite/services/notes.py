@@ -125,7 +125,7 @@ class LiveNotes(Notes):
     found on the other host, and nobody had recorded it. ``live_method``: how it is to go, "nova" as
     [libvirt] says; ``live_forecast``: what was expected (method, seconds, downtime_ms, sent);
     ``live_untold``: why, as long as its action event does not have that; ``live_refused``: it would
-    not end in time."""
+    not end in time; ``live_unfinished``: the other host did not make the server its own."""
 
     live_turn: bool = False
     live_data: str | None = None
@@ -137,6 +137,7 @@ class LiveNotes(Notes):
     live_forecast: Mapping[str, Any] | None = None
     live_untold: str | None = None
     live_refused: bool = False
+    live_unfinished: bool = False
 
 
 @dataclass(frozen=True)

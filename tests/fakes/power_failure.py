@@ -51,6 +51,11 @@ class DurableFiles:
         left.rmdir()
         shutil.rmtree(self.store)
 
+    def keep(self, path: Path) -> None:
+        """Another program has synced a file, whose name counts by what was recorded."""
+        if self.store.exists():
+            self._keep_file(path)
+
     # --- recording --------------------------------------------------------------------------
     def _keep_tree(self) -> None:
         for directory, _, names in os.walk(self._root):

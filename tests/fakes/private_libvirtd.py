@@ -135,6 +135,17 @@ class PrivateLibvirtd:
         self.signal_libvirtd(signal.SIGKILL)
         self._daemons.pop().wait(timeout=10)
 
+    def lose_power(self) -> None:
+        """kill -9 of the daemon and of all guests; it is up again, without what was in /run."""
+        self.kill_libvirtd()
+        guests = self.directory / "run" / "qemu"
+        pids = [path.read_text().strip() for path in guests.glob("*.pid")]
+        if pids:
+            self.run("kill", "-9", *pids, check=False)
+        for path in [*guests.glob("*.pid"), *guests.glob("*.xml")]:
+            path.unlink()
+        self.start_libvirtd()
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside the namespaces."""
         return subprocess.run(

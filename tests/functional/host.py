@@ -49,6 +49,8 @@ class Host:
         self.name, self.daemon = name, machine.daemon
         self._number, self._machine, self._trial = number, machine, trial
         self.state = trial.directory / name
+        # Where the machine has it.
+        self.home = trial.home(name)
         self.journal = self.state / "nova-lite" / "journal"
         self._durable = DurableFiles(self.state, trial.directory / f"{name}.durable")
         self._boots = 1
@@ -56,9 +58,10 @@ class Host:
         # An agent has been here for a while: what it makes once is there and synced.
         for made in (self.state / "instances", self.journal):
             made.mkdir(parents=True)
+        self._mount()
         patience = 60 if trial.polite else 1
         (self.state / "nova.conf").write_text(
-            CONF.format(name=name, state=self.state, uri=self.daemon.uri, patience=patience)
+            CONF.format(name=name, state=self.home, uri=self.daemon.uri, patience=patience)
         )
 
     def run(self, *messages, kill=None, kill_in=None, durable=False, **order):
@@ -76,17 +79,17 @@ class Host:
         if durable:
             order["durable"] = str(self._durable.store)
         status = self._machine.run({
-            "log": str(self._trial.lab.log), "state": str(self.state),
+            "log": str(self._trial.lab.log), "state": str(self.home),
             "cloud": str(self._trial.directory), "node_id": self._number,
             "boot_id": f"{self.name}-{self._boots}", "messages": list(messages), **order,
         })  # fmt: skip
         assert status in (0, -9), self._trial.lab.said()
         return status == 0
 
-    def configure(self, line):
-        """Another value of an option of [DEFAULT]: the last one counts."""
+    def configure(self, line, group="DEFAULT"):
+        """Another value of an option: the last one counts."""
         with open(self.state / "nova.conf", "a") as file:
-            file.write(f"[DEFAULT]\n{line}\n")
+            file.write(f"[{group}]\n{line}\n")
 
     # --- again and again --------------------------------------------------------------------
     def keep(self):
@@ -100,6 +103,7 @@ class Host:
     def restore(self):
         """Bring it back; nothing of it is there, and the files are."""
         kept = self._kept
+        self._mount()
         for tap in kept.taps:
             self.daemon.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
         if kept.domain:
@@ -113,6 +117,11 @@ class Host:
             if kept.saved:
                 domain.managedSave()
             connection.close()
+
+    def _mount(self):
+        if self.home != self.state:
+            self.home.mkdir(exist_ok=True)
+            self.daemon.run("mount", "--bind", str(self.state), str(self.home))
 
     def wait_for_guest(self):
         """Until a polite guest that runs can hear the power button."""
@@ -153,6 +162,12 @@ class Host:
         for gone in ("connected", "mounted", "run"):
             shutil.rmtree(self.state / gone, ignore_errors=True)
         self._boots += 1
+
+    def sync_disks(self):
+        """What QEMU has written to the server's disks survives a power failure: it flushes a disk
+        that it has copied."""
+        for path in (self.state / "instances" / self._trial.server).glob("disk"):
+            self._durable.keep(path)
 
     def _remove_taps(self):
         for tap in self.taps():

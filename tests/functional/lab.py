@@ -17,7 +17,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from tests.fakes.private_libvirtd import PrivateLibvirtd
+from tests.fakes.private_libvirtd import PrivateLibvirtd, link
 from tests.functional.messages import REPOSITORY
 from tests.functional.trial import Trial
 
@@ -70,6 +70,7 @@ class Lab:
         self._numbers = itertools.count(1)
         self._machines: dict[str, Machine] = {}
         self._lock = threading.Lock()
+        self._linked: set[frozenset[str]] = set()
 
     def machine(self, name):
         with self._lock:
@@ -78,6 +79,18 @@ class Lab:
                 machine.daemon.start()
                 self._machines[name] = machine
             return self._machines[name]
+
+    def link(self, one, two):
+        """Let two hosts reach each other by their names."""
+        if frozenset((one, two)) in self._linked:
+            return
+        ends = [self.machine(name).daemon for name in (one, two)]
+        names = self.directory / "hosts"
+        addresses = zip(link(*ends), (one, two), strict=True)
+        names.write_text("".join(f"{address} {name}\n" for address, name in addresses))
+        for daemon in ends:
+            daemon.run("mount", "--bind", str(names), "/etc/hosts")
+        self._linked.add(frozenset((one, two)))
 
     def stop(self):
         for machine in self._machines.values():
@@ -88,6 +101,6 @@ class Lab:
         """The end of the victims' log."""
         return self.log.read_text()[-3000:]
 
-    def trial(self, *hosts, polite=True):
+    def trial(self, *hosts, polite=True, kind=Trial):
         """A server that was scheduled to the first of these hosts; by default there is one."""
-        return Trial(self, next(self._numbers), hosts or ("host1",), polite)
+        return kind(self, next(self._numbers), hosts or ("host1",), polite)

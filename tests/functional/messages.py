@@ -50,12 +50,20 @@ MIB = 1024**2
 # clock it ejects the PCI device that it is asked for (AE04h, AE08h: QEMU's ACPI hot-plug). One
 # partition, for the image is checked. An empty disk gives the opposite, a guest that ignores the
 # button.
-POLITE = bytes.fromhex(
+POLITE_CODE = bytes.fromhex(
     "baf803" "b052" "ee" "ba0206" "b80001" "ef" "fb"
     "f4" "ba04ae" "66ed" "ba08ae" "66ef" "ba0006" "ed" "f6c401" "74ec" "ba0406" "b80020" "ef" "f4"
-).ljust(446, b"\0") + bytes.fromhex("80000100 83000100 01000000 ff070000").ljust(64, b"\0") + (
-    b"\x55\xaa"
 )  # fmt: skip
+# One that says R and writes to 512 KiB of its memory at each tick of the clock, 18 times a second.
+BUSY_CODE = bytes.fromhex(
+    "baf803" "b052" "ee" "fb"
+    "f4" "bb0010" "8edb" "fe060000" "81c30001" "81fb0090" "72f0" "ebea"
+)  # fmt: skip
+PARTITION = bytes.fromhex("80000100 83000100 01000000 ff070000")
+POLITE, BUSY = (
+    code.ljust(446, b"\0") + PARTITION.ljust(64, b"\0") + b"\x55\xaa"
+    for code in (POLITE_CODE, BUSY_CODE)
+)
 
 
 def rescue_arguments(image):

@@ -6,13 +6,16 @@ test to deliver.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+from nova_lite.drivers.disk.base import RemoteFiles
 from nova_lite.errors import ControlPlaneUnavailable, PeerUnavailable
 from nova_lite.wire.objects import unwrap
 from tests.fakes.cloud import Ledger
 from tests.fakes.remote_files import FakeRemoteFiles
+from tests.functional import exchange
 
 
 class OtherHosts:
@@ -20,17 +23,25 @@ class OtherHosts:
 
     :param own: the directory of this host
     :param cloud: the one that the directories of all hosts are in
+    :param name: of this host
     :param lossy: the first answer of each kind is lost on its way, and so is what the broker says
         of a message that it has taken
+    :param exchange: where agents are called, see ``exchange``, which loses answers by itself; None:
+        nobody is called
     """
 
-    def __init__(self, own: Path, cloud: Path, lossy: bool = False) -> None:
-        self._own, self._cloud, self._lossy = own, cloud, lossy
+    def __init__(
+        self, own: Path, cloud: Path, name: str, *, lossy: bool = False, exchange: str | None = None
+    ) -> None:
+        self._own, self._cloud, self._name = own, cloud, name
+        self._lossy, self._exchange = lossy, exchange
         self._seen: set[str] = set()
 
     def call(self, context: Any, host: str, method: str, **arguments: Any) -> Any:
         if not (self._cloud / host).is_dir():
             raise PeerUnavailable(f"host {host} did not answer {method}")
+        if self._exchange is not None:
+            return exchange.ask(self._exchange, context, host, method, arguments)
         if self._lost(method):
             raise PeerUnavailable(f"host {host} did not answer {method}")
         if method == "drop_move_claim_at_destination":
@@ -46,11 +57,25 @@ class OtherHosts:
         if self._lost(method):
             raise ControlPlaneUnavailable(f"the broker does not tell whether it has {method}")
 
+    def is_fenced(self, context: Any, host: str) -> bool:
+        """Nobody says so of a host."""
+        return False
+
     def _lost(self, method: str) -> bool:
         first = method not in self._seen
         self._seen.add(method)
         return self._lossy and first
 
-    def files(self, address: str, name: str) -> FakeRemoteFiles:
+    def files(self, address: str, name: str) -> RemoteFiles:
         """The files of another host."""
-        return FakeRemoteFiles(self._own / "instances", self._cloud / name / "instances")
+        here, there = self._own / "instances", self._cloud / name / "instances"
+        if self._own.name == self._name:
+            return FakeRemoteFiles(here, there)
+        return SamePaths(here, there)
+
+
+class SamePaths(FakeRemoteFiles):
+    """Of hosts on which the directory has one path: what is fetched from there is named as here."""
+
+    def fetch(self, remote_path: str, local: Path) -> None:
+        shutil.copyfile(self._at("fetch", remote_path), local)

@@ -97,9 +97,14 @@ def boot_from_volumes(trial):
     trial.forget_events()
 
 
-def attach_volume(trial):
-    """A volume that is to be detached."""
+def attach_volume(trial, **volume):
+    """A volume that is to be detached.
+
+    :param volume: more of its record
+    """
     reserve_volume(trial)
+    with trial.ledger.open() as content:
+        content["cinder"]["volumes"][VOLUME].update(volume)
     assert trial.run(trial.message("attach_volume", **attach_arguments())), trial.lab.said()
     with trial.ledger.open() as content:
         content["cinder"]["volumes"][VOLUME]["status"] = "detaching"

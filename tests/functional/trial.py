@@ -56,6 +56,10 @@ class Trial:
         )
         self._schedule()
 
+    def home(self, name):
+        """Where a host has its state directory."""
+        return self.directory / name
+
     def _schedule(self):
         instance = copy.deepcopy(recorded()["instance"])
         instance["nova_object.data"].update(

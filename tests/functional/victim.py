@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,22 +49,24 @@ from tests.fakes.conductor import FakeConductor
 from tests.fakes.manila import DirectoryShares, FakeShareDrivers
 from tests.fakes.power_failure import DurableFiles
 from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
+from tests.functional.exchange import told
 from tests.functional.others import OtherHosts
 
 # Methods that change the world: after each of them there is a boundary.
 EFFECTS = {
     "ports": {
         "allocate", "deallocate", "bind", "unbind", "choose", "bind_one", "release_one",
-        "hand_back",
+        "hand_back", "announce_move",
     },
     "placement": {"delete_allocations", "move_allocations"},
-    "peers": {"cast"},
+    "bindings": {"make", "activate", "drop"},
+    "peers": {"call", "cast"},
     "hypervisor": {
         "define", "redefine", "start", "resume", "shutdown", "destroy", "undefine",
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
         "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "attach_nic",
         "detach_nic", "set_secret", "forget_secret", "begin_move", "finish_move", "drop_move",
-        "resize_disk",
+        "resize_disk", "migrate", "abort_migration",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -87,12 +90,13 @@ class Order:
     (touch ``name.reached``, wait for ``name.go``), ``{"deliver": message, "after": seconds, "set":
     fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
-    every call of the conductor and of other hosts is lost on its way. ``fail_start``: no guest
-    starts here. ``fail_upload``: the image service takes no images. ``fail_attach``: no guest takes
-    a disk, ``fail_move``: nor moves one; ``fail_nic``: none takes a network card or gives one back.
-    ``guest_agent``: an agent answers in the guest; what it did is in
-    the ledger. ``joins``: do what an agent does at its start and at its first look around, beside
-    going on with the journal. ``durable``: directory for what survives a power failure.
+    every call of the conductor and of other hosts is lost on its way. ``exchange``: the socket over
+    which other hosts are called, see ``exchange``. ``answer``: file for what a caller gets.
+    ``fail_start``: no guest starts here. ``fail_upload``: the image service takes no images.
+    ``fail_attach``: no guest takes a disk, ``fail_move``: nor moves one; ``fail_nic``: none takes a
+    network card or gives one back. ``guest_agent``: an agent answers in the guest; what it did is
+    in the ledger. ``joins``: do what an agent does at its start and at its first look around,
+    beside going on with the journal. ``durable``: directory for what survives a power failure.
     """
 
     state: str
@@ -110,6 +114,8 @@ class Order:
     guest_agent: bool = False
     joins: bool = False
     durable: str | None = None
+    exchange: str | None = None
+    answer: str | None = None
     node_id: int = 1
     boot_id: str = ""
 
@@ -120,7 +126,7 @@ class Boundaries:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._seen: Counter[str] = Counter()
-        self.deliver: Callable[[dict[str, Any]], None]
+        self.deliver: Callable[[dict[str, Any]], object]
 
     def passed(self, boundary: str) -> None:
         order = self._order
@@ -242,13 +248,16 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
     """The agent of a host with a real hypervisor and real taps; all of its effects are watched."""
     state, cloud = Path(order.state), Path(order.cloud)
     conf = load.load(["--config-file", str(state / "nova.conf")], "victim")
-    ledger, others = Ledger(cloud / "cloud.json"), OtherHosts(state, cloud, order.lose_replies)
+    ledger = Ledger(cloud / "cloud.json")
+    others = OtherHosts(state, cloud, conf.host, lossy=order.lose_replies, exchange=order.exchange)
 
     def watched(label: str, target: Any) -> Any:
         return Watched(label, target, boundaries)
 
+    around = stand_ins(state, cloud, conf.host)
+    around["ports"].bindings = watched("bindings", around["ports"].bindings)
     parts = {
-        **stand_ins(state, cloud, conf.host),
+        **around,
         "observer": boundaries.passed,
         "boot_id": order.boot_id,
         "peers": others,
@@ -303,25 +312,29 @@ def carry_out(order: Order) -> None:
     tools = parts.toolbox(parts.hypervisor.facts(), parts.conf.host, order.node_id)
     agent = parts.engine(tools)
 
-    def deliver(message: dict[str, Any]) -> None:
+    def deliver(message: dict[str, Any]) -> Future[Any]:
         arguments = wrap(message["args"])
-        entry = agent.accept(
+        request = (
             message["method"],
             RequestContext({"request_id": message["request_id"]}),
             arguments["instance"]["uuid"],
             arguments,
         )
-        if entry is not None:
-            agent.start(entry)
+        entry = agent.accept(*request)
+        if entry is None:
+            return agent.answer_to(*request)
+        agent.start(entry)
+        return entry.answer
 
     boundaries.deliver = deliver
     if order.joins:
         join(tools, agent)
     else:
         agent.resume()
-    for message in order.messages:
-        deliver(message)
+    answers = [deliver(message) for message in order.messages]
     settle(agent)
+    if order.answer:
+        Path(order.answer).write_text(told(answers[-1]))
     if order.joins:
         look_around(tools, agent)
     parts.close()

@@ -19,11 +19,12 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import TaskState
-from nova_lite.services import live_moves, migrate_data, moves
+from nova_lite.services import live_moves, live_places, migrate_data, moves
 from nova_lite.services.disk_files import directory, remove_directory
 from nova_lite.services.interfaces import leave
 from nova_lite.services.live_volumes import let_go
 from nova_lite.services.move_ends import status
+from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import remove
@@ -78,6 +79,7 @@ class FinishThere(Step):
             except NovaLiteError as error:
                 LOG.error("Host %s has not finished the live migration of server %s: %s",
                           live_moves.target(work), work.uuid, error)  # fmt: skip
+                work.note(live_unfinished=True)
                 break
             if Signal.DRAIN in work.signals:
                 raise Interrupted
@@ -150,13 +152,20 @@ class DisconnectLeft(Step):
 
 
 class RemoveLeftFiles(Step):
-    """Remove the server's files, unless the other host uses the same ones."""
+    """Remove the server's files, unless the other host uses the same ones, or has lost the guest
+    since: they may be all that there is of it."""
 
     name = "remove_left_files"
 
     def do(self) -> None:
-        data = live_moves.data(self.work)
+        work = self.work
+        data = live_moves.data(work)
         if migrate_data.shares_directory(data):
+            return
+        if LiveNotes.of(work.notes).live_unfinished and live_places.is_missing(work):
+            LOG.error("Host %s has no guest of server %s any more, which had come there: its disks "
+                      "as they were before stay in %s; remove them when they are not needed",
+                      live_moves.target(work), work.uuid, directory(work))  # fmt: skip
             return
         _insist(self, lambda: self._remove(disks=not migrate_data.shares_disks(data)))
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from nova_lite.errors import NovaLiteError
+from nova_lite.errors import NovaLiteError, VolumeAttachmentNotFound
 from nova_lite.guest.naming import bus_of_name, strip
 from nova_lite.services import volume_keys
 from nova_lite.services.abandoned import is_unfinished
@@ -90,25 +90,41 @@ class AttachArriving(Step):
             )
 
     def _own(self, mapping: WireObject, before: str) -> Mapping[str, Any]:
-        """The attachment for this host, with the connection; noted as soon as it is known."""
+        """The attachment for this host, with the connection; noted as soon as it is known.
+
+        Cinder updates no attachment beside one that is connected (``attachment_update`` of
+        cinder/volume/api.py): what is noted is used as it is, and what was made and not noted is
+        made again.
+        """
         work, cinder = self.work, self.tools.cinder
         volume_id, name = str(mapping["volume_id"]), mapping["device_name"]
-        connector = self.tools.connector.properties()
         known = ArrivalNotes.of(work.notes).attachments_here or {}
-        mine = known.get(str(mapping["uuid"]))
-        if mine is None and self.repeated:
-            found = cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id)
-            spare = sorted(str(row["id"]) for row in found
-                           if row["id"] != before and row["status"] in BEGUN)  # fmt: skip
-            mine = spare[0] if spare else None
-        if mine is not None:
-            attachment = cinder.update_attachment(work.context, mine, connector, name)
-        else:
-            attachment = cinder.create_attachment(
-                work.context, volume_id, work.uuid, connector, name
-            )
+        noted = self._noted(known.get(str(mapping["uuid"])))
+        if noted is not None:
+            return noted
+        if self.repeated:
+            self._drop_begun(volume_id, before)
+        connector = self.tools.connector.properties()
+        attachment = cinder.create_attachment(work.context, volume_id, work.uuid, connector, name)
         work.note(attachments_here={**known, str(mapping["uuid"]): str(attachment["id"])})
         return attachment
+
+    def _noted(self, attachment_id: str | None) -> Mapping[str, Any] | None:
+        """An attachment with its connection; None: there is none."""
+        if attachment_id is None:
+            return None
+        try:
+            found = self.tools.cinder.attachment(self.work.context, attachment_id)
+        except VolumeAttachmentNotFound:
+            return None
+        return found if found.get("connection_info") else None
+
+    def _drop_begun(self, volume_id: str, before: str) -> None:
+        """Delete what an attempt has made and could not note; nothing is connected by it."""
+        work, cinder = self.work, self.tools.cinder
+        for row in cinder.attachments(work.context, server_uuid=work.uuid, volume_id=volume_id):
+            if row["id"] != before and row["status"] in BEGUN:
+                cinder.delete_attachment(work.context, str(row["id"]))
 
     def undo(self) -> None:
         work, notes = self.work, ArrivalNotes.of(self.work.notes)

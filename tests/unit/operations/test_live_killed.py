@@ -299,6 +299,34 @@ def test_a_target_that_does_not_say_what_it_has(tmp_path):
     assert (hosts.guest(hosts.source), hosts.guest(hosts.dest)) == (None, "RUNNING")
 
 
+@pytest.mark.parametrize(
+    ("state", "migrating"),
+    [(PowerState.PAUSED, Migrating.UNDECIDED), (PowerState.SHUTDOWN, Migrating.NO)],
+)
+def test_a_target_that_is_about_to_drop_the_guest_has_not_got_it(tmp_path, state, migrating):
+    """When this host has lost its power its libvirt needs a moment: all that is left is here."""
+    hosts = LiveHosts(tmp_path)
+    killed_on_the_way(hosts)
+    fake = hosts.source.hypervisor
+    fake.guests[hosts.server].state = PowerState.SHUTDOWN
+    fake.sent[hosts.server].phase = MigrationPhase.NONE
+    arriving = hosts.dest.hypervisor.guests[hosts.server]
+    arriving.state, arriving.migrating = state, migrating
+    told, begun = fake.guest_at, time.monotonic()
+
+    def guest_at(uri, uuid):
+        if time.monotonic() - begun > 0.3:
+            hosts.dest.hypervisor.guests.pop(uuid, None)
+        return told(uri, uuid)
+
+    fake.guest_at = guest_at
+    hosts.resume()
+
+    assert hosts.state() == ("host1", "active", None)
+    assert hosts.look()["host1"]["files"]
+    assert hosts.migration()["status"] == "failed"
+
+
 def test_a_hypervisor_that_is_away_proves_nothing(tmp_path):
     """Its migration is waited for."""
     hosts = LiveHosts(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from nova_lite.engine.bus import Moment
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import VolumeAttachFailed
+from nova_lite.errors import ServerNotFound, VolumeAttachFailed
 from nova_lite.model.domain import CpuTune
 from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
@@ -418,6 +418,30 @@ def test_a_target_that_is_down(tmp_path):
 
     stays(hosts, before, "failed")
     assert "host2" in hosts.faults()[0]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_the_disks_stay_when_the_other_host_has_lost_the_guest(tmp_path, lost, caplog):
+    """It came, was seen there, and is gone before that host made the server its own: what is here
+    may be all that there is. A host that has the guest and fails otherwise is believed."""
+    hosts = LiveHosts(tmp_path)
+    fails = []
+
+    def finish(arguments):
+        fails.append(arguments)
+        if lost:
+            hosts.dest.hypervisor.guests.pop(hosts.server)
+        raise ServerNotFound("the guest did not arrive")
+
+    hosts.peers.answers["host2"]["post_live_migration_at_destination"] = finish
+    quick(hosts)
+
+    hosts.go()
+
+    assert len(fails) == 1
+    assert hosts.state()[0] == "host2"
+    assert ("server/disk" in hosts.files(hosts.source)) == lost
+    assert ("stay in" in caplog.text) == lost
 
 
 def quick(hosts):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from nova_lite.clients.cinder import Cinder
 from nova_lite.engine.queues import Pool
-from nova_lite.services import migrate_data
+from nova_lite.services import disk_files, migrate_data
 from nova_lite.wire.objects import unwrap, wrap
-from tests.unit.operations.host import ATTACHMENT
+from tests.fakes.killed import Killed, until_killed
+from tests.fakes.volume_driver import FileVolumes
+from tests.unit.operations.host import ATTACHMENT, VOLUME
 from tests.unit.operations.live_hosts import CHECK, POST, PRE, ROLLBACK, LiveHosts
 
 
@@ -91,3 +94,52 @@ def test_a_guest_that_is_lost_with_the_power_is_whose_it_was(tmp_path):
         assert vm_state in ("stopped", "active"), boundary
         assert hosts.guest(hosts.dest) == "SHUTDOWN", boundary
         assert hosts.look()["bound"] == ["host2"], boundary
+
+
+@pytest.mark.parametrize(
+    "method", [(Cinder, "create_attachment"), (FileVolumes, "connect")], ids=["made", "noted"]
+)
+def test_an_attachment_that_was_made_is_the_only_one(tmp_path, monkeypatch, method):
+    """Cinder lets nobody update an attachment beside one that is connected."""
+    hosts, arguments = begun(tmp_path, PRE)
+    with monkeypatch.context() as patch:
+        dies_after(patch, *method)
+        agent = hosts.agent(hosts.dest)
+        with until_killed(60):
+            hosts.dest.send(agent, PRE, **arguments)
+
+    hosts.dest.resume(**hosts.parts())
+
+    seen = hosts.look()
+    assert seen["cinder"] == [("attached", "host1"), ("attached", "host2")]
+    assert (seen["attachment"], seen["connected"]) == (False, [VOLUME])
+
+
+def dies_after(patch, kind, name):
+    """The process ends when this has been done."""
+    usual = getattr(kind, name)
+
+    def done(*args, **kwargs):
+        usual(*args, **kwargs)
+        raise Killed
+
+    patch.setattr(kind, name, done)
+
+
+def test_what_was_half_removed_is_removed(tmp_path, monkeypatch):
+    """The mark is in the directory, which has another name by then."""
+    hosts, arguments = begun(tmp_path, ROLLBACK)
+
+    def dies(path):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_files, "_remove", dies)
+        agent = hosts.agent(hosts.dest)
+        with until_killed(60):
+            hosts.dest.send(agent, ROLLBACK, **arguments)
+    assert hosts.look()["files"]
+
+    hosts.dest.resume(**hosts.parts())
+
+    assert hosts.look()["files"] == []

@@ -18,7 +18,7 @@ from nova_lite.drivers.hypervisor.libvirt import migration_stats, moved_xml
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find, is_invalid
 from nova_lite.drivers.hypervisor.libvirt.sending import Sending, Sendings, with_outcome
 from nova_lite.drivers.hypervisor.live_migrations import NOTHING
-from nova_lite.errors import GuestNotRunning, HypervisorError
+from nova_lite.errors import GuestNotRunning, HypervisorError, HypervisorUnavailable
 from nova_lite.model.live_migration import (
     GuestAt,
     GuestChanges,
@@ -222,7 +222,10 @@ def _is_sent(domain: Any) -> bool:
 
 
 def _stats(domain: Any, flags: int) -> dict[str, Any]:
-    """Statistics of the guest's job; empty for a guest that is off or has none."""
+    """Statistics of the guest's job; empty for a guest that is off or has none.
+
+    :raises HypervisorUnavailable: libvirt cannot tell, for the job keeps it busy
+    """
     try:
         return dict(domain.jobStats(flags))
     except libvirt.libvirtError as error:
@@ -231,6 +234,12 @@ def _stats(domain: Any, flags: int) -> dict[str, Any]:
         if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
             # "migration statistics are available only on the source host"
             return {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN}
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            # A migration that stalls holds the guest's lock; libvirt waits 30 s for it.
+            raise HypervisorUnavailable(
+                f"could not look at the job of guest {domain.UUIDString()}: "
+                f"{error.get_error_message()}"
+            ) from error
         raise
 
 

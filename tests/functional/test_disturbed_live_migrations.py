@@ -1,0 +1,402 @@
+"""A server that goes to another host while it runs is on one of them, and runs once, whatever
+happens to either host, to its agent, its libvirtd or its power, and to what they say.
+
+Guest, libvirt and QEMU are real, on both hosts; so is the network between them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from nova_lite.errors import NovaLiteError
+from nova_lite.services.shared_storage import PREFIX
+from tests import rotation
+from tests.functional import prepare
+from tests.functional.live_trial import CHECK, LIVE, MIGRATION, LiveTrial, Upset
+from tests.functional.messages import VOLUME
+from tests.functional.test_two_hosts import NOTHING, RUNS, at
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(3600)]
+
+PRE, POST = "pre_live_migration", "post_live_migration_at_destination"
+ROLLBACK = "rollback_live_migration_at_destination"
+REMOVE = "remove_volume_connection"
+CHECKS = (CHECK, "check_can_live_migrate_source")
+FILES = ("console.log", "disk", "disk.config", "disk.info")
+NOTICED_S = 6.0  # libvirt asks the other one each second whether it is there, and three times
+ENDED_BADLY = ("failed", "error", "cancelled")
+
+
+@pytest.fixture(scope="module")
+def booted(lab):
+    """A server with a volume that runs on host1; what is on its disk is nowhere else."""
+    made = lab.trial("host1", "host2", kind=LiveTrial)
+    prepare.boot(made)
+    # One that is written to has to be on storage of which libvirt knows that hosts share it.
+    prepare.attach_volume(made, connection={"access_mode": "ro"})
+    with made.ledger.open() as content:
+        content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
+    made.mark_disk()
+    made.ask_for_move()
+    made.request = made.live_message(made.check())
+    made.keep()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def trial(booted):
+    booted.restore()
+    return booted
+
+
+# --- how it is to end ---------------------------------------------------------------------------
+def ends(trial, *, lost=False):
+    """The server is on one host, which is returned, and nothing of it is on the other one.
+
+    :param lost: whether its guest may have lost its memory with the power
+    """
+    trial.await_calls()
+    trial.deliver_casts()
+    seen = trial.look_everywhere()
+    host = seen["host"]
+    here, other = at(seen, host), {"host1": "host2", "host2": "host1"}[host]
+    assert at(seen, other) == NOTHING
+    assert (seen["node"], seen["task_state"]) == (host, None)
+    assert here["journal"] == []
+    # What was shown to the other host goes with the next check, after a while.
+    files = [name for name in here["files"] if not name.startswith(PREFIX)]
+    assert files == [f"server/{name}" for name in FILES]
+    assert trial.bindings() == ([host], [], [])
+    assert seen["volumes"]["cinder"] == [("in-use", "attached")]
+    assert trial.attachments() == ([host], host)
+    allocations = trial.ledger.read()["allocations"]
+    assert allocations == {trial.server: {host: {"VCPU": 1}}}
+    assert (trial.migration()["status"] in ENDED_BADLY) == (host == "host1")
+    assert trial.migration()["status"] in (*ENDED_BADLY, "completed")
+    if lost and here["domain"] != RUNS:
+        trial.set(task_state="powering-on")
+        assert trial.delivered(host, trial.message("start_instance"))
+        seen = trial.look_everywhere()
+        here = at(seen, host)
+    elif not lost:
+        assert trial.boots(host) == (1 if host == "host1" else 0)
+    assert (seen["vm_state"], seen["power_state"], here["domain"]) == ("active", 1, RUNS)
+    assert (here["taps"], here["volumes"]["connected"], here["journal"]) == (1, 1, [])
+    assert trial.disk_is_whole(host)
+    return host
+
+
+class Boundaries:
+    """What agents pass, by method."""
+
+    def __init__(self, trial, name, methods) -> None:
+        """
+        :param name: of the directory of the files that have them
+        """
+        where = trial.lab.directory / name
+        where.mkdir()
+        self._files = {method: where / method for method in methods}
+        trial.upsets = {
+            method: Upset(record=str(path)) for method, path in self._files.items()
+            if method != LIVE
+        }  # fmt: skip
+
+    def file(self, method):
+        return str(self._files[method])
+
+    def of(self, method):
+        return self._files[method].read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def going(booted):
+    """What a migration passes that nobody disturbs."""
+    booted.restore()
+    passed = Boundaries(booted, "going", (*CHECKS, PRE, LIVE, POST))
+    message = booted.live_message(booted.check())
+    assert booted.delivered("host1", message, record=passed.file(LIVE)), booted.lab.said()
+    assert ends(booted) == "host2", booted.lab.said()
+    return passed
+
+
+@pytest.fixture(scope="module")
+def refused(booted):
+    """The same of one that libvirt refuses when everything is ready."""
+    booted.restore()
+    refuse(booted)
+    passed = Boundaries(booted, "refused", (LIVE, REMOVE, ROLLBACK))
+    assert booted.delivered("host1", booted.request, record=passed.file(LIVE)), booted.lab.said()
+    assert ends(booted) == "host1", booted.lab.said()
+    return passed
+
+
+def refuse(trial):
+    """Nobody has certificates."""
+    trial.host.configure("live_migration_with_native_tls = true", "libvirt")
+
+
+def slow_down(trial):
+    """Far less than the guest writes: its memory never gets there by itself."""
+    trial.host.configure("live_migration_bandwidth = 1", "libvirt")
+
+
+@pytest.fixture
+def sample(request):
+    """Some of the boundaries at which something is to happen, or all."""
+    full = request.config.getoption("--full")
+    chance = random.Random(rotation.seed(request.config) + request.node.name)
+
+    def choose(boundaries, number=1):
+        return boundaries if full else chance.sample(boundaries, number)
+
+    return choose
+
+
+@pytest.fixture
+def each(booted):
+    """Do something at each of some boundaries, and tell of all that went wrong."""
+
+    def do(boundaries, act):
+        wrong = []
+        for boundary in boundaries:
+            booted.restore()
+            try:
+                act(booted, boundary)
+            except AssertionError as error:
+                wrong.append(f"{boundary}: {error}\n{booted.lab.said()}")
+        assert not wrong, f"{len(wrong)} of {len(boundaries)}\n" + "\n\n".join(wrong)
+
+    return do
+
+
+# --- agents are killed --------------------------------------------------------------------------
+@pytest.mark.core
+def test_the_agent_of_the_source_is_killed(going, sample, each):
+    """The next one goes on."""
+
+    def act(trial, boundary):
+        trial.kill(boundary)
+        assert trial.delivered("host1")
+        assert ends(trial) == "host2"
+
+    each(sample(going.of(LIVE)), act)
+
+
+@pytest.mark.parametrize("method", CHECKS)
+def test_an_agent_is_killed_while_it_checks(going, sample, each, method):
+    """Nothing is left of that, and the conductor may ask again."""
+
+    def act(trial, boundary):
+        trial.upsets[method] = Upset(kill=boundary)
+        with pytest.raises(NovaLiteError):
+            trial.check()
+        assert trial.delivered("host1", trial.live_message(trial.check()))
+        assert ends(trial) == "host2"
+
+    each(sample(going.of(method)), act)
+
+
+def test_the_agent_of_the_target_is_killed_before_the_guest_comes(going, sample, each):
+    """It is asked again, and prepares once."""
+
+    def act(trial, boundary):
+        trial.upsets[PRE] = Upset(kill=boundary)
+        assert trial.delivered("host1", trial.request)
+        assert ends(trial) == "host2"
+
+    each(sample(going.of(PRE)), act)
+
+
+def test_the_agent_of_the_target_is_killed_when_the_guest_has_come(going, sample, each):
+    """It is asked again."""
+
+    def act(trial, boundary):
+        trial.upsets[POST] = Upset(kill=boundary)
+        assert trial.delivered("host1", trial.request)
+        assert ends(trial) == "host2"
+
+    each(sample(going.of(POST)), act)
+
+
+def test_the_agent_of_the_source_is_killed_while_it_takes_back(refused, sample, each):
+    """What is taken back is what was done."""
+
+    def act(trial, boundary):
+        refuse(trial)
+        trial.kill(boundary)
+        assert trial.delivered("host1")
+        assert ends(trial) == "host1"
+
+    each(sample(refused.of(LIVE)), act)
+
+
+@pytest.mark.parametrize("method", [REMOVE, ROLLBACK])
+def test_the_agent_of_the_target_is_killed_while_it_gives_up(refused, sample, each, method):
+    def act(trial, boundary):
+        refuse(trial)
+        trial.upsets[method] = Upset(kill=boundary)
+        assert trial.delivered("host1", trial.request)
+        assert ends(trial) == "host1"
+
+    each(sample(refused.of(method)), act)
+
+
+@pytest.mark.parametrize("verb", ["live_migration_force_complete", "live_migration_abort"])
+def test_the_agent_is_killed_while_memory_goes(trial, verb):
+    """libvirt goes on; the next agent finds it, and does with it as its user wants."""
+    slow_down(trial)
+    ended = trial.begin(trial.request, kill_in={"hypervisor.migrate#1": 2.0})
+    trial.await_copy(ended)
+    assert not ended.result()
+
+    more = {"migration_id": MIGRATION["id"]} if verb == "live_migration_abort" else {}
+    assert trial.delivered("host1", {**trial.message(verb, **more), "request_id": "req-verb"})
+
+    assert ends(trial) == ("host1" if verb == "live_migration_abort" else "host2")
+
+
+# --- the power fails ----------------------------------------------------------------------------
+def test_the_power_of_the_source_fails(going, sample, each):
+    """The server is where its guest is; one that has none is started on the host of its record."""
+
+    def act(trial, boundary):
+        trial.kill(boundary, durable=True)
+        trial.lose_power("host1")
+        assert trial.delivered("host1", joins=True)
+        ends(trial, lost=True)
+
+    each(sample(going.of(LIVE)), act)
+
+
+def test_the_power_of_the_target_fails_while_it_prepares(going, sample, each):
+    """It is asked again; what it has prepared by then is gone with the power, or not."""
+
+    def act(trial, boundary):
+        trial.upsets[PRE] = Upset(kill=boundary, power=True)
+        assert trial.delivered("host1", trial.request)
+        ends(trial)
+
+    each(sample(going.of(PRE)), act)
+
+
+def test_the_power_of_the_target_fails_when_the_guest_has_come(going, sample, each):
+    """It can be started there: the other host has nothing of it any more."""
+
+    def act(trial, boundary):
+        trial.upsets[POST] = Upset(kill=boundary, power=True)
+        assert trial.delivered("host1", trial.request)
+        assert ends(trial, lost=True) == "host2"
+
+    each(sample(going.of(POST)), act)
+
+
+def test_the_power_of_the_target_fails_while_the_source_works(going, sample, each):
+    """At each boundary of the source it is another host when it is asked again."""
+
+    def act(trial, boundary):
+        ended = trial.begin(trial.request, at={boundary: {"pause": "held"}})
+        if not trial.await_pause(ended, "held"):
+            assert ended.result()
+            return
+        trial.await_calls()  # an agent that is at work there would outlive its power here
+        trial.lose_power("host2")
+        assert trial.delivered("host2", joins=True)
+        trial.go_on("held")
+        assert ended.result()
+        ends(trial, lost=True)
+
+    each(sample(going.of(LIVE)), act)
+
+
+@pytest.mark.parametrize("host", ["host1", "host2"])
+def test_the_power_fails_while_memory_goes(trial, host):
+    slow_down(trial)
+    order = {"kill_in": {"hypervisor.migrate#1": 2.0}, "durable": True} if host == "host1" else {}
+    ended = trial.begin(trial.request, **order)
+    trial.await_copy(ended)
+    if host == "host1":
+        assert not ended.result()
+    trial.lose_power(host)
+    assert trial.delivered(host, joins=True)
+    if host == "host2":
+        assert ended.result()
+
+    assert ends(trial, lost=host == "host1") == "host1"
+
+
+# --- answers are lost ---------------------------------------------------------------------------
+def test_answers_of_the_conductor_get_lost(trial):
+    """To both hosts, the first one of each kind."""
+    trial.upsets = {method: Upset(lossy=True) for method in (*CHECKS, PRE, POST)}
+
+    assert trial.delivered("host1", trial.live_message(trial.check()), lose_replies=True)
+
+    assert ends(trial) == "host2"
+
+
+@pytest.mark.parametrize("method", [PRE, POST])
+def test_the_answer_of_the_target_gets_lost(trial, method):
+    """It is asked again."""
+    trial.upsets[method] = Upset(lost=True)
+
+    assert trial.delivered("host1", trial.request)
+
+    assert ends(trial) == "host2"
+
+
+@pytest.mark.parametrize("method", CHECKS)
+def test_the_answer_of_a_check_gets_lost(trial, method):
+    trial.upsets[method] = Upset(lost=True)
+    with pytest.raises(NovaLiteError):
+        trial.check()
+
+    assert trial.delivered("host1", trial.live_message(trial.check()))
+
+    assert ends(trial) == "host2"
+
+
+@pytest.mark.parametrize("method", [REMOVE, ROLLBACK])
+def test_the_answer_of_who_gives_up_gets_lost(trial, method):
+    refuse(trial)
+    trial.upsets = {method: Upset(lost=True, lossy=True)}
+
+    assert trial.delivered("host1", trial.request, lose_replies=True)
+
+    assert ends(trial) == "host1"
+
+
+# --- libvirt and the network --------------------------------------------------------------------
+@pytest.mark.parametrize("host", ["host1", "host2"])
+def test_libvirtd_is_killed_while_memory_goes(trial, host):
+    """The guest goes on where it was."""
+    slow_down(trial)
+    ended = trial.begin(trial.request)
+    trial.await_copy(ended)
+
+    trial.hosts[host].daemon.kill_libvirtd()
+    trial.hosts[host].daemon.start_libvirtd()
+
+    assert ended.result()
+    assert ends(trial) == "host1"
+
+
+def test_the_cable_is_cut_while_memory_goes(trial):
+    """The same. As long as it is cut nothing can be told of a guest whose disks are copied; the
+    other host forgets the guest when it hears of that."""
+    slow_down(trial)
+    ended = trial.begin(trial.request)
+    trial.await_copy(ended)
+
+    trial.cut(off=True)
+    try:
+        time.sleep(NOTICED_S)
+        assert not ended.done()
+    finally:
+        trial.cut(off=False)
+
+    assert ended.result()
+    assert ends(trial) == "host1"
