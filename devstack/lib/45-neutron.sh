@@ -7,12 +7,23 @@ describe_step neutron "Neutron" \
 NEUTRON_CONFIGURATION=(--config-file "$ETC/neutron/neutron.conf" --config-file "$ETC/neutron/ml2_conf.ini")
 
 neutron_database() {
-  local plugins=ovn-router,segments,qos,trunk,auto_allocate
+  local plugins=ovn-router,segments,qos,trunk,auto_allocate taps=true before
+  # Hosts of 2025.x know of no taps that are made before the guest; with them Neutron would not tell
+  # hosts of 2025.x that ports are ready for a guest that is to come.
+  [[ $NOVA_RELEASE != 2025.* ]] || taps=false
   # "placement" reports what each host guarantees, as providers below the host's own one.
   [[ -z $GUARANTEED_KBPS ]] || plugins+=,placement
   render neutron.conf "$ETC/neutron/neutron.conf" SERVICE_PLUGINS="$plugins"
-  render ml2_conf.ini "$ETC/neutron/ml2_conf.ini"
+  before=$(sha256sum "$ETC/neutron/ml2_conf.ini" 2>/dev/null || true)
+  render ml2_conf.ini "$ETC/neutron/ml2_conf.ini" CREATE_TAPS="$taps"
+  # An upgrade goes on under running servers: what Neutron does changes when it is started next.
+  [[ $before == "$(sha256sum "$ETC/neutron/ml2_conf.ini")" || ${NOVA_CHANGE:-} == upgrade ]] || stop_neutron
   once neutron-database neutron-db-manage "${NEUTRON_CONFIGURATION[@]}" upgrade head
+}
+
+stop_neutron() {
+  local service
+  for service in neutron-api neutron-rpc neutron-periodic neutron-ovn-maintenance; do stop "$service"; done
 }
 
 step_neutron() {

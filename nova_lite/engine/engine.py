@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from nova_lite.clock import SYSTEM, USUAL, Clock, Pace
@@ -71,7 +72,7 @@ class Engine:
             self.bus.subscribe(announcements.heard)
         if observer is not None:
             self.bus.subscribe(at_boundaries(observer))
-        self._finished = Finished(journal.directory / "finished")
+        self._finished = Finished(journal.directory / "finished", journal.boot_id)
         self._acceptance = Acceptance(journal, verbs, self._finished)
         self._drain = threading.Event()
         self._around = Surroundings(
@@ -291,6 +292,8 @@ class Engine:
         kept = operation is None or (
             operation.answers and (not last or outcome.failure is not None)
         )
+        if operation is not None and operation.answer_ends_with_boot:
+            outcome = replace(outcome, boot=self._journal.boot_id)
         self._finished.add(entry.key, outcome if kept else UNKNOWN)
         self.bus.publish(EngineEvent(Moment.FINISHED, entry, operation, failure=outcome.failure))
         if not last:

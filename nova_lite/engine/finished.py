@@ -33,12 +33,14 @@ REMEMBERED = 1000
 class Outcome:
     """What an operation came to: the answer, or the failure.
 
-    ``known`` is False where neither was kept: nobody waits for it.
+    ``known`` is False where neither was kept: nobody waits for it. ``boot`` is the boot of the host
+    (its boot id) in which the answer holds; empty: in all.
     """
 
     answer: Any = None
     failure: Failure | None = None
     known: bool = True
+    boot: str = ""
 
 
 UNKNOWN = Outcome(known=False)
@@ -47,8 +49,11 @@ UNKNOWN = Outcome(known=False)
 class Finished:
     """The last ``REMEMBERED`` requests with their outcomes. Safe between threads."""
 
-    def __init__(self, path: Path) -> None:
-        """:param path: a file of our own; read if it is there"""
+    def __init__(self, path: Path, boot: str = "") -> None:
+        """
+        :param path: a file of our own; read if it is there
+        :param boot: this boot of the host; of another one some answers do not hold
+        """
         self._path = path
         self._lock = threading.Lock()  # of the memory; never held while the disk is waited for
         self._writing = threading.Lock()
@@ -59,7 +64,8 @@ class Finished:
             for line in text.splitlines():
                 self._lines += 1
                 with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                    self._remember(*_parse(line))  # of a torn line the request is not known
+                    key, outcome = _parse(line)  # of a torn line the request is not known
+                    self._remember(key, outcome if outcome.boot in ("", boot) else UNKNOWN)
             if text and not text.endswith("\n"):
                 self._lines = 2 * REMEMBERED  # write it anew: nothing must be appended to that
 
@@ -128,6 +134,8 @@ def _line(key: Key, outcome: Outcome) -> str:
         record["failure"] = outcome.failure.as_dict()
     elif outcome.known:
         record["answer"] = confidential.without(outcome.answer)
+    if outcome.boot:
+        record["boot"] = outcome.boot
     return json.dumps(record) + "\n"
 
 
@@ -142,5 +150,5 @@ def _outcome(record: Mapping[str, Any]) -> Outcome:
     if "failure" in record:
         return Outcome(failure=Failure.from_dict(record["failure"]))
     if "answer" in record:
-        return Outcome(record["answer"])
+        return Outcome(record["answer"], boot=str(record.get("boot", "")))
     return UNKNOWN

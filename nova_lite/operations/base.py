@@ -52,6 +52,8 @@ class Operation(Notified, ABC):
     (``membership/survey.py``).
     ``rolls_back_unanswered``: its effect must not outlive a caller that was not answered, and that
     will not ask again; the answer leaves before the outcome is on disk, and is not kept.
+    ``answer_ends_with_boot``: it tells of taps or connected volumes, which are gone when the host
+    was rebooted; who asks again then gets an error.
     ``between_hosts``: another host has a part in it, so that faults name this one.
     ``last_resort`` is what the server's record becomes when ``failed`` itself fails.
     """
@@ -67,6 +69,7 @@ class Operation(Notified, ABC):
     secrets: ClassVar[tuple[str, ...]] = ()
     places: frozenset[Place] = HERE
     rolls_back_unanswered: ClassVar[bool] = False
+    answer_ends_with_boot: ClassVar[bool] = False
     between_hosts: ClassVar[bool] = False
     last_resort: ClassVar[Mapping[str, Any]] = {"vm_state": VmState.ERROR, "task_state": None}
 

@@ -36,6 +36,7 @@ class PreLiveMigration(Operation):
     event = "compute_pre_live_migration"
     requires = {"disk": object, "migrate_data": WireObject}
     answers = True
+    answer_ends_with_boot = True
     pool = "builds"  # images may have to be fetched
     places = ANYWHERE  # it is another host's server
     notifies = "live_migration_pre"

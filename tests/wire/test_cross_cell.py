@@ -64,6 +64,9 @@ class Engine:
     def __init__(self):
         self.accepted = []
 
+    def promised(self, verb, context, uuid, arguments):
+        return False
+
     def accept(self, verb, context, uuid, arguments):
         self.accepted.append((verb, arguments))
         self.entry = SimpleNamespace(answer=Future(), caller_waits_until=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nova_lite.engine import finished
-from nova_lite.engine.finished import Finished
+from nova_lite.engine.finished import Finished, Outcome
 from nova_lite.engine.key import Key
 
 
@@ -32,6 +32,20 @@ def test_old_requests_are_forgotten(tmp_path, monkeypatch):
         assert key(26) not in known
         assert all(key(number) in known for number in range(27, 32))
     assert len((tmp_path / "finished").read_text().splitlines()) <= 10
+
+
+def test_an_answer_may_end_with_the_boot(tmp_path):
+    """What it tells of is gone; that the request was carried out stays known."""
+    path = tmp_path / "finished"
+    memory = Finished(path, "boot 1")
+    memory.add(key(1), Outcome("plugged", boot="boot 1"))
+    memory.add(key(2), Outcome("written"))
+
+    same, other = Finished(path, "boot 1"), Finished(path, "boot 2")
+
+    assert same.outcome(key(1)).answer == "plugged"
+    assert not other.outcome(key(1)).known
+    assert other.outcome(key(2)).answer == "written"
 
 
 def test_a_torn_line_hurts_nobody(tmp_path):
