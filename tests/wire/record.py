@@ -3,9 +3,9 @@
     python -m tests.wire.record --release 2025.1 --out tests/wire/data/2025.1 --minutes 20
 
 Listens to the cloud of devstack/cloud while others use it; nothing is sent. Of each method that
-differs from the recordings of the newest release a few small exchanges are written, without secrets,
-and ``manifest.json`` says what was heard. --keep writes all that was heard to a file with secrets
-in it, from which --heard does the rest again.
+differs from the recordings of the newest release a few small exchanges are written, without
+secrets, and ``manifest.json`` says what was heard. --keep writes all that was heard to a file,
+secrets included, from which --heard does the rest again.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def manifest(release: str, choices: dict[str, Choice], found: list[Exchange]) ->
         }
         if choice.differs:
             row["differs"] = list(choice.differs)
+        if choice.fields:
+            row["fields"] = [fact.removeprefix("field ") for fact in choice.fields]
         if choice.lite_only:
             row["only between nova_lite"] = True
         if not of_it[0].routing_key.startswith("conductor"):

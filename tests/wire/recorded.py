@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nova_lite.wire.releases import RELEASES
 
 DATA = Path(__file__).parent / "data"
@@ -25,6 +27,9 @@ HELD_TO = (
     "object_class_action_versions.Instance.get_by_uuid",
     "object_class_action_versions.MigrationList.get_in_progress_and_error",
 )
+
+# Of the above, what nobody has said while a release was recorded.
+NOT_HEARD: frozenset[tuple[str, str]] = frozenset()
 
 
 def directory(release: str) -> Path:
@@ -53,6 +58,24 @@ def exchanges(release: str, method: str) -> list[dict[str, Any]]:
     """Those of a method; none where it was not kept."""
     path = directory(release) / "methods" / f"{method}.json"
     return json.loads(path.read_text()) if path.exists() else []
+
+
+def held_to(*methods: str) -> list[Any]:
+    """Exchanges of some methods in all releases, as parameters of a test.
+
+    :raises ValueError: of a release there is none, and ``NOT_HEARD`` does not say so
+    """
+    found = []
+    for release in ALL:
+        for method in methods:
+            kept = exchanges(release, method)
+            if bool(kept) is ((release, method) in NOT_HEARD):
+                raise ValueError(f"{method} of {release}: {len(kept)} recordings; see NOT_HEARD")
+            found += [
+                pytest.param(exchange, id=f"{release}-{method}-{number}")
+                for number, exchange in enumerate(kept)
+            ]
+    return found
 
 
 def manifest(release: str) -> dict[str, Any]:

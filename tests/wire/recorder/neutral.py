@@ -50,7 +50,7 @@ class Machine:
     def __init__(
         self, state: str = "", secrets: Iterable[str] = (), hosts: Iterable[str] = ()
     ) -> None:
-        self._words = {secret: SECRET for secret in secrets}
+        self._words = dict.fromkeys(secrets, SECRET)
         if state:
             self._words[state] = "/var/lib/cloud"
         others = sorted(host for host in set(hosts) if not re.fullmatch(r"node\d+", host))

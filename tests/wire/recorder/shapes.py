@@ -32,7 +32,7 @@ def object_facts(value: Any) -> set[str]:
 def call_facts(request: dict[str, Any]) -> set[str]:
     """What belongs to the method: its version, its arguments, and the context."""
     method = method_of(request)
-    found = {f"{method} version {request.get('version')}"}
+    found = {f"method {method}", f"{method} version {request.get('version')}"}
     found |= {f"{method} argument {name}" for name in request.get("args", {})}
     # Keyword arguments of an object's method.
     keywords = request.get("args", {}).get("kwargs")
@@ -96,12 +96,15 @@ class Newest:
 class Choice:
     """What is kept of one method.
 
-    :ivar differs: facts that the newest does not have
+    :ivar differs: facts that the newest does not have, and what it has and this has not
+    :ivar fields: the same of fields; minor versions of a class only add fields, so these are there
+        because of what was done while it was recorded
     :ivar kept: the exchanges
     :ivar lite_only: it was only heard from one nova_lite to another
     """
 
     differs: tuple[str, ...]
+    fields: tuple[str, ...]
     kept: tuple[Exchange, ...]
     lite_only: bool
 
@@ -115,6 +118,8 @@ def choose(method: str, found: list[Exchange], newest: Newest, wanted: bool) -> 
     ranked = sorted(((facts(one), one) for one in found), key=_rank)
     missing = newest.missing(method, (shown for shown, _ in ranked))
     news = set().union(*(shown for shown, _ in ranked)) - newest.known
+    if f"method {method}" in news:
+        news = {fact for fact in news if not fact.startswith(f"{method} ")}
     kept, left = [], set(news)
     while left and len(kept) < AT_MOST:
         shown, best = max(ranked, key=lambda pair: len(pair[0] & left))
@@ -122,8 +127,11 @@ def choose(method: str, found: list[Exchange], newest: Newest, wanted: bool) -> 
         left -= shown
     if not kept and ranked and (wanted or missing):
         kept = [ranked[0][1]]
-    differs = tuple(sorted(news | missing))
-    return Choice(differs, tuple(kept), all(_between_lite(one) for one in found))
+    fields = {fact for fact in news if fact.startswith("field ")}
+    differs = sorted((news | missing) - fields)
+    return Choice(
+        tuple(differs), tuple(sorted(fields)), tuple(kept), all(_between_lite(one) for one in found)
+    )
 
 
 def _between_lite(exchange: Exchange) -> bool:
