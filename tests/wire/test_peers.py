@@ -57,7 +57,9 @@ def test_the_same_message_to_the_same_queue(release, exchange):
     assert sent.monitor == request.get("_timeout")
 
 
-@pytest.mark.parametrize(("release", "number"), [(recorded.NEWEST, 12)])
+@pytest.mark.parametrize(
+    ("release", "number"), [(recorded.NEWEST, 12), *((release, 5) for release in recorded.OLDER)]
+)
 def test_most_methods_were_recorded(release, number):
     """Without recordings the comparison above would be empty."""
     assert sum(bool(recorded.exchanges(release, method)) for method in METHODS) >= number

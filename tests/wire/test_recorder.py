@@ -78,6 +78,7 @@ def test_what_is_as_in_the_newest_release_is_left_out():
         (pause(hologram=1), "field Instance.hologram"),
         (pause(flavor=obj("Flavor", "0.9")), "Flavor 0.9"),
         (pause() | {"body": pause()["body"] | {"version": "6.9"}}, "pause_instance version 6.9"),
+        (pause() | {"to": "compute-alt.node1"}, "pause_instance topic compute-alt"),
         (pause() | {"body": pause()["body"] | {"_context_new": 1}}, "context _context_new"),
     ],
 )

@@ -1,8 +1,8 @@
 """Which of the recorded exchanges are worth keeping beside those of the newest release.
 
-A *fact* is a line of text: a class with its version, a field of a class, an argument or the version
-of a method, a key of the context. What differs from the newest release is what has a fact that none
-of its recordings has. Values never count.
+A *fact* is a line of text: a class with its version, a field of a class, the topic, the version or
+an argument of a method, a key of the context. What differs from the newest release is what has a
+fact that none of its recordings has. Values never count.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ def object_facts(value: Any) -> set[str]:
     return found
 
 
-def call_facts(request: dict[str, Any]) -> set[str]:
-    """What belongs to the method: its version, its arguments, and the context."""
-    method = method_of(request)
+def call_facts(routing_key: str, request: dict[str, Any]) -> set[str]:
+    """What belongs to the method: where it goes, its version, its arguments, and the context."""
+    method, topic = method_of(request), routing_key.partition(".")[0]
     found = {f"method {method}", f"{method} version {request.get('version')}"}
+    found.add(f"{method} topic {topic}")
     found |= {f"{method} argument {name}" for name in request.get("args", {})}
     # Keyword arguments of an object's method.
     keywords = request.get("args", {}).get("kwargs")
@@ -57,7 +58,9 @@ def facts(exchange: Exchange) -> set[str]:
     """What it shows of the release; what nova_lite itself has said shows nothing of it."""
     found: set[str] = set()
     if exchange.asked != LITE:
-        found |= call_facts(exchange.request) | object_facts(exchange.request.get("args"))
+        found |= call_facts(exchange.routing_key, exchange.request) | object_facts(
+            exchange.request.get("args")
+        )
     if exchange.answered and exchange.answered != LITE:
         found |= result_facts(exchange.request, exchange.replies)
     return found
@@ -78,7 +81,8 @@ class Newest:
         """Take over exchanges of one file."""
         for record in records:
             request = record["request"]
-            method, called = method_of(request), call_facts(request)
+            method = method_of(request)
+            called = call_facts(record["routing_key"], request)
             self.known |= called | object_facts(request.get("args"))
             self.known |= result_facts(request, record["replies"] or ())
             self.always[method] = self.always.get(method, called) & called
@@ -89,7 +93,10 @@ class Newest:
         # Where nobody but nova_lite has asked, nothing is known of the question.
         if not any(fact.startswith("context ") for fact in heard):
             return set()
-        return {f"no {fact}" for fact in self.always.get(method, set()) - heard}
+        gone = self.always.get(method, set()) - heard
+        # Where it goes, and its version, are there anyway: the others are named.
+        others = (f"{method} topic ", f"{method} version ")
+        return {f"no {fact}" for fact in gone if not fact.startswith(others)}
 
 
 @dataclass(frozen=True)
