@@ -44,8 +44,7 @@ def method_of(request: dict[str, Any]) -> str:
 def exchanges(spoken: Iterable[dict[str, Any]]) -> list[Exchange]:
     """Those that are sent to a compute service, and those of computes with a conductor.
 
-    A call that was not answered in the time that was recorded is left out. The same request is
-    there twice where somebody has sent it twice.
+    A call that was not answered in the time that was recorded is left out.
     """
     replies: dict[str, list[dict[str, Any]]] = {}
     requests = []
@@ -61,8 +60,7 @@ def exchanges(spoken: Iterable[dict[str, Any]]) -> list[Exchange]:
 
 def _of_a_compute(message: dict[str, Any]) -> bool:
     topic = message["to"].partition(".")[0]
-    # A reply to a method may have no routing key of its own; one of nova-api to a conductor is
-    # none of a compute's business.
+    # What nova-api asks a conductor is none of a compute's business.
     return topic in ("compute", "compute-alt") or (
         topic == "conductor" and message["from"] in COMPUTES
     )
