@@ -13,7 +13,7 @@ from nova_lite.wire.releases import RELEASES
 
 DATA = Path(__file__).parent / "data"
 NEWEST = RELEASES[-1].name
-OLDER = ("2025.1",)  # those that were recorded
+OLDER = ("2025.1", "2026.1")  # those that were recorded
 ALL = (*OLDER, NEWEST)
 
 # Methods whose recordings the stand-ins for nova-conductor are held to.
