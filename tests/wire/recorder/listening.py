@@ -7,6 +7,7 @@ was gone before it could be asked), ``to`` (routing key) and ``body`` (without t
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -40,20 +41,19 @@ class Listener:
     def listen(self, seconds: float) -> list[Spoken]:
         """All that Nova said; what was said while it was of another release is not heard.
 
-        :param seconds: how long; Control-C ends it earlier
+        :param seconds: how long; SIGINT (Control-C) and SIGTERM end it earlier
         """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
         looking = threading.Thread(target=self._look, daemon=True)
         looking.start()
         ends = time.monotonic() + seconds
-        try:
-            while time.monotonic() < ends:
-                try:
-                    self._broker.listen(self._hear, lambda: None, lambda: time.monotonic() > ends)
-                except (OSError, AMQPError) as error:
-                    self._say(f"the broker has gone ({type(error).__name__}): trying again")
-                    time.sleep(PAUSE)
-        except KeyboardInterrupt:
-            self._say("ended by hand")
+        while not self._ended(ends):
+            try:
+                self._broker.listen(self._hear, lambda: None, lambda: self._ended(ends))
+            except (OSError, AMQPError) as error:
+                self._say(f"the broker has gone ({type(error).__name__}): trying again")
+                self._stop.wait(PAUSE)
         self._stop.set()
         looking.join(30)
         try:
@@ -61,6 +61,9 @@ class Listener:
         except requests.RequestException:
             self._say("the broker has gone: it starts without tracing")
         return self.heard
+
+    def _ended(self, ends: float) -> bool:
+        return self._stop.is_set() or time.monotonic() > ends
 
     def _look(self) -> None:
         """Keep tracing on, which a restart of the broker ends, and know who is who."""
