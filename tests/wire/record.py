@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
 def newest() -> Newest:
     """What the newest release's recordings have."""
     facts = Newest()
-    for _, records in recorded.files(RELEASES[-1].name):
+    for _, records in recorded.files(recorded.NEWEST):
         facts.add(records)
     return facts
 
@@ -106,7 +106,7 @@ def manifest(release: str, choices: dict[str, Choice], found: list[Exchange]) ->
         if not of_it[0].routing_key.startswith("conductor"):
             row["arguments"] = sorted(of_it[0].request.get("args", {}))
         methods[method] = row
-    return {"release": release, "compared with": RELEASES[-1].name, "methods": methods}
+    return {"release": release, "compared with": recorded.NEWEST, "methods": methods}
 
 
 def _who(exchange: Exchange) -> str:
@@ -126,7 +126,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--release", required=True, choices=[release.name for release in RELEASES[:-1]]
+        "--release",
+        required=True,
+        choices=[release.name for release in RELEASES if release.name != recorded.NEWEST],
     )
     parser.add_argument("--out", required=True, type=Path, help="directory of the release's files")
     parser.add_argument("--minutes", type=float, default=20, help="default: %(default)s")
