@@ -7,12 +7,14 @@ import json
 
 import pytest
 
+from tests.cloud.support.devcloud import DevCloud
 from tests.wire import record, recorded
 from tests.wire.recorder.exchanges import LITE, STOCK, exchanges
+from tests.wire.recorder.listening import Listener
 from tests.wire.recorder.neutral import Machine
 from tests.wire.recorder.shapes import choose
 
-CONDUCTOR, API = "nova-conductor", "nova-api"
+CONDUCTOR, SERVER = "nova-conductor", "uwsgi"
 
 
 def spoken(program, to, **body):
@@ -31,11 +33,38 @@ def pause(version="2.8", number=0, program=CONDUCTOR, **data):
     return spoken(program, "compute.node1", **request)
 
 
+class Raw:
+    """A traced message as the broker client hands it over."""
+
+    def __init__(self, connection, body):
+        self.headers = {"connection": connection, "routing_keys": ["compute.node1"]}
+        self.body = json.dumps({"oslo.message": json.dumps(body)})
+
+
+def test_all_of_nova_is_heard(tmp_path):
+    """The API, too, whose connections have the name of its web server; Cinder and Neutron not."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "secrets").write_text("RABBIT_PASSWORD=x\n")
+    listener = Listener(DevCloud(tmp_path), "2025.1", print)
+    listener._programs = {
+        "c1": "uwsgi:1:u", "c2": "nova-conductor:2:u", "c3": "cinder-volume:3:u",
+        "c4": "neutron-rpc-server:4:u",
+    }  # fmt: skip
+
+    for is_it in (False, True):
+        listener._is_it = is_it
+        for connection in ("c1", "c2", "c3", "c4", "unknown"):
+            listener._hear(Raw(connection, {"method": "ping"}))
+
+    assert [message["from"] for message in listener.heard] == ["uwsgi", "nova-conductor", ""]
+    assert listener.heard[0] == spoken("uwsgi", "compute.node1", method="ping")
+
+
 def test_calls_get_their_replies_and_casts_none():
     """A heartbeat of a monitored call is no reply."""
     found = exchanges([
         spoken(CONDUCTOR, "compute.node1", method="prep_resize", args={}),
-        spoken(API, "compute.node2", method="get_console_output", args={}, _msg_id="m1"),
+        spoken(SERVER, "compute.node2", method="get_console_output", args={}, _msg_id="m1"),
         spoken(LITE, "reply_1", _msg_id="m1", ending=False),
         spoken(LITE, "reply_1", _msg_id="m1", ending=True, result="text"),
     ])  # fmt: skip
@@ -43,7 +72,7 @@ def test_calls_get_their_replies_and_casts_none():
     cast, call = found
     assert cast.record["replies"] is None
     assert [reply["result"] for reply in call.record["replies"]] == ["text"]
-    assert (call.asked, call.answered) == (API, LITE)
+    assert (call.asked, call.answered) == ("nova-api", LITE)
 
 
 def test_only_what_a_compute_hears_and_asks():
@@ -51,7 +80,7 @@ def test_only_what_a_compute_hears_and_asks():
     save = {"method": "object_action", "args": {"objinst": obj("Service", "1.22"),
                                                 "objmethod": "save"}}  # fmt: skip
     found = exchanges([
-        spoken(API, "conductor", method="rebuild_instance", args={}),
+        spoken(SERVER, "conductor", method="rebuild_instance", args={}),
         spoken(STOCK, "conductor", **save, _msg_id="m1"),
         spoken(CONDUCTOR, "reply_1", _msg_id="m1", ending=True, result=[{}, None]),
         spoken(CONDUCTOR, "scheduler", method="select_destinations", args={}),

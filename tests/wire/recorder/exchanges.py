@@ -8,6 +8,7 @@ from typing import Any
 
 STOCK, LITE = "nova-compute", "nova-lite-compute"
 COMPUTES = (STOCK, LITE)
+API, SERVER = "nova-api", "uwsgi"  # which runs it, and gives its name to the broker
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,6 @@ def _joined(
             message["to"],
             body,
             tuple(answer["body"] for answer in answers),
-            message["from"],
+            API if message["from"] == SERVER else message["from"],
             answers[-1]["from"] if answers else "",
         )

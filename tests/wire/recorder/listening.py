@@ -1,7 +1,8 @@
 """What the services of Nova say to each other, as the tracer of the cloud's broker reports it.
 
-A *spoken* message is a dict: ``from`` (program that published it, ``nova-conductor``; empty when it
-was gone before it could be asked), ``to`` (routing key) and ``body`` (without the envelope).
+A *spoken* message is a dict: ``from`` (program that published it, ``nova-conductor``, or ``uwsgi``
+for an API; empty when it was gone before it could be asked), ``to`` (routing key) and ``body``
+(without the envelope).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tests.cloud.support.broker import Broker, body_of
 from tests.cloud.support.devcloud import DevCloud
 
 Spoken = dict[str, Any]
+# Services with a broker connection of their own kind. The APIs are all called uwsgi.
+OTHERS = ("cinder", "neutron")
 PAUSE = 2.0  # seconds between looks at the cloud, and before the broker is tried again
 
 
@@ -85,7 +88,7 @@ class Listener:
         headers = raw.headers or {}
         program = self._programs.get(str(headers.get("connection", "")), "").partition(":")[0]
         body = body_of(raw.body)
-        if self._is_it and body and (program.startswith("nova") or not program):
+        if self._is_it and body and not program.startswith(OTHERS):
             to = str((headers.get("routing_keys") or [""])[0])
             self.heard.append({"from": program, "to": to, "body": body})
 
