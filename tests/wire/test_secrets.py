@@ -14,6 +14,7 @@ from tests.wire.recorder.neutral import SECRET, TOKEN, Machine, neutral
 
 FILES = sorted(path for path in recorded.DATA.rglob("*.json*"))
 OPENS = re.compile(r"gAAAA|PRIVATE KEY|Traceback \(most recent|AQ[\w+/]{36}==")
+IN_URL = re.compile(r"://[^/\s\"]*:(?!SECRET@)[^/\s\"@]*@")
 # Wider than what the recorder looks for.
 SOUNDS_SECRET = re.compile(r"pass(word|phrase)?$|_pass|token|secret|keyring|private|credential")
 HARMLESS = {
@@ -56,6 +57,7 @@ def told(value):
 def test_no_token_password_or_key(path):
     """By what it looks like, and by its name."""
     assert not OPENS.search(path.read_text())
+    assert not IN_URL.search(path.read_text())
     assert list(told(documents(path))) == []
 
 
@@ -79,6 +81,7 @@ SECRETS = {
     "text": "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\n",
     "failure": json.dumps({"tb": ["Traceback (most recent call last):\n", "x"]}),
     "url": "http://127.0.0.1/?token=b023156a-5fa8-4b67-881b-dcf3cc6e8474",
+    "transport_url": "rabbit://openstack:0123abcd@127.0.0.1:5672/openstack",
     "token": "b023156a-5fa8-4b67-881b-dcf3cc6e8474",
     "note": "the broker has rabbit-password; see /srv/cloud/log of build-host",
     "other": "gAAAAABoXb2n-0123456789abcdefghijkl",
@@ -100,9 +103,11 @@ def test_the_recorder_takes_them_out():
     assert request["text"] == f"{SECRET}\n"
     assert json.loads(request["failure"]) == {"tb": ["TRACEBACK"]}
     assert request["url"] == f"http://127.0.0.1/?token={TOKEN}"
+    assert request["transport_url"] == f"rabbit://openstack:{SECRET}@127.0.0.1:5672/openstack"
     assert request["note"] == f"the broker has {SECRET}; see /var/lib/cloud/log of node11"
     assert request["other"] == TOKEN
     assert found["routing_key"] == "compute.node11"
-    assert not OPENS.search(json.dumps(found))
+    assert not OPENS.search(json.dumps(found)) and not IN_URL.search(json.dumps(found))
+    assert IN_URL.search(json.dumps(SECRETS))
     assert list(told(found)) == []
     assert list(told(SECRETS))

@@ -22,7 +22,12 @@ class Broker:
     """A client of it with the password of all services."""
 
     def __init__(self, cloud: DevCloud) -> None:
-        self._password = cloud.secrets()["RABBIT_PASSWORD"]
+        self._cloud = cloud
+
+    @property
+    def _password(self) -> str:
+        """Read anew each time: a cloud that is wiped meanwhile gets other ones."""
+        return self._cloud.secrets()["RABBIT_PASSWORD"]
 
     def trace(self, on: bool) -> None:
         """Switch tracing on or off; whoever else listens loses it, too."""

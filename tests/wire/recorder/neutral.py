@@ -22,6 +22,8 @@ TOKEN_KEYS = re.compile(r"^(token|console_token)$")
 TRACEBACK_KEYS = re.compile(r"^(tb|exc_tb|traceback)$")
 FERNET = re.compile(r"gAAAA[\w-]{20,}=*")
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*KEY-----", re.S)
+# Of a database or a broker: a CellMapping, within a RequestSpec, has both.
+URL_PASSWORD = re.compile(r"(://[^:/@\s\"]*:)[^@/\s\"]+@")
 TRACEBACK_TEXT = re.compile(r"Traceback \(most recent call last\):.*", re.S)
 SHORTEST = 8  # characters of a secret that is looked for in other places, too
 
@@ -91,6 +93,7 @@ def _cleaned_text(text: str, found: dict[str, str]) -> str:
             # Not encoded anew where nothing was found: spaces would change.
             return text if cleaned == inner else json.dumps(cleaned)
     text = PRIVATE_KEY.sub(SECRET, FERNET.sub(TOKEN, text))
+    text = URL_PASSWORD.sub(rf"\1{SECRET}@", text)
     return TRACEBACK_TEXT.sub(TRACEBACK, text)
 
 
