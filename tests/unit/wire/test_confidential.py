@@ -29,6 +29,10 @@ REQUEST = {
             "nova_object.data": {"uuid": "s1", "user_data": SECRET, "metadata": {"a": "b"}},
         },
         "shares": [{"nova_object.data": {"access_key": SECRET, "tag": "docs"}}],
+        "request_spec": {"nova_object.data": {"requested_destination": {"nova_object.data": {
+            "cell": {"nova_object.data": {"uuid": "c1", "transport_url": f"rabbit://a:{SECRET}@b",
+                                          "database_connection": f"mysql://a:{SECRET}@b"}},
+        }}}},
     },
 }
 
@@ -43,7 +47,10 @@ def test_secrets_are_taken_out_and_put_back():
     assert SECRET not in json.dumps(told)
     assert confidential.names(secrets) == {
         "auth_token", "admin_password", "injected_files", "user_data", "access_key",
+        "transport_url", "database_connection",
     }  # fmt: skip
+    mapping = told["arguments"]["request_spec"]["nova_object.data"]["requested_destination"]
+    assert mapping["nova_object.data"]["cell"]["nova_object.data"] == {"uuid": "c1"}
     confidential.put_back(told, json.loads(json.dumps(secrets)))
     assert told == REQUEST
 
