@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-# The user's token; passwords and files for a guest; how a share or a volume is reached.
+# The user's token; passwords and files for a guest; how a share, a volume or a cell is reached.
 NAMES = frozenset(
     {
         "auth_token",
@@ -22,8 +22,13 @@ NAMES = frozenset(
         "connection_info",
         "connection_info_json",
         "vtpm_secret_value",
+        "transport_url",
+        "database_connection",
     }
 )
+# Of a CellMapping, which travels in a RequestSpec: nova reads no null there, so that they are left
+# out instead.
+_NEVER_NULL = frozenset({"transport_url", "database_connection"})
 _OBJECT = "nova_object.data"
 
 Path = tuple[str | int, ...]
@@ -32,7 +37,7 @@ Secrets = list[tuple[Path, Any]]
 
 
 def taken_out(intent: dict[str, Any]) -> tuple[dict[str, Any], Secrets]:
-    """A copy of what is promised in which each secret is null, and the secrets.
+    """A copy of what is promised in which each secret is null or left out, and the secrets.
 
     :param intent: JSON-able; ``context`` and ``arguments`` are looked at
     """
@@ -53,7 +58,7 @@ def put_back(intent: dict[str, Any], secrets: Iterable[tuple[Path, Any]]) -> Non
         place: Any = intent
         for step in path[:-1]:
             place = place[step]
-        if place[path[-1]] is not None:
+        if path[-1] not in _NEVER_NULL and place[path[-1]] is not None:
             raise KeyError(path[-1])
         place[path[-1]] = value
 
@@ -76,7 +81,8 @@ def _without(value: Any, path: Path, named: bool, found: Secrets) -> Any:
             here = (*path, key)
             if named and key in NAMES and item:
                 found.append((here, item))
-                copy[key] = None
+                if key not in _NEVER_NULL:
+                    copy[key] = None
             else:
                 copy[key] = _without(item, here, key == _OBJECT, found)
         return copy

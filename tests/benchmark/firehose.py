@@ -1,12 +1,7 @@
-"""Every message of the cloud's RabbitMQ, as its own tracer reports them.
-
-While tracing is on, RabbitMQ publishes a copy of each published message to the exchange
-``amq.rabbitmq.trace``, with the connection it came from and the queues it went to.
-"""
+"""Every message of the cloud's RabbitMQ, as its own tracer reports them."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
+from tests.cloud.support.broker import VIRTUAL_HOST, Broker, body_of
 from tests.cloud.support.devcloud import DevCloud, Process
-
-VIRTUAL_HOST = USER = "openstack"
-AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ class Firehose:
     def __init__(self, cloud: DevCloud, *nodes: str) -> None:
         self._cloud = cloud
         self._nodes = nodes
-        self._password = cloud.secrets()["RABBIT_PASSWORD"]
+        self._broker = Broker(cloud)
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
@@ -75,7 +66,7 @@ class Firehose:
         ready = threading.Event()
         reader = threading.Thread(target=self._read, args=(recording, ready, stop), daemon=True)
         self._learn(recording)
-        self._management("PUT", f"vhosts/{VIRTUAL_HOST}", {"tracing": True})
+        self._broker.trace(True)
         try:
             reader.start()
             if not ready.wait(20):
@@ -86,39 +77,22 @@ class Firehose:
         finally:
             stop.set()
             reader.join(10)
-            self._management("PUT", f"vhosts/{VIRTUAL_HOST}", {"tracing": False})
+            self._broker.trace(False)
 
     def consumers(self, queue: str) -> int:
         """How many consumers a queue has this moment; 0 when there is no such queue."""
         from amqp.exceptions import NotFound
 
-        with self._connect() as connection, connection.channel() as channel:
+        with self._broker.connect() as connection, connection.channel() as channel:
             try:
                 return int(channel.queue_declare(queue, passive=True).consumer_count)
             except NotFound:
                 return 0
 
-    def _connect(self) -> Any:
-        import kombu
-
-        return kombu.Connection(
-            hostname="127.0.0.1", port=AMQP_PORT, userid=USER, password=self._password,
-            virtual_host=VIRTUAL_HOST,
-        )  # fmt: skip
-
     def _read(self, recording: Recording, ready: threading.Event, stop: threading.Event) -> None:
-        with self._connect() as connection, connection.channel() as channel:
-            queue = channel.queue_declare("", exclusive=True, auto_delete=True).queue
-            channel.queue_bind(queue, "amq.rabbitmq.trace", "publish.#")
-            channel.basic_consume(
-                queue, no_ack=True, callback=lambda raw: recording.messages.append(_message(raw))
-            )
-            ready.set()
-            while not stop.is_set():
-                try:
-                    connection.drain_events(timeout=0.2)
-                except TimeoutError:
-                    continue
+        self._broker.listen(
+            lambda raw: recording.messages.append(_message(raw)), ready.set, stop.is_set
+        )
 
     def _learn(self, recording: Recording) -> None:
         """Which connections and queues are the agent's: connection names hold program and pid."""
@@ -126,23 +100,12 @@ class Firehose:
         prefixes = tuple(
             f"{program}:{pid}:" for pid in pids for program in ("nova-compute", "nova-lite-compute")
         )
-        for found in self._management("GET", "connections?columns=name,user_provided_name"):
-            if str(found.get("user_provided_name", "")).startswith(prefixes):
-                recording.connections.add(found["name"])
-        for consumer in self._management("GET", f"consumers/{VIRTUAL_HOST}"):
+        for name, program in self._broker.connections().items():
+            if program.startswith(prefixes):
+                recording.connections.add(name)
+        for consumer in self._broker.management("GET", f"consumers/{VIRTUAL_HOST}"):
             if consumer["channel_details"].get("connection_name") in recording.connections:
                 recording.queues.add(consumer["queue"]["name"])
-
-    def _management(self, method: str, path: str, body: Any = None) -> Any:
-        response = requests.request(
-            method,
-            f"http://127.0.0.1:{MANAGEMENT_PORT}/api/{path}",
-            json=body,
-            auth=(USER, self._password),
-            timeout=20,
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
 
 
 def inner_pids(process: Process) -> list[str]:
@@ -156,7 +119,7 @@ def inner_pids(process: Process) -> list[str]:
 
 def _message(raw: Any) -> Message:
     headers = raw.headers or {}
-    body = _body(raw.body)
+    body = body_of(raw.body)
     arguments = body.get("args", {})
     method = str(body.get("method", ""))
     if method.startswith("object_"):
@@ -179,12 +142,3 @@ def _events(arguments: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(found, list):
         return ()
     return tuple(str(one.get("nova_object.data", {}).get("name")) for one in found)
-
-
-def _body(raw: Any) -> dict[str, Any]:
-    try:
-        envelope = json.loads(raw)
-        inner = envelope.get("oslo.message")
-        return json.loads(inner) if inner else envelope
-    except (ValueError, AttributeError):
-        return {}

@@ -193,8 +193,9 @@ class FakeConductor:
         row.update(changed)
         row["updated_at"] = now()
         row.setdefault("history", []).append([row.get("vm_state"), row.get("task_state")])
-        # Columns always, nested objects only where the sender had them.
-        columns = {k: v for k, v in row.items() if k in obj.data or not isinstance(v, dict)}
+        # Columns and system metadata always, nested objects only where the sender had them.
+        always = {k for k, v in row.items() if not isinstance(v, dict)} | {"system_metadata"}
+        columns = {k: v for k, v in row.items() if k in obj.data or k in always}
         columns.pop("history")
         return {**columns, "obj_what_changed": []}, None
 

@@ -23,6 +23,7 @@ REQUEST = "req-live"  # of all messages of one migration
 CHECK = "check_can_live_migrate_destination"
 LIVE = "live_migration"
 PATIENCE_S = 60
+WRITTEN = 0x10000  # an address that the program BUSY writes to at each tick of its clock
 MIGRATION = {
     "id": 7, "uuid": "cccccccc-2222-3333-4444-666666666666", "status": "accepted",
     "migration_type": "live-migration", "source_compute": "host1", "source_node": "host1",
@@ -227,14 +228,27 @@ class LiveTrial(Trial):
     def go_on(self, name):
         (self.host.state / f"{name}.go").touch()
 
+    def await_writing(self):
+        """Until the guest writes to its memory: before that it would arrive at once."""
+        flags = libvirt.VIR_MEMORY_PHYSICAL
+        self._until(lambda domain: any(domain.memoryPeek(WRITTEN, 1, flags)))
+
     def await_copy(self, ended):
         """Until memory is on its way."""
+
+        def copies(domain):
+            assert not ended.done(), self.lab.said()
+            return domain.jobStats().get("memory_processed")
+
+        self._until(copies)
+
+    def _until(self, condition):
+        """Until that is so of the guest on host1."""
         connection = libvirt.open(self.hosts["host1"].daemon.uri)
         deadline = time.monotonic() + PATIENCE_S
         try:
             domain = connection.lookupByUUIDString(self.server)
-            while not domain.jobStats().get("memory_processed"):
-                assert not ended.done(), self.lab.said()
+            while not condition(domain):
                 assert time.monotonic() < deadline, self.lab.said()
                 time.sleep(0.02)
         finally:

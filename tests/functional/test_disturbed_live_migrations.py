@@ -27,6 +27,8 @@ REMOVE = "remove_volume_connection"
 CHECKS = (CHECK, "check_can_live_migrate_source")
 FILES = ("console.log", "disk", "disk.config", "disk.info")
 NOTICED_S = 6.0  # libvirt asks the other one each second whether it is there, and three times
+# The agent is killed when it is told to, while libvirt copies.
+KILLED_THEN = {"hypervisor.migrate#1": {"pause": "copying", "then": "kill"}}
 ENDED_BADLY = ("failed", "error", "cancelled")
 
 
@@ -142,6 +144,7 @@ def refuse(trial):
 def slow_down(trial):
     """Far less than the guest writes: its memory never gets there by itself."""
     trial.host.configure("live_migration_bandwidth = 1", "libvirt")
+    trial.await_writing()
 
 
 @pytest.fixture
@@ -249,8 +252,9 @@ def test_the_agent_of_the_target_is_killed_while_it_gives_up(refused, sample, ea
 def test_the_agent_is_killed_while_memory_goes(trial, verb):
     """libvirt goes on; the next agent finds it, and does with it as its user wants."""
     slow_down(trial)
-    ended = trial.begin(trial.request, kill_in={"hypervisor.migrate#1": 2.0})
+    ended = trial.begin(trial.request, at=KILLED_THEN)
     trial.await_copy(ended)
+    trial.go_on("copying")
     assert not ended.result()
 
     more = {"migration_id": MIGRATION["id"]} if verb == "live_migration_abort" else {}
@@ -315,10 +319,12 @@ def test_the_power_of_the_target_fails_while_the_source_works(going, sample, eac
 @pytest.mark.parametrize("host", ["host1", "host2"])
 def test_the_power_fails_while_memory_goes(trial, host):
     slow_down(trial)
-    order = {"kill_in": {"hypervisor.migrate#1": 2.0}, "durable": True} if host == "host1" else {}
-    ended = trial.begin(trial.request, **order)
+    ended = trial.begin(
+        trial.request, **({"at": KILLED_THEN, "durable": True} if host == "host1" else {})
+    )
     trial.await_copy(ended)
     if host == "host1":
+        trial.go_on("copying")
         assert not ended.result()
     trial.lose_power(host)
     assert trial.delivered(host, joins=True)

@@ -87,8 +87,8 @@ class Order:
     """What a child is to do.
 
     ``at``: boundary -> one of ``{"kill": true}``, ``{"kill in": seconds}``, ``{"pause": name}``
-    (touch ``name.reached``, wait for ``name.go``), ``{"deliver": message, "after": seconds, "set":
-    fields of the record}``.
+    (touch ``name.reached``, wait for ``name.go``; with ``"then": "kill"`` it dies), ``{"deliver":
+    message, "after": seconds, "set": fields of the record}``.
     ``record``: file for the names of all boundaries passed. ``lose_replies``: the first answer to
     every call of the conductor and of other hosts is lost on its way. ``exchange``: the socket over
     which other hosts are called, see ``exchange``. ``answer``: file for what a caller gets.
@@ -140,6 +140,8 @@ class Boundaries:
             threading.Timer(action["kill in"], os.kill, [os.getpid(), signal.SIGKILL]).start()
         if "pause" in action:
             self._pause(Path(order.state) / action["pause"])
+            if action.get("then") == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
         if "set" in action:
             FakeConductor(Path(order.cloud) / "conductor.json").set(
                 action["deliver"]["args"]["instance"]["nova_object.data"]["uuid"], **action["set"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from nova_lite.conductor.migrations import Migrations
@@ -13,13 +10,13 @@ from nova_lite.wire.context import RequestContext
 from nova_lite.wire.objects import unwrap, wrap
 from nova_lite.wire.versions import manifest
 from tests.fakes.conductor import FakeConductor
+from tests.wire import recorded
 
-METHODS = Path(__file__).parent / "data" / "methods"
 CONTEXT = RequestContext({"request_id": "req-1", "read_deleted": "no"})
 
 
-def recorded(method):
-    return json.loads((METHODS / f"object_class_action_versions.{method}.json").read_text())
+def exchanges(method):
+    return recorded.exchanges(recorded.NEWEST, f"object_class_action_versions.{method}")
 
 
 class Conductor:
@@ -33,10 +30,12 @@ class Conductor:
         return wrap(self._reply)
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_open_migrations_of_a_host(number):
+@pytest.mark.parametrize(
+    "exchange",
+    recorded.held_to("object_class_action_versions.MigrationList.get_in_progress_and_error"),
+)
+def test_open_migrations_of_a_host(exchange):
     """Same method, arguments and manifest; migrations come back as they were sent."""
-    exchange = recorded("MigrationList.get_in_progress_and_error")[number]
     args, reply = exchange["request"]["args"], exchange["replies"][0]["result"]
     conductor = Conductor(reply)
 
@@ -50,7 +49,7 @@ def test_open_migrations_of_a_host(number):
 
 def test_a_live_migration_as_recorded_leaves_one_host_and_arrives_at_the_other():
     """The record names the source until it is over."""
-    exchange = recorded("MigrationList.get_in_progress_and_error")[0]
+    exchange = exchanges("MigrationList.get_in_progress_and_error")[0]
     (migration,) = Migrations(Conductor(exchange["replies"][0]["result"])).open_of_host(
         CONTEXT, "node2", "node2"
     )
@@ -61,7 +60,7 @@ def test_a_live_migration_as_recorded_leaves_one_host_and_arrives_at_the_other()
 
 def test_evacuations_are_asked_for_with_deleted_rows():
     """The filters are those of a stock agent that starts (nova/compute/manager.py)."""
-    exchange = recorded("MigrationList.get_by_filters")[0]
+    exchange = exchanges("MigrationList.get_by_filters")[0]
     conductor = Conductor(exchange["replies"][0]["result"])
 
     assert Migrations(conductor).evacuated_from(CONTEXT, "node1") == []
@@ -77,7 +76,7 @@ def test_evacuations_are_asked_for_with_deleted_rows():
 
 def test_the_stand_in_answers_as_the_recorded_one(tmp_path):
     """From the recorded row, by the recorded question, and by filters."""
-    exchange = recorded("MigrationList.get_in_progress_and_error")[0]
+    exchange = exchanges("MigrationList.get_in_progress_and_error")[0]
     (row,) = exchange["replies"][0]["result"]["nova_object.data"]["objects"]
     conductor = FakeConductor(tmp_path / "db.json")
     with conductor.database() as tables:
@@ -94,7 +93,7 @@ def test_the_stand_in_answers_as_the_recorded_one(tmp_path):
 def test_what_is_asked_of_moves_that_end():
     """By uuid and by server also where the server was deleted; overdue ones as stock asks for
     them (``_poll_unconfirmed_resizes``)."""
-    exchange = recorded("MigrationList.get_in_progress_and_error")[0]
+    exchange = exchanges("MigrationList.get_in_progress_and_error")[0]
     conductor = Conductor(exchange["replies"][0]["result"])
     migrations = Migrations(conductor)
     (sent,) = exchange["replies"][0]["result"]["nova_object.data"]["objects"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from nova_lite.wire.versions import VERSIONS, manifest
 from tests.fakes.outgoing import KNOWN, hold, hold_manifest, objects_in, too_new
+from tests.wire import recorded
 
-METHODS = sorted((Path(__file__).parent / "data" / "methods").glob("*.json"))
+METHODS = [(release, path) for release in recorded.ALL for path in recorded.paths(release)]
 
 
 def messages(path):
@@ -21,9 +21,11 @@ def messages(path):
             yield reply.get("result")
 
 
-@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=f"{release}-{path.stem}") for release, path in METHODS]
+)
 def test_every_recorded_message_can_be_sent_to_every_release(path):
-    """Whatever 2026.2 sends, its requests and answers passed on, is understood by all."""
+    """Whatever one release sends, its requests and answers passed on, is understood by all."""
     for message in messages(path):
         hold(message)
 
@@ -34,12 +36,16 @@ def test_every_version_asked_for_is_known_to_every_release(name):
     hold_manifest(manifest(name))
 
 
-def test_recordings_have_what_an_old_control_plane_does_not_know():
+@pytest.mark.parametrize("release", recorded.ALL[1:])
+def test_recordings_have_what_an_old_control_plane_does_not_know(release):
     """Else the test above could not fail."""
     newer = {
-        row for path in METHODS for message in messages(path) for row in too_new(message, "2025.1")
+        row
+        for path in recorded.paths(release)
+        for message in messages(path)
+        for row in too_new(message, "2025.1")
     }
-    assert "ImageMetaProps 1.44" in newer
+    assert f"ImageMetaProps {KNOWN[release]['ImageMetaProps']}" in newer
 
 
 def test_objects_in_text_are_found():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from oslo_config import cfg
 
@@ -16,33 +13,36 @@ from nova_lite.wire.objects import WireObject, wrap
 from nova_lite.wire.outgoing import Outgoing
 from nova_lite.wire.releases import RELEASES
 from tests.fakes.transport import FakeTransport
-
-DATA = Path(__file__).parent / "data" / "methods"
-RECORDED_SERVICE = 74  # the recorded cloud was 2026.2
+from tests.wire import recorded
 
 
-def recorded():
-    for method in METHODS:
-        path = DATA / f"{method}.json"
-        for number, exchange in enumerate(json.loads(path.read_text()) if path.exists() else ()):
-            yield pytest.param(exchange, id=f"{method}-{number}")
+def of_all_releases():
+    for release in RELEASES:
+        for method in METHODS:
+            for number, exchange in enumerate(recorded.exchanges(release.name, method)):
+                yield pytest.param(release, exchange, id=f"{release.name}-{method}-{number}")
 
 
 class Services:
+    """All services are of one release."""
+
+    def __init__(self, release):
+        self._release = release
+
     def of_host(self, context, host):
-        return WireObject.new("Service", "1.22", version=RECORDED_SERVICE)
+        return WireObject.new("Service", "1.22", version=self._release.service)
 
 
-@pytest.mark.parametrize("exchange", list(recorded()))
-def test_the_same_message_to_the_same_queue(exchange):
+@pytest.mark.parametrize(("release", "exchange"), list(of_all_releases()))
+def test_the_same_message_to_the_same_queue(release, exchange):
     """Topic, version, arguments and call monitoring."""
     request = exchange["request"]
     topic, _, host = exchange["routing_key"].partition(".")
     conf = cfg.ConfigOpts()
     options.register_opts(conf)
     conf([])
-    transport = FakeTransport(conf, release=RELEASES[-1])
-    peers = Peers(transport, conf, Services(), outgoing=Outgoing(RELEASES[-1]))
+    transport = FakeTransport(conf, release=release)
+    peers = Peers(transport, conf, Services(release), outgoing=Outgoing(release))
     call = "_msg_id" in request
 
     (peers.call if call else peers.cast)(
@@ -57,6 +57,9 @@ def test_the_same_message_to_the_same_queue(exchange):
     assert sent.monitor == request.get("_timeout")
 
 
-def test_most_methods_were_recorded():
+@pytest.mark.parametrize(
+    ("release", "number"), [(recorded.NEWEST, 12), *((release, 2) for release in recorded.OLDER)]
+)
+def test_most_methods_were_recorded(release, number):
     """Without recordings the comparison above would be empty."""
-    assert len({parameter.id.rpartition("-")[0] for parameter in recorded()}) >= 12
+    assert sum(bool(recorded.exchanges(release, method)) for method in METHODS) >= number

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 
 from nova_lite.wire import confidential
+from tests.wire import recorded
 
-METHODS = Path(__file__).parents[2] / "wire/data/methods"
 # Those of the compute API; names of remote methods of the conductor have a dot.
-RECORDED = sorted(path for path in METHODS.glob("*.json") if "." not in path.stem)
+RECORDED = [
+    pytest.param(path, id=f"{release}-{path.stem}")
+    for release in recorded.ALL
+    for path in recorded.paths(release)
+    if "." not in path.stem
+]
 SECRET = "hush-Korrekt-Pferd"
 REQUEST = {
     "request_id": "req-1",
@@ -25,6 +29,10 @@ REQUEST = {
             "nova_object.data": {"uuid": "s1", "user_data": SECRET, "metadata": {"a": "b"}},
         },
         "shares": [{"nova_object.data": {"access_key": SECRET, "tag": "docs"}}],
+        "request_spec": {"nova_object.data": {"requested_destination": {"nova_object.data": {
+            "cell": {"nova_object.data": {"uuid": "c1", "transport_url": f"rabbit://a:{SECRET}@b",
+                                          "database_connection": f"mysql://a:{SECRET}@b"}},
+        }}}},
     },
 }
 
@@ -39,7 +47,10 @@ def test_secrets_are_taken_out_and_put_back():
     assert SECRET not in json.dumps(told)
     assert confidential.names(secrets) == {
         "auth_token", "admin_password", "injected_files", "user_data", "access_key",
+        "transport_url", "database_connection",
     }  # fmt: skip
+    mapping = told["arguments"]["request_spec"]["nova_object.data"]["requested_destination"]
+    assert mapping["nova_object.data"]["cell"]["nova_object.data"] == {"uuid": "c1"}
     confidential.put_back(told, json.loads(json.dumps(secrets)))
     assert told == REQUEST
 
@@ -67,7 +78,7 @@ def test_secrets_of_another_request_are_not_put_into_this_one():
             confidential.put_back(copy.deepcopy(REQUEST), secrets)
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED)
 def test_recorded_requests_have_no_other_secrets(path):
     """Recorded messages have SECRET where a secret was."""
     for message in json.loads(path.read_text()):
