@@ -28,6 +28,13 @@ TRACEBACK_TEXT = re.compile(r"Traceback \(most recent call last\):.*", re.S)
 SHORTEST = 8  # characters of a secret that is looked for in other places, too
 
 
+# Of these a part is secret at most, and the rest is worth recording.
+PARTLY = {
+    "user_data", "injected_files", "connection_info", "connection_info_json", "transport_url",
+    "database_connection",
+}  # fmt: skip
+
+
 def neutral(record: dict[str, Any], machine: Machine) -> dict[str, Any]:
     """A copy in which nothing is secret.
 
@@ -100,8 +107,7 @@ def _cleaned_text(text: str, found: dict[str, str]) -> str:
 def _word(key: str | None) -> str | None:
     if key is None:
         return None
-    if key in confidential.NAMES - {"user_data", "injected_files", "connection_info",
-                                    "connection_info_json"} or SECRET_KEYS.match(key):  # fmt: skip
+    if key in confidential.NAMES - PARTLY or SECRET_KEYS.match(key):
         return SECRET
     if TOKEN_KEYS.match(key):
         return TOKEN
