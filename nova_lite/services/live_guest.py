@@ -124,8 +124,7 @@ def _nics(work: Work, data: WireObject) -> dict[str, NicSpec]:
     """Network cards by MAC address, as far as their ports have bindings for the other host."""
     if not migrate_data.is_bound(data):
         return {}
-    taps = live_moves.taps_before(work, live_moves.target(work))
-    found = migrate_data.target_vifs(data, guest.vifs(work), taps=taps)
+    found = live_moves.target_vifs(work, data, live_moves.target(work))
     return {vif.mac: guest.nic_of(work, vif) for vif in found}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from nova_lite.conductor.services import ComputeNodes
 from nova_lite.guest.disks import PlannedDisk
+from nova_lite.model.network import Vif
 from nova_lite.model.states import TaskState
 from nova_lite.services import guest, migrate_data, moves
 from nova_lite.services.disk_files import directory
@@ -43,16 +44,23 @@ def data(work: Work) -> WireObject:
 
 def keep(work: Work, told: WireObject) -> None:
     """Note what the other host has told when it was ready."""
-    kept = wrap(confidential.without(told.primitive))
-    for volume in kept.get("bdms", ()):
-        # nova-compute, which gets this when the guest does not come, reads no null there.
-        volume.data.pop("connection_info_json", None)
-    work.note(live_data=json.dumps(kept.primitive))
+    work.note(live_data=json.dumps(confidential.without(told.primitive)))
+
+
+def target_vifs(work: Work, told: WireObject, other: str) -> list[Vif]:
+    """The ports as the host that gets the server is to plug them: with taps that are made before
+    the guest comes only where this host and ``other`` know of them. In the definition that travels
+    stands whether libvirt is to make them.
+
+    :raises PeerUnavailable: there is no such host
+    """
+    taps = taps_before(work, other)
+    return migrate_data.target_vifs(told, guest.vifs(work), taps=taps)
 
 
 def taps_before(work: Work, other: str) -> bool:
     """Whether this host and ``other`` know of taps that are made before the guest comes; nova does
-    since 2026.1. In the definition that travels stands whether libvirt is to make them.
+    since 2026.1.
 
     :raises PeerUnavailable: there is no such host
     """

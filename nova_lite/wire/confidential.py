@@ -26,9 +26,9 @@ NAMES = frozenset(
         "database_connection",
     }
 )
-# Of a CellMapping, which travels in a RequestSpec: nova reads no null there, so that they are left
-# out instead.
-_NEVER_NULL = frozenset({"transport_url", "database_connection"})
+# Of a CellMapping, which travels in a RequestSpec, and of a LibvirtLiveMigrateBDMInfo: nova reads
+# no null there, so that they are left out instead.
+_NEVER_NULL = frozenset({"transport_url", "database_connection", "connection_info_json"})
 _OBJECT = "nova_object.data"
 
 Path = tuple[str | int, ...]
@@ -58,13 +58,14 @@ def put_back(intent: dict[str, Any], secrets: Iterable[tuple[Path, Any]]) -> Non
         place: Any = intent
         for step in path[:-1]:
             place = place[step]
-        if path[-1] not in _NEVER_NULL and place[path[-1]] is not None:
+        left_out = path[-1] in _NEVER_NULL and path[-1] not in place
+        if not left_out and place[path[-1]] is not None:
             raise KeyError(path[-1])
         place[path[-1]] = value
 
 
 def without(value: Any) -> Any:
-    """A copy of JSON-able data in which the secrets of objects are null."""
+    """A copy of JSON-able data in which the secrets of objects are null or left out."""
     return _without(value, (), False, [])
 
 

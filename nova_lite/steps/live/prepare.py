@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
 from nova_lite.inventory.claims import Role
-from nova_lite.services import arrivals, guest, interfaces, live_disks, live_moves, migrate_data
+from nova_lite.services import arrivals, interfaces, live_disks, live_moves
 from nova_lite.services.claiming import claim_and_note, rest_cpus
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.work import Work
@@ -77,8 +77,8 @@ class PlugArriving(ArrivalStep):
     def do(self) -> None:
         work = self.work
         assert self._migration is not None, "without it nothing is begun"
-        taps = live_moves.taps_before(work, str(self._migration["source_compute"]))
-        vifs = migrate_data.target_vifs(self._data, guest.vifs(work), taps=taps)
+        source = str(self._migration["source_compute"])
+        vifs = live_moves.target_vifs(work, self._data, source)
         for vif in vifs:
             self.tools.vif_driver.require(vif)
         work.note(vifs=network_info.dump(vifs))

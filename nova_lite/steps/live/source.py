@@ -159,8 +159,9 @@ class WaitForPlugs(Step):
             sure = not work.resumed and self._surely(data)
             least = MISSED_S if work.resumed else UNSURE_S
             missing = self._wait(wanted, limit if sure else min(limit, least))
-            if missing and (sure or work.resumed or self._failed(missing)):
-                self._give_up(missing, fatal=sure or self._failed(missing))
+            fatal = sure or self._failed(missing)
+            if missing and (fatal or work.resumed):
+                self._give_up(missing, fatal=fatal)
         tools.events.forget(work.uuid)
 
     def _surely(self, data: WireObject) -> bool:
@@ -169,10 +170,11 @@ class WaitForPlugs(Step):
         What libvirt makes when the guest comes, OVN does not wire up before; the agent of Open
         vSwitch does. nova-compute of 2025.1 waits for neither.
         """
-        taps = live_moves.taps_before(self.work, live_moves.target(self.work))
-        vifs = migrate_data.target_vifs(data, guest.vifs(self.work), taps=taps)
+        other = live_moves.target(self.work)
+        taps = live_moves.taps_before(self.work, other)
         return all(
-            vif.hybrid or vif.made_before or (taps and vif.vif_type != OVS) for vif in vifs
+            vif.hybrid or vif.made_before or (taps and vif.vif_type != OVS)
+            for vif in live_moves.target_vifs(self.work, data, other)
         )
 
     def _wait(self, ports: set[str], limit: float) -> set[str]:
