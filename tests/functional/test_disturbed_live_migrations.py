@@ -203,26 +203,16 @@ def test_an_agent_is_killed_while_it_checks(going, sample, each, method):
     each(sample(going.of(method)), act)
 
 
-def test_the_agent_of_the_target_is_killed_before_the_guest_comes(going, sample, each):
-    """It is asked again, and prepares once."""
+@pytest.mark.parametrize("method", [PRE, POST])
+def test_the_agent_of_the_target_is_killed(going, sample, each, method):
+    """It is asked again, and does that once."""
 
     def act(trial, boundary):
-        trial.upsets[PRE] = Upset(kill=boundary)
+        trial.upsets[method] = Upset(kill=boundary)
         assert trial.delivered("host1", trial.request)
         assert ends(trial) == "host2"
 
-    each(sample(going.of(PRE)), act)
-
-
-def test_the_agent_of_the_target_is_killed_when_the_guest_has_come(going, sample, each):
-    """It is asked again."""
-
-    def act(trial, boundary):
-        trial.upsets[POST] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.request)
-        assert ends(trial) == "host2"
-
-    each(sample(going.of(POST)), act)
+    each(sample(going.of(method)), act)
 
 
 def test_the_agent_of_the_source_is_killed_while_it_takes_back(refused, sample, each):

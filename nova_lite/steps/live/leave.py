@@ -158,22 +158,21 @@ class RemoveLeftFiles(Step):
     name = "remove_left_files"
 
     def do(self) -> None:
-        work = self.work
-        data = live_moves.data(work)
+        data = live_moves.data(self.work)
         if migrate_data.shares_directory(data):
             return
+        _insist(self, lambda: self._remove(disks=not migrate_data.shares_disks(data)))
+
+    def _remove(self, *, disks: bool) -> None:
+        work, backend = self.work, self.tools.disks
         if LiveNotes.of(work.notes).live_unfinished and live_places.is_missing(work):
             LOG.error("Host %s has no guest of server %s any more, which had come there: its disks "
                       "as they were before stay in %s; remove them when they are not needed",
                       live_moves.target(work), work.uuid, directory(work))  # fmt: skip
             return
-        _insist(self, lambda: self._remove(disks=not migrate_data.shares_disks(data)))
-
-    def _remove(self, *, disks: bool) -> None:
-        backend = self.tools.disks
         if disks and not backend.shared:
-            backend.remove_all(directory(self.work))
-        remove_directory(self.work)
+            backend.remove_all(directory(work))
+        remove_directory(work)
 
 
 class RecordCompleted(Step):
