@@ -276,7 +276,7 @@ def test_nothing_is_measured_by_default(tmp_path):
     hosts.go()
 
     assert (hosts.state(), told(hosts)) == (("host2", "active", None), [])
-    assert len(asked()) <= 12
+    assert len(asked()) <= 10
 
 
 def test_a_forecast_costs_one_call(tmp_path):
