@@ -49,6 +49,8 @@ class Pace:
     # nova-conductor, which has not heard of a host for [DEFAULT]rpc_response_timeout, takes back a
     # move to another cell.
     cell_move_patience: float = 90.0
+    # A guest that was asked to power itself off.
+    power_off_poll: float = 0.25
     # For so long a request to make a volume may still be under way whose sender has died.
     volume_request: float = 5.0
     volume_request_poll: float = 0.5

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-SHARES = 10
+SHARES = 12
 REPOSITORY = Path(__file__).parents[1]
 LINE = 100
 

@@ -43,13 +43,20 @@ class Load:
     """What is to be sent and what the guest does meanwhile.
 
     ``memory`` is what it has, at most; ``disks`` are copied before. It writes ``dirty_rate`` and
-    has a ``working_set``, None where that is not known: all of its memory.
+    has a ``working_set``, None where that is not known: all of its memory. ``touched`` is what it
+    has used so far, None where that is not known: of empty pages next to nothing is sent.
     """
 
     memory: int
     dirty_rate: int
     working_set: int | None = None
     disks: int = 0
+    touched: int | None = None
+
+    @property
+    def first_pass(self) -> int:
+        """The memory that is sent in any case."""
+        return self.memory if self.touched is None else min(self.touched, self.memory)
 
     def written(self, seconds: float, share: float = 1.0) -> float:
         """What it has written to after some seconds.
@@ -139,8 +146,8 @@ def auto_converge(load: Load, bandwidth: int, limits: Limits) -> Forecast:
 
 def post_copy(load: Load, bandwidth: int, limits: Limits) -> Forecast:
     """One pass, and the guest goes on over there; what it has written to meanwhile follows."""
-    first = (load.disks + load.memory) / bandwidth
-    rest = load.written(load.memory / bandwidth) / bandwidth
+    first = (load.disks + load.first_pass) / bandwidth
+    rest = load.written(load.first_pass / bandwidth) / bandwidth
     return Forecast(Method.POST_COPY, first + rest, SWITCH_MS, 1, slowed_s=rest,
                     sent=int((first + rest) * bandwidth))  # fmt: skip
 
@@ -171,7 +178,7 @@ def _passes(
 ) -> Forecast:
     elapsed, slowed, percent = load.disks / bandwidth, 0.0, 0
     total = float(load.disks)
-    left = float(load.memory)
+    left = float(load.first_pass)
     number = 0
     while number < PASSES:
         number += 1
@@ -227,7 +234,7 @@ def choose(load: Load, bandwidth: int, limits: Limits) -> Choice:
     )
     facts = (
         f"the guest writes {_mib(load.dirty_rate)} MiB/s, the link takes {_mib(bandwidth)} MiB/s, "
-        f"{_mib(load.memory + load.disks)} MiB are to be sent"
+        f"{_mib(load.first_pass + load.disks)} MiB are to be sent"
     )
     for forecast in found:
         if forecast.within(limits):

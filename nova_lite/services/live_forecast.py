@@ -104,13 +104,25 @@ def _is_paused(work: Work) -> bool:
 def _load(work: Work, *, paused: bool) -> Load:
     hypervisor, uuid = work.tools.hypervisor, work.uuid
     memory = work.server.flavor.memory_mb * MIB
-    disks = live_moves.disk_bytes(work)
+    disks, touched = live_moves.disk_bytes(work), _touched(work)
     if paused:
-        return Load(memory, 0, 0, disks)
+        return Load(memory, 0, 0, disks, touched)
     short, long = (hypervisor.dirty_rate(uuid, seconds) for seconds in (SHORT_S, LONG_S))
-    return Load(
-        memory, max(short, long), forecast.working_set((short, SHORT_S), (long, LONG_S)), disks
-    )
+    writes = forecast.working_set((short, SHORT_S), (long, LONG_S))
+    return Load(memory, max(short, long), writes, disks, touched)
+
+
+def _touched(work: Work) -> int | None:
+    """What the guest has used of its memory at most, in bytes: all that its process has (the field
+    ``rss`` of virDomainMemoryStats). None: large pages and files are not among that."""
+    server = work.server
+    large = "hw:mem_page_size" in server.flavor.extra_specs
+    if large or "hw_mem_page_size" in server.image.properties:
+        return None
+    if work.tools.policy.file_backed_memory_mb > 0:
+        return None
+    resident = work.tools.hypervisor.stats(work.uuid).memory.get("rss")
+    return None if resident is None else int(resident) * 1024
 
 
 def _link(work: Work) -> Link:

@@ -133,8 +133,8 @@ def _volumes(work: Work, data: WireObject) -> dict[str, DiskSpec]:
 
     How the other host reaches them the mappings say, which it has saved.
     """
-    mappings = {str(one["volume_id"]): one for one in volume_mappings(work)}
     told = migrate_data.volumes(data)
+    mappings = {str(one["volume_id"]): one for one in volume_mappings(work)} if told else {}
     if unknown := {one.volume_id for one in told} - mappings.keys():
         raise MalformedMessage(
             f"host {live_moves.target(work)} has connected volume {', '.join(sorted(unknown))}, "

@@ -55,7 +55,7 @@ def look(work: Work) -> Where:
         if progress.active:
             return Where.ON_ITS_WAY
         here = hypervisor.guest_at(None, uuid)
-    except HypervisorUnavailable:
+    except (HypervisorError, HypervisorUnavailable):
         return Where.UNCLEAR
     if here is None:
         return Where.THERE  # a hypervisor forgets a guest when the other one has it, and no sooner

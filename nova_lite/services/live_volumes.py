@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError, VolumeAttachmentNotFound
 from nova_lite.services import live_moves
@@ -33,19 +32,11 @@ def note_attachments(work: Work) -> None:
         work.note(live_attachments=found)
 
 
-def own_attachment(work: Work, mapping: WireObject) -> str | None:
-    """This host's attachment of a volume; None: the volume was attached later."""
-    return (LiveNotes.of(work.notes).live_attachments or {}).get(str(mapping["uuid"]))
-
-
 def take_back(work: Work) -> None:
     """Disconnect the volumes from the other host, and let the mappings describe how this one
     reaches them. Each is tried, whatever becomes of the others."""
-    work.mappings = None
-    for mapping in volume_mappings(work):
-        own = own_attachment(work, mapping)
-        if own is not None:
-            _try(work, mapping, partial(_take_back, work, mapping, own))
+    work.mappings = None  # the other host may have saved what it has, and died
+    _each(work, _take_back)
 
 
 def _take_back(work: Work, mapping: WireObject, own: str) -> None:
@@ -79,15 +70,10 @@ def _disconnect_there(work: Work, volume_id: str) -> None:
 def let_go(work: Work) -> None:
     """Disconnect this host from the volumes of a server that has left it, and delete this host's
     attachments; each is tried, whatever becomes of the others."""
-    work.mappings = None
-    for mapping in volume_mappings(work):
-        _try(work, mapping, partial(_let_go, work, mapping))
+    _each(work, _let_go)
 
 
-def _let_go(work: Work, mapping: WireObject) -> None:
-    own = own_attachment(work, mapping)
-    if own is None:
-        return
+def _let_go(work: Work, mapping: WireObject, own: str) -> None:
     tools = work.tools
     volume = tools.cinder.volume(work.context, str(mapping["volume_id"]))
     with tools.volumes.guard(volume):
@@ -96,7 +82,16 @@ def _let_go(work: Work, mapping: WireObject) -> None:
             tools.cinder.delete_attachment(work.context, own)
 
 
-def _try(work: Work, mapping: WireObject, action: Callable[[], Any]) -> None:
+def _each(work: Work, action: Callable[[Work, WireObject, str], object]) -> None:
+    """Do it to each volume that this host has an attachment of; one that came later has none."""
+    attachments = LiveNotes.of(work.notes).live_attachments or {}
+    for mapping in volume_mappings(work) if attachments else ():
+        own = attachments.get(str(mapping["uuid"]))
+        if own is not None:
+            _try(work, mapping, partial(action, work, mapping, own))
+
+
+def _try(work: Work, mapping: WireObject, action: Callable[[], object]) -> None:
     try:
         action()
     except ControlPlaneUnavailable:

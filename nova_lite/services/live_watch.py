@@ -68,7 +68,7 @@ class LiveWatch:
         self._interval = max(1.0, float(options.live_migration_monitor_interval))
         self._downtime: int | None = None
         self._told: MigrationProgress | None = None
-        self._told_at = self._logged_at = float("-inf")
+        self._told_at = self._logged_at = self._unseen_at = float("-inf")
         self._forced = self._gave_up = False
         self._post_copy = False
         self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
@@ -91,9 +91,9 @@ class LiveWatch:
                 if progress.memory_processed >= LEAST_SENT:
                     self.bandwidth = max(self.bandwidth, progress.bandwidth_bytes_s)
                 self._steer(progress)
-            except HypervisorUnavailable as error:
+            except (HypervisorError, HypervisorUnavailable) as error:
                 # Nothing is known without it, and nothing may be concluded.
-                LOG.warning("The live migration of server %s is not seen: %s", work.uuid, error)
+                self._cannot_see(error)
             else:
                 self._tell(progress)
             heard, kind = events.wait(work.uuid, heard, pause)
@@ -101,6 +101,12 @@ class LiveWatch:
                 pause = min(pause, AT_THE_END_S)  # it is about to be over
             if kind == GONE:
                 self._follow()
+
+    def _cannot_see(self, error: NovaLiteError) -> None:
+        now = self._tools.clock.monotonic()
+        if now - self._unseen_at >= TELL_S:
+            self._unseen_at = now
+            LOG.warning("The live migration of server %s is not seen: %s", self._work.uuid, error)
 
     def _follow(self) -> None:
         """The guest has left, though the hypervisor is not at the end: its ports follow at once."""

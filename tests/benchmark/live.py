@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ live_migration_permit_auto_converge = false
 live_migration_completion_timeout = 15
 live_migration_timeout_action = force_complete
 """
+# nova-compute sends no guest that has a serial console from a host of this cloud.
+NO_SERIAL = "[serial_console]\nenabled = false\n"
 FORECAST = "\n[nova_lite]\nlive_migration_method = auto\n"
 
 
@@ -60,7 +62,9 @@ class LiveMeasurements(PairMeasurements):
         :param times: how often a server goes there and back
         :param at_once: servers that are asked to move at the same time
         """
-        with self._only_these_hosts():
+        with self._only_these_hosts(), ExitStack() as undo:
+            for node in self._nodes:
+                undo.enter_context(self._cloud.options(node, NO_SERIAL))
             try:
                 self._each(times)
                 self._at_once(at_once)
@@ -74,7 +78,7 @@ class LiveMeasurements(PairMeasurements):
 
     # --- one after the other ---------------------------------------------------------------------
     def _each(self, times: int) -> None:
-        server = self._booted()
+        server = self._with_guest_agent()
         there, back = self._nodes, self._nodes[::-1]
         trips = [self._trip(server, *ends) for _ in range(times) for ends in (there, back)]
         self._delete(server)
@@ -93,8 +97,8 @@ class LiveMeasurements(PairMeasurements):
                             [trip.still_error for trip in trips])  # fmt: skip
         self._report.calls("live migrate", [trip.recording.conductor_calls() for trip in trips])
 
-    def _booted(self, **more: Any) -> str:
-        """A server whose guest can be asked, and pinged."""
+    def _with_guest_agent(self, **more: Any) -> str:
+        """A new server whose guest can be asked, and pinged."""
         server = self._boot(image="tiny-agent", **more)
         self._api.wait_console(server, "TINY: qemu-ga started", PATIENCE)
         self._answers(server)
@@ -176,7 +180,7 @@ class LiveMeasurements(PairMeasurements):
 
         :param forecast: the agent makes one: it is kept beside the outcome
         """
-        server = self._booted(flavor=self._flavor(ram=MEMORY, disk=1))
+        server = self._with_guest_agent(flavor=self._flavor(ram=MEMORY, disk=1))
         source, target = self._nodes
         if rate:
             Guest(self._cloud, source, server).ask(f"{shell(rate, SET)} echo started")

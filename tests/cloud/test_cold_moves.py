@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import DevCloud, wait_for
+from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
 from tests.cloud.support.guest import boot_with_agent
-from tests.cloud.support.moves import SECONDS, Moves
+from tests.cloud.support.moves import SECONDS, Moves, all_ways
 from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
 
@@ -30,7 +30,7 @@ SAMPLE = 1
 
 
 # --- cold migration -----------------------------------------------------------------------------
-@pytest.mark.core
+@all_ways((LITE, "here"), (STOCK, "here"))
 def test_a_running_server_is_migrated_and_confirmed(api, moves, ends, garbage):
     """With its data, its volume, its port and addresses, and its config drive."""
     old, new = ends

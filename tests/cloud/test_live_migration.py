@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import Api
-from tests.cloud.support.devcloud import LITE, DevCloud, wait_for
+from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
 from tests.cloud.support.guest import Guest, boot_with_agent
-from tests.cloud.support.moves import SECONDS, Moves
+from tests.cloud.support.moves import SECONDS, Moves, all_ways
 from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
 
@@ -55,7 +55,7 @@ def went_live(
     assert boot_id(cloud, new, server) == running
 
 
-@pytest.mark.core
+@all_ways((LITE, "there"), (STOCK, "there"))
 def test_a_running_server_moves(cloud, api, moves, ends, garbage):
     """With its disk, its volume, its config drive, its port and addresses."""
     old, new = ends

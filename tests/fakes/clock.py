@@ -15,6 +15,7 @@ QUICK = Pace(
     handover_patience=1.0,
     handover_poll=0.05,
     cell_move_patience=0.3,
+    power_off_poll=0.02,
     volume_request=0.1,
     volume_request_poll=0.05,
     copy_poll=0.02,

@@ -46,7 +46,8 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     ``passwords`` are what it did.
     Guests in ``stubborn`` keep disks and cards that they are asked for; a guest has no more than
     ``slots`` cards; ``secrets`` maps the id of an
-    encrypted volume to (uuid, passphrase). ``foreign`` are devices that another agent has defined.
+    encrypted volume to (uuid, passphrase). ``resident_kib`` is how much of their memory guests have
+    used, all of it where it says nothing. ``foreign`` are devices that another agent has defined.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self.frozen: set[str] = set()
         self.passwords: dict[tuple[str, str], str] = {}
         self.stubborn: set[str] = set()
+        self.resident_kib: dict[str, int] = {}
         self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
@@ -218,7 +220,10 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
                 for n in guest.spec.nics
                 if n.target
             ),
-            memory={"actual": guest.spec.memory_kib},
+            memory={
+                "actual": guest.spec.memory_kib,
+                "rss": self.resident_kib.get(uuid, guest.spec.memory_kib),
+            },
         )
 
     def resume(self, uuid: str) -> None:

@@ -20,8 +20,6 @@ from nova_lite.steps.base import Step
 
 LOG = logging.getLogger(__name__)
 
-POLL = 0.25  # seconds between two looks at a guest that powers itself off
-
 
 class CheckGuest(Step):
     """Refuse to define the guest anew without devices that it has, before it is touched."""
@@ -228,6 +226,6 @@ def ask_to_power_off(work: Work, patience: float) -> bool:
         if now >= ask_at:
             hypervisor.shutdown(uuid)
             ask_at = now + again
-        if clock.wait(work.cancelled, POLL):
+        if clock.wait(work.cancelled, work.tools.pace.power_off_poll):
             raise Interrupted
     return hypervisor.power_state(uuid) in NOT_ON

@@ -35,6 +35,22 @@ FOUR_WAYS = pytest.mark.parametrize(
 )  # fmt: skip
 
 
+def all_ways(*core: tuple[str, str]) -> pytest.MarkDecorator:
+    """Both ways between hosts of either kind.
+
+    :param core: (agent of the other host, way) of those that run every time
+    """
+    return pytest.mark.parametrize(
+        ("other", "ends"),
+        [
+            pytest.param(kind, way, marks=[pytest.mark.core] if (kind, way) in core else [])
+            for kind in (LITE, STOCK)
+            for way in ("there", "here")
+        ],
+        indirect=True, scope="module",
+    )  # fmt: skip
+
+
 # Of a flavor, as the server says it in the API.
 SIZES = ("vcpus", "ram", "disk", "ephemeral", "swap")
 # How a live migration may end.

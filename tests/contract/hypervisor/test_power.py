@@ -123,3 +123,4 @@ def test_counters_of_a_running_guest(hypervisor: Hypervisor, spec: DomainSpec) -
     assert sorted(stats.cpu_ns) == [0]
     assert [disk.target for disk in stats.disks] == ["vda"]
     assert stats.memory["actual"] == spec.memory_kib
+    assert stats.memory["rss"] > 0

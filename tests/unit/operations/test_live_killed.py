@@ -460,3 +460,25 @@ def test_what_is_away_after_the_switch(tmp_path, monkeypatch, away):
     assert hosts.look()["host1"] == {"files": [], "guest": None, "taps": 0, "journal": []}
     assert hosts.connected(hosts.source) == []
     assert hosts.cinder() == [("attached", "host2")]
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+@pytest.mark.parametrize("error", [HypervisorError, HypervisorUnavailable])
+def test_a_hypervisor_that_cannot_be_asked_for_a_moment(tmp_path, error, seen_before):
+    """Nothing is concluded from that: the guest goes on to its new host."""
+    hosts = LiveHosts(tmp_path, volume=True)
+    usual, asked = hosts.source.hypervisor.migration, []
+
+    def migration(uuid):
+        asked.append(uuid)
+        if len(asked) in ((2, 3) if seen_before else (1, 2)):
+            raise error("the monitor has hiccups")
+        return usual(uuid)
+
+    hosts.source.hypervisor.migration = migration
+
+    hosts.go()
+
+    assert len(asked) > 3
+    assert hosts.state() == ("host2", "active", None)
+    assert hosts.migration()["status"] == "completed"

@@ -167,6 +167,21 @@ def test_two_measurements_tell_the_working_set() -> None:
     assert working_set((4194304, 1), (1048576, 2)) is None
 
 
+@pytest.mark.parametrize(("forecast", "longer"), [(pre_copy, 0.0), (post_copy, 0.25)])
+def test_empty_memory_is_not_sent(forecast: Any, longer: float) -> None:
+    """Whether it is written to on the way is another question: all of it may be."""
+    permitted, busy = Limits(downtime_steps=((0, 300),)), 250 * MIB
+    whole = forecast(Load(memory=4 * GIB, dirty_rate=0), 1000 * MIB, permitted)
+    some = forecast(Load(memory=4 * GIB, dirty_rate=0, touched=GIB), 1000 * MIB, permitted)
+    more = forecast(Load(memory=4 * GIB, dirty_rate=0, touched=9 * GIB), 1000 * MIB, permitted)
+    assert some.sent == GIB
+    assert some.seconds * 3.5 < whole.seconds
+    assert more == whole
+
+    writer = Load(memory=4 * GIB, dirty_rate=busy, touched=GIB)
+    assert forecast(writer, 1000 * MIB, permitted).sent > GIB * (1 + longer * 0.9)
+
+
 RECORDED: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "data" / "live_migrations.json").read_text()
 )
