@@ -46,7 +46,8 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     ``passwords`` are what it did.
     Guests in ``stubborn`` keep disks and cards that they are asked for; a guest has no more than
     ``slots`` cards; ``secrets`` maps the id of an
-    encrypted volume to (uuid, passphrase). ``foreign`` are devices that another agent has defined.
+    encrypted volume to (uuid, passphrase), ``tpm_secrets`` a guest to those of its TPM, of which
+    ``kept_tpm_secrets`` are on disk. ``foreign`` are devices that another agent has defined.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
+        self.kept_tpm_secrets: set[str] = set()
         self.tpm_states: dict[str, bytes] = {}
         self.nvrams: dict[str, bytes] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
@@ -387,13 +389,21 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self._called("secret")
         return self.secrets[usage_id][0] if usage_id in self.secrets else None
 
-    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+    def set_tpm_secret(
+        self, uuid: str, secret_uuid: str, passphrase: bytes, *, kept: bool = False
+    ) -> None:
         self._called("set_tpm_secret", uuid)
         self.tpm_secrets[uuid] = secret_uuid, passphrase
+        (self.kept_tpm_secrets.add if kept else self.kept_tpm_secrets.discard)(uuid)
+
+    def tpm_secret(self, uuid: str) -> tuple[str, bytes] | None:
+        self._called("tpm_secret", uuid)
+        return self.tpm_secrets.get(uuid) if uuid in self.kept_tpm_secrets else None
 
     def forget_tpm_secret(self, uuid: str) -> None:
         self._called("forget_tpm_secret", uuid)
         self.tpm_secrets.pop(uuid, None)
+        self.kept_tpm_secrets.discard(uuid)
 
     def forget_secret(self, usage_id: str) -> None:
         self._called("forget_secret")

@@ -20,22 +20,24 @@ class Keys:
 
     def __init__(self):
         self.kept, self.made, self.refuses = {}, 0, False
+        self.asked = []  # (method, whose key)
 
-    def create(self, context, name):
-        self._answer()
+    def create(self, context, name, *, own=False):
+        self._answer("create", own)
         self.made += 1
         self.kept[f"k{self.made}"] = f"passphrase {name}".encode()
         return f"k{self.made}"
 
-    def secret(self, context, key_id):
-        self._answer()
+    def secret(self, context, key_id, *, own=False):
+        self._answer("secret", own)
         return self.kept[key_id]
 
-    def delete(self, context, key_id):
-        self._answer()
+    def delete(self, context, key_id, *, own=False):
+        self._answer("delete", own)
         self.kept.pop(key_id, None)
 
-    def _answer(self):
+    def _answer(self, method, own):
+        self.asked.append((method, "service" if own else "user"))
         if self.refuses:
             raise VolumeKeyUnavailable("no key k1 from it: Forbidden")
 
@@ -45,7 +47,9 @@ def keys(monkeypatch):
     made = Keys()
     for name in ("create", "secret", "delete"):
         ask = getattr(made, name)
-        monkeypatch.setattr(KeyManager, name, lambda self, *given, ask=ask: ask(*given))
+        monkeypatch.setattr(
+            KeyManager, name, lambda self, *given, ask=ask, **more: ask(*given, **more)
+        )
     return made
 
 
