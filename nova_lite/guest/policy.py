@@ -114,7 +114,7 @@ class HostPolicy:
 
 
 def tpm_modes(options: Any) -> frozenset[str]:
-    """For whose keys (``hw:tpm_secret_security``) this host offers emulated TPMs; none: for nobody's.
+    """For whose keys (``hw:tpm_secret_security``) this host offers emulated TPMs; empty: for none.
 
     :param options: those of [libvirt]
     """

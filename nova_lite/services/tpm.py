@@ -42,8 +42,8 @@ LOG = logging.getLogger(__name__)
 
 KEY = "vtpm_secret_uuid"
 _OWNER = (
-    "It belongs to the compute service: [service_user] has to have the credentials of the same user "
-    "on all hosts"
+    "It belongs to the compute service: [service_user] has to have the same user's credentials on "
+    "all hosts"
 )
 
 
@@ -104,7 +104,7 @@ def unlocked(work: Work) -> Iterator[None]:
         yield
         return
     if mode(work) == HOST:
-        if not _is_kept(work, known):
+        if not is_kept(work, known):
             tools.hypervisor.set_tpm_secret(work.uuid, known, passphrase(work, known), kept=True)
         yield
         return
@@ -124,7 +124,7 @@ def require_key(work: Work) -> None:
     known = key_id(work)
     if known is None or not wanted(work):
         return
-    if mode(work) != HOST or not _is_kept(work, known):
+    if mode(work) != HOST or not is_kept(work, known):
         passphrase(work, known)
 
 
@@ -144,7 +144,8 @@ def _unavailable(work: Work, error: NovaLiteError) -> TpmKeyUnavailable:
     return TpmKeyUnavailable(work.uuid, error.message, *owner)
 
 
-def _is_kept(work: Work, known: str) -> bool:
+def is_kept(work: Work, known: str) -> bool:
+    """Whether the hypervisor keeps the passphrase with this id for the server."""
     found = work.tools.hypervisor.tpm_secret(work.uuid)
     return found is not None and found[0] == known
 

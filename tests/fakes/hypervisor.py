@@ -167,16 +167,17 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     def start(self, uuid: str, *, paused: bool = False) -> None:
         guest = self._guest("start", uuid)
         if guest.state in OFF:
-            self._open_tpm(guest)
+            self.open_tpm(guest.spec)
             guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
             guest.saved = False
             guest.plugged = guest.spec.disks
             self.emit(uuid, "started", "booted")
 
-    def _open_tpm(self, guest: Guest) -> None:
-        known = self.tpm_secrets.get(guest.spec.uuid, ("", b""))[0]
-        if guest.spec.tpm_secret and guest.spec.tpm_secret != known:
-            raise HypervisorError(f"guest {guest.spec.uuid}: Secret not found")
+    def open_tpm(self, spec: DomainSpec) -> None:
+        """What swtpm needs when a guest starts, or comes."""
+        known = self.tpm_secrets.get(spec.uuid, ("", b""))[0]
+        if spec.tpm_secret and spec.tpm_secret != known:
+            raise HypervisorError(f"guest {spec.uuid}: Secret not found")
 
     def pause(self, uuid: str) -> None:
         guest = self._running("pause", uuid)
@@ -200,7 +201,7 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     def restore(self, uuid: str) -> None:
         guest = self._guest("restore", uuid)
         if guest.state != PowerState.RUNNING:
-            self._open_tpm(guest)
+            self.open_tpm(guest.spec)
             guest.state, guest.saved = PowerState.RUNNING, False
             self.emit(uuid, "started", "restored")
 

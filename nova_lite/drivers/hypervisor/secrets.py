@@ -1,4 +1,5 @@
-"""The part of the hypervisor contract that keeps passphrases of volumes and TPMs, and TPMs' state."""
+"""The part of the hypervisor contract that keeps passphrases of volumes and TPMs, and what TPMs
+remember."""
 
 from __future__ import annotations
 
