@@ -171,8 +171,7 @@ def settle(work: Work, before: Flavor, after: Flavor) -> None:
     """
     if key_id(work) is None or not _has_tpm(work, before) or _has_tpm(work, after):
         return
-    if work.here:
-        leave(work)
+    leave(work)
     if _delete(work, before):
         kept = {name: value for name, value in work.instance["system_metadata"].items()
                 if name != KEY}  # fmt: skip

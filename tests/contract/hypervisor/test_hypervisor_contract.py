@@ -165,7 +165,8 @@ def test_a_kept_secret_of_a_tpm_can_be_read(hypervisor: Hypervisor, spec: Domain
     secret, other, phrase = str(uuid.uuid4()), str(uuid.uuid4()), b"a passphrase of its user"
     assert hypervisor.tpm_secret(spec.uuid) is None
     for name, kept in (
-        (secret, False), (secret, True), (secret, True), (other, True), (other, False), (secret, True)
+        (secret, False), (secret, True), (secret, True), (other, True), (other, False),
+        (secret, True),
     ):  # fmt: skip
         hypervisor.set_tpm_secret(spec.uuid, name, phrase, kept=kept)
         assert hypervisor.tpm_secret(spec.uuid) == ((name, phrase) if kept else None)

@@ -10,6 +10,7 @@ from nova_lite.errors import VolumeKeyUnavailable
 from nova_lite.services import tpm
 from tests.fakes.servers import a_server
 from tests.unit.operations.host import Host, build_arguments
+from tests.unit.operations.resized import Resized
 from tests.unit.operations.tpm_keys import stand_in
 
 REBOOT = {"reboot_type": "HARD", "block_device_info": None}
@@ -255,3 +256,75 @@ def test_whose_keys_a_host_does_not_keep_it_refuses(tmp_path, keys, mode):
     assert keys.asked == []
     faults = [row["message"] for row in host.conductor.read()["InstanceFault"].values()]
     assert any(f"hw:tpm_secret_security = {mode}" in fault for fault in faults)
+
+
+# --- resizes ------------------------------------------------------------------------------------
+def resized(directory, mode, *, old=True, new=True, **more):
+    """A server after a resize, whose old or new flavor wants a TPM; its user may do anything."""
+    made = Resized(directory, **more)
+    made.conf.set_override("swtpm_enabled", True, group="libvirt")
+    specs = {"hw:tpm_version": "2.0", "hw:tpm_secret_security": mode}
+    row = made.conductor.instance(made.server)
+    for name, wanted in (("old_flavor", old), ("flavor", new), ("new_flavor", new)):
+        row[name]["nova_object.data"]["extra_specs"] = specs if wanted else {}
+    made.set(
+        system_metadata={**row["system_metadata"], "vtpm_secret_uuid": "k1"},
+        **{name: row[name] for name in ("old_flavor", "flavor", "new_flavor")},
+    )
+    made.hypervisor.set_tpm_secret(made.server, "k1", b"open", kept=True)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["host", "deployment"])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_confirmed_move_leaves_no_passphrase(tmp_path, keys, mode, new):
+    """And no key, where the new flavor has no TPM any more: as stock has it."""
+    keys.kept["k1"] = b"open"
+    host = resized(tmp_path, mode, new=new)
+
+    host.ask("confirm_resize")
+
+    assert host.migration()["status"] == "confirmed"
+    assert host.hypervisor.tpm_secrets == {}
+    assert keys.kept.keys() == ({"k1"} if new else set())
+    assert ("vtpm_secret_uuid" in metadata(host)) is new
+    whose = "user" if mode == "host" else "service"
+    assert keys.asked == ([] if new else [("delete", whose)])
+
+
+def test_a_key_that_may_not_be_deleted_stays_noted(tmp_path, keys):
+    """A resize that is confirmed by nobody in person; the server's end takes it."""
+    keys.kept["k1"], keys.refuses = b"open", True
+    host = resized(tmp_path, "host", new=False, dest="host1")
+
+    host.ask("confirm_resize")
+
+    assert host.migration()["status"] == "confirmed"
+    assert metadata(host)["vtpm_secret_uuid"] == "k1"
+    assert host.hypervisor.tpm_secrets == {}
+
+
+def test_a_server_that_goes_back_leaves_no_passphrase(tmp_path, keys):
+    """The host that it goes back to has its own."""
+    host = resized(
+        tmp_path, "host", source="host2", dest="host1", status="reverting",
+        task_state="resize_reverting",
+    )  # fmt: skip
+    host.ask("revert_resize")
+    assert (host.hypervisor.guests, host.hypervisor.tpm_secrets) == ({}, {})
+    assert keys.asked == []
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_server_that_is_back_starts_with_what_was_kept(tmp_path, keys, old):
+    """Nobody is asked; a key that only the new flavor wanted is deleted."""
+    keys.kept["k1"], keys.refuses = b"open", old
+    host = resized(tmp_path, "host", old=old, status="reverted", task_state="resize_reverting")
+
+    host.ask("finish_revert_resize")
+
+    assert host.row()[:3] == ("host1", "active", None)
+    assert host.hypervisor.guests[host.server].state.name == "RUNNING"
+    assert keys.asked == ([] if old else [("delete", "user")])
+    assert ("vtpm_secret_uuid" in metadata(host)) is old
+    assert bool(host.hypervisor.kept_tpm_secrets) is old
