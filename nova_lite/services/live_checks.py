@@ -31,7 +31,6 @@ from nova_lite.services import (
     migrate_data,
     moves,
     shares,
-    tpm,
 )
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
@@ -133,8 +132,6 @@ def refuse_leaving(work: Work) -> None:
             "or migrate it without live"
         )
     definable.refuse_to_replace(work.tools.hypervisor, work.uuid)
-    if tpm.wanted(work):
-        live_tpm.refuse_of_user(work)
     shared = [str(mapping["share_id"]) for mapping in shares.mappings(work)]
     if shared:
         raise LiveMigrationRefused(

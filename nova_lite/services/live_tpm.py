@@ -42,7 +42,7 @@ def refuse_here(work: Work, source: str) -> None:
     """
     if not tpm.wanted(work):
         return
-    refuse_of_user(work)
+    _refuse_of_user(work)
     for host in (work.tools.host, source):
         if not work.tools.peers.reports(work.context, host, SINCE):
             raise _too_old(work, f"host {host} is of an older release")
@@ -86,7 +86,7 @@ def hand_over(work: Work, data: WireObject) -> None:
     """
     if not tpm.wanted(work):
         return
-    refuse_of_user(work)
+    _refuse_of_user(work)
     if not migrate_data.knows_tpm(data):
         raise _too_old(work, "the other host, or the control plane, is of an older release")
     secret = work.tools.hypervisor.tpm_secret(work.uuid) if tpm.mode(work) == HOST else None
@@ -105,7 +105,7 @@ def hand_over(work: Work, data: WireObject) -> None:
 
 
 # --- both ---------------------------------------------------------------------------------------
-def refuse_of_user(work: Work) -> None:
+def _refuse_of_user(work: Work) -> None:
     """Refuse a server whose passphrase only its user gets from the key manager: its TPM cannot be
     opened on another host without it.
 

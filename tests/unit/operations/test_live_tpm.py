@@ -145,6 +145,9 @@ def test_a_key_of_the_user_stays(tmp_path):
     with pytest.raises(OperationFailed, match="key is its user's"):
         hosts.data()
     assert "check_can_live_migrate_source" not in hosts.told
+    asked = unwrap(migrate_data.new(tpm=True, filename="x"))  # as a stock host asks
+    with pytest.raises(OperationFailed, match="key is its user's"):
+        hosts.carry_out(hosts.source, "check_can_live_migrate_source", dest_check_data=asked)
     assert hosts.secrets(hosts.source) == hosts.secrets(hosts.dest) == NOTHING
 
 
@@ -181,13 +184,11 @@ def test_a_host_of_an_older_release_neither_gets_nor_gives(hosts, old):
         hosts.data()
 
 
-def test_a_control_plane_of_an_older_release_is_told_nothing(of_host, keys):
+def test_a_control_plane_of_an_older_release_is_told_nothing(of_host):
     """Its objects lose the fields on their way."""
     hosts, asked = of_host, copy.deepcopy(unwrap(migrate_data.new(filename="x")))
     with pytest.raises(OperationFailed, match="control plane, is of an older release"):
-        hosts.carry_out(
-            hosts.source, "check_can_live_migrate_source", dest_check_data=asked
-        )  # fmt: skip
+        hosts.carry_out(hosts.source, "check_can_live_migrate_source", dest_check_data=asked)
 
 
 def test_a_passphrase_that_a_host_has_lost_its_user_brings_back(of_host):
@@ -312,3 +313,35 @@ def test_what_a_stock_host_sends_is_understood(tmp_path):
     asked["migrate_data"]["nova_object.version"] = "1.13"
     hosts.pre(asked)
     assert hosts.secrets() == {hosts.server: (KEY, b"open")}
+
+
+def test_an_answer_has_no_passphrase(tmp_path):
+    """Who asked knows it; that there is a TPM stays, for stock to clean up."""
+    hosts = Target(tmp_path, "host")
+    answer = hosts.pre(hosts.checked())
+    assert (answer["vtpm_secret_uuid"], answer["vtpm_secret_value"]) == (KEY, None)
+
+
+@pytest.mark.parametrize("mode", ["host", "deployment"])
+def test_what_fails_beside_takes_it_back(tmp_path, keys, mode):
+    """Before anybody sends a message that gives up."""
+    keys.kept[KEY] = b"open"
+    hosts = Target(tmp_path, mode)
+    asked = hosts.checked()
+    hosts.dest.vifs.unknown.update(hosts.ledger.read()["ports"])
+    with pytest.raises(OperationFailed, match="vif_type"):
+        hosts.pre(asked)
+    assert hosts.secrets() == {}
+    assert ("set_tpm_secret", hosts.server) in hosts.dest.hypervisor.calls
+
+
+def test_a_live_migration_that_nobody_gave_up_leaves_nothing(tmp_path):
+    """The host that was to get the server finds out by itself."""
+    hosts = Target(tmp_path, "host")
+    hosts.pre(hosts.checked())
+    assert hosts.secrets() != {}
+    with hosts.conductor.database() as tables:
+        tables["Migration"]["7"]["status"] = "error"
+    hosts.set(task_state=None)
+    hosts.ask(hosts.dest, "remove_partial")
+    assert (hosts.secrets(), hosts.files(hosts.dest)) == ({}, [])
