@@ -32,6 +32,9 @@ PASSPHRASE_BYTES = 384
 class KeyManager:
     """Asks for keys with the token of the request that needs them; keeps none of them.
 
+    What is asked for with ``own`` belongs to the compute service: to the user of [service_user], as
+    in stock (``get_nova_service_user_context`` of nova/context.py), and needs no token.
+
     :param sessions: where that token becomes credentials
     :param conf: the options as read from nova.conf
     """
@@ -53,29 +56,35 @@ class KeyManager:
         # Cinder formats volumes with the key's bytes in hex, as a key is no text.
         return self._key(context, key_id).hex()
 
-    def create(self, context: RequestContext, name: str) -> str:
+    def create(self, context: RequestContext, name: str, *, own: bool = False) -> str:
         """Keep a new passphrase for the user of a request; returns its id.
 
-        It is the user's, and nobody else's: never the agent's.
+        It is the user's, and nobody else's: never the agent's, but with ``own``.
 
         :raises VolumeKeyUnavailable: there is no key manager, or the user may keep nothing there
         :raises RequestTokenExpired: the request has no token
+        :raises CredentialsInvalid: with ``own``: there are none, or Keystone refuses them
         :raises ControlPlaneUnavailable: the key manager does not answer
         """
         from castellan.common.objects.passphrase import Passphrase
 
         text = base64.b64encode(os.urandom(PASSPHRASE_BYTES))
         made = self._call(
-            f"it keeps no {name}", lambda m, c: m.store(c, Passphrase(text, name=name)), context
+            f"it keeps no {name}",
+            lambda m, c: m.store(c, Passphrase(text, name=name)),
+            context,
+            own=own,
         )
         return str(made)
 
-    def secret(self, context: RequestContext, key_id: str) -> bytes:
+    def secret(self, context: RequestContext, key_id: str, *, own: bool = False) -> bytes:
         """A passphrase that ``create`` has made; raises as it does."""
-        found = self._call(f"no key {key_id} from it", lambda m, c: m.get(c, key_id), context)
+        found = self._call(
+            f"no key {key_id} from it", lambda m, c: m.get(c, key_id), context, own=own
+        )
         return bytes(found.get_encoded())
 
-    def delete(self, context: RequestContext, key_id: str) -> None:
+    def delete(self, context: RequestContext, key_id: str, *, own: bool = False) -> None:
         """Delete a passphrase, if it is there; raises as ``create`` does."""
         from castellan.common.exception import ManagedObjectNotFoundError
 
@@ -85,10 +94,10 @@ class KeyManager:
             except ManagedObjectNotFoundError:
                 LOG.debug("Key %s is gone already", key_id)
 
-        self._call(f"it does not delete key {key_id}", delete, context)
+        self._call(f"it does not delete key {key_id}", delete, context, own=own)
 
     def _call(
-        self, trouble: str, ask: Callable[[Any, Any], Any], context: RequestContext
+        self, trouble: str, ask: Callable[[Any, Any], Any], context: RequestContext, *, own: bool
     ) -> Any:
         from castellan.common.exception import CastellanException
         from keystoneauth1.exceptions import ClientException
@@ -99,7 +108,8 @@ class KeyManager:
                 f"[key_manager]backend = {backend} keeps no keys: set up barbican or vault"
             )
         try:
-            return ask(self._castellan(), self._credentials(context, fall_back=False))
+            credentials = self._own() if own else self._credentials(context, fall_back=False)
+            return ask(self._castellan(), credentials)
         except (CastellanException, ClientException) as error:
             message = f"the key manager was asked, but {trouble}: {error}"
             if _is_away(error):
@@ -154,6 +164,14 @@ class KeyManager:
         adapter = self._sessions.user("cinder", "key-manager", context, fall_back=fall_back)
         # How castellan asks for the way to authenticate.
         found.get_auth_plugin = lambda: adapter.auth  # type: ignore[attr-defined]
+        return found
+
+    def _own(self) -> Any:
+        """The credentials of the compute service, as castellan wants them."""
+        from oslo_context.context import RequestContext as OsloContext
+
+        auth, found = self._sessions.deployment(), OsloContext(overwrite=False)
+        found.get_auth_plugin = lambda: auth  # type: ignore[attr-defined]
         return found
 
 

@@ -22,6 +22,7 @@ LOG = logging.getLogger(__name__)
 
 # Groups whose credentials serve a group that has none of its own, in this order.
 FALLBACKS = ("service_user", "placement", "neutron")
+DEPLOYMENT = "service_user"  # whose user is the compute service's own
 TIMEOUT_S = 60.0  # no call waits for ever, also where nova.conf sets no timeout
 RETRIES = 2  # of connections and of 503, where the group has no setting for it
 RETRY_DELAY_S = 1.0
@@ -86,6 +87,20 @@ class Sessions:
             fall_back=fall_back,
         )
         return self._adapter(group, service_type, auth, context)
+
+    def deployment(self) -> Any:
+        """The credentials of [service_user], which what belongs to the compute service is kept
+        with: as in stock those of no other group take their place.
+
+        :raises CredentialsInvalid: the group has none. At the first use: also when Keystone refuses
+        """
+        values = self._register(DEPLOYMENT)
+        if not (values.auth_section or values.auth_type):
+            raise errors.CredentialsInvalid(
+                f"[{DEPLOYMENT}] has no credentials, and no others may take their place: set "
+                "auth_type, auth_url, username and password there, the same ones on all hosts"
+            )
+        return self._auth_of(DEPLOYMENT)
 
     def warm_up(self, group: str) -> None:
         """Fetch the tokens that the first call with this group's credentials needs.

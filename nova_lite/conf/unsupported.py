@@ -142,10 +142,6 @@ _LIBVIRT = {
     "num_memory_encrypted_guests": _lost(
         "the agent has no guests with encrypted memory (AMD SEV)", RUN_NOVA
     ),
-    "supported_tpm_secret_security": _lost(
-        "the key of a TPM is the user's; host and deployment are refused",
-        "nothing has to be done for servers that ask for neither",
-    ),
     "inject_key": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_password": _lost(_INJECTION, _INJECT_REMEDY, _OFF),
     "inject_partition": _lost(_INJECTION, _INJECT_REMEDY, "-2"),

@@ -162,11 +162,14 @@ class TpmKeyUnavailable(NovaLiteError):
 
     nova_name, code, expected = "KeyManagerError", 500, True
 
-    def __init__(self, server_uuid: str, reason: str) -> None:
-        super().__init__(
-            f"the TPM of server {server_uuid} has no key: {reason}. It belongs to the server's "
-            "user, who alone can start it"
-        )
+    def __init__(
+        self,
+        server_uuid: str,
+        reason: str,
+        owner: str = "It belongs to the server's user, who alone can start it",
+    ) -> None:
+        """:param owner: who it belongs to, and what follows from that"""
+        super().__init__(f"the TPM of server {server_uuid} has no key: {reason}. {owner}")
 
 
 class VolumeEncryptionUnsupported(InvalidVolume):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from nova_lite.errors import (
     FlavorDiskTooSmall,
@@ -25,10 +26,10 @@ NOT_YET = (
 )
 
 
-def validate(server: Server, *, swtpm: bool = False) -> None:
+def validate(server: Server, *, swtpm: Collection[str] = ()) -> None:
     """Check flavor against image and refuse features that do not exist here yet.
 
-    :param swtpm: whether this host offers emulated TPMs
+    :param swtpm: for whose keys this host offers emulated TPMs; none: it does not
     :raises ImageUnacceptable: the image is not active
     :raises FlavorMemoryTooSmall: less memory than the image's min_ram
     :raises FlavorDiskTooSmall: a root disk smaller than the image or its min_disk
@@ -39,10 +40,10 @@ def validate(server: Server, *, swtpm: bool = False) -> None:
     refuse_features(server, swtpm=swtpm)
 
 
-def refuse_features(server: Server, *, swtpm: bool = False) -> None:
+def refuse_features(server: Server, *, swtpm: Collection[str] = ()) -> None:
     """Refuse a guest that flavor or image want to have what this agent cannot give to it.
 
-    :param swtpm: whether this host offers emulated TPMs
+    :param swtpm: for whose keys this host offers emulated TPMs; none: it does not
     :raises UnsupportedByHost: a feature that only other hosts have
     :raises InvalidGuestConfig: a property of such a feature is invalid
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from nova_lite.guest.machine import X86, Machine
 from nova_lite.guest.policy import HostPolicy
 from nova_lite.guest.properties import Properties
 from nova_lite.guest.values import OTHER_HYPERVISORS_NICS
+from nova_lite.model import tpm as tpm_modes
 from nova_lite.model.domain import NicSpec
 from nova_lite.model.host import Capabilities
 from nova_lite.model.server import Server
@@ -87,10 +89,11 @@ def viommu_model(properties: Properties, machine: Machine, libvirt_version: int)
     return "intel" if machine.is_q35 else "smmuv3"
 
 
-def tpm(properties: Properties, *, swtpm: bool) -> tuple[str, str] | None:
+def tpm(properties: Properties, *, swtpm: Collection[str]) -> tuple[str, str] | None:
     """(model, version) of the emulated TPM; None for a guest without one.
 
-    :param swtpm: whether this host offers them ([libvirt] swtpm_enabled)
+    :param swtpm: for whose keys this host offers them ([libvirt] supported_tpm_secret_security);
+        none: it does not ([libvirt] swtpm_enabled)
     :raises InvalidGuestConfig: version and model do not go together
     :raises UnsupportedByHost: this host offers none, or not with such a key
     """
@@ -103,10 +106,11 @@ def tpm(properties: Properties, *, swtpm: bool) -> tuple[str, str] | None:
         raise UnsupportedByHost(
             f"hw:tpm_version = {version}: this host has no emulated TPMs ([libvirt] swtpm_enabled)"
         )
-    security = properties.spec("hw:tpm_secret_security")
-    if security not in (None, "user"):
+    security = properties.spec(tpm_modes.EXTRA_SPEC) or tpm_modes.USER
+    if security not in swtpm:
         raise UnsupportedByHost(
-            f"hw:tpm_secret_security = {security}: here the user has the key of a TPM, no one else"
+            f"{tpm_modes.EXTRA_SPEC} = {security}: this host keeps no such keys of TPMs ([libvirt] "
+            f"supported_tpm_secret_security has {', '.join(sorted(swtpm))})"
         )
     return model or "tpm-tis", version
 

@@ -59,7 +59,7 @@ class HostPolicy:
     vnc_listen: str | None = "127.0.0.1"
     spice: GraphicsSpec | None = None
     serial_host: str | None = None
-    swtpm: bool = False
+    swtpm: frozenset[str] = frozenset()
     host_serial: str | None = "unique"
     package_version: str = ""
 
@@ -94,7 +94,7 @@ class HostPolicy:
             file_backed_memory_mb=lv.file_backed_memory,
             pointer_model=conf.pointer_model,
             perf_events=tuple(lv.enabled_perf_events),
-            swtpm=lv.swtpm_enabled,
+            swtpm=tpm_modes(lv),
             pcie_ports=lv.num_pcie_ports,
             tb_cache_mb=lv.tb_cache_size if lv.virt_type == "qemu" else None,
             apic=not conf.workarounds.libvirt_disable_apic,
@@ -111,6 +111,16 @@ class HostPolicy:
             **_disk_options(conf, direct_io),
             **_nic_options(lv),
         )
+
+
+def tpm_modes(options: Any) -> frozenset[str]:
+    """For whose keys (``hw:tpm_secret_security``) this host offers emulated TPMs; empty: for none.
+
+    :param options: those of [libvirt]
+    """
+    if not options.swtpm_enabled:
+        return frozenset()
+    return frozenset(options.supported_tpm_secret_security)
 
 
 def _cpu_options(conf: Any) -> dict[str, Any]:

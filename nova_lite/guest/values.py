@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nova_lite.model import tpm
 from nova_lite.model.cpuset import parse_cpus
 
 Reader = Callable[[Any], Any]
@@ -166,7 +167,7 @@ SPECS: dict[str, Reader] = {
     "hw:cpu_realtime": boolean,
     "hw:emulator_threads_policy": choice("share", "isolate"),
     "hw:hide_hypervisor_id": boolean,
-    "hw:tpm_secret_security": choice("user", "host", "deployment"),
+    tpm.EXTRA_SPEC: choice(*tpm.MODES),
     "hw_rng:allowed": boolean,
     "hw_rng:rate_bytes": COUNT,
     "hw_rng:rate_period": COUNT,

@@ -21,6 +21,7 @@ from nova_lite.services.interfaces import remember_own_side
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Plan
 from nova_lite.steps.evacuated import ReleaseOwnShares
+from nova_lite.steps.guest.devices import to_settle_key
 from nova_lite.steps.guest.domain import RemoveGuest
 from nova_lite.steps.move_back.confirm import (
     DiscardKept,
@@ -75,7 +76,8 @@ class ConfirmResize(Move):
         if self._status == move_ends.CONFIRMED and work.resumed:
             return rest
         if self._keeps_something():
-            return [*cleaning(work), *rest]
+            lost = to_settle_key(work, "old_flavor", "flavor")
+            return [*cleaning(work), *lost, *rest]
         LOG.info("Migration %s of server %s is %s, and is not confirmed",
                  self.migration["uuid"], work.uuid, self._status)  # fmt: skip
         return []

@@ -14,7 +14,7 @@ from nova_lite.operations.move import MoveBack
 from nova_lite.services import move_ends, moves
 from nova_lite.steps.base import Plan
 from nova_lite.steps.disk.files import RestoreConfigDrive
-from nova_lite.steps.guest.devices import DescribeDevices, to_activate
+from nova_lite.steps.guest.devices import DescribeDevices, to_activate, to_settle_key
 from nova_lite.steps.guest.domain import DefineGuest, StartGuest
 from nova_lite.steps.move.arrive import RestoreNvram, SyncTime, TakeInTpm
 from nova_lite.steps.move_back.finish import (
@@ -62,6 +62,7 @@ class FinishRevertResize(MoveBack):
             (SyncTime(work), *to_activate(work)),
         ]
         return [
+            *to_settle_key(work, "flavor", "old_flavor"),
             (RevertSwap(work),),
             (RecordReturning(work),),
             (TakeBackResources(work),),

@@ -1,8 +1,9 @@
 """pre_live_migration: this host prepares for a running server that is about to come.
 
 The host that has it asks, and waits: what the server needs here is claimed, its directory and disks
-are made, its interfaces plugged, its volumes connected. The answer tells where consoles listen and
-how volumes are reached here, so that the other host can say to libvirt what the guest becomes.
+are made, its interfaces plugged, its TPM unlocked, its volumes connected. The answer tells where
+consoles listen and how volumes are reached here, so that the other host can say to libvirt what the
+guest becomes.
 
 Resume rule: forward; a caller that asks again gets the same answer. Roll back: every step is
 undone, and nothing of the server is left here. Whether the guest has come is not this verb's
@@ -20,7 +21,12 @@ from nova_lite.operations.base import ANYWHERE, Operation
 from nova_lite.services import arrivals, guest, migrate_data
 from nova_lite.services.work import Work
 from nova_lite.steps.base import COMPLETE, Plan
-from nova_lite.steps.live.prepare import ClaimArriving, MakeArrivingFiles, PlugArriving
+from nova_lite.steps.live.prepare import (
+    ClaimArriving,
+    MakeArrivingFiles,
+    PlugArriving,
+    UnlockArriving,
+)
 from nova_lite.steps.live.volumes import (
     AttachArriving,
     CompleteArriving,
@@ -57,7 +63,11 @@ class PreLiveMigration(Operation):
         work, about = self.work, (self.work.arguments["migrate_data"], self._migration)
         return [
             (ClaimArriving(work, *about),),
-            (MakeArrivingFiles(work, *about), PlugArriving(work, *about)),
+            (
+                MakeArrivingFiles(work, *about),
+                PlugArriving(work, *about),
+                UnlockArriving(work, *about),
+            ),
             (AttachArriving(work, self._infos),),
             (CompleteArriving(work),),
             COMPLETE,
@@ -68,6 +78,7 @@ class PreLiveMigration(Operation):
         data = migrate_data.read(work.arguments["migrate_data"])
         address = conf.libvirt.live_migration_inbound_addr
         waits = conf.compute.live_migration_wait_for_vif_plug and migrate_data.is_bound(data)
+        migrate_data.drop_tpm_secret(data)
         migrate_data.write_volumes(data, moved_volumes(work))
         data.set(
             old_vol_attachment_ids=replaced(work),

@@ -6,7 +6,7 @@ them anew, without these devices, is refused before the guest is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from nova_lite.drivers.hypervisor.base import Hypervisor
@@ -17,6 +17,7 @@ from nova_lite.errors import (
     UnsupportedByHost,
 )
 from nova_lite.guest import checks
+from nova_lite.guest.policy import tpm_modes
 from nova_lite.model.network import Vif
 from nova_lite.model.server import Server
 from nova_lite.services import hardware_ports
@@ -26,12 +27,12 @@ from nova_lite.wire.objects import WireObject
 
 
 def refuse(
-    server: Server, instance: WireObject, vifs: Iterable[Vif], *, swtpm: bool = False
+    server: Server, instance: WireObject, vifs: Iterable[Vif], *, swtpm: Collection[str] = ()
 ) -> None:
     """Refuse a guest that has, or is to have, such devices by its records.
 
     :param instance: its ``pci_requests`` and ``pci_devices`` are read, where they are loaded
-    :param swtpm: whether this host offers emulated TPMs
+    :param swtpm: for whose keys this host offers emulated TPMs; none: it does not
     :raises UnsupportedByHost: the message names what it is
     :raises InvalidGuestConfig: flavor or image contradict themselves about it
     """
@@ -100,7 +101,7 @@ def on_host(
 def _refuse_recorded(instance: WireObject, conf: Any) -> None:
     context, template = RequestContext.admin(), conf.instance_name_template
     server = decode.server(instance, name_template=template, context=context)
-    refuse(server, instance, network_info.cached(instance), swtpm=conf.libvirt.swtpm_enabled)
+    refuse(server, instance, network_info.cached(instance), swtpm=tpm_modes(conf.libvirt))
 
 
 def _pci(instance: WireObject) -> list[str]:

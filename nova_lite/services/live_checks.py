@@ -23,7 +23,15 @@ from nova_lite.errors import (
 from nova_lite.guest import checks
 from nova_lite.guest.naming import strip
 from nova_lite.model.states import NOT_ON
-from nova_lite.services import definable, guest, live_disks, migrate_data, moves, shares, tpm
+from nova_lite.services import (
+    definable,
+    guest,
+    live_disks,
+    live_tpm,
+    migrate_data,
+    moves,
+    shares,
+)
 from nova_lite.services.power_state import power_state
 from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Work
@@ -51,30 +59,21 @@ def refusing(work: Work) -> Iterator[None]:
 
 
 # --- the host that is to get the server ---------------------------------------------------------
-def refuse_here(work: Work) -> None:
+def refuse_here(work: Work, source: str) -> None:
     """Refuse a guest that this host cannot give what it has.
 
+    :param source: the host that has the server
     :raises NovaLiteError: the message says what it is
     """
     swtpm = work.tools.policy.swtpm
     checks.refuse_features(work.server, swtpm=swtpm)
     definable.refuse(work.server, work.instance, guest.vifs(work), swtpm=swtpm)
     guest.board(work, work.server)  # another architecture
-    _refuse_tpm(work)
+    live_tpm.refuse_here(work, source)
     if power_state(work.tools.hypervisor, work.uuid) not in NOT_ON:
         raise LiveMigrationRefused(
             f"host {work.tools.host}: a guest of server {work.uuid} is on there already; if it is "
             "not in use, remove it with virsh destroy and virsh undefine"
-        )
-
-
-def _refuse_tpm(work: Work) -> None:
-    """Its state cannot be opened on another host without the passphrase, which only the server's
-    user gets from the key manager; nova-api refuses such servers, too."""
-    if tpm.wanted(work):
-        raise LiveMigrationRefused(
-            f"server {work.uuid} has an emulated TPM, whose key is its user's: it can be migrated "
-            "while it is off"
         )
 
 
@@ -133,7 +132,6 @@ def refuse_leaving(work: Work) -> None:
             "or migrate it without live"
         )
     definable.refuse_to_replace(work.tools.hypervisor, work.uuid)
-    _refuse_tpm(work)
     shared = [str(mapping["share_id"]) for mapping in shares.mappings(work)]
     if shared:
         raise LiveMigrationRefused(

@@ -3,8 +3,8 @@
 The target makes it (:func:`new`), the source adds to it, the conductor puts in the bindings of the
 ports on the target, and the target what it has prepared. All of them send the same object on, with
 what they do not know. Fields and versions are those of nova/objects/migrate_data.py: 1.13 is known
-to all releases from 2025.1. 1.14 (2026.1) has the secret of an emulated TPM, which no server has
-here that can move: the key is its user's.
+to all releases from 2025.1. 1.14 (2026.1) has the secret of an emulated TPM: it is made for servers
+that have one alone, where both hosts know it (``services/live_tpm.py``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from nova_lite.model.network import NORMAL, Vif
 from nova_lite.model.volume import Connection
 from nova_lite.wire import connection_info, network_info
 from nova_lite.wire.objects import WireObject
+from nova_lite.wire.versions import numbers
 
-NAME, MADE = "LibvirtLiveMigrateData", "1.13"
+NAME, MADE, WITH_TPM = "LibvirtLiveMigrateData", "1.13", "1.14"
 VIF, VIF_VERSION = "VIFMigrateData", "1.0"
 VOLUME, VOLUME_VERSION = "LibvirtLiveMigrateBDMInfo", "1.1"
 NUMA, NUMA_VERSION = "LibvirtLiveMigrateNUMAInfo", "1.0"
@@ -68,9 +69,12 @@ class Listening:
     serial_ports: tuple[int, ...] = field(default=())
 
 
-def new(**fields: Any) -> WireObject:
-    """The object as the target begins it; fields without a value (None) may be named, too."""
-    return WireObject.new(NAME, MADE, **fields)
+def new(*, tpm: bool = False, **fields: Any) -> WireObject:
+    """The object as the target begins it; fields without a value (None) may be named, too.
+
+    :param tpm: whether the server has an emulated TPM, and the control plane knows of that
+    """
+    return WireObject.new(NAME, WITH_TPM if tpm else MADE, **fields)
 
 
 def read(value: Any) -> WireObject:
@@ -203,6 +207,35 @@ def volumes(data: WireObject) -> list[MovedVolume]:
 def old_attachments(data: WireObject) -> dict[str, str]:
     """Volume id -> Cinder attachment of the source."""
     return dict(data.get("old_vol_attachment_ids", {}))
+
+
+# --- the emulated TPM ---------------------------------------------------------------------------
+def knows_tpm(data: WireObject) -> bool:
+    """Whether who has made or sent the object, and the control plane, know of secrets of TPMs."""
+    return numbers(data.version) >= numbers(WITH_TPM)
+
+
+def write_tpm_secret(data: WireObject, secret: tuple[str, bytes] | None) -> None:
+    """Tell the target what opens the server's TPM.
+
+    :param secret: uuid and value of the source's secret; None: the target gets it elsewhere
+    :raises UnicodeDecodeError: the value is not in ASCII, as those that nova makes are
+    """
+    uuid, value = secret if secret is not None else (None, None)
+    text = None if value is None else value.decode("ascii")
+    data.set(vtpm_secret_uuid=uuid, vtpm_secret_value=text)
+
+
+def tpm_secret(data: WireObject) -> tuple[str, bytes] | None:
+    """Uuid and value of the source's secret; None: it was not sent, or is lost."""
+    uuid, value = data.get("vtpm_secret_uuid"), data.get("vtpm_secret_value")
+    return (str(uuid), str(value).encode("ascii")) if uuid and value else None
+
+
+def drop_tpm_secret(data: WireObject) -> None:
+    """Leave the secret out of what need not have it; that the server has a TPM stays."""
+    if data.get("vtpm_secret_value") is not None:
+        data.set(vtpm_secret_value=None)
 
 
 # --- consoles, CPUs -----------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Servers with a TPM, whose passphrases a real Barbican keeps: on and off, and on another host."""
+"""Servers with a TPM, whose passphrases a real Barbican keeps: on and off, on another host, and on
+their way there as they run."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import DevCloud
+from tests.cloud.support.devcloud import LITE, DevCloud, wait_for
+from tests.cloud.support.guest import Guest, boot_with_agent
 from tests.cloud.support.moves import THREE_WAYS
 
 pytestmark = [
@@ -37,12 +39,36 @@ def hosts_use_it(cloud: DevCloud, barbican: None, node: str, other: str) -> Iter
 
 @pytest.fixture
 def flavor(api: Api, garbage: Any) -> str:
+    return of_mode(api, garbage)
+
+
+def of_mode(api: Api, garbage: Any, mode: str | None = None) -> str:
+    """The id of a flavor whose servers have a TPM with such a key."""
     body = {"name": f"{NAME_PREFIX}.tpm", "ram": 128, "vcpus": 1, "disk": 1}
     flavor = str(api.call("POST", "/flavors", {"flavor": body})["flavor"]["id"])
     garbage.later(lambda: api.call("DELETE", f"/flavors/{flavor}", ok=False))
-    specs = {"extra_specs": {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}}
-    api.call("POST", f"/flavors/{flavor}/os-extra_specs", specs)
+    specs = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
+    if mode is not None:
+        specs["hw:tpm_secret_security"] = mode
+    api.call("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": specs})
     return flavor
+
+
+@pytest.fixture
+def knows_modes(cloud: DevCloud) -> None:
+    if cloud.release < "2026.1":
+        pytest.skip(f"nova-api {cloud.release} knows no hw:tpm_secret_security")
+
+
+@pytest.fixture
+def live_ends(
+    cloud: DevCloud, hosts_use_it: None, other: str, ends: tuple[str, str]
+) -> Iterator[tuple[str, str]]:
+    """nova-compute has no serial consoles, and gets no guest from a host that has them."""
+    with contextlib.ExitStack() as undo:
+        if cloud.agent_kind(other) != LITE:
+            undo.enter_context(cloud.options(other, "[serial_console]\nenabled = false"))
+        yield ends
 
 
 @THREE_WAYS
@@ -72,6 +98,70 @@ def test_what_a_tpm_knows_travels_with_its_server(
     assert (known(cloud, old, server), known(cloud, new, server)) == ("", content)
     api.act(server, "os-start")
     api.wait_status(server, "ACTIVE", 120)
+
+
+@THREE_WAYS
+def test_a_tpm_goes_with_its_server_as_it_runs(
+    cloud, api, moves, knows_modes, live_ends, garbage
+):
+    """There and back: what the host keeps of it goes along, and so does what it knows."""
+    old, new = live_ends
+    server = boot_with_agent(api, old, garbage, flavor=of_mode(api, garbage, "host"))["id"]
+    assert (known(cloud, old, server) != "", kept(cloud, old, server)) == (True, True)
+    running = boot_id(cloud, old, server)
+
+    for source, target in ((old, new), (new, old)):
+        moves.live(server, target)
+        moves.wait_live(server)
+        moves.settled(server, target)
+        assert boot_id(cloud, target, server) == running
+        wait_for("what the other host forgets", lambda source=source: not (
+            known(cloud, source, server) or kept(cloud, source, server)
+        ), 30)  # fmt: skip
+        assert (known(cloud, target, server) != "", kept(cloud, target, server)) == (True, True)
+
+    api.act(server, "os-stop")
+    api.wait_status(server, "SHUTOFF", 120)
+    assert kept(cloud, old, server)
+    api.act(server, "os-start")
+    api.wait_status(server, "ACTIVE", 120)
+    api.call("DELETE", f"/servers/{server}")
+    wait_for("an end of the secret", lambda: not kept(cloud, old, server), 60)
+
+
+@THREE_WAYS
+def test_a_key_of_the_compute_service_is_the_same_on_all_hosts(
+    cloud, api, moves, knows_modes, ends, hosts_use_it, garbage
+):
+    """nova-compute and this agent start each other's servers; nova-api lets none go as it runs."""
+    old, new = ends
+    flavor = of_mode(api, garbage, "deployment")
+    server = garbage.server(api.request_boot(old, flavor=flavor)["id"])
+    api.wait_status(server, "ACTIVE", 180)
+    assert not kept(cloud, old, server)
+    live = {"os-migrateLive": {"host": new, "block_migration": "auto"}}
+    refused = api.call("POST", f"/servers/{server}/action", live, ok=False)
+    assert refused.status_code == 400  # by nova-api, of 2026.1 and 2026.2
+    assert "not supported for vTPM" in refused.text
+
+    moves.migrate(server, new)
+    moves.wait_moved(server)
+    moves.confirm(server)
+    moves.settled(server, new)
+    assert (known(cloud, old, server), known(cloud, new, server) != "") == ("", True)
+    assert not (kept(cloud, old, server) or kept(cloud, new, server))
+    api.act(server, "reboot", {"type": "HARD"})
+    api.wait_status(server, "ACTIVE", 120)
+
+
+def boot_id(cloud: DevCloud, node: str, server: str) -> str:
+    """Changes whenever the guest boots."""
+    return Guest(cloud, node, server).ask("cat /proc/sys/kernel/random/boot_id").strip()
+
+
+def kept(cloud: DevCloud, node: str, server: str) -> bool:
+    """Whether libvirt keeps what opens the TPM."""
+    return server in cloud.on(node, "virsh", "secret-list")
 
 
 def known(cloud: DevCloud, node: str, server: str) -> str:

@@ -46,8 +46,9 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     ``passwords`` are what it did.
     Guests in ``stubborn`` keep disks and cards that they are asked for; a guest has no more than
     ``slots`` cards; ``secrets`` maps the id of an
-    encrypted volume to (uuid, passphrase). ``resident_kib`` is how much of their memory guests have
-    used, all of it where it says nothing. ``foreign`` are devices that another agent has defined.
+    encrypted volume to (uuid, passphrase), ``tpm_secrets`` a guest to those of its TPM, of which
+    ``kept_tpm_secrets`` are on disk. ``resident_kib`` is how much of their memory guests have used,
+    all of it where it says nothing. ``foreign`` are devices that another agent has defined.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self.slots = 8
         self.secrets: dict[str, tuple[str, str]] = {}
         self.tpm_secrets: dict[str, tuple[str, bytes]] = {}
+        self.kept_tpm_secrets: set[str] = set()
         self.tpm_states: dict[str, bytes] = {}
         self.nvrams: dict[str, bytes] = {}
         self.foreign: dict[str, tuple[str, ...]] = {}
@@ -167,16 +169,17 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     def start(self, uuid: str, *, paused: bool = False) -> None:
         guest = self._guest("start", uuid)
         if guest.state in OFF:
-            self._open_tpm(guest)
+            self.open_tpm(guest.spec)
             guest.state = PowerState.PAUSED if paused else PowerState.RUNNING
             guest.saved = False
             guest.plugged = guest.spec.disks
             self.emit(uuid, "started", "booted")
 
-    def _open_tpm(self, guest: Guest) -> None:
-        known = self.tpm_secrets.get(guest.spec.uuid, ("", b""))[0]
-        if guest.spec.tpm_secret and guest.spec.tpm_secret != known:
-            raise HypervisorError(f"guest {guest.spec.uuid}: Secret not found")
+    def open_tpm(self, spec: DomainSpec) -> None:
+        """What swtpm needs when a guest starts, or comes."""
+        known = self.tpm_secrets.get(spec.uuid, ("", b""))[0]
+        if spec.tpm_secret and spec.tpm_secret != known:
+            raise HypervisorError(f"guest {spec.uuid}: Secret not found")
 
     def pause(self, uuid: str) -> None:
         guest = self._running("pause", uuid)
@@ -200,7 +203,7 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
     def restore(self, uuid: str) -> None:
         guest = self._guest("restore", uuid)
         if guest.state != PowerState.RUNNING:
-            self._open_tpm(guest)
+            self.open_tpm(guest.spec)
             guest.state, guest.saved = PowerState.RUNNING, False
             self.emit(uuid, "started", "restored")
 
@@ -392,13 +395,21 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self._called("secret")
         return self.secrets[usage_id][0] if usage_id in self.secrets else None
 
-    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+    def set_tpm_secret(
+        self, uuid: str, secret_uuid: str, passphrase: bytes, *, kept: bool = False
+    ) -> None:
         self._called("set_tpm_secret", uuid)
         self.tpm_secrets[uuid] = secret_uuid, passphrase
+        (self.kept_tpm_secrets.add if kept else self.kept_tpm_secrets.discard)(uuid)
+
+    def tpm_secret(self, uuid: str) -> tuple[str, bytes] | None:
+        self._called("tpm_secret", uuid)
+        return self.tpm_secrets.get(uuid) if uuid in self.kept_tpm_secrets else None
 
     def forget_tpm_secret(self, uuid: str) -> None:
         self._called("forget_tpm_secret", uuid)
         self.tpm_secrets.pop(uuid, None)
+        self.kept_tpm_secrets.discard(uuid)
 
     def forget_secret(self, usage_id: str) -> None:
         self._called("forget_secret")

@@ -91,6 +91,8 @@ class FakeLiveMigrations(LiveMigrations):
         arrived.state = PowerState.PAUSED if sent.paused else PowerState.RUNNING
         arrived.migrating = Migrating.NO
         arrived.plugged, arrived.before = arrived.spec.disks, None
+        if uuid in self.tpm_states:
+            other.tpm_states[uuid] = self.tpm_states.pop(uuid)
         sent.phase, sent.held = MigrationPhase.COMPLETED, True
         other.emit(uuid, "resumed", "migrated")
         self.emit(uuid, "stopped", "migrated")
@@ -144,7 +146,13 @@ class FakeLiveMigrations(LiveMigrations):
         if uuid in other.guests and other.guests[uuid].state not in OFF:
             self.lose(uuid, f"domain {uuid} is already active")
             return
-        other.receive(TEXTS[migration.definition])
+        spec = TEXTS[migration.definition]
+        try:
+            other.open_tpm(spec)
+        except HypervisorError as error:
+            self.lose(uuid, error.message)
+            return
+        other.receive(spec)
 
     def migration(self, uuid: str) -> MigrationProgress:
         self._called("migration", uuid)

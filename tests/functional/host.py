@@ -13,6 +13,7 @@ import libvirt
 
 from tests.fakes.power_failure import DurableFiles
 from tests.functional.messages import CONTENT, VOLUME
+from tests.functional.tpm import Tpm
 
 CONF = """[DEFAULT]
 host = {name}
@@ -40,6 +41,7 @@ class Kept:
     state: int | None
     saved: bool
     taps: set[str]
+    tpm_secret: tuple[str, bytes] | None = None
 
 
 class Host:
@@ -53,6 +55,7 @@ class Host:
         self.home = trial.home(name)
         self.journal = self.state / "nova-lite" / "journal"
         self._durable = DurableFiles(self.state, trial.directory / f"{name}.durable")
+        self.tpm = Tpm(machine.daemon, trial)
         self._boots = 1
         self._kept: Kept | None = None
         # An agent has been here for a while: what it makes once is there and synced.
@@ -98,7 +101,8 @@ class Host:
             xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             state = domain and domain.state()[0]
             saved = bool(domain and domain.hasManagedSaveImage())
-        self._kept = Kept(xml, state, saved, self.taps())
+        self._kept = Kept(xml, state, saved, self.taps(), self.tpm.secret())
+        self.tpm.keep()
 
     def restore(self):
         """Bring it back; nothing of it is there, and the files are."""
@@ -106,11 +110,13 @@ class Host:
         self._mount()
         for tap in kept.taps:
             self.daemon.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
+        self.tpm.restore(kept.tpm_secret)
         if kept.domain:
             connection = libvirt.open(self.daemon.uri)
             domain = connection.defineXML(kept.domain)
             if kept.saved or kept.state != libvirt.VIR_DOMAIN_SHUTOFF:
-                domain.create()
+                with self.tpm.unlocked(kept.domain):
+                    domain.create()
                 self.wait_for_guest()
             if kept.state == libvirt.VIR_DOMAIN_PAUSED:
                 domain.suspend()
@@ -142,6 +148,7 @@ class Host:
                 domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         if self._trial.encrypted:
             self.forget_secrets()
+        self.tpm.clear()
         self._remove_taps()
 
     def lose_power(self):

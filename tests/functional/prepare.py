@@ -40,6 +40,17 @@ def boot(trial):
         tables["events"] = []
 
 
+def offer_tpm(trial, mode):
+    """All hosts offer TPMs, and the flavor asks for one whose key is of this mode."""
+    for host in trial.hosts.values():
+        host.configure("swtpm_enabled = true", "libvirt")
+    flavor = trial.conductor.instance(trial.server)["flavor"]
+    flavor["nova_object.data"]["extra_specs"] = {
+        "hw:tpm_version": "2.0", "hw:tpm_secret_security": mode
+    }  # fmt: skip
+    trial.set(flavor=flavor)
+
+
 def reserve_volume(trial):
     """A volume as Nova leaves it to the host: reserved, with a mapping."""
     with trial.ledger.open() as content:

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nova_lite.clients.key_manager import KeyManager
+from nova_lite.clients.session import Sessions
 from nova_lite.composition import Composition
 from nova_lite.conf import load
 from nova_lite.drivers import disk
@@ -46,6 +48,7 @@ from nova_lite.wire.objects import wrap
 from tests.fakes.agent import stand_ins
 from tests.fakes.cloud import FakeImageSource, Ledger, TapVifs
 from tests.fakes.conductor import FakeConductor
+from tests.fakes.keys import LedgerKeys
 from tests.fakes.manila import DirectoryShares, FakeShareDrivers
 from tests.fakes.power_failure import DurableFiles
 from tests.fakes.volume_driver import FakeVolumeDrivers, FileVolumes
@@ -66,7 +69,7 @@ EFFECTS = {
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
         "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "attach_nic",
         "detach_nic", "set_secret", "forget_secret", "begin_move", "finish_move", "drop_move",
-        "resize_disk", "migrate", "abort_migration",
+        "resize_disk", "migrate", "abort_migration", "set_tpm_secret", "forget_tpm_secret",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -271,6 +274,7 @@ def compose(order: Order, boundaries: Boundaries) -> Composition:
         "vif_driver": TapVifs(),
         "disks": disk.from_conf(conf),
         "image_store": image_store(order),
+        "keys": LedgerKeys(ledger, KeyManager(Sessions(conf), conf)),
         "volumes": FakeVolumeDrivers(watched("volume", FileVolumes(state, cloud))),
         "shares": FakeShareDrivers(watched("share", DirectoryShares(state, cloud))),
     }

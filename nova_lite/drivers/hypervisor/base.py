@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nova_lite.drivers.hypervisor.live_migrations import LiveMigrations
+from nova_lite.drivers.hypervisor.secrets import Secrets
 from nova_lite.model.diagnostics import GuestStats
 from nova_lite.model.domain import DiskSpec, DomainSpec, NicSpec
 from nova_lite.model.host import (
@@ -21,7 +22,7 @@ from nova_lite.model.host import (
 from nova_lite.model.states import PowerState
 
 
-class Hypervisor(LiveMigrations, ABC):
+class Hypervisor(LiveMigrations, Secrets, ABC):
     """One hypervisor on this host.
 
     Guests are addressed by server uuid. Every method may raise HypervisorUnavailable (the daemon
@@ -250,35 +251,6 @@ class Hypervisor(LiveMigrations, ABC):
         """
 
     @abstractmethod
-    def set_secret(self, usage_id: str, passphrase: str) -> str:
-        """Keep the passphrase of an encrypted volume on this host; returns the secret's uuid.
-
-        Replaces one that is there for the volume ``usage_id``.
-        """
-
-    @abstractmethod
-    def secret(self, usage_id: str) -> str | None:
-        """The uuid of that volume's secret, None when the host keeps none."""
-
-    @abstractmethod
-    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
-        """Keep the passphrase of a guest's TPM in memory, under the uuid in its DomainSpec."""
-
-    @abstractmethod
-    def forget_tpm_secret(self, uuid: str) -> None:
-        """Drop the passphrase of a guest's TPM, if there is one; only a start needs it."""
-
-    @abstractmethod
-    def copy_tpm_state(self, uuid: str, target: Path) -> bool:
-        """Copy what is kept of the TPM of a guest that is off to a new directory, whole or not at
-        all; one that is there stays. False: nothing is kept."""
-
-    @abstractmethod
-    def restore_tpm_state(self, uuid: str, source: Path) -> None:
-        """Give a guest that is off, defined or not, the TPM whose state was copied to ``source``,
-        in place of its own."""
-
-    @abstractmethod
     def copy_nvram(self, uuid: str, target: Path) -> bool:
         """Copy what the firmware of a guest that is off remembers to a new file, whole or not at
         all; one that is there stays. False: it remembers nothing."""
@@ -287,10 +259,6 @@ class Hypervisor(LiveMigrations, ABC):
     def restore_nvram(self, uuid: str, source: Path) -> None:
         """Let the firmware of a defined guest that is off remember what was copied to ``source``;
         it begins anew where this host's firmware could not read that."""
-
-    @abstractmethod
-    def forget_secret(self, usage_id: str) -> None:
-        """Drop that volume's secret, if there is one; guests that run need it no more."""
 
     @abstractmethod
     def freeze(self, uuid: str) -> None:

@@ -16,7 +16,8 @@ from nova_lite.services.devices import (
     record,
 )
 from nova_lite.services.work import Work
-from nova_lite.steps.base import Step
+from nova_lite.steps.base import Plan, Step
+from nova_lite.wire import decode
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -107,6 +108,29 @@ class ForgetTpmKey(Step):
 def to_forget_key(work: Work) -> tuple[Step, ...]:
     """The steps to take for a server that is deleted, whose guest is removed."""
     return (ForgetTpmKey(work),) if tpm.key_id(work) else ()
+
+
+class SettleTpmKey(Step):
+    """Delete the key of a server that has no TPM any more when a resize, or its revert, is over.
+
+    :param before, after: fields of its record with the flavors that it had, and is to have
+    """
+
+    name = "settle_tpm_key"
+
+    def __init__(self, work: Work, before: str, after: str) -> None:
+        super().__init__(work)
+        self._fields = before, after
+
+    def do(self) -> None:
+        before, after = (self.work.instance.get(field) for field in self._fields)
+        if before is not None and after is not None:  # else it is over already
+            tpm.settle(self.work, decode.flavor(before), decode.flavor(after))
+
+
+def to_settle_key(work: Work, before: str, after: str) -> Plan:
+    """The stage with that step, for a server that has a key."""
+    return [(SettleTpmKey(work, before, after),)] if tpm.key_id(work) else []
 
 
 class UntagDevice(Step):

@@ -206,9 +206,10 @@ class RemoveGuest(Step):
 
 
 def remove(work: Work) -> None:
-    """Destroy and undefine the guest of a server, if there is one."""
+    """Destroy and undefine the guest of a server, if there is one, with what opens its TPM."""
     work.tools.hypervisor.destroy(work.uuid)
     work.tools.hypervisor.undefine(work.uuid)
+    tpm.leave(work)
     work.tools.serial_ports.forget(work.uuid)
 
 

@@ -15,7 +15,7 @@ from nova_lite.errors import (
 )
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import NOT_ON, TaskState, VmState
-from nova_lite.services import arrivals, guest
+from nova_lite.services import arrivals, guest, live_tpm
 from nova_lite.services.claiming import claim, rest_cpus
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
@@ -175,12 +175,13 @@ class DefineArrived(Step):
 
 
 class SettleArrived(Step):
-    """The server's directory is that of a server of this host, and host CPUs that nobody is pinned
-    to rest."""
+    """The server's directory is that of a server of this host, host CPUs that nobody is pinned to
+    rest, and what only an arrival needs to open a TPM is forgotten."""
 
     name = "settle_arrived"
 
     def do(self) -> None:
         arrivals.unmark(self.work)
+        live_tpm.has_come(self.work)
         rest_cpus(self.tools)
         self.tools.usage_changed()

@@ -12,7 +12,7 @@ from nova_lite.guest.properties import Properties
 from nova_lite.inventory import disk, numa
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import TaskState
-from nova_lite.services import guest, live_checks, migrate_data, moves
+from nova_lite.services import guest, live_checks, live_tpm, migrate_data, moves, tpm
 from nova_lite.services.claiming import claim_and_note
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.notes import GuestNotes
@@ -40,7 +40,7 @@ class CheckTarget(Step):
         work = self.work
         with live_checks.refusing(work):
             check_group_of_server(work)
-            live_checks.refuse_here(work)
+            live_checks.refuse_here(work, source_of(work))
             live_checks.refuse_cpu(work, source_of(work))
 
 
@@ -84,6 +84,7 @@ class AskAboutLeaving(Step):
         if work.instance.get("numa_topology") is not None:
             asked["dst_supports_numa_live_migration"] = True
         return migrate_data.new(
+            tpm=tpm.wanted(work),
             filename=filename,
             image_type=conf.libvirt.images_type,
             disk_available_mb=self._room(over_commit=bool(asked.get("disk_over_commit"))),
@@ -177,6 +178,7 @@ def leave(work: Work) -> WireObject:
         live_checks.refuse_leaving(work)
         same = is_shown(Path(work.tools.conf.instances_path), data.get("filename"))
         live_checks.decide_storage(work, data, same_directory=same)
+        live_tpm.hand_over(work, data)
     if work.instance.get("numa_topology") is not None and data.get(
         "dst_supports_numa_live_migration"
     ):

@@ -8,7 +8,15 @@ from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.volume import Connection
-from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
+from nova_lite.services import (
+    arrivals,
+    guest,
+    interfaces,
+    live_disks,
+    migrate_data,
+    tpm,
+    volume_keys,
+)
 from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
@@ -132,7 +140,7 @@ class RemoveArrivingFiles(Step):
 
 
 class ReleaseArriving(Step):
-    """Give back what was claimed, and the bindings of the ports to this host."""
+    """Give back what was claimed, what opens the TPM, and the ports' bindings to this host."""
 
     name = "release_arriving"
 
@@ -140,6 +148,7 @@ class ReleaseArriving(Step):
         work, tools = self.work, self.tools
         tools.claims.release(work.uuid, Role.INCOMING)
         tools.serial_ports.forget(work.uuid)
+        tpm.leave(work)
         rest_cpus(tools)
         tools.usage_changed()
         ids = [vif.id for vif in guest.vifs(work)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
 from nova_lite.inventory.claims import Role
-from nova_lite.services import arrivals, interfaces, live_disks, live_moves
+from nova_lite.services import arrivals, interfaces, live_disks, live_moves, live_tpm, tpm
 from nova_lite.services.claiming import claim_and_note, rest_cpus
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.work import Work
@@ -89,6 +89,19 @@ class PlugArriving(ArrivalStep):
         require_no_guest(self.work)
         interfaces.leave(self.work)
         tell_where_it_goes(self.work, None)
+
+
+class UnlockArriving(ArrivalStep):
+    """Let the hypervisor have what opens the TPM of the guest, when it comes."""
+
+    name = "unlock_arriving"
+
+    def do(self) -> None:
+        live_tpm.take_in(self.work, self._data)
+
+    def undo(self) -> None:
+        require_no_guest(self.work)
+        tpm.leave(self.work)
 
 
 def tell_where_it_goes(work: Work, host: str | None) -> None:

@@ -25,6 +25,7 @@ from nova_lite.services import (
     live_guest,
     live_moves,
     live_places,
+    live_tpm,
     migrate_data,
     moves,
 )
@@ -103,13 +104,15 @@ class PrepareTarget(Step):
         tools.migrations.save(work.context, moves.migration(work), status=PREPARING)
         note_attachments(work)
         tools.events.watch(work.uuid)  # before anything over there makes Neutron send one
+        data = live_moves.data(work)
+        live_tpm.hand_over(work, data)
         told = tools.peers.call(
             work.context,
             live_moves.target(work),
             "pre_live_migration",
             instance=work.instance,
             disk=self._disks(),
-            migrate_data=live_moves.data(work),
+            migrate_data=data,
         )
         live_moves.keep(work, migrate_data.read(told))
         work.mappings = None  # the other host has saved how it reaches the volumes
@@ -124,6 +127,7 @@ class PrepareTarget(Step):
         work = self.work
         take_back(work)
         data = live_moves.data(work)
+        migrate_data.drop_tpm_secret(data)
         shared = migrate_data.shares_directory(data)
         if shared and self.tools.disks.shared:
             # A stock host may be told (``ensure_libvirt_rbd_instance_dir_cleanup``) to remove the

@@ -159,6 +159,26 @@ def test_a_tpm_opens_with_its_secret_alone(hypervisor: Hypervisor, spec: DomainS
         hypervisor.start(spec.uuid)
 
 
+def test_a_kept_secret_of_a_tpm_can_be_read(hypervisor: Hypervisor, spec: DomainSpec) -> None:
+    """It goes on to another host; one that only a start needs nobody reads. Each takes the place of
+    the other, and of one with another uuid."""
+    secret, other, phrase = str(uuid.uuid4()), str(uuid.uuid4()), b"a passphrase of its user"
+    assert hypervisor.tpm_secret(spec.uuid) is None
+    for name, kept in (
+        (secret, False), (secret, True), (secret, True), (other, True), (other, False),
+        (secret, True),
+    ):  # fmt: skip
+        hypervisor.set_tpm_secret(spec.uuid, name, phrase, kept=kept)
+        assert hypervisor.tpm_secret(spec.uuid) == ((name, phrase) if kept else None)
+
+    hypervisor.define(replace(spec, tpm=("tpm-tis", "2.0"), tpm_secret=secret))
+    hypervisor.start(spec.uuid)
+    hypervisor.destroy(spec.uuid)
+    hypervisor.start(spec.uuid)
+    hypervisor.forget_tpm_secret(spec.uuid)
+    assert hypervisor.tpm_secret(spec.uuid) is None
+
+
 def test_a_name_taken_by_another_guest_is_refused(hypervisor: Hypervisor, spec: DomainSpec) -> None:
     """Two guests never share a name."""
     hypervisor.define(spec)

@@ -62,11 +62,12 @@ def test_a_fixed_key_that_is_no_key_is_not_repeated(tmp_path: Path) -> None:
 
 
 class Barbican:
-    """Secrets of one user; ``broken`` is answered instead."""
+    """Secrets of one user, the ``owner``; ``broken`` is answered instead."""
 
     def __init__(self, cloud: HttpCloud) -> None:
         self.cloud = cloud
         self.broken: int | None = None
+        self.owner = "alice"
         self.stored: Any = None
         self.deleted: list[str] = []
         cloud.services["barbican"] = ("key-manager", self.answer)
@@ -79,7 +80,7 @@ class Barbican:
             microversions = {"min_version": "1.0", "max_version": "1.1"}
             version = {"id": "v1", "status": "CURRENT", "links": [link], **microversions}
             return Reply(300, {"versions": {"values": [version]}})
-        if self.cloud.tokens[call.headers["X-Auth-Token"]] != "alice":
+        if self.cloud.tokens[call.headers["X-Auth-Token"]] != self.owner:
             return Reply(403, {"title": "Forbidden", "description": "not yours"})
         if call.method == "POST":
             self.stored = call.body
@@ -117,14 +118,14 @@ def barbican() -> Iterator[Barbican]:
     cloud.close()
 
 
-def of_barbican(barbican: Barbican, folder: Path) -> KeyManager:
+def of_barbican(barbican: Barbican, folder: Path, *, service_user: bool = True) -> KeyManager:
     conf = read_conf(
         folder,
         {
             "key_manager": {"backend": "barbican"},
             "barbican": {"auth_endpoint": barbican.cloud.auth_url},
-            "cinder": barbican.cloud.credentials("nova"),
-            "service_user": barbican.cloud.credentials("nova"),
+            "cinder": barbican.cloud.credentials("cinder-nova"),
+            **({"service_user": barbican.cloud.credentials("nova")} if service_user else {}),
         },
     )
     return KeyManager(Sessions(conf), conf)
@@ -203,6 +204,35 @@ def test_a_passphrase_is_never_the_agents(barbican: Barbican, tmp_path: Path) ->
         with pytest.raises(errors.RequestTokenExpired):
             ask()
     assert (barbican.stored, barbican.deleted) == (None, [])
+
+
+def test_a_passphrase_of_the_compute_service_needs_no_user(
+    barbican: Barbican, tmp_path: Path
+) -> None:
+    """It is that of [service_user]: a request's user may neither read nor delete it."""
+    barbican.owner = "nova"
+    manager, alice = of_barbican(barbican, tmp_path), of_user(barbican, "alice")
+
+    assert manager.create(CONTEXT, "vTPM", own=True) == KEY_ID
+    assert manager.secret(alice, KEY_ID, own=True) == KEY
+    for ask in (manager.secret, manager.delete):
+        with pytest.raises(errors.VolumeKeyUnavailable):
+            ask(alice, KEY_ID)
+    manager.delete(CONTEXT, KEY_ID, own=True)
+    assert barbican.deleted == [KEY_ID]
+
+
+def test_a_passphrase_of_the_compute_service_is_of_one_user(
+    barbican: Barbican, tmp_path: Path
+) -> None:
+    """Another one, as of a group that lends its credentials elsewhere, could not share it with the
+    other hosts."""
+    barbican.owner = "cinder-nova"
+    manager = of_barbican(barbican, tmp_path, service_user=False)
+
+    with pytest.raises(errors.CredentialsInvalid, match="service_user"):
+        manager.create(CONTEXT, "vTPM", own=True)
+    assert barbican.cloud.calls == []
 
 
 def test_a_passphrase_is_deleted_once(barbican: Barbican, tmp_path: Path) -> None:

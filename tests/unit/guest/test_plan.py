@@ -127,16 +127,20 @@ def test_an_unknown_architecture_is_refused():
         a_guest(a_server({"hw_architecture": "riscv64"}))
 
 
-TPM_HOST = replace(QEMU, swtpm=True)
+TPM_HOST = replace(QEMU, swtpm=frozenset({"user", "deployment"}))
 
 
 def test_image_tpm_is_refused_clearly():
-    """Where the host offers none, and where somebody else than the user is to have its key."""
+    """Where the host offers none, or keeps no such key, whoever asks for it."""
     with pytest.raises(errors.UnsupportedByHost, match="swtpm_enabled"):
         a_guest(a_server({"hw_tpm_version": "2.0"}))
     specs = {"hw:tpm_version": "2.0", "hw:tpm_secret_security": "host"}
     with pytest.raises(errors.UnsupportedByHost, match="hw:tpm_secret_security = host"):
         a_guest(a_server(specs=specs), policy=TPM_HOST)
+    only_host = replace(QEMU, swtpm=frozenset({"host"}))
+    with pytest.raises(errors.UnsupportedByHost, match="user.*has host"):
+        a_guest(a_server({"hw_tpm_version": "2.0"}), policy=only_host)
+    assert a_guest(a_server(specs=specs), policy=only_host).tpm == ("tpm-tis", "2.0")
 
 
 @pytest.mark.parametrize(

@@ -6,57 +6,34 @@ from types import SimpleNamespace
 
 import pytest
 
-from nova_lite.clients.key_manager import KeyManager
 from nova_lite.errors import VolumeKeyUnavailable
 from nova_lite.services import tpm
 from tests.fakes.servers import a_server
 from tests.unit.operations.host import Host, build_arguments
+from tests.unit.operations.resized import Resized
+from tests.unit.operations.tpm_keys import stand_in
 
 REBOOT = {"reboot_type": "HARD", "block_device_info": None}
 
 
-class Keys:
-    """The key manager, in place of the real one's methods; ``refuses`` some requests."""
-
-    def __init__(self):
-        self.kept, self.made, self.refuses = {}, 0, False
-
-    def create(self, context, name):
-        self._answer()
-        self.made += 1
-        self.kept[f"k{self.made}"] = f"passphrase {name}".encode()
-        return f"k{self.made}"
-
-    def secret(self, context, key_id):
-        self._answer()
-        return self.kept[key_id]
-
-    def delete(self, context, key_id):
-        self._answer()
-        self.kept.pop(key_id, None)
-
-    def _answer(self):
-        if self.refuses:
-            raise VolumeKeyUnavailable("no key k1 from it: Forbidden")
-
-
 @pytest.fixture
 def keys(monkeypatch):
-    made = Keys()
-    for name in ("create", "secret", "delete"):
-        ask = getattr(made, name)
-        monkeypatch.setattr(KeyManager, name, lambda self, *given, ask=ask: ask(*given))
-    return made
+    return stand_in(monkeypatch)
 
 
 @pytest.fixture
 def host(tmp_path, keys):
     """One that offers TPMs, and a request for a server with one."""
-    made = Host(tmp_path)
+    return of_mode(tmp_path)
+
+
+def of_mode(directory, mode=None):
+    made = Host(directory)
     made.conf.set_override("swtpm_enabled", True, group="libvirt")
+    specs = {"hw:tpm_secret_security": mode} if mode else {}
     with made.conductor.database() as tables:
         flavor = tables["Instance"][made.server]["flavor"]["nova_object.data"]
-        flavor["extra_specs"] = {"hw:tpm_version": "2.0"}
+        flavor["extra_specs"] = {"hw:tpm_version": "2.0", **specs}
     return made
 
 
@@ -194,3 +171,160 @@ def test_a_running_guest_needs_no_key(host, keys):
 
     with tpm.unlocked(work):
         assert host.hypervisor.tpm_secrets == {}
+
+
+PHRASE = b"passphrase vTPM secret for instance "
+
+
+def test_a_host_keeps_a_key_as_long_as_the_server(tmp_path, keys):
+    """Its guest starts for whoever asks, and after the host did; it is gone when the server is."""
+    host = of_mode(tmp_path, "host")
+    host.boot()
+    kept = {host.server: ("k1", PHRASE + host.server.encode())}
+    assert secrets(host) == ("k1", kept)
+    assert host.hypervisor.kept_tpm_secrets == {host.server}
+
+    keys.refuses = True
+    run(host, "reboot_instance", "rebooting_hard", **REBOOT)
+    run(host, "stop_instance", "powering-off", clean_shutdown=False)
+    run(host, "start_instance", "powering-on")
+    assert (host.look()["guest"], host.look()["faults"]) == ("RUNNING", 0)
+    assert secrets(host) == ("k1", kept)
+
+    keys.refuses = False
+    run(host, "terminate_instance", "deleting", bdms=build_arguments()["block_device_mapping"])
+    assert (host.hypervisor.tpm_secrets, keys.kept) == ({}, {})
+    assert {whose for _, whose in keys.asked} == {"user"}
+
+
+def test_a_kept_key_that_is_lost_comes_back_for_its_user_alone(tmp_path, keys):
+    """Also where another key is kept under the server's name."""
+    host = of_mode(tmp_path, "host")
+    host.boot()
+    host.hypervisor.tpm_secrets[host.server] = "k9", b"of another key"
+    keys.refuses = True
+    run(host, "reboot_instance", "rebooting_hard", **REBOOT)
+    assert (host.look()["guest"], host.look()["faults"]) == ("RUNNING", 1)
+
+    keys.refuses = False
+    host.set(task_state="rebooting_hard")
+    host.run("reboot_instance", request="req-again", **REBOOT)
+    assert host.hypervisor.tpm_secrets[host.server][0] == "k1"
+    assert host.hypervisor.kept_tpm_secrets == {host.server}
+
+
+def test_a_boot_that_goes_on_elsewhere_keeps_nothing_here(tmp_path, keys):
+    """The next host asks for the key itself."""
+    host = of_mode(tmp_path, "host")
+
+    def start(uuid, *, paused=False):
+        raise VolumeKeyUnavailable("no power")
+
+    host.hypervisor.start = start
+    host.run("build_and_run_instance", **build_arguments())
+
+    assert host.hypervisor.tpm_secrets == {}
+    assert keys.kept.keys() == {"k1"}
+
+
+def test_a_key_of_the_compute_service_needs_no_user(tmp_path, keys):
+    """It is made, read and deleted by the service; the hypervisor has it while the guest starts."""
+    host = of_mode(tmp_path, "deployment")
+    keys.refuses = True  # users
+    host.boot()
+    assert secrets(host) == ("k1", {})
+    run(host, "stop_instance", "powering-off", clean_shutdown=False)
+    run(host, "start_instance", "powering-on")
+    assert (host.look()["guest"], host.look()["faults"]) == ("RUNNING", 0)
+    assert secrets(host) == ("k1", {})
+
+    run(host, "terminate_instance", "deleting", bdms=build_arguments()["block_device_mapping"])
+    assert keys.kept == {}
+    assert {whose for _, whose in keys.asked} == {"service"}
+
+
+@pytest.mark.parametrize("mode", ["user", "host", "deployment"])
+def test_whose_keys_a_host_does_not_keep_it_refuses(tmp_path, keys, mode):
+    """By the name of what the flavor asks for; the next host may."""
+    host = of_mode(tmp_path, mode)
+    others = [other for other in ("user", "host", "deployment") if other != mode]
+    host.conf.set_override("supported_tpm_secret_security", others, group="libvirt")
+
+    host.run("build_and_run_instance", **build_arguments(retry=False))
+
+    assert host.look()["guest"] is None
+    assert keys.asked == []
+    faults = [row["message"] for row in host.conductor.read()["InstanceFault"].values()]
+    assert any(f"hw:tpm_secret_security = {mode}" in fault for fault in faults)
+
+
+# --- resizes ------------------------------------------------------------------------------------
+def resized(directory, mode, *, old=True, new=True, **more):
+    """A server after a resize, whose old or new flavor wants a TPM; its user may do anything."""
+    made = Resized(directory, **more)
+    made.conf.set_override("swtpm_enabled", True, group="libvirt")
+    specs = {"hw:tpm_version": "2.0", "hw:tpm_secret_security": mode}
+    row = made.conductor.instance(made.server)
+    for name, wanted in (("old_flavor", old), ("flavor", new), ("new_flavor", new)):
+        row[name]["nova_object.data"]["extra_specs"] = specs if wanted else {}
+    made.set(
+        system_metadata={**row["system_metadata"], "vtpm_secret_uuid": "k1"},
+        **{name: row[name] for name in ("old_flavor", "flavor", "new_flavor")},
+    )
+    made.hypervisor.set_tpm_secret(made.server, "k1", b"open", kept=True)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["host", "deployment"])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_confirmed_move_leaves_no_passphrase(tmp_path, keys, mode, new):
+    """And no key, where the new flavor has no TPM any more: as stock has it."""
+    keys.kept["k1"] = b"open"
+    host = resized(tmp_path, mode, new=new)
+
+    host.ask("confirm_resize")
+
+    assert host.migration()["status"] == "confirmed"
+    assert host.hypervisor.tpm_secrets == {}
+    assert keys.kept.keys() == ({"k1"} if new else set())
+    assert ("vtpm_secret_uuid" in metadata(host)) is new
+    whose = "user" if mode == "host" else "service"
+    assert keys.asked == ([] if new else [("delete", whose)])
+
+
+def test_a_key_that_may_not_be_deleted_stays_noted(tmp_path, keys):
+    """A resize that is confirmed by nobody in person; the server's end takes it."""
+    keys.kept["k1"], keys.refuses = b"open", True
+    host = resized(tmp_path, "host", new=False, dest="host1")
+
+    host.ask("confirm_resize")
+
+    assert host.migration()["status"] == "confirmed"
+    assert metadata(host)["vtpm_secret_uuid"] == "k1"
+    assert host.hypervisor.tpm_secrets == {}
+
+
+def test_a_server_that_goes_back_leaves_no_passphrase(tmp_path, keys):
+    """The host that it goes back to has its own."""
+    host = resized(
+        tmp_path, "host", source="host2", dest="host1", status="reverting",
+        task_state="resize_reverting",
+    )  # fmt: skip
+    host.ask("revert_resize")
+    assert (host.hypervisor.guests, host.hypervisor.tpm_secrets) == ({}, {})
+    assert keys.asked == []
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_server_that_is_back_starts_with_what_was_kept(tmp_path, keys, old):
+    """Nobody is asked; a key that only the new flavor wanted is deleted."""
+    keys.kept["k1"], keys.refuses = b"open", old
+    host = resized(tmp_path, "host", old=old, status="reverted", task_state="resize_reverting")
+
+    host.ask("finish_revert_resize")
+
+    assert host.row()[:3] == ("host1", "active", None)
+    assert host.hypervisor.guests[host.server].state.name == "RUNNING"
+    assert keys.asked == ([] if old else [("delete", "user")])
+    assert ("vtpm_secret_uuid" in metadata(host)) is old
+    assert bool(host.hypervisor.kept_tpm_secrets) is old

@@ -13,6 +13,8 @@ from nova_lite.services import migrate_data
 from nova_lite.services.migrate_data import MovedVolume, Pins
 from nova_lite.wire import confidential
 from nova_lite.wire.objects import WireObject, unwrap, wrap
+from nova_lite.wire.outgoing import Outgoing
+from nova_lite.wire.releases import of_service
 from tests.fakes.ports import VIF
 
 METHODS = Path(__file__).parents[2] / "wire/data/methods"
@@ -128,3 +130,66 @@ def test_a_volume_needs_no_boot_index():
     migrate_data.write_volumes(data, [MovedVolume("v", "vdc", "scsi", secret="s")])
     (volume,) = migrate_data.volumes(data)
     assert (volume.boot_index, volume.secret, volume.connection) == (None, "s", None)
+
+
+# --- the emulated TPM ---------------------------------------------------------------------------
+TPM_KEY, TPM_PHRASE = "6a1d5f0e-6d0f-4e0e-9a3e-5b0f6c1d2e3f", b"c2VjcmV0Cg=="
+
+
+def of_stock(**fields):
+    """As nova 2026.1 and 2026.2 serialize it."""
+    return WireObject({
+        "nova_object.name": "LibvirtLiveMigrateData", "nova_object.namespace": "nova",
+        "nova_object.version": "1.14", "nova_object.data": {"filename": "tmp", **fields},
+        "nova_object.changes": ["filename", *fields],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", [(TPM_KEY, TPM_PHRASE), None])
+def test_what_opens_a_tpm_is_written_and_read_as_stock_does(secret):
+    """Null says that the server has a TPM, whose key goes another way."""
+    uuid, value = (TPM_KEY, TPM_PHRASE.decode()) if secret else (None, None)
+    fields = {"vtpm_secret_uuid": uuid, "vtpm_secret_value": value}
+    ours = migrate_data.new(tpm=True, filename="tmp")
+    migrate_data.write_tpm_secret(ours, secret)
+
+    assert ours.primitive == of_stock(**fields).primitive
+    assert migrate_data.tpm_secret(of_stock(**fields)) == secret
+    assert migrate_data.knows_tpm(of_stock())
+    assert migrate_data.tpm_secret(of_stock()) is None
+
+
+def test_servers_without_a_tpm_have_an_object_that_all_releases_know():
+    """So has one of a control plane that knows nothing of TPMs."""
+    assert migrate_data.new(filename="tmp").version == "1.13"
+    ours = migrate_data.new(tpm=True, filename="tmp")
+    migrate_data.write_tpm_secret(ours, (TPM_KEY, TPM_PHRASE))
+    old = wrap(Outgoing(of_service(70)).fitting(ours))
+    assert (old.version, migrate_data.knows_tpm(old)) == ("1.13", False)
+    assert (old.data, old.changes) == ({"filename": "tmp"}, ["filename"])
+    new = wrap(Outgoing(of_service(72)).fitting(ours))
+    assert migrate_data.tpm_secret(new) == (TPM_KEY, TPM_PHRASE)
+
+
+def test_a_passphrase_is_no_part_of_what_is_kept():
+    """The uuid is none; nor is a passphrase sent to whom it is of no use."""
+    ours = migrate_data.new(tpm=True, filename="tmp")
+    migrate_data.write_tpm_secret(ours, (TPM_KEY, TPM_PHRASE))
+    kept, secrets = confidential.taken_out({"arguments": {"migrate_data": unwrap(ours)}})
+    assert TPM_PHRASE.decode() not in json.dumps(kept)
+    assert confidential.names(secrets) == {"vtpm_secret_value"}
+    confidential.put_back(kept, secrets)
+    assert kept["arguments"]["migrate_data"] == ours.primitive
+    assert TPM_PHRASE.decode() not in repr(ours)
+
+    migrate_data.drop_tpm_secret(ours)
+    assert (ours["vtpm_secret_uuid"], ours["vtpm_secret_value"]) == (TPM_KEY, None)
+    plain = migrate_data.new(filename="tmp")
+    migrate_data.drop_tpm_secret(plain)
+    assert "vtpm_secret_value" not in plain
+
+
+def test_a_passphrase_that_is_no_text_is_not_sent():
+    """Nova makes none."""
+    with pytest.raises(UnicodeDecodeError):
+        migrate_data.write_tpm_secret(migrate_data.new(tpm=True), (TPM_KEY, b"\xff"))

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nova_lite.model import tpm
+
 # Image formats that the agent boots from.
 IMAGE_TYPES = ("AKI", "AMI", "ARI", "ISO", "QCOW2", "RAW")
 
@@ -194,18 +196,20 @@ def traits(
     return frozenset(found)
 
 
-def tpm_traits(domain: DomainCapabilities) -> frozenset[str]:
+def tpm_traits(domain: DomainCapabilities, modes: Iterable[str]) -> frozenset[str]:
     """Placement traits of emulated TPMs; none where libvirt finds no swtpm.
 
     Before 8.6 libvirt does not say which versions swtpm emulates; it emulates both.
+
+    :param modes: [libvirt]supported_tpm_secret_security
     """
     if not domain.tpm_models:
         return frozenset()
     versions = domain.tpm_versions or {"1.2", "2.0"}
     names = {model.removeprefix("tpm-") for model in domain.tpm_models & {"tpm-tis", "tpm-crb"}}
     names |= {version.replace(".", "_") for version in versions & {"1.2", "2.0"}}
-    # Whose the key is; the only choice that this agent has.
-    return frozenset(_models("COMPUTE_SECURITY_TPM_", {*names, "secret_security_user"}))
+    names |= {f"secret_security_{mode}" for mode in modes if mode in tpm.MODES}
+    return frozenset(_models("COMPUTE_SECURITY_TPM_", names))
 
 
 def share_traits(

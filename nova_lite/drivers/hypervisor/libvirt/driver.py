@@ -184,7 +184,7 @@ class LibvirtHypervisor(
         """:raises InvalidConfiguration: TPMs are to be offered, and swtpm is not installed"""
         if not self._conf.swtpm_enabled:
             return frozenset()
-        found = caps.tpm_traits(domain)
+        found = caps.tpm_traits(domain, self._conf.supported_tpm_secret_security)
         if not found:
             raise InvalidConfiguration(
                 "[libvirt]swtpm_enabled is set, but libvirt finds no emulator of TPMs: install "

@@ -37,14 +37,28 @@ class Secrets(Calls):
     def forget_secret(self, usage_id: str) -> None:
         self._forget(f"drop the secret of volume {usage_id}", usage_id, USAGE)
 
-    def set_tpm_secret(self, uuid: str, secret_uuid: str, passphrase: bytes) -> None:
+    def set_tpm_secret(
+        self, uuid: str, secret_uuid: str, passphrase: bytes, *, kept: bool = False
+    ) -> None:
         def set_value(connection: Any) -> None:
             existing = _find(connection, uuid, TPM)
-            if existing is not None and existing.UUIDString() != secret_uuid:
-                existing.undefine()  # of another key; libvirt takes one for a usage
-            connection.secretDefineXML(_render_tpm(uuid, secret_uuid)).setValue(passphrase, 0)
+            if existing is not None:
+                # libvirt takes one for a usage, and lets none that is private become public.
+                if existing.UUIDString() != secret_uuid or _is_kept(existing) != kept:
+                    existing.undefine()
+            made = connection.secretDefineXML(_render_tpm(uuid, secret_uuid, kept=kept))
+            made.setValue(passphrase, 0)
 
         self._call(f"keep the secret of the TPM of guest {uuid}", set_value)
+
+    def tpm_secret(self, uuid: str) -> tuple[str, bytes] | None:
+        def look(connection: Any) -> tuple[str, bytes] | None:
+            secret = _find(connection, uuid, TPM)
+            if secret is None or not _is_kept(secret) or not _has_value(secret):
+                return None
+            return str(secret.UUIDString()), bytes(secret.value(0))
+
+        return self._call(f"look for the secret of the TPM of guest {uuid}", look)
 
     def forget_tpm_secret(self, uuid: str) -> None:
         self._forget(f"drop the secret of the TPM of guest {uuid}", uuid, TPM)
@@ -62,9 +76,11 @@ class Secrets(Calls):
         self._call(what, forget)
 
 
-def _render_tpm(uuid: str, secret_uuid: str) -> str:
-    # In libvirt's memory alone: its owner has it, and asks for each start.
-    secret = ET.Element("secret", ephemeral="yes", private="yes")
+def _render_tpm(uuid: str, secret_uuid: str, *, kept: bool) -> str:
+    # In libvirt's memory alone, where its owner has it and asks for each start; else on disk.
+    # nova-compute of 2026.1 makes the same of both.
+    flag = "no" if kept else "yes"
+    secret = ET.Element("secret", ephemeral=flag, private=flag)
     add(secret, "uuid", secret_uuid)
     add(add(secret, "usage", type="vtpm"), "name", uuid)
     return ET.tostring(secret, encoding="unicode")
@@ -84,6 +100,12 @@ def _find(connection: Any, usage_id: str, usage: int = USAGE) -> Any:
         if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
             return None
         raise
+
+
+def _is_kept(secret: Any) -> bool:
+    """Whether it is on disk, and may be read."""
+    found = ET.fromstring(secret.XMLDesc(0))
+    return found.get("ephemeral") != "yes" and found.get("private") != "yes"
 
 
 def _has_value(secret: Any) -> bool:

@@ -117,9 +117,21 @@ MODELS = {
 )
 def test_tpms_are_claimed_where_swtpm_is(emulator: str, versions: str, expected: set[str]) -> None:
     """In the versions that libvirt tells, since it does."""
-    found = caps.tpm_traits(caps.parse(TPM.format(emulator, versions)))
+    found = caps.tpm_traits(caps.parse(TPM.format(emulator, versions)), ["user"])
 
     assert found == expected
+    assert found <= set(os_traits.get_traits())
+
+
+def test_a_host_tells_whose_the_keys_of_its_tpms_may_be() -> None:
+    """The scheduler looks for it; what os-traits does not know is nothing that it asks for."""
+    modes = ["host", "deployment", "Host"]
+    found = caps.tpm_traits(caps.parse(TPM.format(EMULATOR, VERSIONS)), modes)
+
+    prefix = "COMPUTE_SECURITY_TPM_SECRET_SECURITY_"
+    assert {name for name in found if name.startswith(prefix)} == {
+        f"{prefix}HOST", f"{prefix}DEPLOYMENT"
+    }  # fmt: skip
     assert found <= set(os_traits.get_traits())
 
 
