@@ -33,7 +33,7 @@ from nova_lite.model.host import (
     HostFacts,
 )
 from nova_lite.model.states import PowerState
-from tests.fakes.live_migrations import OFF, FakeLiveMigrations, Guest
+from tests.fakes.live_migrations import FEATURES, MODEL, OFF, FakeLiveMigrations, Guest
 
 
 class FakeHypervisor(FakeLiveMigrations, Hypervisor):
@@ -110,10 +110,10 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
             memory_mb=16384,
             cpu={
                 "arch": "x86_64",
-                "model": "Skylake-Server",
+                "model": MODEL,
                 "vendor": "Intel",
                 "topology": {"cells": 1, "sockets": 1, "cores": 4, "threads": 1},
-                "features": ["aes", "avx2"],
+                "features": list(FEATURES),
             },
             guests=(("x86_64", "kvm", "hvm"), ("x86_64", "qemu", "hvm")),
         )

@@ -251,9 +251,8 @@ def test_a_cpu_that_lacks_something_is_refused(hosts):
     """It is compared with the one of the host that the guest is on."""
     hosts.dest.conf.set_override("virt_type", "kvm", "libvirt")
     hosts.dest.conf.set_override("cpu_mode", "host-model", "libvirt")
-    hosts.dest.hypervisor.missing_features = {"avx512f"}
     with hosts.conductor.database() as tables:
-        info = json.dumps({"arch": "x86_64", "model": "m", "features": ["avx512f", "sse"]})
+        info = json.dumps({"arch": "x86_64", "model": "Nehalem", "features": ["avx512f", "sse"]})
         tables["ComputeNode"] = {"1": {"id": 1, "host": "host1", "cpu_info": info}}
 
     assert "host host2: Unacceptable CPU info: missing features: avx512f" in refused(hosts)
