@@ -66,7 +66,7 @@ EFFECTS = {
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
         "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "attach_nic",
         "detach_nic", "set_secret", "forget_secret", "begin_move", "finish_move", "drop_move",
-        "resize_disk", "migrate", "abort_migration",
+        "resize_disk", "migrate", "abort_migration", "announce",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},

@@ -79,6 +79,14 @@ class LiveMigrations(ABC):
         """
 
     @abstractmethod
+    def announce(self, uuid: str) -> None:
+        """Let the guest's network cards announce themselves (RARP), so that switches learn where
+        they are; returns at once.
+
+        A guest that has come does so by itself when it goes on. Raises GuestNotRunning.
+        """
+
+    @abstractmethod
     def dirty_rate(self, uuid: str, seconds: int) -> int:
         """Bytes per second that a running guest writes to its memory, measured as long as that.
 

@@ -152,6 +152,31 @@ class BindArrived(Step):
         tell_where_it_goes(work, None)
 
 
+class AnnounceArrived(Step):
+    """Let the guest announce itself once more, now that its ports are this host's: where
+    [workarounds] asks for it, for switches that have missed what QEMU sent when the guest went on.
+
+    What fails of it is only logged, as in stock.
+    """
+
+    name = "announce_arrived"
+
+    def do(self) -> None:
+        work, options = self.work, self.tools.conf.workarounds
+        if not options.enable_qemu_monitor_announce_self:
+            return
+        if ArrivalNotes.of(work.notes).arrived is False:
+            return  # it is off
+        pause = float(options.qemu_monitor_announce_self_interval)
+        for number in range(options.qemu_monitor_announce_self_count):
+            if number and self.tools.clock.wait(work.cancelled, pause):
+                return  # it has, once
+            try:
+                self.tools.hypervisor.announce(work.uuid)
+            except NovaLiteError as error:
+                LOG.warning("Server %s has not announced itself here: %s", work.uuid, error)
+
+
 class DefineArrived(Step):
     """Let the guest's next start be as this host would have it; what it is now stays.
 
