@@ -40,6 +40,7 @@ class Kept:
     state: int | None
     saved: bool
     taps: set[str]
+    secrets: list[tuple[str, bytes]]
 
 
 class Host:
@@ -98,7 +99,8 @@ class Host:
             xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             state = domain and domain.state()[0]
             saved = bool(domain and domain.hasManagedSaveImage())
-        self._kept = Kept(xml, state, saved, self.taps())
+        secrets = self._kept_secrets() if self._trial.encrypted else []
+        self._kept = Kept(xml, state, saved, self.taps(), secrets)
 
     def restore(self):
         """Bring it back; nothing of it is there, and the files are."""
@@ -108,6 +110,8 @@ class Host:
             self.daemon.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
         if kept.domain:
             connection = libvirt.open(self.daemon.uri)
+            for text, value in kept.secrets:
+                connection.secretDefineXML(text).setValue(value)
             domain = connection.defineXML(kept.domain)
             if kept.saved or kept.state != libvirt.VIR_DOMAIN_SHUTOFF:
                 domain.create()
@@ -176,17 +180,25 @@ class Host:
     # --- secrets ----------------------------------------------------------------------------
     def secrets(self):
         """The secrets by which libvirt can open the encrypted volume."""
-        connection = libvirt.open(self.daemon.uri)
-        try:
-            return [s.UUIDString() for s in connection.listAllSecrets() if s.usageID() == VOLUME]
-        finally:
-            connection.close()
+        with self._secrets() as found:
+            return [secret.UUIDString() for secret in found]
 
     def forget_secrets(self):
+        with self._secrets() as found:
+            for secret in found:
+                secret.undefine()
+
+    def _kept_secrets(self):
+        with self._secrets() as found:
+            return [(secret.XMLDesc(), secret.value()) for secret in found]
+
+    @contextlib.contextmanager
+    def _secrets(self):
         connection = libvirt.open(self.daemon.uri)
-        for uuid_ in self.secrets():
-            connection.secretLookupByUUIDString(uuid_).undefine()
-        connection.close()
+        try:
+            yield [found for found in connection.listAllSecrets() if found.usageID() == VOLUME]
+        finally:
+            connection.close()
 
     # --- looking ----------------------------------------------------------------------------
     def look(self):
