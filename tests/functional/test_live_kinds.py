@@ -1,5 +1,5 @@
 """Live migrations of a server that a host cannot just take as it is: its CPU is pinned, its memory
-is on a NUMA node, and one of its volumes is encrypted.
+is on a NUMA node, and one of its volumes is encrypted and has other limits by now.
 
 Guest, libvirt and QEMU are real. Both hosts have the processors of this machine, of which each lets
 another one be pinned to; under emulation a guest with one vCPU has a thread that can be.
@@ -30,6 +30,8 @@ __all__ = ["each", "sample"]
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(3600)]
 
 CPUS = {"host1": 1, "host2": 0}  # which a guest may be pinned to
+# Reads per second of the volume, by who asks Cinder when.
+LIMITS = {"host1": "100", "host2": "50"}
 OTHER = {"host1": "host2", "host2": "host1"}
 # The ids of QEMU's threads that are a guest's vCPUs, and where they may run.
 THREADS = """
@@ -64,6 +66,15 @@ def wish(trial):
         row["numa_topology"] = numa()
 
 
+def describe_volume(trial, host, **more):
+    """How Cinder describes the volume to a host that wants to connect it."""
+    with trial.ledger.open() as content:
+        content["cinder"]["volumes"][VOLUME].update(
+            # To be written to it would have to be on storage that libvirt knows to be shared.
+            connection={"access_mode": "ro", "qos_specs": {"read_iops_sec": LIMITS[host]}}, **more
+        )
+
+
 @pytest.fixture(scope="module")
 def booted(lab):
     """It runs on host1."""
@@ -75,12 +86,9 @@ def booted(lab):
     prepare.boot(made)
     prepare.reserve_encrypted_volume(made)
     made.hosts["host2"].configure(f"fixed_key = {VOLUME_KEY}", "key_manager")
-    with made.ledger.open() as content:
-        # One that is written to has to be on storage of which libvirt knows that hosts share it.
-        content["cinder"]["volumes"][VOLUME]["connection"] = {"access_mode": "ro"}
+    describe_volume(made, "host1")
     assert made.run(made.message("attach_volume", **attach_arguments())), made.lab.said()
-    with made.ledger.open() as content:
-        content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
+    describe_volume(made, "host2", status="in-use")
     made.mark_disk()
     made.ask_for_move()
     made.request = made.live_message(made.check())
@@ -106,7 +114,8 @@ def settled(trial, wanted):
     assert trial.conductor.instance(trial.server)["migration_context"] is None
     (secret,) = host.secrets()
     for more in ((), ("--inactive",)):
-        assert described(trial, wanted, *more) == (str(CPUS[wanted]), "0", secret)
+        found = described(trial, wanted, *more)
+        assert found == (str(CPUS[wanted]), "0", secret, LIMITS[wanted])
     allowed = host.daemon.run("sh", "-c", THREADS.format(trial.server)).stdout.split()
     assert allowed == ["Cpus_allowed_list:", str(CPUS[wanted])]
 
@@ -119,15 +128,14 @@ def recorded(trial):
 
 
 def described(trial, host, *more):
-    """CPU, NUMA node and secret, as its definition on a host has them."""
+    """CPU, NUMA node, secret and limit, as its definition on a host has them."""
     text = trial.hosts[host].daemon.run("virsh", "dumpxml", *more, trial.server).stdout
     root = ElementTree.fromstring(text)
     (pin,) = root.findall("cputune/vcpupin")
     (node,) = root.findall("numatune/memnode")
-    (secret,) = root.findall("devices/disk/encryption/secret") or root.findall(
-        "devices/disk/source/encryption/secret"
-    )
-    return pin.get("cpuset"), node.get("nodeset"), secret.get("uuid")
+    (secret,) = root.findall("devices/disk//encryption/secret")
+    limit = root.findtext("devices/disk/iotune/read_iops_sec")
+    return pin.get("cpuset"), node.get("nodeset"), secret.get("uuid"), limit
 
 
 # --- nobody disturbs it -------------------------------------------------------------------------
