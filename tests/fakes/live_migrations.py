@@ -66,10 +66,12 @@ class FakeLiveMigrations(LiveMigrations):
     with ``migration_error``; ``arrive``, ``lose`` and ``split`` end it at once (``migration_looks``
     may be very large). ``sent`` has them by guest. ``forget_migrations`` is what a new process
     knows.
+    ``nvrams`` of guests that leave stay, as libvirt's files do.
     ``cpu_features`` are those that its CPU has, of whatever model.
     """
 
     guests: dict[str, Guest]
+    nvrams: dict[str, bytes]
     available: bool
     emit: Callable[..., None]
     _called: Callable[..., None]
@@ -94,6 +96,8 @@ class FakeLiveMigrations(LiveMigrations):
         arrived.state = PowerState.PAUSED if sent.paused else PowerState.RUNNING
         arrived.migrating = Migrating.NO
         arrived.plugged, arrived.before = arrived.spec.disks, None
+        if uuid in self.nvrams:
+            other.nvrams[uuid] = self.nvrams[uuid]
         sent.phase, sent.held = MigrationPhase.COMPLETED, True
         other.emit(uuid, "resumed", "migrated")
         self.emit(uuid, "stopped", "migrated")
@@ -148,6 +152,8 @@ class FakeLiveMigrations(LiveMigrations):
             self.lose(uuid, f"domain {uuid} is already active")
             return
         other.receive(TEXTS[migration.definition])
+        if uuid in self.nvrams:
+            other.nvrams[uuid] = b"new"
 
     def migration(self, uuid: str) -> MigrationProgress:
         self._called("migration", uuid)

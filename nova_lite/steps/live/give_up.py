@@ -14,7 +14,7 @@ from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.guest.domain import remove
+from nova_lite.steps.guest.domain import forget_variables, remove
 from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
 from nova_lite.wire import connection_info, network_info
 from nova_lite.wire.objects import WireObject
@@ -122,6 +122,7 @@ class RemoveArrivingFiles(Step):
 
     def do(self) -> None:
         work = self.work
+        forget_variables(work)
         live_disks.remove(work)
         if self._data is None:
             return

@@ -27,7 +27,7 @@ from nova_lite.services.move_ends import status
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal
 from nova_lite.steps.base import Step
-from nova_lite.steps.guest.domain import remove
+from nova_lite.steps.guest.domain import forget_variables, remove
 from nova_lite.steps.live.source import activate
 
 LOG = logging.getLogger(__name__)
@@ -130,6 +130,7 @@ class ForgetGuest(Step):
 
     def do(self) -> None:
         _insist(self, lambda: remove(self.work))
+        _insist(self, lambda: forget_variables(self.work))
         _insist(self, self.tools.hypervisor.rest_cpus)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
+from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, nvram
 from nova_lite.errors import (
     DomainNotFound,
     GuestNotRunning,
@@ -326,6 +326,29 @@ def test_what_firmware_and_tpm_remember_goes_along(hosts: Hosts, tmp_path: Path)
     kept = hosts.daemons[1].directory / "lib" / "swtpm" / spec.uuid
     assert any(path.stat().st_size for path in kept.rglob("*permall*"))
     hosts.there.start(spec.uuid)
+
+
+def test_what_firmware_remembers_does_not_stay(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libvirt leaves the file on the host that the guest has left; the agent has it removed."""
+    spec = tiny_guest(
+        tmp_path, machine="q35", firmware="uefi", memory_kib=128 * 1024, disks=()
+    )
+    hosts.here.define(spec)
+    hosts.here.start(spec.uuid)
+    hosts.uuid = spec.uuid
+    hosts.here.migrate(spec.uuid, hosts.order())
+    assert hosts.over().error == ""
+
+    files = []
+    for driver, daemon in zip((hosts.here, hosts.there), hosts.daemons, strict=True):
+        folder = daemon.directory / "lib" / "qemu" / "nvram"
+        files.append(folder / f"{spec.name}_VARS.fd")
+        monkeypatch.setattr(nvram, "FILES", folder)
+        driver.forget_nvram(spec.uuid, spec.name)
+
+    assert [file.exists() for file in files] == [False, True]
 
 
 def test_what_is_said_of_the_server_goes_along(hosts: Hosts, tmp_path: Path) -> None:

@@ -326,6 +326,19 @@ def test_a_guest_that_is_only_partly_here_is_removed(hosts):
     assert hosts.look()["files"] == []
 
 
+def test_what_its_firmware_was_about_to_remember_is_removed(hosts):
+    """libvirt has made a file for it, and leaves that when the rest does not come."""
+    hosts.source.hypervisor.nvrams[hosts.server] = b"boot order"
+    data = hosts.pre(hosts.checked(), request="req-m")
+    hosts.begin_to_arrive()
+    assert hosts.dest.hypervisor.nvrams == {hosts.server: b"new"}
+
+    hosts.rollback(unwrap(data), request="req-m")
+
+    assert hosts.dest.hypervisor.nvrams == {}
+    assert hosts.source.hypervisor.nvrams == {hosts.server: b"boot order"}
+
+
 def test_a_guest_that_runs_here_is_never_touched(hosts):
     """Whatever the other host believes; nor is anything that it uses."""
     data = hosts.pre(hosts.checked(), request="req-m")

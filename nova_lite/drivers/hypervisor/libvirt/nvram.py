@@ -22,6 +22,7 @@ from nova_lite.errors import HypervisorError
 LOG = logging.getLogger(__name__)
 
 FILES = Path("/var/lib/libvirt/qemu/nvram")
+SUFFIXES = (".fd", ".qcow2")  # raw; and what libvirt has since 9.2.0 for firmwares in qcow2
 # Descriptions of the firmwares of this host (docs/interop/firmware.json of QEMU).
 FIRMWARES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
 
@@ -57,6 +58,16 @@ class Nvram(Calls):
             put(source, path)  # libvirt gives it to QEMU when the guest starts
         except OSError as error:
             raise HypervisorError(f"cannot write {path}: {error.strerror}") from error
+
+    def forget_nvram(self, uuid: str, name: str) -> None:
+        # Libvirt removes the file with a definition, but leaves that of a guest that has migrated.
+        if self._call(f"look for guest {uuid}", lambda c: find(c, uuid) is not None):
+            return
+        for path in (FILES / f"{name}_VARS{suffix}" for suffix in SUFFIXES):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise HypervisorError(f"cannot remove {path}: {error.strerror}") from error
 
     def _nvram(self, uuid: str) -> tuple[Path | None, Path | None]:
         def read(connection: Any) -> tuple[Path | None, Path | None]:

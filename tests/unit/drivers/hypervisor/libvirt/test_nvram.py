@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import libvirt
 import pytest
 
 from nova_lite.drivers.hypervisor.libvirt import nvram as module
 from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram, named
+from nova_lite.errors import HypervisorError
 
 UUID = "3b0f1c3e-0000-4000-8000-000000000001"
 
@@ -109,6 +111,53 @@ def test_no_firmware_of_this_host_could_read_it(unnamed, tmp_path, caplog):
 
     assert not (tmp_path / "nvram").exists()
     assert UUID in caplog.text
+
+
+class Hosts(Driver):
+    """A hypervisor that knows its guest, or not."""
+
+    def __init__(self, known):
+        super().__init__("<domain/>")
+        self._known = known
+
+    def _call(self, what, function, timeout=0.0):
+        def look(uuid):
+            if not self._known:
+                raise Gone
+            return object()
+
+        return function(SimpleNamespace(lookupByUUIDString=look))
+
+
+class Gone(libvirt.libvirtError):
+    def __init__(self):
+        Exception.__init__(self, "no domain")
+        self.err = (libvirt.VIR_ERR_NO_DOMAIN, 0, "no domain", 2, None, None, None, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", [".fd", ".qcow2"])
+def test_what_a_guest_that_has_left_remembered_goes(tmp_path, monkeypatch, suffix):
+    """Of that guest alone, and as often as anybody wants; a guest that is known keeps it."""
+    monkeypatch.setattr(module, "FILES", tmp_path)
+    mine, other = (tmp_path / f"{name}_VARS{suffix}" for name in ("instance-1", "instance-12"))
+    for path in (mine, other):
+        path.touch()
+
+    Hosts(known=True).forget_nvram(UUID, "instance-1")
+    assert mine.exists()
+
+    for _ in range(2):
+        Hosts(known=False).forget_nvram(UUID, "instance-1")
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_file_that_stays_is_named(tmp_path, monkeypatch):
+    """Somebody has made a directory of it."""
+    monkeypatch.setattr(module, "FILES", tmp_path)
+    (tmp_path / "instance-1_VARS.fd").mkdir()
+
+    with pytest.raises(HypervisorError, match="instance-1_VARS.fd: Is a directory"):
+        Hosts(known=False).forget_nvram(UUID, "instance-1")
 
 
 STATELESS = "<domain><os firmware='efi'><loader stateless='yes'/></os></domain>"
