@@ -21,7 +21,6 @@ from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.services.power_state import power_state
-from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import Step
 from nova_lite.steps.live.prepare import tell_where_it_goes
 from nova_lite.steps.network.binding import note_ports
@@ -38,14 +37,7 @@ class FindArrived(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        deadline = tools.clock.monotonic() + tools.pace.arrival_patience
-        found = arrivals.guest_here(work)
-        while found is not None and found.migrating == Migrating.ARRIVING:
-            if tools.clock.monotonic() > deadline:
-                break
-            if tools.clock.wait(work.cancelled, tools.pace.arrival_poll):
-                raise Interrupted
-            found = arrivals.guest_here(work)
+        found = arrivals.await_rest(work)
         if found is None or found.migrating == Migrating.ARRIVING:
             raise GuestDidNotArrive(
                 f"the guest of server {work.uuid} is not on host {tools.host}, to which it is said "
@@ -59,7 +51,6 @@ class FindArrived(Step):
             tools.hypervisor.destroy(work.uuid)
         lost = found.power_state in NOT_ON or found.migrating == Migrating.BROKEN
         work.note(arrived=not lost)
-
 
     def _let_go_on(self) -> None:
         """The other host has lost its guest, and died before it could say so: all of it is here,

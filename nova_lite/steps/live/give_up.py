@@ -12,7 +12,7 @@ from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_
 from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
-from nova_lite.services.work import Interrupted, Work
+from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import forget_variables, remove
 from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
@@ -29,19 +29,13 @@ class RemoveArriving(Step):
     name = "remove_arriving"
 
     def do(self) -> None:
-        work, clock = self.work, self.tools.clock
-        deadline = clock.monotonic() + self.tools.pace.arrival_patience
-        found = arrivals.guest_here(work)
-        while found is not None and found.migrating == Migrating.ARRIVING:
-            if clock.monotonic() > deadline:
-                LOG.warning("libvirt does not drop the guest of server %s, which did not come whole"
-                            ": it is destroyed", work.uuid)  # fmt: skip
-                break
-            if clock.wait(work.cancelled, self.tools.pace.arrival_poll):
-                raise Interrupted
-            found = arrivals.guest_here(work)
+        work = self.work
+        found = arrivals.await_rest(work)
         if found is None:
             return
+        if found.migrating == Migrating.ARRIVING:
+            LOG.warning("libvirt does not drop the guest of server %s, which did not come whole: "
+                        "it is destroyed", work.uuid)  # fmt: skip
         require_no_guest(work)
         remove(work)
 

@@ -25,7 +25,7 @@ from nova_lite.services.interfaces import leave
 from nova_lite.services.live_volumes import let_go
 from nova_lite.services.move_ends import status
 from nova_lite.services.notes import LiveNotes
-from nova_lite.services.work import Interrupted, Signal
+from nova_lite.services.work import Interrupted, Signal, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import forget_variables, remove
 from nova_lite.steps.live.source import activate
@@ -89,7 +89,7 @@ class FinishThere(Step):
                 break
             clock.sleep(pace.longest_retry)
         if not self.done():
-            take_over(self)
+            take_over(work)
 
     def _ask(self) -> None:
         work = self.work
@@ -102,13 +102,13 @@ class FinishThere(Step):
         )
 
 
-def take_over(step: Step) -> None:
+def take_over(work: Work) -> None:
     """Record that the other host has the server, unless its record says so: a server must not stay
     MIGRATING on a host that it has left.
 
     A server that is being deleted keeps its task state: it is deleted there.
     """
-    work, tools = step.work, step.tools
+    tools = work.tools
     fields = live_moves.record_there(work, tools.nodes)
     task = work.instance.get("task_state")
     if task in moves.DELETING:

@@ -7,7 +7,6 @@ it is. What is taken back later, because the guest did not come, is in ``steps/l
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
 from nova_lite.inventory.claims import Role
@@ -110,8 +109,8 @@ def require_no_guest(work: Work) -> None:
 
     :raises GuestIsHere: there is one
     """
-    found: Any = arrivals.guest_here(work)
-    if arrivals.has_arrived(found):
+    found = arrivals.guest_here(work)
+    if found is not None and found.goes_on:
         raise GuestIsHere(
             f"the guest of server {work.uuid} is on host {work.tools.host} "
             f"({found.power_state.name.lower()}) and keeps what it uses there"
