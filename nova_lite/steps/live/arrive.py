@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 from nova_lite.errors import (
-    ControlPlaneUnavailable,
     GuestDidNotArrive,
     HypervisorUnavailable,
     NovaLiteError,
@@ -15,14 +14,13 @@ from nova_lite.errors import (
 )
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import NOT_ON, TaskState, VmState
-from nova_lite.services import arrivals, guest
+from nova_lite.services import arrivals, guest, live_ports
 from nova_lite.services.claiming import claim, rest_cpus
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.services.power_state import power_state
 from nova_lite.steps.base import Step
-from nova_lite.steps.live.prepare import tell_where_it_goes
 from nova_lite.steps.network.binding import note_ports
 from nova_lite.steps.records.server import moved_here, tell_host
 
@@ -132,15 +130,9 @@ class BindArrived(Step):
         vifs = tools.ports.bind(work.context, work.server, known, tools.host)
         note_ports(work, known, vifs, keep_lost=True)
         source = ArrivalNotes.of(work.notes).left_host
-        try:
-            if source is not None:
-                tools.ports.bindings.drop(work.context, ids, source)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.warning("Bindings of ports of server %s to host %s are left: %s",
-                        work.uuid, source, error)  # fmt: skip
-        tell_where_it_goes(work, None)
+        if source is not None:
+            live_ports.drop(work, ids, source)
+        live_ports.announce(work, None)
 
 
 class AnnounceArrived(Step):

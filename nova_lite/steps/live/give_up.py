@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
+from nova_lite.errors import NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.volume import Connection
-from nova_lite.services import arrivals, guest, interfaces, live_disks, migrate_data, volume_keys
+from nova_lite.services import (
+    arrivals,
+    guest,
+    interfaces,
+    live_disks,
+    live_ports,
+    migrate_data,
+    volume_keys,
+)
 from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import forget_variables, remove
-from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
+from nova_lite.steps.live.prepare import require_no_guest
 from nova_lite.wire import connection_info, network_info
 from nova_lite.wire.objects import WireObject
 
@@ -137,12 +145,5 @@ class ReleaseArriving(Step):
         tools.serial_ports.forget(work.uuid)
         rest_cpus(tools)
         tools.usage_changed()
-        ids = [vif.id for vif in guest.vifs(work)]
-        try:
-            tools.ports.bindings.drop(work.context, ids, tools.host)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.warning("Bindings of ports of server %s to this host are left: %s",
-                        work.uuid, error)  # fmt: skip
-        tell_where_it_goes(work, None)
+        live_ports.drop(work, live_ports.ids(work), tools.host)
+        live_ports.announce(work, None)

@@ -19,7 +19,7 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import TaskState
-from nova_lite.services import live_moves, live_places, migrate_data, moves
+from nova_lite.services import live_moves, live_places, live_ports, migrate_data, moves
 from nova_lite.services.disk_files import directory, remove_directory
 from nova_lite.services.interfaces import leave
 from nova_lite.services.live_volumes import let_go
@@ -28,7 +28,6 @@ from nova_lite.services.notes import LiveNotes
 from nova_lite.services.work import Interrupted, Signal, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.guest.domain import forget_variables, remove
-from nova_lite.steps.live.source import activate
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class SwitchPorts(Step):
 
     def do(self) -> None:
         # The other host binds them, too, when it makes the server its own.
-        _insist(self, lambda: activate(self.work))
+        _insist(self, lambda: live_ports.activate(self.work))
 
 
 class FinishThere(Step):

@@ -6,19 +6,15 @@ it is. What is taken back later, because the guest did not come, is in ``steps/l
 
 from __future__ import annotations
 
-import logging
-
-from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
+from nova_lite.errors import GuestIsHere
 from nova_lite.inventory.claims import Role
-from nova_lite.services import arrivals, interfaces, live_disks, live_moves
+from nova_lite.services import arrivals, interfaces, live_disks, live_moves, live_ports
 from nova_lite.services.claiming import claim_and_note, rest_cpus
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
 from nova_lite.wire.objects import WireObject
-
-LOG = logging.getLogger(__name__)
 
 
 class ArrivalStep(Step):
@@ -82,26 +78,12 @@ class PlugArriving(ArrivalStep):
             self.tools.vif_driver.require(vif)
         work.note(vifs=network_info.dump(vifs))
         interfaces.plug(work)
-        tell_where_it_goes(work, self.tools.host)
+        live_ports.announce(work, self.tools.host)
 
     def undo(self) -> None:
         require_no_guest(self.work)
         interfaces.leave(self.work)
-        tell_where_it_goes(self.work, None)
-
-
-def tell_where_it_goes(work: Work, host: str | None) -> None:
-    """Write ``migrating_to`` into the ports' binding profiles, as stock does, for drivers of
-    Neutron that prepare the host; what fails of it is only logged.
-
-    :param host: None: it goes nowhere
-    """
-    try:
-        work.tools.ports.announce_move(work.context, work.uuid, host)
-    except ControlPlaneUnavailable:
-        raise
-    except NovaLiteError as error:
-        LOG.warning("The ports of server %s do not say where it goes: %s", work.uuid, error)
+        live_ports.announce(self.work, None)
 
 
 def require_no_guest(work: Work) -> None:

@@ -25,6 +25,7 @@ from nova_lite.services import (
     live_guest,
     live_moves,
     live_places,
+    live_ports,
     migrate_data,
     moves,
 )
@@ -233,7 +234,7 @@ class SendGuest(Step):
                     return
                 resumed += 1
                 self._resume()
-            watch = LiveWatch(work, lambda: activate(work))
+            watch = LiveWatch(work, lambda: live_ports.activate(work))
             progress = watch.until_over()
             if progress.phase is MigrationPhase.COMPLETED:
                 tell_outcome(work, progress, watch.bandwidth)
@@ -337,20 +338,14 @@ def know(work: Work, record: WireObject) -> None:
 def forget_target(work: Work) -> None:
     """Take back what the conductor and the check have done for the other host: bindings of the
     ports to it, and its claim. The rest does not depend on that."""
-    target, ports = live_moves.target(work), [vif.id for vif in guest.vifs(work)]
+    target = live_moves.target(work)
     try:
-        work.tools.ports.bindings.drop(work.context, ports, target)
+        work.tools.ports.bindings.drop(work.context, live_ports.ids(work), target)
         work.tools.ports.announce_move(work.context, work.uuid, None)
     except NovaLiteError as error:
         LOG.error("Ports of server %s keep a binding to host %s: %s", work.uuid, target, error)
     if work.instance.get("numa_topology") or work.instance.get("migration_context"):
         moves.release_claim(work)
-
-
-def activate(work: Work) -> None:
-    """Let the ports be the other host's."""
-    ports = [vif.id for vif in guest.vifs(work)]
-    work.tools.ports.bindings.activate(work.context, ports, live_moves.target(work))
 
 
 def has_arrived(work: Work) -> bool:
