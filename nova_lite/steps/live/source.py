@@ -18,7 +18,7 @@ from nova_lite.errors import (
     VifPlugTimeout,
 )
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
-from nova_lite.model.states import NOT_ON, PowerState, TaskState, VmState
+from nova_lite.model.states import NOT_ON, PowerState, VmState
 from nova_lite.services import (
     guest,
     live_disks,
@@ -281,36 +281,6 @@ class SendGuest(Step):
         release(self.work)
 
 
-class EndUnfinished(Step):
-    """Let a server go on here that nobody moves any more.
-
-    :param record: its migration; None: nobody has begun one
-    """
-
-    name = "end_unfinished"
-
-    def __init__(self, work: Work, record: WireObject | None) -> None:
-        super().__init__(work)
-        self._record = record
-
-    def do(self) -> None:
-        work, tools = self.work, self.tools
-        release(work)
-        if self._record is not None:
-            forget_target(work)
-            tools.placement.move_allocations(str(self._record["uuid"]), work.uuid)
-            tools.migrations.save(work.context, self._record, status="error")
-        tools.instances.save(
-            work.context,
-            work.instance,
-            expected_task_state=[TaskState.MIGRATING],
-            task_state=None,
-            progress=0,
-            **moves.forgotten(work),
-        )
-        tools.usage_changed()
-
-
 def release(work: Work) -> None:
     """Let a guest go on here that was held for the move, if it is to run."""
     hypervisor = work.tools.hypervisor
@@ -322,17 +292,6 @@ def release(work: Work) -> None:
             hypervisor.resume(work.uuid)
     except HypervisorError as error:
         LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
-
-
-def know(work: Work, record: WireObject) -> None:
-    """Let a migration's record take the place of the request that nobody has any more."""
-    known = {
-        "dest": str(record["dest_compute"]),
-        "migration": record,
-        "migrate_data": migrate_data.new(),
-        "block_migration": None,
-    }
-    work.arguments = {**work.arguments, **known}
 
 
 def forget_target(work: Work) -> None:
