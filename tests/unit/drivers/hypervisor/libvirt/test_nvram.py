@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from types import SimpleNamespace
 
 import libvirt
@@ -135,11 +136,30 @@ class Gone(libvirt.libvirtError):
         self.err = (libvirt.VIR_ERR_NO_DOMAIN, 0, "no domain", 2, None, None, None, 0, 0)
 
 
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Where libvirt has the variables: on a local disk, unless ``mounted`` changes it."""
+    made = tmp_path / "nv ram"
+    made.mkdir()
+    monkeypatch.setattr(module, "FILES", made)
+    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    mounted(made, "ext4")
+    return made
+
+
+def mounted(files, kind):
+    point = str(files).replace(" ", "\\040")
+    module.MOUNTS.write_text(
+        f"22 1 8:1 / / rw,relatime shared:1 - {'nfs4' if kind == 'ext4' else 'ext4'} /dev/sda rw\n"
+        f"30 22 0:50 / {point} rw,relatime shared:9 - {kind} storage:/nvram rw\n"
+        f"31 22 0:51 / {point}s rw,relatime shared:9 - proc none rw\n"
+    )
+
+
 @pytest.mark.parametrize("suffix", [".fd", ".qcow2"])
-def test_what_a_guest_that_has_left_remembered_goes(tmp_path, monkeypatch, suffix):
+def test_what_a_guest_that_has_left_remembered_goes(files, suffix):
     """Of that guest alone, and as often as anybody wants; a guest that is known keeps it."""
-    monkeypatch.setattr(module, "FILES", tmp_path)
-    mine, other = (tmp_path / f"{name}_VARS{suffix}" for name in ("instance-1", "instance-12"))
+    mine, other = (files / f"{name}_VARS{suffix}" for name in ("instance-1", "instance-12"))
     for path in (mine, other):
         path.touch()
 
@@ -148,13 +168,24 @@ def test_what_a_guest_that_has_left_remembered_goes(tmp_path, monkeypatch, suffi
 
     for _ in range(2):
         Hosts(known=False).forget_nvram(UUID, "instance-1")
-    assert list(tmp_path.iterdir()) == [other]
+    assert list(files.iterdir()) == [other]
 
 
-def test_a_file_that_stays_is_named(tmp_path, monkeypatch):
+def test_what_the_other_host_may_use_stays(files, caplog):
+    """Operators may have put the directory on storage that all hosts have."""
+    caplog.set_level(logging.INFO)
+    mounted(files, "nfs4")
+    (files / "instance-1_VARS.fd").touch()
+
+    Hosts(known=False).forget_nvram(UUID, "instance-1")
+
+    assert [path.name for path in files.iterdir()] == ["instance-1_VARS.fd"]
+    assert "instance-1_VARS.fd stays" in caplog.text
+
+
+def test_a_file_that_stays_is_named(files):
     """Somebody has made a directory of it."""
-    monkeypatch.setattr(module, "FILES", tmp_path)
-    (tmp_path / "instance-1_VARS.fd").mkdir()
+    (files / "instance-1_VARS.fd").mkdir()
 
     with pytest.raises(HypervisorError, match="instance-1_VARS.fd: Is a directory"):
         Hosts(known=False).forget_nvram(UUID, "instance-1")
