@@ -197,14 +197,16 @@ def test_the_agent_of_the_source_is_killed(going, sample, each):
 
 
 def test_the_target_is_killed_while_it_claims_a_cpu(going, sample, each):
-    """Nothing is left of that, and the conductor may ask again."""
+    """Nothing is left of that, and the conductor may ask again; where only the answer is lost, the
+    next claim takes the place of what the record has."""
 
     def act(trial, boundary):
         trial.set(migration_context=None)
         trial.upsets[CHECK] = Upset(kill=boundary)
         with pytest.raises(NovaLiteError):
             trial.check()
-        assert trial.conductor.instance(trial.server)["migration_context"] is None
+        if not boundary.endswith((":finished", ":closed")):
+            assert trial.conductor.instance(trial.server)["migration_context"] is None
         assert trial.delivered("host1", trial.live_message(trial.check()))
         settled(trial, "host2")
 
