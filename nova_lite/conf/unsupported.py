@@ -78,7 +78,6 @@ _GLANCE_RBD = _lost(
     "nothing has to be done; with [libvirt]images_type = rbd raw images are cloned",
 )
 _NUMA_NETWORKS = _lost("servers are placed on NUMA nodes without regard to their networks")
-_ANNOUNCED = "QEMU announces the addresses of a guest that has come by a live migration by itself"
 
 _DEFAULT = {
     "vcpu_pin_set": _refused(
@@ -175,9 +174,6 @@ _WORKAROUNDS = {
     "disable_deep_image_inspection": _lost(
         "images are always inspected before they are used", "take it out", _OFF
     ),
-    "enable_qemu_monitor_announce_self": _none(_ANNOUNCED, _OFF),
-    "qemu_monitor_announce_self_count": _none(_ANNOUNCED),
-    "qemu_monitor_announce_self_interval": _none(_ANNOUNCED),
     "ensure_libvirt_rbd_instance_dir_cleanup": _none(
         "the directory of a server that is gone is always removed, unless another host has it"
     ),

@@ -19,6 +19,25 @@ OPTS: list[cfg.Opt] = [
         "host's CPU can do what that of the other host can.",
     ),
     cfg.BoolOpt(
+        "enable_qemu_monitor_announce_self",
+        default=False,
+        help="Let QEMU announce on the network once more where a running server is that has come "
+        "here, when its ports are bound to this host; QEMU has done so when the guest went on, "
+        "which switches may have missed. libvirt marks such a guest as tainted.",
+    ),
+    cfg.IntOpt(
+        "qemu_monitor_announce_self_count",
+        default=3,
+        min=1,
+        help="With enable_qemu_monitor_announce_self: how often.",
+    ),
+    cfg.IntOpt(
+        "qemu_monitor_announce_self_interval",
+        default=1,
+        min=1,
+        help="With enable_qemu_monitor_announce_self: seconds from one announcement to the next.",
+    ),
+    cfg.BoolOpt(
         "disable_libvirt_livesnapshot",
         default=False,
         help="Hold guests while their disks are copied, instead of copying beside them.",

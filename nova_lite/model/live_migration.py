@@ -153,3 +153,8 @@ class GuestAt:
             PowerState.PAUSED,
             PowerState.SUSPENDED,
         )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on here, with all of its memory or fetching the rest."""
+        return self.settled or self.migrating == Migrating.POST_COPY

@@ -166,7 +166,7 @@ class LiveMigration(Move):
         self.tell(failure)
         self._look()
         if live_moves.is_asked(work):
-            take_over(FinishThere(work))
+            take_over(work)
         self.let_go()
         self.end_migration()
         tools.usage_changed()

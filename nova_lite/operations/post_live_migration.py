@@ -18,6 +18,7 @@ from nova_lite.services import arrivals
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.live.arrive import (
+    AnnounceArrived,
     BindArrived,
     DefineArrived,
     FindArrived,
@@ -57,6 +58,7 @@ class PostLiveMigration(Operation):
             (RecordArrived(work),),
             NoWayBack("its record leads to this host", self.succeeded),
             (BindArrived(work),),
+            (AnnounceArrived(work),),
             (DefineArrived(work),),
             (SettleArrived(work),),
         ]

@@ -30,7 +30,7 @@ from nova_lite.steps.live.leave import (
     SwitchPorts,
     UnplugLeft,
 )
-from nova_lite.steps.live.source import EndUnfinished, know
+from nova_lite.steps.live.settle import EndUnfinished, know
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)

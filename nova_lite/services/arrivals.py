@@ -19,7 +19,7 @@ from nova_lite.model.live_migration import GuestAt, Migrating
 from nova_lite.model.states import TaskState
 from nova_lite.services import move_ends, moves
 from nova_lite.services.disk_files import directory
-from nova_lite.services.work import Work
+from nova_lite.services.work import Interrupted, Work
 from nova_lite.wire.objects import WireObject
 
 LOG = logging.getLogger(__name__)
@@ -98,9 +98,21 @@ def guest_here(work: Work) -> GuestAt | None:
     return work.tools.hypervisor.guest_at(None, work.uuid)
 
 
-def has_arrived(guest: GuestAt | None) -> bool:
-    """Whether the guest goes on on this host, with all of its memory or fetching the rest."""
-    return guest is not None and (guest.settled or guest.migrating == Migrating.POST_COPY)
+def await_rest(work: Work) -> GuestAt | None:
+    """The guest on this host, as soon as it is not on its way any more; after
+    ``Pace.arrival_patience`` it may still be.
+
+    :raises Interrupted: nobody wants to wait any longer
+    """
+    clock, pace = work.tools.clock, work.tools.pace
+    deadline = clock.monotonic() + pace.arrival_patience
+    while True:
+        found = guest_here(work)
+        coming = found is not None and found.migrating == Migrating.ARRIVING
+        if not coming or clock.monotonic() > deadline:
+            return found
+        if clock.wait(work.cancelled, pace.arrival_poll):
+            raise Interrupted
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def look(work: Work) -> Where:
     if not answered:
         return Where.UNCLEAR
     found = _without_us(here, there)
-    if found is Where.THERE and there is not None and not _goes_on(there):
+    if found is Where.THERE and there is not None and not there.goes_on:
         return found if _is_kept(work, there) else Where.UNCLEAR
     return found
 
@@ -120,7 +120,7 @@ def _hold(work: Work) -> None:
 
 def _without_us(here: GuestAt, there: GuestAt | None) -> Where:
     """Where a guest is that is known here and does not run, when the other host has answered."""
-    if there is not None and _goes_on(there):
+    if there is not None and there.goes_on:
         return Where.THERE
     if here.migrating == Migrating.BROKEN:
         return Where.BROKEN
@@ -130,10 +130,6 @@ def _without_us(here: GuestAt, there: GuestAt | None) -> Where:
         return Where.HERE
     # This host has lost its power. What is held over there has all of its memory, or is dropped.
     return Where.UNCLEAR if there.migrating == Migrating.ARRIVING else Where.THERE
-
-
-def _goes_on(there: GuestAt) -> bool:
-    return there.settled or there.migrating == Migrating.POST_COPY
 
 
 def _is_kept(work: Work, there: GuestAt) -> bool:

@@ -13,7 +13,8 @@ import pytest
 
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
-from tests.cloud.support.guest import Guest, boot_with_agent
+from tests.cloud.support.guest import boot_with_agent
+from tests.cloud.support.live import boot_id, sending, went_live
 from tests.cloud.support.moves import SECONDS, Moves, all_ways
 from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
@@ -28,34 +29,14 @@ DRAINED = 10
 
 
 @pytest.fixture
-def ends(cloud: DevCloud, other: str, ends: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    """As everywhere, but nova-compute has no serial consoles: it sends no guest from a host that
-    has them to one that has none."""
-    with contextlib.ExitStack() as undo:
-        if cloud.agent_kind(other) != LITE:
-            undo.enter_context(cloud.options(other, "[serial_console]\nenabled = false"))
-        yield ends
-
-
-def boot_id(cloud: DevCloud, node: str, server: str) -> str:
-    """Changes whenever the guest boots."""
-    return Guest(cloud, node, server).ask("cat /proc/sys/kernel/random/boot_id").strip()
-
-
-def went_live(
-    cloud: DevCloud, moves: Moves, server: str, old: str, new: str, running: str
-) -> None:
-    """Move a server and see that its guest never stopped.
-
-    :param running: its boot id on the old host
-    """
-    moves.live(server, new)
-    moves.wait_live(server)
-    moves.settled(server, new)
-    assert boot_id(cloud, new, server) == running
+def alike(cloud: DevCloud, other: str) -> Iterator[None]:
+    """Both hosts send to each other."""
+    with sending(cloud, other):
+        yield
 
 
 @all_ways((LITE, "there"), (STOCK, "there"))
+@pytest.mark.usefixtures("alike")
 def test_a_running_server_moves(cloud, api, moves, ends, garbage):
     """With its disk, its volume, its config drive, its port and addresses."""
     old, new = ends
@@ -79,6 +60,7 @@ def test_a_running_server_moves(cloud, api, moves, ends, garbage):
     assert moves.checksum(new, server) == content
 
 
+@pytest.mark.usefixtures("alike")
 def test_there_and_back(cloud, api, moves, ends, garbage):
     """What a move leaves on its old host is not in the way of the next one."""
     old, new = ends

@@ -32,8 +32,9 @@ from nova_lite.model.host import (
     GuestDisk,
     HostFacts,
 )
+from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import PowerState
-from tests.fakes.live_migrations import OFF, FakeLiveMigrations, Guest
+from tests.fakes.live_migrations import FEATURES, MODEL, OFF, FakeLiveMigrations, Guest
 
 
 class FakeHypervisor(FakeLiveMigrations, Hypervisor):
@@ -112,10 +113,10 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
             memory_mb=16384,
             cpu={
                 "arch": "x86_64",
-                "model": "Skylake-Server",
+                "model": MODEL,
                 "vendor": "Intel",
                 "topology": {"cells": 1, "sockets": 1, "cores": 4, "threads": 1},
-                "features": ["aes", "avx2"],
+                "features": list(FEATURES),
             },
             guests=(("x86_64", "kvm", "hvm"), ("x86_64", "qemu", "hvm")),
         )
@@ -271,6 +272,11 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         self._guest("restore_nvram", uuid)
         self.nvrams[uuid] = source.read_bytes()
 
+    def forget_nvram(self, uuid: str, name: str) -> None:
+        self._called("forget_nvram", uuid)
+        if uuid not in self.guests:
+            self.nvrams.pop(uuid, None)
+
     def undefine(self, uuid: str, *, keep_nvram: bool = False) -> None:
         self._called("undefine", uuid)
         guest = self.guests.get(uuid)
@@ -279,6 +285,8 @@ class FakeHypervisor(FakeLiveMigrations, Hypervisor):
         if guest.state not in OFF:
             raise HypervisorError(f"guest {uuid} still runs")
         del self.guests[uuid]
+        if not keep_nvram and guest.migrating == Migrating.NO:  # else libvirt has no definition
+            self.nvrams.pop(uuid, None)
 
     def graphics(self, uuid: str, kind: str) -> ConsoleAddress | None:
         guest = self._guest("graphics", uuid)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nova_lite.drivers.hypervisor.live_migrations import NOTHING, LiveMigrations
 from nova_lite.errors import CpuIncompatible, HypervisorError, HypervisorUnavailable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 OFF = (PowerState.SHUTDOWN, PowerState.CRASHED)
 GIB = 1024**3
+# The CPU of a fake host, and what else libvirt knows.
+MODEL, FEATURES = "Skylake-Server", ("aes", "avx2", "sse")
+MODELS = (MODEL, "Nehalem")
 
 
 @dataclass
@@ -63,10 +66,12 @@ class FakeLiveMigrations(LiveMigrations):
     with ``migration_error``; ``arrive``, ``lose`` and ``split`` end it at once (``migration_looks``
     may be very large). ``sent`` has them by guest. ``forget_migrations`` is what a new process
     knows.
-    ``missing_features`` are those that its CPU lacks.
+    ``nvrams`` of guests that leave stay, as libvirt's files do.
+    ``cpu_features`` are those that its CPU has, of whatever model.
     """
 
     guests: dict[str, Guest]
+    nvrams: dict[str, bytes]
     available: bool
     emit: Callable[..., None]
     _called: Callable[..., None]
@@ -78,7 +83,7 @@ class FakeLiveMigrations(LiveMigrations):
         self.migration_looks = 1
         self.migration_error = ""
         self.dirty_rates: dict[str, int] = {}
-        self.missing_features: set[str] = set()
+        self.cpu_features = set(FEATURES)
 
     # --- for tests ----------------------------------------------------------------------------
     def arrive(self, uuid: str) -> None:
@@ -93,6 +98,8 @@ class FakeLiveMigrations(LiveMigrations):
         arrived.plugged, arrived.before = arrived.spec.disks, None
         if uuid in self.tpm_states:
             other.tpm_states[uuid] = self.tpm_states.pop(uuid)
+        if uuid in self.nvrams:
+            other.nvrams[uuid] = self.nvrams[uuid]
         sent.phase, sent.held = MigrationPhase.COMPLETED, True
         other.emit(uuid, "resumed", "migrated")
         self.emit(uuid, "stopped", "migrated")
@@ -153,6 +160,8 @@ class FakeLiveMigrations(LiveMigrations):
             self.lose(uuid, error.message)
             return
         other.receive(spec)
+        if uuid in self.nvrams:
+            other.nvrams[uuid] = b"new"
 
     def migration(self, uuid: str) -> MigrationProgress:
         self._called("migration", uuid)
@@ -208,14 +217,18 @@ class FakeLiveMigrations(LiveMigrations):
         guest = there.guests.get(uuid)
         return GuestAt(guest.state, guest.migrating) if guest else None
 
+    def announce(self, uuid: str) -> None:
+        self._running("announce", uuid)
+
     def dirty_rate(self, uuid: str, seconds: int) -> int:
         self._running("dirty_rate", uuid)
         return self.dirty_rates.get(uuid, 0)
 
-    def compare_cpu(self, cpu) -> None:
-        if not self.available:
-            raise HypervisorUnavailable("libvirt does not answer")
-        if missing := set(cpu.get("features") or ()) & self.missing_features:
+    def compare_cpu(self, cpu: Mapping[str, Any]) -> None:
+        self._called("compare_cpu")
+        if cpu.get("model") not in (None, *MODELS):
+            raise CpuIncompatible(f"unknown CPU model {cpu['model']}")
+        if missing := set(cpu.get("features") or ()) - self.cpu_features:
             raise CpuIncompatible(f"missing features: {', '.join(sorted(missing))}")
 
     def live_definition(self, uuid: str, changes: GuestChanges = NOTHING) -> str:

@@ -41,6 +41,7 @@ class Kept:
     state: int | None
     saved: bool
     taps: set[str]
+    secrets: list[tuple[str, bytes]]
     tpm_secret: tuple[str, bytes] | None = None
 
 
@@ -101,7 +102,8 @@ class Host:
             xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             state = domain and domain.state()[0]
             saved = bool(domain and domain.hasManagedSaveImage())
-        self._kept = Kept(xml, state, saved, self.taps(), self.tpm.secret())
+        secrets = self._kept_secrets() if self._trial.encrypted else []
+        self._kept = Kept(xml, state, saved, self.taps(), secrets, self.tpm.secret())
         self.tpm.keep()
 
     def restore(self):
@@ -113,6 +115,8 @@ class Host:
         self.tpm.restore(kept.tpm_secret)
         if kept.domain:
             connection = libvirt.open(self.daemon.uri)
+            for text, value in kept.secrets:
+                connection.secretDefineXML(text).setValue(value)
             domain = connection.defineXML(kept.domain)
             if kept.saved or kept.state != libvirt.VIR_DOMAIN_SHUTOFF:
                 with self.tpm.unlocked(kept.domain):
@@ -183,17 +187,25 @@ class Host:
     # --- secrets ----------------------------------------------------------------------------
     def secrets(self):
         """The secrets by which libvirt can open the encrypted volume."""
-        connection = libvirt.open(self.daemon.uri)
-        try:
-            return [s.UUIDString() for s in connection.listAllSecrets() if s.usageID() == VOLUME]
-        finally:
-            connection.close()
+        with self._secrets() as found:
+            return [secret.UUIDString() for secret in found]
 
     def forget_secrets(self):
+        with self._secrets() as found:
+            for secret in found:
+                secret.undefine()
+
+    def _kept_secrets(self):
+        with self._secrets() as found:
+            return [(secret.XMLDesc(), secret.value()) for secret in found]
+
+    @contextlib.contextmanager
+    def _secrets(self):
         connection = libvirt.open(self.daemon.uri)
-        for uuid_ in self.secrets():
-            connection.secretLookupByUUIDString(uuid_).undefine()
-        connection.close()
+        try:
+            yield [found for found in connection.listAllSecrets() if found.usageID() == VOLUME]
+        finally:
+            connection.close()
 
     # --- looking ----------------------------------------------------------------------------
     def look(self):

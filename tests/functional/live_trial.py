@@ -133,11 +133,11 @@ class LiveTrial(Trial):
     # --- the conductor ----------------------------------------------------------------------
     def ask_for_move(self):
         """What nova-api and the conductor have done when they ask the hosts."""
-        kept = self.conductor.instance(self.server)["system_metadata"]
+        kept = self.conductor.instance(self.server)
         self.set(
             task_state="migrating", progress=0, compute_id=1, old_flavor=None, new_flavor=None,
-            numa_topology=None, migration_context=None,
-            system_metadata={**kept, "image_disk_format": "raw"},
+            numa_topology=kept.get("numa_topology"), migration_context=None,
+            system_metadata={**kept["system_metadata"], "image_disk_format": "raw"},
         )  # fmt: skip
         row = {**MIGRATION, "instance_uuid": self.server}
         with self.conductor.database() as tables:

@@ -28,6 +28,8 @@ from typing import Any
 from nova_lite.clients.key_manager import KeyManager
 from nova_lite.clients.session import Sessions
 from nova_lite.composition import Composition
+from nova_lite.conductor.instances import Instances
+from nova_lite.conductor.migrations import Migrations
 from nova_lite.conf import load
 from nova_lite.drivers import disk
 from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
@@ -38,6 +40,9 @@ from nova_lite.errors import (
     HypervisorError,
     ImageQuotaExceeded,
 )
+from nova_lite.guest.policy import cpu_set
+from nova_lite.inventory.moves import open_moves
+from nova_lite.inventory.numa_host import host_cells
 from nova_lite.loops.evacuated import EvacuatedServers
 from nova_lite.loops.schedule import periodic_tasks
 from nova_lite.membership.survey import Survey
@@ -69,7 +74,8 @@ EFFECTS = {
         "pause", "save", "restore", "inject_nmi", "mirror_disk", "finish_mirror", "drop_mirror",
         "freeze", "thaw", "set_password", "attach_disk", "detach_disk", "attach_nic",
         "detach_nic", "set_secret", "forget_secret", "begin_move", "finish_move", "drop_move",
-        "resize_disk", "migrate", "abort_migration", "set_tpm_secret", "forget_tpm_secret",
+        "resize_disk", "migrate", "abort_migration", "announce", "set_tpm_secret",
+        "forget_tpm_secret",
     },  # fmt: skip
     "image_store": {"upload", "delete"},
     "vif_driver": {"plug", "unplug"},
@@ -316,6 +322,7 @@ def carry_out(order: Order) -> None:
     boundaries = Boundaries(order)
     parts = compose(order, boundaries)
     tools = parts.toolbox(parts.hypervisor.facts(), parts.conf.host, order.node_id)
+    count(parts, tools, FakeConductor(Path(order.cloud) / "conductor.json"))
     agent = parts.engine(tools)
 
     def deliver(message: dict[str, Any]) -> Future[Any]:
@@ -344,6 +351,19 @@ def carry_out(order: Order) -> None:
     if order.joins:
         look_around(tools, agent)
     parts.close()
+
+
+def count(parts: Composition, tools: Toolbox, conductor: FakeConductor) -> None:
+    """What ``service.Agent`` knows of the CPUs that are used here, where guests are pinned."""
+    options = parts.conf.compute
+    if options.cpu_dedicated_set is None:
+        return
+    shared = cpu_set("cpu_shared_set", options.cpu_shared_set)
+    dedicated = cpu_set("cpu_dedicated_set", options.cpu_dedicated_set)
+    parts.claims.set_host(host_cells(tools.facts, shared=shared, dedicated=dedicated))
+    instances, migrations = Instances(conductor), Migrations(conductor)
+    parts.claims.restore(instances.by_host(RequestContext.admin(), tools.host))
+    parts.claims.keep(open_moves(instances, migrations, tools.host, tools.node))
 
 
 def join(tools: Toolbox, agent: Engine) -> None:

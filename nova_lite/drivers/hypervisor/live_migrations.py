@@ -79,6 +79,22 @@ class LiveMigrations(ABC):
         """
 
     @abstractmethod
+    def forget_nvram(self, uuid: str, name: str) -> None:
+        """Remove what the firmware of a guest remembered that is not here any more, as one that has
+        left this host while it ran; does nothing as long as the guest is known.
+
+        :param name: of its DomainSpec
+        """
+
+    @abstractmethod
+    def announce(self, uuid: str) -> None:
+        """Let the guest's network cards announce themselves (RARP), so that switches learn where
+        they are; returns at once.
+
+        A guest that has come does so by itself when it goes on. Raises GuestNotRunning.
+        """
+
+    @abstractmethod
     def dirty_rate(self, uuid: str, seconds: int) -> int:
         """Bytes per second that a running guest writes to its memory, measured as long as that.
 

@@ -213,6 +213,12 @@ def remove(work: Work) -> None:
     work.tools.serial_ports.forget(work.uuid)
 
 
+def forget_variables(work: Work) -> None:
+    """Remove what the firmware of a guest remembered that has left while it ran, or that was about
+    to come: a hypervisor that does not know the guest leaves that."""
+    work.tools.hypervisor.forget_nvram(work.uuid, work.server.domain_name)
+
+
 def ask_to_power_off(work: Work, patience: float) -> bool:
     """Send ACPI shutdowns until the guest is off; False after ``patience`` seconds."""
     hypervisor, clock, uuid = work.tools.hypervisor, work.tools.clock, work.uuid

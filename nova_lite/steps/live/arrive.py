@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 from nova_lite.errors import (
-    ControlPlaneUnavailable,
     GuestDidNotArrive,
     HypervisorUnavailable,
     NovaLiteError,
@@ -15,15 +14,13 @@ from nova_lite.errors import (
 )
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.states import NOT_ON, TaskState, VmState
-from nova_lite.services import arrivals, guest, live_tpm
+from nova_lite.services import arrivals, guest, live_ports, live_tpm
 from nova_lite.services.claiming import claim, rest_cpus
 from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.services.power_state import power_state
-from nova_lite.services.work import Interrupted
 from nova_lite.steps.base import Step
-from nova_lite.steps.live.prepare import tell_where_it_goes
 from nova_lite.steps.network.binding import note_ports
 from nova_lite.steps.records.server import moved_here, tell_host
 
@@ -38,14 +35,7 @@ class FindArrived(Step):
 
     def do(self) -> None:
         work, tools = self.work, self.tools
-        deadline = tools.clock.monotonic() + tools.pace.arrival_patience
-        found = arrivals.guest_here(work)
-        while found is not None and found.migrating == Migrating.ARRIVING:
-            if tools.clock.monotonic() > deadline:
-                break
-            if tools.clock.wait(work.cancelled, tools.pace.arrival_poll):
-                raise Interrupted
-            found = arrivals.guest_here(work)
+        found = arrivals.await_rest(work)
         if found is None or found.migrating == Migrating.ARRIVING:
             raise GuestDidNotArrive(
                 f"the guest of server {work.uuid} is not on host {tools.host}, to which it is said "
@@ -59,7 +49,6 @@ class FindArrived(Step):
             tools.hypervisor.destroy(work.uuid)
         lost = found.power_state in NOT_ON or found.migrating == Migrating.BROKEN
         work.note(arrived=not lost)
-
 
     def _let_go_on(self) -> None:
         """The other host has lost its guest, and died before it could say so: all of it is here,
@@ -141,15 +130,34 @@ class BindArrived(Step):
         vifs = tools.ports.bind(work.context, work.server, known, tools.host)
         note_ports(work, known, vifs, keep_lost=True)
         source = ArrivalNotes.of(work.notes).left_host
-        try:
-            if source is not None:
-                tools.ports.bindings.drop(work.context, ids, source)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.warning("Bindings of ports of server %s to host %s are left: %s",
-                        work.uuid, source, error)  # fmt: skip
-        tell_where_it_goes(work, None)
+        if source is not None:
+            live_ports.drop(work, ids, source)
+        live_ports.announce(work, None)
+
+
+class AnnounceArrived(Step):
+    """Let the guest announce itself once more, now that its ports are this host's: where
+    [workarounds] asks for it, for switches that have missed what QEMU sent when the guest went on.
+
+    What fails of it is only logged, as in stock.
+    """
+
+    name = "announce_arrived"
+
+    def do(self) -> None:
+        work, options = self.work, self.tools.conf.workarounds
+        if not options.enable_qemu_monitor_announce_self:
+            return
+        if ArrivalNotes.of(work.notes).arrived is False:
+            return  # it is off
+        pause = float(options.qemu_monitor_announce_self_interval)
+        for number in range(options.qemu_monitor_announce_self_count):
+            if number and self.tools.clock.wait(work.cancelled, pause):
+                return  # it has, once
+            try:
+                self.tools.hypervisor.announce(work.uuid)
+            except NovaLiteError as error:
+                LOG.warning("Server %s has not announced itself here: %s", work.uuid, error)
 
 
 class DefineArrived(Step):

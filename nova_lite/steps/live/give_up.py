@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from nova_lite.errors import ControlPlaneUnavailable, NovaLiteError
+from nova_lite.errors import NovaLiteError
 from nova_lite.inventory.claims import Role
 from nova_lite.model.live_migration import Migrating
 from nova_lite.model.volume import Connection
@@ -13,6 +13,7 @@ from nova_lite.services import (
     guest,
     interfaces,
     live_disks,
+    live_ports,
     migrate_data,
     tpm,
     volume_keys,
@@ -20,10 +21,10 @@ from nova_lite.services import (
 from nova_lite.services.claiming import rest_cpus
 from nova_lite.services.disk_files import directory
 from nova_lite.services.volumes import disconnect_own, volume_mappings
-from nova_lite.services.work import Interrupted, Work
+from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.guest.domain import remove
-from nova_lite.steps.live.prepare import require_no_guest, tell_where_it_goes
+from nova_lite.steps.guest.domain import forget_variables, remove
+from nova_lite.steps.live.prepare import require_no_guest
 from nova_lite.wire import connection_info, network_info
 from nova_lite.wire.objects import WireObject
 
@@ -37,19 +38,13 @@ class RemoveArriving(Step):
     name = "remove_arriving"
 
     def do(self) -> None:
-        work, clock = self.work, self.tools.clock
-        deadline = clock.monotonic() + self.tools.pace.arrival_patience
-        found = arrivals.guest_here(work)
-        while found is not None and found.migrating == Migrating.ARRIVING:
-            if clock.monotonic() > deadline:
-                LOG.warning("libvirt does not drop the guest of server %s, which did not come whole"
-                            ": it is destroyed", work.uuid)  # fmt: skip
-                break
-            if clock.wait(work.cancelled, self.tools.pace.arrival_poll):
-                raise Interrupted
-            found = arrivals.guest_here(work)
+        work = self.work
+        found = arrivals.await_rest(work)
         if found is None:
             return
+        if found.migrating == Migrating.ARRIVING:
+            LOG.warning("libvirt does not drop the guest of server %s, which did not come whole: "
+                        "it is destroyed", work.uuid)  # fmt: skip
         require_no_guest(work)
         remove(work)
 
@@ -130,6 +125,7 @@ class RemoveArrivingFiles(Step):
 
     def do(self) -> None:
         work = self.work
+        forget_variables(work)
         live_disks.remove(work)
         if self._data is None:
             return
@@ -151,12 +147,5 @@ class ReleaseArriving(Step):
         tpm.leave(work)
         rest_cpus(tools)
         tools.usage_changed()
-        ids = [vif.id for vif in guest.vifs(work)]
-        try:
-            tools.ports.bindings.drop(work.context, ids, tools.host)
-        except ControlPlaneUnavailable:
-            raise
-        except NovaLiteError as error:
-            LOG.warning("Bindings of ports of server %s to this host are left: %s",
-                        work.uuid, error)  # fmt: skip
-        tell_where_it_goes(work, None)
+        live_ports.drop(work, live_ports.ids(work), tools.host)
+        live_ports.announce(work, None)

@@ -19,16 +19,15 @@ from nova_lite.errors import (
 )
 from nova_lite.inventory.claims import Role
 from nova_lite.model.states import TaskState
-from nova_lite.services import live_moves, live_places, migrate_data, moves
+from nova_lite.services import live_moves, live_places, live_ports, migrate_data, moves
 from nova_lite.services.disk_files import directory, remove_directory
 from nova_lite.services.interfaces import leave
 from nova_lite.services.live_volumes import let_go
 from nova_lite.services.move_ends import status
 from nova_lite.services.notes import LiveNotes
-from nova_lite.services.work import Interrupted, Signal
+from nova_lite.services.work import Interrupted, Signal, Work
 from nova_lite.steps.base import Step
-from nova_lite.steps.guest.domain import remove
-from nova_lite.steps.live.source import activate
+from nova_lite.steps.guest.domain import forget_variables, remove
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class SwitchPorts(Step):
 
     def do(self) -> None:
         # The other host binds them, too, when it makes the server its own.
-        _insist(self, lambda: activate(self.work))
+        _insist(self, lambda: live_ports.activate(self.work))
 
 
 class FinishThere(Step):
@@ -89,7 +88,7 @@ class FinishThere(Step):
                 break
             clock.sleep(pace.longest_retry)
         if not self.done():
-            take_over(self)
+            take_over(work)
 
     def _ask(self) -> None:
         work = self.work
@@ -102,13 +101,13 @@ class FinishThere(Step):
         )
 
 
-def take_over(step: Step) -> None:
+def take_over(work: Work) -> None:
     """Record that the other host has the server, unless its record says so: a server must not stay
     MIGRATING on a host that it has left.
 
     A server that is being deleted keeps its task state: it is deleted there.
     """
-    work, tools = step.work, step.tools
+    tools = work.tools
     fields = live_moves.record_there(work, tools.nodes)
     task = work.instance.get("task_state")
     if task in moves.DELETING:
@@ -130,6 +129,7 @@ class ForgetGuest(Step):
 
     def do(self) -> None:
         _insist(self, lambda: remove(self.work))
+        _insist(self, lambda: forget_variables(self.work))
         _insist(self, self.tools.hypervisor.rest_cpus)
 
 

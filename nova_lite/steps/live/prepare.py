@@ -6,20 +6,23 @@ it is. What is taken back later, because the guest did not come, is in ``steps/l
 
 from __future__ import annotations
 
-import logging
-from typing import Any
-
-from nova_lite.errors import ControlPlaneUnavailable, GuestIsHere, NovaLiteError
+from nova_lite.errors import GuestIsHere
 from nova_lite.inventory.claims import Role
-from nova_lite.services import arrivals, interfaces, live_disks, live_moves, live_tpm, tpm
+from nova_lite.services import (
+    arrivals,
+    interfaces,
+    live_disks,
+    live_moves,
+    live_ports,
+    live_tpm,
+    tpm,
+)
 from nova_lite.services.claiming import claim_and_note, rest_cpus
 from nova_lite.services.groups import check_group_of_server
 from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.wire import network_info
 from nova_lite.wire.objects import WireObject
-
-LOG = logging.getLogger(__name__)
 
 
 class ArrivalStep(Step):
@@ -83,12 +86,12 @@ class PlugArriving(ArrivalStep):
             self.tools.vif_driver.require(vif)
         work.note(vifs=network_info.dump(vifs))
         interfaces.plug(work)
-        tell_where_it_goes(work, self.tools.host)
+        live_ports.announce(work, self.tools.host)
 
     def undo(self) -> None:
         require_no_guest(self.work)
         interfaces.leave(self.work)
-        tell_where_it_goes(self.work, None)
+        live_ports.announce(self.work, None)
 
 
 class UnlockArriving(ArrivalStep):
@@ -104,27 +107,13 @@ class UnlockArriving(ArrivalStep):
         tpm.leave(self.work)
 
 
-def tell_where_it_goes(work: Work, host: str | None) -> None:
-    """Write ``migrating_to`` into the ports' binding profiles, as stock does, for drivers of
-    Neutron that prepare the host; what fails of it is only logged.
-
-    :param host: None: it goes nowhere
-    """
-    try:
-        work.tools.ports.announce_move(work.context, work.uuid, host)
-    except ControlPlaneUnavailable:
-        raise
-    except NovaLiteError as error:
-        LOG.warning("The ports of server %s do not say where it goes: %s", work.uuid, error)
-
-
 def require_no_guest(work: Work) -> None:
     """See that nothing is taken from a guest that goes on on this host.
 
     :raises GuestIsHere: there is one
     """
-    found: Any = arrivals.guest_here(work)
-    if arrivals.has_arrived(found):
+    found = arrivals.guest_here(work)
+    if found is not None and found.goes_on:
         raise GuestIsHere(
             f"the guest of server {work.uuid} is on host {work.tools.host} "
             f"({found.power_state.name.lower()}) and keeps what it uses there"

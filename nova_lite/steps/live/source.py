@@ -18,13 +18,14 @@ from nova_lite.errors import (
     VifPlugTimeout,
 )
 from nova_lite.model.live_migration import MigrationPhase, MigrationProgress
-from nova_lite.model.states import NOT_ON, PowerState, TaskState, VmState
+from nova_lite.model.states import NOT_ON, PowerState, VmState
 from nova_lite.services import (
     guest,
     live_disks,
     live_guest,
     live_moves,
     live_places,
+    live_ports,
     live_tpm,
     migrate_data,
     moves,
@@ -237,7 +238,7 @@ class SendGuest(Step):
                     return
                 resumed += 1
                 self._resume()
-            watch = LiveWatch(work, lambda: activate(work))
+            watch = LiveWatch(work, lambda: live_ports.activate(work))
             progress = watch.until_over()
             if progress.phase is MigrationPhase.COMPLETED:
                 tell_outcome(work, progress, watch.bandwidth)
@@ -284,36 +285,6 @@ class SendGuest(Step):
         release(self.work)
 
 
-class EndUnfinished(Step):
-    """Let a server go on here that nobody moves any more.
-
-    :param record: its migration; None: nobody has begun one
-    """
-
-    name = "end_unfinished"
-
-    def __init__(self, work: Work, record: WireObject | None) -> None:
-        super().__init__(work)
-        self._record = record
-
-    def do(self) -> None:
-        work, tools = self.work, self.tools
-        release(work)
-        if self._record is not None:
-            forget_target(work)
-            tools.placement.move_allocations(str(self._record["uuid"]), work.uuid)
-            tools.migrations.save(work.context, self._record, status="error")
-        tools.instances.save(
-            work.context,
-            work.instance,
-            expected_task_state=[TaskState.MIGRATING],
-            task_state=None,
-            progress=0,
-            **moves.forgotten(work),
-        )
-        tools.usage_changed()
-
-
 def release(work: Work) -> None:
     """Let a guest go on here that was held for the move, if it is to run."""
     hypervisor = work.tools.hypervisor
@@ -327,34 +298,17 @@ def release(work: Work) -> None:
         LOG.error("Server %s was held for its move and stays so: %s", work.uuid, error)
 
 
-def know(work: Work, record: WireObject) -> None:
-    """Let a migration's record take the place of the request that nobody has any more."""
-    known = {
-        "dest": str(record["dest_compute"]),
-        "migration": record,
-        "migrate_data": migrate_data.new(),
-        "block_migration": None,
-    }
-    work.arguments = {**work.arguments, **known}
-
-
 def forget_target(work: Work) -> None:
     """Take back what the conductor and the check have done for the other host: bindings of the
     ports to it, and its claim. The rest does not depend on that."""
-    target, ports = live_moves.target(work), [vif.id for vif in guest.vifs(work)]
+    target = live_moves.target(work)
     try:
-        work.tools.ports.bindings.drop(work.context, ports, target)
+        work.tools.ports.bindings.drop(work.context, live_ports.ids(work), target)
         work.tools.ports.announce_move(work.context, work.uuid, None)
     except NovaLiteError as error:
         LOG.error("Ports of server %s keep a binding to host %s: %s", work.uuid, target, error)
     if work.instance.get("numa_topology") or work.instance.get("migration_context"):
         moves.release_claim(work)
-
-
-def activate(work: Work) -> None:
-    """Let the ports be the other host's."""
-    ports = [vif.id for vif in guest.vifs(work)]
-    work.tools.ports.bindings.activate(work.context, ports, live_moves.target(work))
 
 
 def has_arrived(work: Work) -> bool:

@@ -70,6 +70,25 @@ class Guest:
         """Of the volume's first MiB, read from the volume itself."""
         return self._on_volume(volume_id, f"echo 3 >/proc/sys/vm/drop_caches; {SUM}")
 
+    def keep_writing(self, volume_id: str) -> None:
+        """Have the guest write to the volume's third MiB from now on, once a second, until that
+        fails."""
+        write = "echo $n | dd of=$disk seek=4096 conv=sync,fsync 2>/dev/null && echo $n >/tmp/n"
+        loop = f"(n=1; while {write}; do n=$((n + 1)); sleep 1; done) >/dev/null 2>&1 </dev/null &"
+        self._on_volume(volume_id, f"{loop} echo begun")
+        self.writes_on()
+
+    def writes_on(self) -> None:
+        """Wait until it has written once more.
+
+        :raises CloudError: it does not any more
+        """
+        before = self._written()
+        wait_for("the guest to write on", lambda: self._written() > before, 60, pause=1.0)
+
+    def _written(self) -> int:
+        return int(self.ask("cat /tmp/n || echo 0").strip() or 0)
+
     def _on_volume(self, volume_id: str, script: str) -> str:
         find = f"disk=/dev/$(grep -l ^{volume_id[:20]} /sys/block/*/serial | cut -d/ -f4)"
         wait = f"for try in 1 2 3 4 5 6 7 8 9; do {find}; [ -b $disk ] && break; sleep 1; done"

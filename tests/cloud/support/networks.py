@@ -214,6 +214,11 @@ def addresses(server: dict[str, Any], kind: str | None = None) -> list[str]:
     ]
 
 
+def port_facts(api: Api, server: str) -> dict[str, tuple[str, Any]]:
+    """What no move may change of the server's ports: id -> MAC and fixed addresses."""
+    return {port["id"]: (port["mac_address"], port["fixed_ips"]) for port in api.ports(server)}
+
+
 @dataclass(frozen=True)
 class NetworkGuest:
     """A running guest that other guests talk to.

@@ -13,6 +13,11 @@ SECONDS = 600
 PATIENCE = 180  # for what goes on in the host
 
 
+def disk(source: str, **more: Any) -> dict[str, Any]:
+    """An entry of block_device_mapping_v2."""
+    return {"source_type": source, "destination_type": "volume", "boot_index": -1, **more}
+
+
 class Volumes:
     """What tests ask of Cinder, and of Nova about volumes; ``later`` is given what undoes it."""
 

@@ -78,6 +78,18 @@ def test_defining_again_replaces_the_definition(hypervisor: Hypervisor, spec: Do
     assert guest.memory_kib == 80 * 1024
 
 
+def test_a_guest_that_is_known_keeps_what_its_firmware_remembers(
+    hypervisor: Hypervisor, spec: DomainSpec, tmp_path: Path
+) -> None:
+    """What is asked for late does not harm it; of an unknown one there is nothing to remove."""
+    hypervisor.define(spec)
+    for uuid_, name in ((spec.uuid, spec.name), (NOBODY, "instance-nobody")):
+        hypervisor.forget_nvram(uuid_, name)
+
+    assert hypervisor.defined(spec.uuid)
+    assert not hypervisor.copy_nvram(NOBODY, tmp_path / "nvram")
+
+
 def test_a_definition_is_taken_aside_and_put_back(
     hypervisor: Hypervisor, spec: DomainSpec
 ) -> None:

@@ -339,6 +339,16 @@ def test_a_change_of_what_the_guest_has_not_is_refused(pair: Pair, server: str) 
         pair.here.live_definition(server, GuestChanges(volumes={NOBODY: DISK}))
 
 
+def test_a_guest_announces_itself_when_it_is_told_to(pair: Pair, server: str) -> None:
+    """As often as anybody wants, and also when it is held."""
+    for _ in range(2):
+        pair.here.announce(server)
+    pair.here.pause(server)
+    pair.here.announce(server)
+
+    assert pair.here.guest_at(None, server) == HELD
+
+
 def test_how_fast_a_guest_writes_can_be_measured(pair: Pair, server: str) -> None:
     """This one writes all the time."""
     if isinstance(pair.here, FakeHypervisor):
@@ -360,6 +370,8 @@ def test_a_guest_that_is_off_says_so(pair: Pair, spec: DomainSpec) -> None:
         pair.here.live_definition(spec.uuid)
     with pytest.raises(GuestNotRunning, match=spec.uuid):
         pair.here.dirty_rate(spec.uuid, 1)
+    with pytest.raises(GuestNotRunning, match=spec.uuid):
+        pair.here.announce(spec.uuid)
     assert places(pair, spec.uuid) == (GuestAt(PowerState.SHUTDOWN), None)
 
 
@@ -371,4 +383,6 @@ def test_a_missing_guest_is_named(pair: Pair) -> None:
         pair.here.live_definition(NOBODY)
     with pytest.raises(DomainNotFound, match=NOBODY):
         pair.here.dirty_rate(NOBODY, 1)
+    with pytest.raises(DomainNotFound, match=NOBODY):
+        pair.here.announce(NOBODY)
     assert places(pair, NOBODY) == (None, None)

@@ -18,14 +18,14 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor
+from nova_lite.drivers.hypervisor.libvirt import LibvirtHypervisor, nvram
 from nova_lite.errors import (
     DomainNotFound,
     GuestNotRunning,
     HypervisorError,
     HypervisorUnavailable,
 )
-from nova_lite.model.domain import DiskSpec
+from nova_lite.model.domain import DiskSpec, NicSpec
 from nova_lite.model.host import DomainEvent
 from nova_lite.model.live_migration import (
     GuestAt,
@@ -61,6 +61,19 @@ while not driver.migration(uuid).memory_remaining:
 print("begun", flush=True)
 threading.Event().wait()
 """
+# Tells the senders of the RARP frames that come out of a device, and when there is none for 2 s.
+LISTENER = """
+import socket, sys
+line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x8035))
+line.bind((sys.argv[1], 0x8035))
+line.settimeout(2)
+while True:
+    try:
+        print(line.recv(64)[6:12].hex(":"), flush=True)
+    except TimeoutError:
+        print("silence", flush=True)
+"""
+ROUNDS = 5
 
 
 @dataclass
@@ -315,6 +328,29 @@ def test_what_firmware_and_tpm_remember_goes_along(hosts: Hosts, tmp_path: Path)
     hosts.there.start(spec.uuid)
 
 
+def test_what_firmware_remembers_does_not_stay(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libvirt leaves the file on the host that the guest has left; the agent has it removed."""
+    spec = tiny_guest(
+        tmp_path, machine="q35", firmware="uefi", memory_kib=128 * 1024, disks=()
+    )
+    hosts.here.define(spec)
+    hosts.here.start(spec.uuid)
+    hosts.uuid = spec.uuid
+    hosts.here.migrate(spec.uuid, hosts.order())
+    assert hosts.over().error == ""
+
+    files = []
+    for driver, daemon in zip((hosts.here, hosts.there), hosts.daemons, strict=True):
+        folder = daemon.directory / "lib" / "qemu" / "nvram"
+        files.append(folder / f"{spec.name}_VARS.fd")
+        monkeypatch.setattr(nvram, "FILES", folder)
+        driver.forget_nvram(spec.uuid, spec.name)
+
+    assert [file.exists() for file in files] == [False, True]
+
+
 def test_what_is_said_of_the_server_goes_along(hosts: Hosts, tmp_path: Path) -> None:
     """And can be replaced over there, now and for the next start."""
     spec = writing_guest(tmp_path, metadata={"name": "before"})
@@ -328,6 +364,34 @@ def test_what_is_said_of_the_server_goes_along(hosts: Hosts, tmp_path: Path) -> 
     hosts.there.describe(spec.uuid, {"name": "after"})
     for text in (hosts.there.definition(spec.uuid), hosts.there.live_definition(spec.uuid)):
         assert (text.count(">after<"), text.count(">before<")) == (1, 0)
+
+
+def test_it_announces_itself_once_more(hosts: Hosts, tmp_path: Path) -> None:
+    """Frames with its card's address, when QEMU's own ones of the switch-over are long over."""
+    mac = "52:54:00:12:34:58"
+    card = NicSpec(mac=mac, plug="ethernet", target="tapannounced")
+    spec = writing_guest(tmp_path, pause=2000, nics=(card,))
+    hosts.here.define(spec)
+    hosts.here.start(spec.uuid)
+    hosts.uuid = spec.uuid
+    hosts.here.migrate(spec.uuid, hosts.order())
+    assert hosts.over().error == ""
+
+    listener = subprocess.Popen(
+        [*hosts.daemons[1].enter(), sys.executable, "-c", LISTENER, "tapannounced"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert listener.stdout is not None
+        while listener.stdout.readline() == f"{mac}\n":
+            pass
+        hosts.there.announce(spec.uuid)
+        for _ in range(ROUNDS):
+            assert listener.stdout.readline() == f"{mac}\n"
+        assert listener.stdout.readline() == "silence\n"
+    finally:
+        listener.kill()
+        listener.wait()
 
 
 def test_native_tls(hosts: Hosts, tmp_path: Path) -> None:

@@ -61,6 +61,21 @@ def test_a_server_goes_to_another_host_while_it_runs(tmp_path):
     assert hosts.connected(hosts.source) == []
 
 
+def test_what_its_firmware_remembers_is_on_the_other_host_alone(tmp_path):
+    """libvirt sends it along, and leaves the file here; one that does not go keeps it."""
+    gone, stays = LiveHosts(tmp_path / "gone"), LiveHosts(tmp_path / "stays")
+    for hosts in (gone, stays):
+        hosts.source.hypervisor.nvrams[hosts.server] = b"boot order"
+    stays.source.hypervisor.migration_error = "QEMU says no"
+
+    gone.go()
+    stays.go()
+
+    assert gone.source.hypervisor.nvrams == {}
+    assert gone.dest.hypervisor.nvrams == {gone.server: b"boot order"}
+    assert stays.source.hypervisor.nvrams == {stays.server: b"boot order"}
+
+
 def test_its_disks_are_copied_or_shared(tmp_path):
     """The hypervisor copies what the other host does not reach; that is told as stock tells it."""
     copied = LiveHosts(tmp_path / "copied")

@@ -251,9 +251,8 @@ def test_a_cpu_that_lacks_something_is_refused(hosts):
     """It is compared with the one of the host that the guest is on."""
     hosts.dest.conf.set_override("virt_type", "kvm", "libvirt")
     hosts.dest.conf.set_override("cpu_mode", "host-model", "libvirt")
-    hosts.dest.hypervisor.missing_features = {"avx512f"}
     with hosts.conductor.database() as tables:
-        info = json.dumps({"arch": "x86_64", "model": "m", "features": ["avx512f", "sse"]})
+        info = json.dumps({"arch": "x86_64", "model": "Nehalem", "features": ["avx512f", "sse"]})
         tables["ComputeNode"] = {"1": {"id": 1, "host": "host1", "cpu_info": info}}
 
     assert "host host2: Unacceptable CPU info: missing features: avx512f" in refused(hosts)
@@ -325,6 +324,19 @@ def test_a_guest_that_is_only_partly_here_is_removed(hosts):
 
     assert hosts.look()["guest"] is None
     assert hosts.look()["files"] == []
+
+
+def test_what_its_firmware_was_about_to_remember_is_removed(hosts):
+    """libvirt has made a file for it, and leaves that when the rest does not come."""
+    hosts.source.hypervisor.nvrams[hosts.server] = b"boot order"
+    data = hosts.pre(hosts.checked(), request="req-m")
+    hosts.begin_to_arrive()
+    assert hosts.dest.hypervisor.nvrams == {hosts.server: b"new"}
+
+    hosts.rollback(unwrap(data), request="req-m")
+
+    assert hosts.dest.hypervisor.nvrams == {}
+    assert hosts.source.hypervisor.nvrams == {hosts.server: b"boot order"}
 
 
 def test_a_guest_that_runs_here_is_never_touched(hosts):

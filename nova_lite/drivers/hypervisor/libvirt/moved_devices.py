@@ -12,6 +12,7 @@ from nova_lite.model.domain import DiskSpec, NicSpec
 
 # Parts of <disk> that say where it is and how it is opened; all others are the guest's.
 _DISK_PLACES = ("source", "auth", "encryption", "backingStore", "mirror")
+_LIMITS = "iotune"
 _DISK_DRIVER = ("type", "cache", "io", "discard")
 # The same of <interface>. Libvirt runs a script for some types only.
 _NIC_PLACES = ("source", "target", "virtualport", "vlan", "backend", "script")
@@ -42,6 +43,8 @@ def move_disk(disk: ET.Element, spec: DiskSpec) -> None:
         )
     disk.set("type", spec.source_type)
     _replace(disk, new, _DISK_PLACES)
+    if new.find(_LIMITS) is not None:  # Cinder may have changed them since the volume was attached
+        _replace(disk, new, (_LIMITS,))
     driver, new_driver = disk.find("driver"), new.find("driver")
     if driver is None or new_driver is None:
         return

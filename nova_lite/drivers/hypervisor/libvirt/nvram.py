@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from nova_lite.errors import HypervisorError
 LOG = logging.getLogger(__name__)
 
 FILES = Path("/var/lib/libvirt/qemu/nvram")
+MOUNTS = Path("/proc/self/mountinfo")
+# File systems of one host; of all others it is not known whose they are.
+LOCAL = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
+)
+SUFFIXES = (".fd", ".qcow2")  # raw; and what libvirt has since 9.2.0 for firmwares in qcow2
 # Descriptions of the firmwares of this host (docs/interop/firmware.json of QEMU).
 FIRMWARES = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
 
@@ -58,6 +65,22 @@ class Nvram(Calls):
         except OSError as error:
             raise HypervisorError(f"cannot write {path}: {error.strerror}") from error
 
+    def forget_nvram(self, uuid: str, name: str) -> None:
+        # Libvirt removes the file with a definition, but leaves that of a guest that has migrated.
+        if self._call(f"look for guest {uuid}", lambda c: find(c, uuid) is not None):
+            return
+        for path in (FILES / f"{name}_VARS{suffix}" for suffix in SUFFIXES):
+            if not path.exists():
+                continue
+            if not _is_local(path):
+                LOG.info("%s stays: another host may use it, for %s is on no local file system",
+                         path, FILES)  # fmt: skip
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise HypervisorError(f"cannot remove {path}: {error.strerror}") from error
+
     def _nvram(self, uuid: str) -> tuple[Path | None, Path | None]:
         def read(connection: Any) -> tuple[Path | None, Path | None]:
             domain = find(connection, uuid)
@@ -79,6 +102,19 @@ def named(definition: str) -> tuple[Path | None, Path | None]:
     if not text and automatic and (loader is None or loader.get("stateless") != "yes"):
         text = str(FILES / f"{domain.findtext('name')}_VARS.fd")
     return Path(text) if text else None, Path(template) if template else None
+
+
+def _is_local(path: Path) -> bool:
+    """Whether no other host can have the file: by the type of what is mounted there (proc(5))."""
+    depth, kind = 0, ""
+    real = path.resolve()
+    for line in MOUNTS.read_text().splitlines():
+        place, _, device = line.partition(" - ")
+        escaped = place.split()[4]
+        point = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), escaped))
+        if real.is_relative_to(point) and len(point.parts) >= depth:  # later ones hide earlier ones
+            depth, kind = len(point.parts), device.split()[0]
+    return kind in LOCAL
 
 
 def _templates() -> list[Path]:

@@ -233,6 +233,22 @@ def test_a_volume_is_where_the_other_host_connected_it() -> None:
     assert all(same(kept[name], known[name]) for name in known)
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [({"read_iops_sec": 50, "write_iops_sec": 60}, {"read_iops_sec": "50", "write_iops_sec": "60"}),
+     ({}, {"read_iops_sec": "100"})],
+)  # fmt: skip
+def test_a_volume_gets_the_limits_that_cinder_has_told_the_other_host(
+    limits: dict[str, int], told: dict[str, str]
+) -> None:
+    """All of them; where it has told of none they stay, as in stock."""
+    there = DiskSpec("vdb", "virtio", "/dev/sdq", source_type="block", serial=VOLUME, iotune=limits)
+    found = root(GuestChanges(volumes={VOLUME: there}))
+
+    (tune,) = found.findall("devices/disk[2]/iotune")
+    assert {limit.tag: limit.text for limit in tune} == told
+
+
 def test_an_encrypted_volume_gets_the_other_hosts_secret() -> None:
     """Not both, and not this host's."""
     there = DiskSpec("vdb", "virtio", "/dev/sdq", source_type="block", serial=VOLUME,

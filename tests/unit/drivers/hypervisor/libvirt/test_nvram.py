@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from types import SimpleNamespace
 
+import libvirt
 import pytest
 
 from nova_lite.drivers.hypervisor.libvirt import nvram as module
 from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram, named
+from nova_lite.errors import HypervisorError
 
 UUID = "3b0f1c3e-0000-4000-8000-000000000001"
 
@@ -109,6 +112,83 @@ def test_no_firmware_of_this_host_could_read_it(unnamed, tmp_path, caplog):
 
     assert not (tmp_path / "nvram").exists()
     assert UUID in caplog.text
+
+
+class Hosts(Driver):
+    """A hypervisor that knows its guest, or not."""
+
+    def __init__(self, known):
+        super().__init__("<domain/>")
+        self._known = known
+
+    def _call(self, what, function, timeout=0.0):
+        def look(uuid):
+            if not self._known:
+                raise Gone
+            return object()
+
+        return function(SimpleNamespace(lookupByUUIDString=look))
+
+
+class Gone(libvirt.libvirtError):
+    def __init__(self):
+        Exception.__init__(self, "no domain")
+        self.err = (libvirt.VIR_ERR_NO_DOMAIN, 0, "no domain", 2, None, None, None, 0, 0)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Where libvirt has the variables: on a local disk, unless ``mounted`` changes it."""
+    made = tmp_path / "nv ram"
+    made.mkdir()
+    monkeypatch.setattr(module, "FILES", made)
+    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    mounted(made, "ext4")
+    return made
+
+
+def mounted(files, kind):
+    point = str(files).replace(" ", "\\040")
+    module.MOUNTS.write_text(
+        f"22 1 8:1 / / rw,relatime shared:1 - {'nfs4' if kind == 'ext4' else 'ext4'} /dev/sda rw\n"
+        f"30 22 0:50 / {point} rw,relatime shared:9 - {kind} storage:/nvram rw\n"
+        f"31 22 0:51 / {point}s rw,relatime shared:9 - proc none rw\n"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".fd", ".qcow2"])
+def test_what_a_guest_that_has_left_remembered_goes(files, suffix):
+    """Of that guest alone, and as often as anybody wants; a guest that is known keeps it."""
+    mine, other = (files / f"{name}_VARS{suffix}" for name in ("instance-1", "instance-12"))
+    for path in (mine, other):
+        path.touch()
+
+    Hosts(known=True).forget_nvram(UUID, "instance-1")
+    assert mine.exists()
+
+    for _ in range(2):
+        Hosts(known=False).forget_nvram(UUID, "instance-1")
+    assert list(files.iterdir()) == [other]
+
+
+def test_what_the_other_host_may_use_stays(files, caplog):
+    """Operators may have put the directory on storage that all hosts have."""
+    caplog.set_level(logging.INFO)
+    mounted(files, "nfs4")
+    (files / "instance-1_VARS.fd").touch()
+
+    Hosts(known=False).forget_nvram(UUID, "instance-1")
+
+    assert [path.name for path in files.iterdir()] == ["instance-1_VARS.fd"]
+    assert "instance-1_VARS.fd stays" in caplog.text
+
+
+def test_a_file_that_stays_is_named(files):
+    """Somebody has made a directory of it."""
+    (files / "instance-1_VARS.fd").mkdir()
+
+    with pytest.raises(HypervisorError, match="instance-1_VARS.fd: Is a directory"):
+        Hosts(known=False).forget_nvram(UUID, "instance-1")
 
 
 STATELESS = "<domain><os firmware='efi'><loader stateless='yes'/></os></domain>"
