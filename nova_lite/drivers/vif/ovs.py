@@ -31,10 +31,19 @@ class OvsVifs(OsVifDriver):
     def plug(self, vif: Vif, *, server_uuid: str, server_name: str, project_id: str) -> None:
         if vif.made_before:
             links.remove_unless_usable(vif.devname, queues=vif.queues)
+        elif not vif.hybrid and self._has_lost_tap(vif):
+            self.unplug(
+                vif, server_uuid=server_uuid, server_name=server_name, project_id=project_id
+            )
         elif vif.hybrid and links.exists(_veth(vif)) and not self._in_switch(vif, _veth(vif)):
             # Somebody was killed in between; os-vif would take the pair for a port that is there.
             links.remove(_veth(vif), port_id=vif.id)
         super().plug(vif, server_uuid=server_uuid, server_name=server_name, project_id=project_id)
+
+    def _has_lost_tap(self, vif: Vif) -> bool:
+        """Whether the switch has the port, and the tap went with the guest: a switch in user space
+        (datapath_type netdev) reads on from that one when there is a new one of its name."""
+        return not links.exists(vif.devname) and self._in_switch(vif, vif.devname)
 
     def plugged(self, vif: Vif) -> bool:
         if vif.made_before and not links.exists(vif.devname):

@@ -78,11 +78,18 @@ class Host:
         found = json.loads(self.switch.call(RUN, "ip", "-j", "-d", "link", "show"))
         return {link["ifname"]: link for link in found}
 
+    def interface(self, port: str, *columns: str) -> list[str]:
+        """What ovs-vswitchd says of the port; nothing when it has none."""
+        more = ("--if-exists", "get", "Interface", port, *columns)
+        return self.switch.call("tests.fakes.private_ovs:vsctl", str(self.folder), *more).split()
+
     def in_switch(self, port: str) -> bool:
         """Whether ovs-vswitchd has given the port a number."""
-        more = ("--if-exists", "get", "Interface", port, "ofport")
-        said = self.switch.call("tests.fakes.private_ovs:vsctl", str(self.folder), *more)
-        return said.isdigit()
+        return any(said.isdigit() for said in self.interface(port, "ofport"))
+
+    def received(self, port: str) -> int:
+        """Packets that have come from the port."""
+        return int(*self.interface(port, "statistics:rx_packets"))
 
     def close(self) -> None:
         self.worker.close()
@@ -184,7 +191,15 @@ def assert_wired(host: Host, driver: LibvirtHypervisor, kind: str, uuid: str) ->
     else:
         assert (device["ifname"], device["mtu"]) == (VIF.devname, 1442)
     if kind in IN_SWITCH:
-        assert eventually(lambda: host.in_switch(IN_SWITCH[kind]))
+        name = IN_SWITCH[kind]
+        assert eventually(lambda: host.in_switch(name))
+        before = host.received(name)
+
+        def comes_through() -> bool:
+            driver.announce(uuid)  # before the switch is ready it is lost
+            return host.received(name) > before
+
+        assert eventually(comes_through), "nothing comes from the guest"
         ((found,),) = host.vifs.plugged_vifs().values()
         assert found.id == VIF.id
 
