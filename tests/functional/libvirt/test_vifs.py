@@ -199,7 +199,7 @@ def assert_wired(host: Host, driver: LibvirtHypervisor, kind: str, uuid: str) ->
             driver.announce(uuid)  # before the switch is ready it is lost
             return host.received(name) > before
 
-        assert eventually(comes_through), "nothing comes from the guest"
+        assert eventually(comes_through, 60), "nothing comes from the guest"
         ((found,),) = host.vifs.plugged_vifs().values()
         assert found.id == VIF.id
 
