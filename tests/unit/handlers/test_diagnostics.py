@@ -107,6 +107,7 @@ def test_the_old_form_is_flat(diagnostics: Diagnostics, instance: WireObject) ->
         "tap1_tx_drop": 8,
         "memory": 64 * 1024,
         "memory-actual": 64 * 1024,
+        "memory-rss": 64 * 1024,
     }
 
 

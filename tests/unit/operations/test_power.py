@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nova_lite.clock import USUAL
 from nova_lite.errors import DomainNotFound, HypervisorError, ServerBeingDeleted
 from nova_lite.failures import Failure
 from nova_lite.model.states import PowerState
@@ -74,6 +75,7 @@ def work(hypervisor: FakeHypervisor, tmp_path: Path):
             policy=SimpleNamespace(file_backed_memory_mb=0),
             usage_changed=lambda: None,
             clock=ManualClock(),
+            pace=USUAL,
         )
         told = fields if loaded else {"uuid": spec.uuid}
         instance = WireObject.new("Instance", "2.8", **told)
