@@ -125,10 +125,10 @@ GUEST_OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         "supported_tpm_secret_security",
         default=["user", "host", "deployment"],
-        help="Whose the key of an emulated TPM may be here, as flavors say with "
-        "hw:tpm_secret_security: of the server's user alone, of the user and this host, which "
-        "keeps a copy, or of the compute service ([service_user]). Servers that ask for another "
-        "one are refused. Nova knows host and deployment since 2026.1.",
+        help="To whom the key of an emulated TPM may belong on this host, as flavors say with "
+        "hw:tpm_secret_security. user: to the server's user alone; host: to the user, and this "
+        "host keeps a copy; deployment: to the compute service ([service_user]). Servers that ask "
+        "for another one are refused. Nova knows host and deployment since 2026.1.",
     ),
     cfg.StrOpt("swtpm_user", default="tss", help="User that swtpm runs as, as qemu.conf says."),
     cfg.StrOpt("swtpm_group", default="tss", help="Group that swtpm runs as."),

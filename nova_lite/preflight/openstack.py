@@ -8,6 +8,8 @@ from typing import Any
 
 from nova_lite.clients.placement import Placement
 from nova_lite.errors import ControlPlaneUnavailable, CredentialsInvalid, InvalidConfiguration
+from nova_lite.guest.policy import tpm_modes
+from nova_lite.model.tpm import DEPLOYMENT, EXTRA_SPEC
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
 
@@ -53,6 +55,20 @@ def _clock(env: Env) -> Finding:
         return ok(f"agrees with Keystone's within {max(skew, 1.0):.0f} s")
     found = failure if skew >= SKEW_FAILURE_S else warning
     return found(f"{skew:.0f} s apart from Keystone's", CLOCK.remedy)
+
+
+def _tpm_keys(env: Env) -> Finding:
+    """Whether there are credentials for the keys that belong to the compute service."""
+    if DEPLOYMENT not in tpm_modes(env.conf.libvirt):
+        return ok("this host offers none whose keys are the compute service's")
+    try:
+        env.sessions.deployment()
+    except CredentialsInvalid as error:
+        return warning(
+            f"servers with {EXTRA_SPEC} = {DEPLOYMENT} could not start here: {error.message}",
+            TPM_KEYS.remedy,
+        )
+    return ok("[service_user] has credentials for those that are the compute service's")
 
 
 def _time_of_keystone(api: Any) -> float | None:
@@ -155,6 +171,12 @@ CLOCK = Check(
     "synchronise the clock (chrony, systemd-timesyncd)",
     needs=("Keystone",),
 )
+TPM_KEYS = Check(
+    "keys of TPMs",
+    _tpm_keys,
+    "give [service_user] the same user's credentials on all hosts, or name the others in "
+    "[libvirt]supported_tpm_secret_security",
+)
 PLACEMENT = Check(
     "Placement",
     _placement,
@@ -173,4 +195,4 @@ GLANCE = Check(
     "check [glance]api_servers, region_name and valid_interfaces, and that glance-api runs",
     needs=("Keystone",),
 )
-CHECKS = (KEYSTONE, CLOCK, PLACEMENT, NEUTRON, GLANCE)
+CHECKS = (KEYSTONE, TPM_KEYS, CLOCK, PLACEMENT, NEUTRON, GLANCE)

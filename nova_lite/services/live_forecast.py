@@ -113,13 +113,13 @@ def _load(work: Work, *, paused: bool) -> Load:
 
 
 def _touched(work: Work) -> int | None:
-    """What the guest has used of its memory at most, in bytes: all that its process has (the field
-    ``rss`` of virDomainMemoryStats). None: large pages and files are not among that."""
+    """What the guest has used of its memory, in bytes: all that its process has in memory (the
+    field ``rss`` of virDomainMemoryStats), without what the host has swapped out. None: it is not
+    known, for large pages are not among that, and of files only what is cached."""
     server = work.server
     large = "hw:mem_page_size" in server.flavor.extra_specs
-    if large or "hw_mem_page_size" in server.image.properties:
-        return None
-    if work.tools.policy.file_backed_memory_mb > 0:
+    large = large or "hw_mem_page_size" in server.image.properties
+    if large or work.tools.policy.file_backed_memory_mb > 0:
         return None
     resident = work.tools.hypervisor.stats(work.uuid).memory.get("rss")
     return None if resident is None else int(resident) * 1024

@@ -89,12 +89,14 @@ def hand_over(work: Work, data: WireObject) -> None:
     _refuse_of_user(work)
     if not migrate_data.knows_tpm(data):
         raise _too_old(work, "the other host, or the control plane, is of an older release")
-    secret = work.tools.hypervisor.tpm_secret(work.uuid) if tpm.mode(work) == HOST else None
-    if secret is None and tpm.mode(work) == HOST:
-        raise LiveMigrationRefused(
-            f"host {work.tools.host} does not keep the passphrase of the TPM of server "
-            f"{work.uuid}: its user can reboot it hard, which brings it back"
-        )
+    secret = None
+    if tpm.mode(work) == HOST:
+        secret = work.tools.hypervisor.tpm_secret(work.uuid)
+        if secret is None:
+            raise LiveMigrationRefused(
+                f"host {work.tools.host} does not keep the passphrase of the TPM of server "
+                f"{work.uuid}: its user can reboot it hard, which brings it back"
+            )
     try:
         migrate_data.write_tpm_secret(data, secret)
     except UnicodeDecodeError:

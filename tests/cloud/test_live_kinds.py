@@ -68,7 +68,7 @@ def test_a_server_that_has_volumes_only(cloud, api, moves, ends, garbage):
     on_root, running = moves.mark(old, server), boot_id(cloud, old, server)
     before.keep_writing(secret)
 
-    went_live(cloud, moves, server, old, new, running)
+    went_live(cloud, moves, server, new, running)
 
     guest = Guest(cloud, new, server)
     guest.writes_on()
@@ -128,7 +128,7 @@ def test_limits_that_have_changed_since(cloud, api, moves, ends, limits, garbage
     assert allowed(cloud, old, server, device, "--live") == 300
     limit(200)
 
-    went_live(cloud, moves, server, old, new, running)
+    went_live(cloud, moves, server, new, running)
 
     assert allowed(cloud, new, server, device, "--live") == 200
     soft_reboot(cloud, api, new, server)
@@ -182,7 +182,7 @@ def test_a_server_with_ports_and_local_disks(
     swap = before.ask("blkid /dev/vdc")
     drive = read_drive(drive_path(cloud, old, server))
 
-    went_live(cloud, moves, server, old, new, running)
+    went_live(cloud, moves, server, new, running)
 
     for address in addresses:
         soon(f"an answer of {address}", lambda a=address: peer.pings(a))
@@ -221,7 +221,7 @@ def test_a_pinned_server_is_pinned_anew(cloud, api, moves, ends, pinning, garbag
     pinning.held(old)
     content, running = moves.mark(old, server), boot_id(cloud, old, server)
 
-    went_live(cloud, moves, server, old, new, running)
+    went_live(cloud, moves, server, new, running)
 
     assert pinning.is_pinned(new, server)
     pinning.held(new)

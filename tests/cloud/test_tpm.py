@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.cloud.support.api import NAME_PREFIX, Api
-from tests.cloud.support.devcloud import LITE, DevCloud, wait_for
-from tests.cloud.support.guest import Guest, boot_with_agent
+from tests.cloud.support.devcloud import DevCloud, wait_for
+from tests.cloud.support.guest import boot_with_agent
+from tests.cloud.support.live import boot_id, sending, went_live
 from tests.cloud.support.moves import THREE_WAYS
 
 pytestmark = [
@@ -64,10 +65,8 @@ def knows_modes(cloud: DevCloud) -> None:
 def live_ends(
     cloud: DevCloud, hosts_use_it: None, other: str, ends: tuple[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """nova-compute has no serial consoles, and gets no guest from a host that has them."""
-    with contextlib.ExitStack() as undo:
-        if cloud.agent_kind(other) != LITE:
-            undo.enter_context(cloud.options(other, "[serial_console]\nenabled = false"))
+    """Both hosts send to each other."""
+    with sending(cloud, other):
         yield ends
 
 
@@ -111,10 +110,7 @@ def test_a_tpm_goes_with_its_server_as_it_runs(
     running = boot_id(cloud, old, server)
 
     for source, target in ((old, new), (new, old)):
-        moves.live(server, target)
-        moves.wait_live(server)
-        moves.settled(server, target)
-        assert boot_id(cloud, target, server) == running
+        went_live(cloud, moves, server, target, running)
         wait_for("what the other host forgets", lambda source=source: not (
             known(cloud, source, server) or kept(cloud, source, server)
         ), 30)  # fmt: skip
@@ -152,11 +148,6 @@ def test_a_key_of_the_compute_service_is_the_same_on_all_hosts(
     assert not (kept(cloud, old, server) or kept(cloud, new, server))
     api.act(server, "reboot", {"type": "HARD"})
     api.wait_status(server, "ACTIVE", 120)
-
-
-def boot_id(cloud: DevCloud, node: str, server: str) -> str:
-    """Changes whenever the guest boots."""
-    return Guest(cloud, node, server).ask("cat /proc/sys/kernel/random/boot_id").strip()
 
 
 def kept(cloud: DevCloud, node: str, server: str) -> bool:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import libvirt
 
 from tests.fakes.power_failure import DurableFiles
+from tests.functional import libvirt_secrets
 from tests.functional.messages import CONTENT, VOLUME
 from tests.functional.tpm import Tpm
 
@@ -42,7 +43,6 @@ class Kept:
     saved: bool
     taps: set[str]
     secrets: list[tuple[str, bytes]]
-    tpm_secret: tuple[str, bytes] | None = None
 
 
 class Host:
@@ -102,8 +102,9 @@ class Host:
             xml = domain and domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             state = domain and domain.state()[0]
             saved = bool(domain and domain.hasManagedSaveImage())
-        secrets = self._kept_secrets() if self._trial.encrypted else []
-        self._kept = Kept(xml, state, saved, self.taps(), secrets, self.tpm.secret())
+        volumes = [VOLUME] if self._trial.encrypted else []
+        secrets = libvirt_secrets.kept(self.daemon.uri, self._trial.server, *volumes)
+        self._kept = Kept(xml, state, saved, self.taps(), secrets)
         self.tpm.keep()
 
     def restore(self):
@@ -112,11 +113,10 @@ class Host:
         self._mount()
         for tap in kept.taps:
             self.daemon.run("ip", "tuntap", "add", "dev", tap, "mode", "tap")
-        self.tpm.restore(kept.tpm_secret)
+        self.tpm.restore()
+        libvirt_secrets.define(self.daemon.uri, *kept.secrets)
         if kept.domain:
             connection = libvirt.open(self.daemon.uri)
-            for text, value in kept.secrets:
-                connection.secretDefineXML(text).setValue(value)
             domain = connection.defineXML(kept.domain)
             if kept.saved or kept.state != libvirt.VIR_DOMAIN_SHUTOFF:
                 with self.tpm.unlocked(kept.domain):
@@ -187,25 +187,11 @@ class Host:
     # --- secrets ----------------------------------------------------------------------------
     def secrets(self):
         """The secrets by which libvirt can open the encrypted volume."""
-        with self._secrets() as found:
+        with libvirt_secrets.found(self.daemon.uri, VOLUME) as found:
             return [secret.UUIDString() for secret in found]
 
     def forget_secrets(self):
-        with self._secrets() as found:
-            for secret in found:
-                secret.undefine()
-
-    def _kept_secrets(self):
-        with self._secrets() as found:
-            return [(secret.XMLDesc(), secret.value()) for secret in found]
-
-    @contextlib.contextmanager
-    def _secrets(self):
-        connection = libvirt.open(self.daemon.uri)
-        try:
-            yield [found for found in connection.listAllSecrets() if found.usageID() == VOLUME]
-        finally:
-            connection.close()
+        libvirt_secrets.forget(self.daemon.uri, VOLUME)
 
     # --- looking ----------------------------------------------------------------------------
     def look(self):

@@ -131,6 +131,12 @@ class LiveTrial(Trial):
         daemon.run("ip", "link", "set", f"nvl{daemon.directory.name[:5]}b", "down" if off else "up")
 
     # --- the conductor ----------------------------------------------------------------------
+    def get_ready(self):
+        """Ask for the move and have it checked: what ``restore`` comes back to."""
+        self.ask_for_move()
+        self.request = self.live_message(self.check())
+        self.keep()
+
     def ask_for_move(self):
         """What nova-api and the conductor have done when they ask the hosts."""
         kept = self.conductor.instance(self.server)

@@ -122,6 +122,14 @@ def attach_volume(trial, **volume):
     trial.forget_events()
 
 
+def attach_read_only_volume(trial):
+    """A volume that can go to another host: one that is written to has to be on storage of which
+    libvirt knows that hosts share it."""
+    attach_volume(trial, connection={"access_mode": "ro"})
+    with trial.ledger.open() as content:
+        content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
+
+
 def attach_encrypted_volume(trial):
     """A LUKS volume that the server uses, and whose key libvirt has forgotten."""
     reserve_encrypted_volume(trial)

@@ -16,7 +16,6 @@ from nova_lite.services.shared_storage import PREFIX
 from tests import rotation
 from tests.functional import prepare
 from tests.functional.live_trial import CHECK, LIVE, MIGRATION, LiveTrial, Upset
-from tests.functional.messages import VOLUME
 from tests.functional.test_two_hosts import NOTHING, RUNS, at
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(3600)]
@@ -37,14 +36,9 @@ def booted(lab):
     """A server with a volume that runs on host1; what is on its disk is nowhere else."""
     made = lab.trial("host1", "host2", kind=LiveTrial)
     prepare.boot(made)
-    # One that is written to has to be on storage of which libvirt knows that hosts share it.
-    prepare.attach_volume(made, connection={"access_mode": "ro"})
-    with made.ledger.open() as content:
-        content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
+    prepare.attach_read_only_volume(made)
     made.mark_disk()
-    made.ask_for_move()
-    made.request = made.live_message(made.check())
-    made.keep()
+    made.get_ready()
     yield made
     made.stop()
 

@@ -90,9 +90,7 @@ def booted(lab):
     assert made.run(made.message("attach_volume", **attach_arguments())), made.lab.said()
     describe_volume(made, "host2", status="in-use")
     made.mark_disk()
-    made.ask_for_move()
-    made.request = made.live_message(made.check())
-    made.keep()
+    made.get_ready()
     yield made
     made.stop()
 

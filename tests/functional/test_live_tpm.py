@@ -12,7 +12,6 @@ import pytest
 from tests import rotation
 from tests.functional import prepare
 from tests.functional.live_trial import LIVE, LiveTrial, Upset
-from tests.functional.messages import VOLUME
 from tests.functional.test_disturbed_live_migrations import (
     POST,
     PRE,
@@ -40,14 +39,11 @@ def booted(lab, request):
     made.mode = request.param
     prepare.offer_tpm(made, request.param)
     prepare.boot(made)
-    prepare.attach_volume(made, connection={"access_mode": "ro"})
+    prepare.attach_read_only_volume(made)
     with made.ledger.open() as content:
-        content["cinder"]["volumes"][VOLUME]["status"] = "in-use"
         content["users_are_refused"] = True
     assert made.host.tpm.look() == THERE[made.mode], made.lab.said()
-    made.ask_for_move()
-    made.request = made.live_message(made.check())
-    made.keep()
+    made.get_ready()
     yield made
     made.stop()
 

@@ -6,10 +6,11 @@ import contextlib
 import shutil
 from xml.etree import ElementTree
 
-import libvirt
+from tests.functional import libvirt_secrets
 
+# One that nobody can read.
 SECRET = (
-    "<secret ephemeral='{flag}' private='{flag}'><uuid>{uuid}</uuid>"
+    "<secret ephemeral='yes' private='yes'><uuid>{uuid}</uuid>"
     "<usage type='vtpm'><name>{server}</name></usage></secret>"
 )
 
@@ -29,21 +30,11 @@ class Tpm:
         """Whether there is what it knows."""
         return any(path.stat().st_size for path in self._state.rglob("*permall*"))
 
-    def secret(self):
-        """(uuid, value) of one that can be read."""
-        with self._secret() as secret:
-            if secret is None or ElementTree.fromstring(secret.XMLDesc()).get("private") == "yes":
-                return None
-            return secret.UUIDString(), secret.value(0)
-
-    def is_known(self):
-        """Whether libvirt has a secret, one that nobody can read or not."""
-        with self._secret() as secret:
-            return secret is not None
-
     def look(self):
         """(there is its state, libvirt has a secret, which can be read)"""
-        return self.state(), self.is_known(), self.secret() is not None
+        with libvirt_secrets.found(self._daemon.uri, self._trial.server) as found:
+            readable = [libvirt_secrets.is_readable(secret) for secret in found]
+        return self.state(), bool(readable), any(readable)
 
     # --- again and again --------------------------------------------------------------------
     def keep(self):
@@ -51,21 +42,23 @@ class Tpm:
         if self._state.exists():
             shutil.copytree(self._state, self._copy)
 
-    def restore(self, secret):
+    def restore(self):
+        """Bring its state back; of the secrets the host does so."""
         self.clear()
         if self._copy.exists():
             shutil.copytree(self._copy, self._state)
-        if secret is not None:
-            self._define(*secret, flag="no")
 
     @contextlib.contextmanager
     def unlocked(self, definition):
         """A guest with this definition can be started."""
         encryption = ElementTree.fromstring(definition).find("devices/tpm/backend/encryption")
-        missing = encryption is not None and not self.is_known()
+        _, known, _ = self.look()
+        missing = encryption is not None and not known
         if missing:
-            uuid = encryption.get("secret")
-            self._define(uuid, self._trial.ledger.read()["keys"][uuid][1].encode(), flag="yes")
+            uuid, server = encryption.get("secret"), self._trial.server
+            value = self._trial.ledger.read()["keys"][uuid][1].encode()
+            text = SECRET.format(uuid=uuid, server=server)
+            libvirt_secrets.define(self._daemon.uri, (text, value))
         yield
         if missing:
             self._forget()
@@ -74,27 +67,5 @@ class Tpm:
         self._forget()
         shutil.rmtree(self._state, ignore_errors=True)
 
-    def _define(self, uuid, value, *, flag):
-        with self._connection() as connection:
-            text = SECRET.format(flag=flag, uuid=uuid, server=self._trial.server)
-            connection.secretDefineXML(text).setValue(value, 0)
-
     def _forget(self):
-        with self._secret() as secret:
-            if secret is not None:
-                secret.undefine()
-
-    @contextlib.contextmanager
-    def _secret(self):
-        with self._connection() as connection:
-            found = [one for one in connection.listAllSecrets()
-                     if one.usageID() == self._trial.server]  # fmt: skip
-            yield found[0] if found else None
-
-    @contextlib.contextmanager
-    def _connection(self):
-        connection = libvirt.open(self._daemon.uri)
-        try:
-            yield connection
-        finally:
-            connection.close()
+        libvirt_secrets.forget(self._daemon.uri, self._trial.server)

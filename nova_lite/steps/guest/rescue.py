@@ -84,6 +84,7 @@ class PowerOffForRescue(PowerOff):
     def undo(self) -> None:
         # A server that is being deleted meanwhile need not boot once more.
         if RescueNotes.of(self.work.notes).ran and Signal.DELETE not in self.work.signals:
+            interfaces.plug(self.work)  # what libvirt made of them went with the guest
             self.tools.hypervisor.start(self.work.uuid)
 
 

@@ -111,6 +111,7 @@ class PowerOffForMove(PowerOff):
         work, tools = self.work, self.tools
         runs = work.instance.get("vm_state") == VmState.ACTIVE
         if MoveNotes.of(work.notes).was_on and runs and moves.is_to_stay(work):
+            plug(work)  # what libvirt made of the interfaces went with the guest
             with tpm.unlocked(work):
                 tools.hypervisor.start(work.uuid)
 

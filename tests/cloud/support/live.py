@@ -25,9 +25,7 @@ def boot_id(cloud: DevCloud, node: str, server: str) -> str:
     return Guest(cloud, node, server).ask("cat /proc/sys/kernel/random/boot_id").strip()
 
 
-def went_live(
-    cloud: DevCloud, moves: Moves, server: str, old: str, new: str, running: str
-) -> None:
+def went_live(cloud: DevCloud, moves: Moves, server: str, new: str, running: str) -> None:
     """Move a server and see that its guest never stopped.
 
     :param running: its boot id on the old host

@@ -4,12 +4,14 @@ import json
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from keystoneauth1 import exceptions
 
+from nova_lite.clients.session import Sessions
 from nova_lite.errors import (
     ControlPlaneUnavailable,
     CredentialsInvalid,
@@ -18,6 +20,13 @@ from nova_lite.errors import (
 )
 from nova_lite.preflight import openstack
 from nova_lite.preflight.base import Status
+from tests.fakes.conf_file import read_conf
+
+KEYSTONE = {
+    "auth_type": "password", "auth_url": "http://keystone/v3", "username": "nova",
+    "password": "secret", "project_name": "service", "user_domain_id": "default",
+    "project_domain_id": "default",
+}  # fmt: skip
 
 
 class Answer:
@@ -108,6 +117,28 @@ def test_each_group_needs_a_token() -> None:
     assert found.status is Status.FAILURE
     assert found.message == error.message
     assert openstack.KEYSTONE.look(env(Api(Answer(200)))).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("options", "group", "status"),
+    [
+        ({"swtpm_enabled": "true"}, {}, Status.WARNING),
+        ({"swtpm_enabled": "true"}, KEYSTONE, Status.OK),
+        ({"swtpm_enabled": "true", "supported_tpm_secret_security": "user,host"}, {}, Status.OK),
+        ({"swtpm_enabled": "false"}, {}, Status.OK),
+    ],
+)
+def test_keys_of_the_compute_service_need_its_credentials(
+    tmp_path: Path, options: dict[str, str], group: dict[str, str], status: Status
+) -> None:
+    """Those of other groups do not take their place."""
+    groups = {"libvirt": options, "service_user": group, "placement": KEYSTONE}
+    conf = read_conf(tmp_path, groups)
+
+    found = openstack.TPM_KEYS.look(SimpleNamespace(conf=conf, sessions=Sessions(conf)))
+
+    assert found.status is status
+    assert status is Status.OK or "[service_user] has no credentials" in found.message
 
 
 def agents(*rows: tuple[str, bool]) -> Answer:
