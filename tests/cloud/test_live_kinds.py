@@ -172,7 +172,8 @@ def test_a_server_with_ports_and_local_disks(
     assert len(ports) == 2 and given["id"] in ports
     before = Guest(cloud, old, server)
     mac, _ = ports[given["id"]]
-    before.ask(f"ip addr add {PAIR}/24 dev $(grep -l {mac} /sys/class/net/*/address | cut -d/ -f5)")
+    device = f"$(grep -l {mac} /sys/class/net/*/address | cut -d/ -f5)"
+    before.ask(f"ip addr add {PAIR}/24 dev {device} && echo added")
     addresses = [FIXED, PAIR, *(ip["ip_address"] for port, (_, ips) in ports.items()
                                 if port != given["id"] for ip in ips)]  # fmt: skip
     for address in addresses:
