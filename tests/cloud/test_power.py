@@ -2,14 +2,9 @@
 
 import pytest
 
+from tests.cloud.support.guest import console_file
+
 pytestmark = pytest.mark.cloud
-
-
-def console_file(cloud, node, server):
-    """What the guest has written, read on the host: the API tells it of running guests only."""
-    return (cloud.nova_files(node) / "instances" / server / "console.log").read_text(
-        errors="replace"
-    )
 
 
 @pytest.mark.core

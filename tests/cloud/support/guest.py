@@ -32,6 +32,12 @@ def ask_agent(cloud: DevCloud, node: str, server_id: str, command: str, **argume
     return json.loads(answer)["return"]
 
 
+def console_file(cloud: DevCloud, node: str, server_id: str) -> str:
+    """What the guest has written, read on the host: the API tells it of running guests only."""
+    path = cloud.nova_files(node) / "instances" / server_id / "console.log"
+    return path.read_text(errors="replace")
+
+
 def in_guest(cloud: DevCloud, node: str, server_id: str, script: str) -> str:
     """Output of a shell script run as root in the guest."""
     started = ask_agent(cloud, node, server_id, "guest-exec", path="/bin/sh",

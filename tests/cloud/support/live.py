@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from tests.cloud.support.devcloud import LITE, DevCloud
-from tests.cloud.support.guest import Guest
+from tests.cloud.support.guest import Guest, console_file
 from tests.cloud.support.moves import Moves
 
 
@@ -33,4 +33,4 @@ def went_live(cloud: DevCloud, moves: Moves, server: str, new: str, running: str
     moves.live(server, new)
     moves.wait_live(server)
     moves.settled(server, new)
-    assert boot_id(cloud, new, server) == running
+    assert boot_id(cloud, new, server) == running, console_file(cloud, new, server)[-3000:]
