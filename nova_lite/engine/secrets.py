@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nova_lite.engine.private import make_private
 from nova_lite.errors import JournalError
+from nova_lite.mount_table import file_system
 from nova_lite.wire.confidential import Secrets
 
 LOG = logging.getLogger(__name__)
@@ -97,20 +98,3 @@ class SecretFiles:
 
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}{SUFFIX}"
-
-
-def file_system(path: Path) -> str:
-    """The kind of file system that ``path`` is on, as mount(8) calls it; empty: not known."""
-    best, kind = 0, ""
-    where = path.resolve()
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        fields, _, more = line.partition(" - ")
-        mounted = Path(fields.split()[4].replace("\\040", " "))
-        # A later mount at the same place hides the earlier one.
-        if where.is_relative_to(mounted) and len(mounted.parts) >= best:
-            best, kind = len(mounted.parts), more.split()[0]
-    return kind

@@ -9,9 +9,10 @@ from pathlib import Path
 from nova_lite.configdrive import writer
 from nova_lite.drivers.vif.drivers import VifDrivers
 from nova_lite.drivers.vif.ovsdb import REMEDY, Ovsdb, connection_of
-from nova_lite.engine.secrets import MEMORY, file_system
+from nova_lite.engine.secrets import MEMORY
 from nova_lite.errors import SwitchUnavailable, VifTypeUnsupported
 from nova_lite.inventory import disk
+from nova_lite.mount_table import file_system
 from nova_lite.preflight.base import Check, Finding, failure, ok, warning
 from nova_lite.preflight.env import Env
 

@@ -25,11 +25,12 @@ BASES = "drivers.base"  # the contracts drivers/<kind>/base.py and what they are
 ANY_DRIVER = "drivers.oslo_globals"  # libraries that drivers of several kinds use
 
 # What everybody may import.
-COMMON = ("errors", "failures", "clock")
+COMMON = ("errors", "failures", "clock", "mount_table")
 
 # Room -> rooms it may import beside COMMON; nobody may import upwards.
 ROOMS: dict[str, set[str] | None] = {
     "clock": set(),
+    "mount_table": set(),
     "errors": set(),
     "failures": {"errors"},
     "model": set(),

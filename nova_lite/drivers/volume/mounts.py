@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
+from nova_lite import mount_table
 from nova_lite.drivers.disk import durable, process
 from nova_lite.drivers.disk.process import ToolFailed
 from nova_lite.drivers.volume.users import Users
@@ -19,7 +19,6 @@ LOG = logging.getLogger(__name__)
 MOUNT_S = 120.0
 UMOUNT_S = 60.0
 WAIT_S = MOUNT_S + UMOUNT_S + 60.0  # for others that mount or unmount the same export
-MOUNTINFO = Path("/proc/self/mountinfo")
 PACKAGES = {
     "mount.nfs": "nfs-common", "mount.cifs": "cifs-utils", "mount.ceph": "ceph-common",
 }  # fmt: skip
@@ -92,14 +91,7 @@ def _unmount(directory: Path) -> None:
 
 def mounted(directory: Path) -> bool:
     """Whether something is mounted there; never asks the file system itself, which may hang."""
-    wanted = str(directory)
-    lines = MOUNTINFO.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return any(_unescape(line.split(" ")[4]) == wanted for line in lines)
-
-
-def _unescape(path: str) -> str:
-    """Blanks and the like stand in mountinfo as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), path)
+    return any(point == directory for point, _ in mount_table.mounts())
 
 
 def _digest(export: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ import libvirt
 from nova_lite.drivers.hypervisor.libvirt.calls import Calls, find
 from nova_lite.drivers.hypervisor.libvirt.state_files import put
 from nova_lite.errors import HypervisorError
+from nova_lite.mount_table import file_system
 
 LOG = logging.getLogger(__name__)
 
 FILES = Path("/var/lib/libvirt/qemu/nvram")
-MOUNTS = Path("/proc/self/mountinfo")
 # File systems of one host; of all others it is not known whose they are.
 LOCAL = frozenset(
     ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
@@ -72,7 +71,7 @@ class Nvram(Calls):
         for path in (FILES / f"{name}_VARS{suffix}" for suffix in SUFFIXES):
             if not path.exists():
                 continue
-            if not _is_local(path):
+            if file_system(path) not in LOCAL:
                 LOG.info("%s stays: another host may use it, for %s is on no local file system",
                          path, FILES)  # fmt: skip
                 continue
@@ -102,19 +101,6 @@ def named(definition: str) -> tuple[Path | None, Path | None]:
     if not text and automatic and (loader is None or loader.get("stateless") != "yes"):
         text = str(FILES / f"{domain.findtext('name')}_VARS.fd")
     return Path(text) if text else None, Path(template) if template else None
-
-
-def _is_local(path: Path) -> bool:
-    """Whether no other host can have the file: by the type of what is mounted there (proc(5))."""
-    depth, kind = 0, ""
-    real = path.resolve()
-    for line in MOUNTS.read_text().splitlines():
-        place, _, device = line.partition(" - ")
-        escaped = place.split()[4]
-        point = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), escaped))
-        if real.is_relative_to(point) and len(point.parts) >= depth:  # later ones hide earlier ones
-            depth, kind = len(point.parts), device.split()[0]
-    return kind in LOCAL
 
 
 def _templates() -> list[Path]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import libvirt
 import pytest
 
+from nova_lite import mount_table
 from nova_lite.drivers.hypervisor.libvirt import nvram as module
 from nova_lite.drivers.hypervisor.libvirt.nvram import Nvram, named
 from nova_lite.errors import HypervisorError
@@ -142,14 +143,14 @@ def files(tmp_path, monkeypatch):
     made = tmp_path / "nv ram"
     made.mkdir()
     monkeypatch.setattr(module, "FILES", made)
-    monkeypatch.setattr(module, "MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(mount_table, "TABLE", tmp_path / "mounts")
     mounted(made, "ext4")
     return made
 
 
 def mounted(files, kind):
     point = str(files).replace(" ", "\\040")
-    module.MOUNTS.write_text(
+    mount_table.TABLE.write_text(
         f"22 1 8:1 / / rw,relatime shared:1 - {'nfs4' if kind == 'ext4' else 'ext4'} /dev/sda rw\n"
         f"30 22 0:50 / {point} rw,relatime shared:9 - {kind} storage:/nvram rw\n"
         f"31 22 0:51 / {point}s rw,relatime shared:9 - proc none rw\n"
