@@ -18,12 +18,12 @@ from nova_lite.services import arrivals
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.steps.base import NoWayBack, Plan
 from nova_lite.steps.live.arrive import (
-    AnnounceArrived,
     BindArrived,
     DefineArrived,
     FindArrived,
     RecordArrived,
     SettleArrived,
+    to_announce,
 )
 
 LOG = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class PostLiveMigration(Operation):
             (RecordArrived(work),),
             NoWayBack("its record leads to this host", self.succeeded),
             (BindArrived(work),),
-            (AnnounceArrived(work),),
+            to_announce(work),
             (DefineArrived(work),),
             (SettleArrived(work),),
         ]

@@ -25,7 +25,7 @@ from nova_lite.steps.live.prepare import (
     ClaimArriving,
     MakeArrivingFiles,
     PlugArriving,
-    UnlockArriving,
+    to_unlock,
 )
 from nova_lite.steps.live.volumes import (
     AttachArriving,
@@ -66,7 +66,7 @@ class PreLiveMigration(Operation):
             (
                 MakeArrivingFiles(work, *about),
                 PlugArriving(work, *about),
-                UnlockArriving(work, *about),
+                *to_unlock(work, *about),
             ),
             (AttachArriving(work, self._infos),),
             (CompleteArriving(work),),

@@ -20,6 +20,7 @@ from nova_lite.services.definable import refuse_to_replace
 from nova_lite.services.interfaces import lost_vifs
 from nova_lite.services.notes import ArrivalNotes
 from nova_lite.services.power_state import power_state
+from nova_lite.services.work import Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.network.binding import note_ports
 from nova_lite.steps.records.server import moved_here, tell_host
@@ -136,18 +137,16 @@ class BindArrived(Step):
 
 
 class AnnounceArrived(Step):
-    """Let the guest announce itself once more, now that its ports are this host's: where
-    [workarounds] asks for it, for switches that have missed what QEMU sent when the guest went on.
+    """Let the guest announce itself once more, now that its ports are this host's.
 
-    What fails of it is only logged, as in stock.
+    It is for switches that have missed what QEMU sent when the guest went on. What
+    fails of it is only logged, as in stock.
     """
 
     name = "announce_arrived"
 
     def do(self) -> None:
         work, options = self.work, self.tools.conf.workarounds
-        if not options.enable_qemu_monitor_announce_self:
-            return
         if ArrivalNotes.of(work.notes).arrived is False:
             return  # it is off
         pause = float(options.qemu_monitor_announce_self_interval)
@@ -158,6 +157,12 @@ class AnnounceArrived(Step):
                 self.tools.hypervisor.announce(work.uuid)
             except NovaLiteError as error:
                 LOG.warning("Server %s has not announced itself here: %s", work.uuid, error)
+
+
+def to_announce(work: Work) -> tuple[Step, ...]:
+    """The stage with that step, on a host whose options ask for it."""
+    wanted = work.tools.conf.workarounds.enable_qemu_monitor_announce_self
+    return (AnnounceArrived(work),) if wanted else ()
 
 
 class DefineArrived(Step):

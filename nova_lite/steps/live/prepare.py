@@ -107,6 +107,13 @@ class UnlockArriving(ArrivalStep):
         tpm.leave(self.work)
 
 
+def to_unlock(
+    work: Work, data: WireObject, migration: WireObject | None
+) -> tuple[ArrivalStep, ...]:
+    """That step, for a server whose TPM has a key; for the arguments see ``ArrivalStep``."""
+    return (UnlockArriving(work, data, migration),) if tpm.key_id(work) else ()
+
+
 def require_no_guest(work: Work) -> None:
     """See that nothing is taken from a guest that goes on on this host.
 
