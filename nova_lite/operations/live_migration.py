@@ -46,6 +46,7 @@ from nova_lite.steps.live.source import (
     WaitForPlugs,
     forget_target,
     has_arrived,
+    to_send_drive,
 )
 from nova_lite.steps.records.server import ForgetConsoles
 from nova_lite.wire.objects import WireObject
@@ -106,6 +107,7 @@ class LiveMigration(Move):
             (AwaitTurn(work),),
             (ForecastMigration(work),),
             (PrepareTarget(work),),
+            to_send_drive(work),
             (WaitForPlugs(work),),
         ]
         return [

@@ -2,7 +2,8 @@
 
 QEMU copies what the guest has on its disks; the target makes them before, empty, of the same format
 and size, and overlays on the same images. What QEMU does not copy is fetched: a config drive, which
-the guest may only read, and a kernel or ramdisk whose image is gone.
+the guest may only read, and a kernel or ramdisk whose image is gone. nova-compute makes an empty file
+in place of a config drive, and so the source sends it there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from nova_lite.errors import (
     ImageNotFound,
     LiveMigrationRefused,
 )
-from nova_lite.services import arrivals, arrived_disks, guest, migrate_data, moved_disks
+from nova_lite.services import (
+    arrivals,
+    arrived_disks,
+    guest,
+    live_moves,
+    migrate_data,
+    moved_disks,
+)
 from nova_lite.services.disk_files import (
     CONFIG_DRIVE,
     KERNEL,
@@ -54,6 +62,26 @@ def described(work: Work) -> list[dict[str, Any]]:
         if not path.exists():
             raise DiskError(f"Disk {path} of server {work.uuid} is not on host {work.tools.host}")
     return moved_disks.described_in_use(work, names)
+
+
+def sends_drive(work: Work) -> bool:
+    """Whether the guest has a config drive that the other host does not reach and QEMU does not
+    copy."""
+    if work.tools.disks.shared or not migrate_data.copies_disks(live_moves.data(work)):
+        return False
+    local = guest.disk_plan(work).local
+    return any(disk.name == CONFIG_DRIVE and disk.kind != "disk" for disk in local)
+
+
+def send_drive(work: Work) -> None:
+    """Copy the config drive to the other host, once that is prepared, unless it has fetched it.
+
+    :raises TransferCancelled: ``Work.cancelled`` was set
+    """
+    path, target = directory(work) / CONFIG_DRIVE, live_moves.target(work)
+    remote = work.tools.remote_files(target, target)
+    if not remote.exists(str(path.parent / arrivals.MARK)):
+        remote.send(path, str(path), cancelled=work.cancelled, progress=lambda sent, total: None)
 
 
 # --- the host that is to get it -----------------------------------------------------------------

@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 
+from nova_lite.drivers.disk.base import TransferCancelled
 from nova_lite.errors import (
     HypervisorError,
     LiveMigrationFailed,
@@ -146,6 +147,24 @@ class PrepareTarget(Step):
         except NovaLiteError as error:
             LOG.warning("Host %s keeps what it has made for server %s until its agent looks: %s",
                         live_moves.target(work), work.uuid, error)  # fmt: skip
+
+
+class SendDrive(Step):
+    """Copy the config drive to a host that does not do so itself: one with nova-compute, which else
+    would give the guest an empty one."""
+
+    name = "send_drive"
+
+    def do(self) -> None:
+        try:
+            live_disks.send_drive(self.work)
+        except TransferCancelled:
+            raise Interrupted from None
+
+
+def to_send_drive(work: Work) -> tuple[Step, ...]:
+    """The stage with that step, for a server whose config drive has to be sent."""
+    return (SendDrive(work),) if live_disks.sends_drive(work) else ()
 
 
 class WaitForPlugs(Step):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 from nova_lite.operations.abort_live_migration import AbortLiveMigration
 from nova_lite.operations.force_live_migration import ForceLiveMigration
@@ -14,6 +15,8 @@ from nova_lite.operations.live_migration import LiveMigration
 from nova_lite.operations.settle_live_migration import SettleLiveMigration
 from nova_lite.rpc import endpoint
 from nova_lite.services import migrate_data
+from nova_lite.services.arrivals import MARK
+from nova_lite.services.disk_files import CONFIG_DRIVE
 from nova_lite.wire import network_info
 from nova_lite.wire.objects import unwrap, wrap
 from tests.unit.operations.host import ATTACHMENT, VOLUME
@@ -32,11 +35,12 @@ VERBS = {
 
 class LiveHosts(TwoHosts):
     """``shared``: both have the server's directory; else its disks are copied. ``waits``: the other
-    host wants to be waited for until its ports are wired up."""
+    host wants to be waited for until its ports are wired up. ``stock``: it has nova-compute."""
 
-    def __init__(self, directory, *, shared=False, waits=False, target_connect_addr=None,
-                 **options):  # fmt: skip
-        self.shared, self.waits, self.address = shared, waits, target_connect_addr
+    def __init__(self, directory, *, shared=False, waits=False, stock=False,
+                 target_connect_addr=None, **options):  # fmt: skip
+        self.shared, self.waits, self.stock = shared, waits, stock
+        self.address = target_connect_addr
         self.details = {"ovs_create_tap": True}  # of the bindings to the other host
         self.clock = None
         super().__init__(directory, **options)
@@ -109,6 +113,7 @@ class LiveHosts(TwoHosts):
     def prepare(self, arguments):
         """pre_live_migration: attachments of its own, and the mappings say how it is connected."""
         self.prepared += 1
+        self._make_directory()
         data = wrap(copy.deepcopy(unwrap(arguments["migrate_data"])))
         volumes = []
         with self.ledger.open() as content, self.conductor.database() as tables:
@@ -128,6 +133,17 @@ class LiveHosts(TwoHosts):
         data.set(wait_for_vif_plugged=self.waits)
         return data
 
+    def _make_directory(self):
+        """nova-compute makes empty files of the size that it was told, and no mark."""
+        if self.shared:
+            return
+        there = self.instances(self.dest) / self.server
+        there.mkdir(parents=True, exist_ok=True)
+        size = (self.instances(self.source) / self.server / CONFIG_DRIVE).stat().st_size
+        made = there / (CONFIG_DRIVE if self.stock else MARK)
+        if not made.exists():
+            made.write_bytes(bytes(size))
+
     def finish(self, arguments):
         """post_live_migration_at_destination."""
         self.finished += 1
@@ -141,6 +157,8 @@ class LiveHosts(TwoHosts):
 
     def roll_back(self, arguments):
         self.rolled_back += 1
+        if not self.shared:
+            shutil.rmtree(self.instances(self.dest) / self.server)
 
     # --- the verbs --------------------------------------------------------------------------
     def request(self):

@@ -10,11 +10,12 @@ import pytest
 
 from nova_lite.engine.bus import Moment
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import ServerNotFound, VolumeAttachFailed
+from nova_lite.errors import RemoteHostRefused, ServerNotFound, VolumeAttachFailed
 from nova_lite.model.domain import CpuTune
 from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
 from nova_lite.services import migrate_data
+from nova_lite.services.disk_files import CONFIG_DRIVE
 from nova_lite.steps.live import source
 from nova_lite.wire.objects import WireObject
 from tests.fakes.clock import ManualClock
@@ -94,6 +95,48 @@ def test_its_disks_are_copied_or_shared(tmp_path):
     assert shared.asked("pre_live_migration")[2]["disk"] is None
     assert copied.files(copied.source) == []
     assert shared.files(shared.source) == ["server/disk", "server/disk.config", "server/disk.info"]
+
+
+def test_its_config_drive_is_sent_to_nova_compute(tmp_path):
+    """Which has an empty file of that size; QEMU copies nothing that the guest may only read. A host
+    with this agent has fetched it."""
+    stock = LiveHosts(tmp_path / "stock", stock=True)
+    drive = stock.instances(stock.source) / stock.server / CONFIG_DRIVE
+    content, ours = drive.read_bytes(), LiveHosts(tmp_path / "ours")
+
+    for hosts in (stock, ours):
+        hosts.go()
+
+    assert (stock.instances(stock.dest) / stock.server / CONFIG_DRIVE).read_bytes() == content
+    assert (stock.remote.sent, ours.remote.sent) == ([CONFIG_DRIVE], [])
+    assert stock.state() == ours.state() == ("host2", "active", None)
+
+
+@pytest.mark.parametrize("options", [{"shared": True}, {"vfat": True}])
+def test_its_config_drive_needs_not_be_sent(tmp_path, options):
+    """Where both have the directory; and as a disk, which QEMU copies with the others."""
+    vfat = options.pop("vfat", False)
+    hosts = LiveHosts(tmp_path, stock=True, **options)
+    if vfat:
+        hosts.source.conf.set_override("config_drive_format", "vfat")
+
+    hosts.go()
+
+    assert hosts.remote.sent == []
+    assert hosts.state() == ("host2", "active", None)
+
+
+def test_a_config_drive_that_cannot_be_sent(tmp_path):
+    """The server stays: over there it would have an empty one. Its fault says what to do."""
+    hosts = LiveHosts(tmp_path, stock=True)
+    hosts.remote.fail["send"] = RemoteHostRefused("ssh to host host2 is refused")
+
+    hosts.go()
+
+    assert hosts.state() == ("host1", "active", None)
+    assert hosts.guest(hosts.source) == "RUNNING"
+    assert (statuses(hosts), hosts.rolled_back) == ("failed", 1)
+    assert "ssh to host host2 is refused" in hosts.look()["faults"][0]
 
 
 def test_the_guest_is_changed_as_the_other_host_has_told(tmp_path):
