@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from nova_lite.errors import DiskError, MoveSuperseded, ServerBeingDeleted, Serv
 from nova_lite.model.live_migration import GuestAt, Migrating
 from nova_lite.model.states import TaskState
 from nova_lite.services import move_ends, moves
-from nova_lite.services.disk_files import directory
+from nova_lite.services.disk_files import directory, remove_rest, removed_name
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.wire.objects import WireObject
 
@@ -117,18 +118,30 @@ def await_rest(work: Work) -> GuestAt | None:
 
 # --- files --------------------------------------------------------------------------------------
 def mark(work: Work, migration: WireObject) -> None:
-    """Make the server's directory, for this migration; durable.
+    """Make the server's directory, for this migration; durable, and never there without its mark.
 
     :raises DiskError: it cannot be written
     """
     where = directory(work)
     text = json.dumps({"migration": str(migration["uuid"]), "request": work.context.request_id})
     try:
-        durable.make_directory(where)
-        with durable.made_whole(where / MARK) as part:
-            part.write_text(text)
+        if marked(where) is not None:
+            _write_mark(where, text)
+            return
+        remove_rest(where)
+        # The name of what is being removed: whatever comes across it may end it.
+        fresh = removed_name(where)
+        durable.make_directory(fresh)
+        _write_mark(fresh, text)
+        os.rename(fresh, where)
+        durable.sync(where.parent)
     except OSError as error:
         raise DiskError(f"cannot write to {where}: {error.strerror}") from error
+
+
+def _write_mark(where: Path, text: str) -> None:
+    with durable.made_whole(where / MARK) as part:
+        part.write_text(text)
 
 
 def marked(where: Path) -> Mark | None:

@@ -2,8 +2,8 @@
 
 QEMU copies what the guest has on its disks; the target makes them before, empty, of the same format
 and size, and overlays on the same images. What QEMU does not copy is fetched: a config drive, which
-the guest may only read, and a kernel or ramdisk whose image is gone. nova-compute makes an empty file
-in place of a config drive, and so the source sends it there.
+the guest may only read, and a kernel or ramdisk whose image is gone. In place of a config drive
+nova-compute makes an empty file, and so the source sends it there.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from nova_lite.services.live_volumes import note_attachments, take_back
 from nova_lite.services.live_watch import RUNNING, LiveWatch, was_cancelled
 from nova_lite.services.notes import LiveNotes
 from nova_lite.services.power_state import power_state
+from nova_lite.services.volumes import volume_mappings
 from nova_lite.services.work import Interrupted, Work
 from nova_lite.steps.base import Step
 from nova_lite.steps.network.ports import LOOKS
@@ -117,7 +118,8 @@ class PrepareTarget(Step):
             migrate_data=data,
         )
         live_moves.keep(work, migrate_data.read(told))
-        work.mappings = None  # the other host has saved how it reaches the volumes
+        if volume_mappings(work):
+            work.mappings = None  # the other host has saved how it reaches the volumes
 
     def _disks(self) -> str | None:
         """The local disks, in JSON; None where they are not copied."""

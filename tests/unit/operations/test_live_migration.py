@@ -24,6 +24,7 @@ from tests.unit.operations.live import TARGET_URI, VERBS, LiveHosts
 from tests.unit.operations.two_hosts import MIGRATION
 
 GIB = 1024**3
+MAPPINGS = "BlockDeviceMappingList.get_by_instance_uuid"
 PINS = WireObject.new(
     "LibvirtLiveMigrateNUMAInfo", "1.0", cpu_pins={"0": [6]}, cell_pins={"0": [1]},
     emulator_pins=[7], sched_vcpus=[0], sched_priority=3,
@@ -97,9 +98,20 @@ def test_its_disks_are_copied_or_shared(tmp_path):
     assert shared.files(shared.source) == ["server/disk", "server/disk.config", "server/disk.info"]
 
 
+@pytest.mark.parametrize(("volume", "reads"), [(False, 1), (True, 2)])
+def test_mappings_are_read_again_where_the_other_host_has_changed_them(tmp_path, volume, reads):
+    """It changes those of volumes alone."""
+    hosts = LiveHosts(tmp_path, volume=volume)
+    before = hosts.conductor.read()["calls"].count(MAPPINGS)
+
+    hosts.go()
+
+    assert hosts.conductor.read()["calls"].count(MAPPINGS) - before == reads
+
+
 def test_its_config_drive_is_sent_to_nova_compute(tmp_path):
-    """Which has an empty file of that size; QEMU copies nothing that the guest may only read. A host
-    with this agent has fetched it."""
+    """Which has an empty file of that size; QEMU copies nothing that the guest may only read. A
+    host with this agent has fetched it."""
     stock = LiveHosts(tmp_path / "stock", stock=True)
     drive = stock.instances(stock.source) / stock.server / CONFIG_DRIVE
     content, ours = drive.read_bytes(), LiveHosts(tmp_path / "ours")

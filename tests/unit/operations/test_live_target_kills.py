@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from nova_lite.clients.cinder import Cinder
+from nova_lite.drivers.disk import durable
 from nova_lite.engine.queues import Pool
-from nova_lite.services import disk_files, migrate_data
+from nova_lite.services import arrivals, disk_files, migrate_data
 from nova_lite.wire.objects import unwrap, wrap
 from tests.fakes.killed import Killed, until_killed
 from tests.fakes.volume_driver import FileVolumes
@@ -113,6 +116,34 @@ def test_an_attachment_that_was_made_is_the_only_one(tmp_path, monkeypatch, meth
     seen = hosts.look()
     assert seen["cinder"] == [("attached", "host1"), ("attached", "host2")]
     assert (seen["attachment"], seen["connected"]) == (False, [VOLUME])
+
+
+def test_a_directory_without_its_mark_is_nobodys(tmp_path, monkeypatch):
+    """The next process makes it; and what it gives up is gone."""
+    hosts, arguments = begun(tmp_path, PRE)
+    usual = durable.made_whole
+
+    @contextmanager
+    def dies(path, mode=0o644):
+        if path.name == arrivals.MARK:
+            durable.part_name(path).write_text("{")
+            raise Killed
+        with usual(path, mode) as part:
+            yield part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "made_whole", dies)
+        agent = hosts.agent(hosts.dest)
+        with until_killed(60):
+            hosts.dest.send(agent, PRE, request="req-1", **arguments)
+    assert hosts.look()["files"]
+
+    agent = hosts.dest.resume(**hosts.parts())
+
+    assert "server/disk" in hosts.look()["files"]
+    data = wrap(hosts.ask(hosts.dest, PRE, request="req-1", agent=agent, **arguments))
+    hosts.rollback(unwrap(data), request="req-1")
+    assert hosts.look()["files"] == []
 
 
 def dies_after(patch, kind, name):
