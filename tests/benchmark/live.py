@@ -21,8 +21,9 @@ from tests.benchmark.pings import Pings
 from tests.benchmark.writer import shell
 from tests.cloud.support.devcloud import LITE, wait_for
 from tests.cloud.support.guest import Guest
+from tests.cloud.support.streams import Neighbour, Stream, echo, held
 
-PING = 0.05  # seconds between two
+PING, NEIGHBOUR = 0.05, 0.1  # seconds between two, from outside and from another guest
 LINK = 16  # MiB/s, where it is capped
 MEMORY, SET = 256, 64  # MiB of a guest that writes, and what it writes to
 WRITERS = {"idle": 0, "medium": 6, "heavy": 60}  # MiB/s
@@ -51,6 +52,12 @@ class Trip:
     still_error: float  # of that
     pings: Pings
     recording: Recording
+    stream: Stream  # from outside
+    neighbour: Neighbour | None
+
+    def streams(self) -> list[Stream]:
+        """The TCP connections that were held."""
+        return [self.stream, *([self.neighbour.stream] if self.neighbour else [])]
 
 
 class LiveMeasurements(PairMeasurements):
@@ -78,10 +85,13 @@ class LiveMeasurements(PairMeasurements):
 
     # --- one after the other ---------------------------------------------------------------------
     def _each(self, times: int) -> None:
-        server = self._with_guest_agent()
+        server, beside = (self._with_guest_agent() for _ in range(2))
+        neighbour = Guest(self._cloud, self._nodes[0], beside)
         there, back = self._nodes, self._nodes[::-1]
-        trips = [self._trip(server, *ends) for _ in range(times) for ends in (there, back)]
-        self._delete(server)
+        trips = [self._trip(server, *ends, neighbour) for _ in range(times)
+                 for ends in (there, back)]  # fmt: skip
+        for one in (server, beside):
+            self._delete(one)
         value = self._report.value
         for name, found in (
             ("live migrate p50: seconds", [trip.seconds for trip in trips]),
@@ -89,10 +99,17 @@ class LiveMeasurements(PairMeasurements):
             ("live migrate, longest pause between pings p50: seconds",
              [trip.pings.gap for trip in trips]),
             (f"live migrate, lost pings (every {PING} s) p50", [trip.pings.lost for trip in trips]),
+            (f"live migrate, lost pings of another guest (every {NEIGHBOUR} s) p50",
+             [trip.neighbour.lost for trip in trips if trip.neighbour]),
+            ("live migrate, longest pause of a TCP connection p50: seconds",
+             [trip.stream.gap for trip in trips]),
             ("live migrate, CPU seconds of both agents p50", [trip.cpu for trip in trips]),
             ("AMQP messages per live migrate", [len(own(trip.recording)) for trip in trips]),
         ):  # fmt: skip
             value(name, statistics.median(found), all=found)
+        streams = [one for trip in trips for one in trip.streams()]
+        value("live migrate, broken TCP connections", sum(not one.whole for one in streams),
+              of=len(streams))  # fmt: skip
         self._report.detail("live migrate, guest clock: error in ms",
                             [trip.still_error for trip in trips])  # fmt: skip
         self._report.calls("live migrate", [trip.recording.conductor_calls() for trip in trips])
@@ -104,9 +121,21 @@ class LiveMeasurements(PairMeasurements):
         self._answers(server)
         return server
 
-    def _trip(self, server: str, source: str, target: str) -> Trip:
+    def _trip(
+        self, server: str, source: str, target: str, beside: Guest | None = None
+    ) -> Trip:
+        """
+        :param beside: another guest of its network
+        """
+        echo(Guest(self._cloud, source, server))
+        neighbour = Neighbour(beside) if beside else None
         before = guest_clock.look(self._cloud, source, server)
-        with self._pinged(server, PING) as pings, self._firehose.recording() as recording:
+        with ExitStack() as watched:
+            if neighbour:
+                watched.enter_context(neighbour.at(self._fixed(server), NEIGHBOUR))
+            pings = watched.enter_context(self._pinged(server, PING))
+            stream = watched.enter_context(held(self._floating(server), PING))
+            recording = watched.enter_context(self._firehose.recording())
             with self._cpu() as cpu:
                 began = time.monotonic()
                 self._ask(server, target)
@@ -116,7 +145,11 @@ class LiveMeasurements(PairMeasurements):
             time.sleep(SETTLE)
         after = guest_clock.look(self._cloud, target, server)
         still, error = guest_clock.stood_still(before, after)
-        return Trip(seconds, cpu[0], still, error, pings, recording)
+        return Trip(seconds, cpu[0], still, error, pings, recording, stream, neighbour)
+
+    def _fixed(self, server: str) -> str:
+        (port,) = self._api.ports(server)
+        return str(port["fixed_ips"][0]["ip_address"])
 
     @contextmanager
     def _cpu(self) -> Iterator[list[float]]:

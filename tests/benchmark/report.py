@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.benchmark.live import PING, WRITERS
+from tests.benchmark.live import NEIGHBOUR, PING, WRITERS
 from tests.benchmark.measure import Plan, Result
 from tests.benchmark.verbs import verbs
 from tests.benchmark.volumes import MANY
@@ -67,6 +67,9 @@ ROWS: tuple[tuple[str, float | None], ...] = (
     (f"{LIVE}, guest clock stood still p50: ms", None),
     (f"{LIVE}, longest pause between pings p50: seconds", 1.0),
     (f"{LIVE}, lost pings (every {PING} s) p50", 1.0),
+    (f"{LIVE}, lost pings of another guest (every {NEIGHBOUR} s) p50", 1.0),
+    (f"{LIVE}, longest pause of a TCP connection p50: seconds", 1.0),
+    (f"{LIVE}, broken TCP connections", 1.0),
     (f"conductor calls per {LIVE}", 0.5),
     (f"AMQP messages per {LIVE}", None),
     (f"{LIVE}, CPU seconds of both agents p50", 0.5),

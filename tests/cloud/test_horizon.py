@@ -122,3 +122,26 @@ def test_a_server_moves_live_in_horizon(api, cloud, moves, node, boot, browser):
     page.list_servers()
     page.wait_row(server, new)
     moves.settled(server, new)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("horizon_is_up")
+def test_a_host_is_emptied_in_horizon(api, cloud, moves, node, peer, boot, browser):
+    """"Migrate Host" of a disabled host: nobody is left on it."""
+    servers = [boot()["id"] for _ in range(3)]
+    for server in servers:
+        api.wait_console(server, "TINY: ready")
+    page = Horizon(browser)
+    page.log_in("admin", cloud.secrets()["ADMIN_PASSWORD"])
+
+    with moves.only(peer):
+        page.migrate_host(node)
+        for server in servers:
+            moves.wait_live(server)
+
+    for server in servers:
+        moves.settled(server, peer)
+    page.watch("admin")
+    page.list_servers()
+    for server in servers:
+        page.wait_row(server, peer)

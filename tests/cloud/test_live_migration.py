@@ -13,9 +13,10 @@ import pytest
 
 from tests.cloud.support.api import Api
 from tests.cloud.support.devcloud import LITE, STOCK, DevCloud, wait_for
-from tests.cloud.support.guest import boot_with_agent
+from tests.cloud.support.guest import Guest, boot_with_agent
 from tests.cloud.support.live import boot_id, sending, went_live
 from tests.cloud.support.moves import SECONDS, Moves, all_ways
+from tests.cloud.support.streams import Neighbour, echo, held
 from tests.cloud.support.trials import kill_either
 from tests.cloud.support.volumes import Volumes
 
@@ -68,6 +69,29 @@ def test_there_and_back(cloud, api, moves, ends, garbage):
     running = boot_id(cloud, old, server)
     for target in (new, old):
         went_live(cloud, moves, server, target, running)
+
+
+@all_ways()
+@pytest.mark.usefixtures("alike")
+def test_connections_outlive_the_move(cloud, api, neutron, moves, ends, garbage):
+    """From outside and from another guest: none is broken, and all that was sent comes back."""
+    old, new = ends
+    server, beside = (boot_with_agent(api, old, garbage)["id"] for _ in range(2))
+    (port,) = api.ports(server)
+    outside = neutron.floating_ip(port["id"])["floating_ip_address"]
+    echo(Guest(cloud, old, server))
+    neighbour = Neighbour(Guest(cloud, old, beside))
+
+    with (
+        neighbour.at(port["fixed_ips"][0]["ip_address"], 0.2),
+        held(outside, 0.2) as stream,
+    ):
+        moves.live(server, new)
+        moves.wait_live(server)
+        moves.settled(server, new)
+
+    assert stream.whole, stream
+    assert neighbour.stream.whole, neighbour.stream
 
 
 def test_a_paused_server_stays_paused(cloud, api, moves, node, peer, garbage):

@@ -86,6 +86,15 @@ class Horizon:
             self._browser.execute_script(f"arguments[0].{change}", field)
         self._click(By.CSS_SELECTOR, "#live_migrate_form input[type=submit]")
 
+    def migrate_host(self, host: str) -> None:
+        """Ask, as an administrator, for live migrations of all servers of a disabled host."""
+        self._browser.get(f"{URL}/admin/hypervisors/{host}/migrate_host")
+        field = self._wait.until(
+            expect.presence_of_element_located((By.ID, "id_block_migration"))
+        )
+        self._browser.execute_script("arguments[0].checked = true", field)
+        self._click(By.CSS_SELECTOR, "form[action$=migrate_host] input[type=submit]")
+
     def wait_row(self, server_id: str, text: str) -> None:
         """Wait until the row, which the page itself renews, says this."""
         row = (By.ID, f"instances__row__{server_id}")
