@@ -64,20 +64,20 @@ def described(work: Work) -> list[dict[str, Any]]:
     return moved_disks.described_in_use(work, names)
 
 
-def sends_drive(work: Work) -> bool:
-    """Whether the guest has a config drive that the other host does not reach and QEMU does not
-    copy."""
-    if work.tools.disks.shared or not migrate_data.copies_disks(live_moves.data(work)):
-        return False
-    local = guest.disk_plan(work).local
-    return any(disk.name == CONFIG_DRIVE and disk.kind != "disk" for disk in local)
+def may_send_drive(work: Work) -> bool:
+    """Whether the server has a config drive that the other host does not reach; asks nobody."""
+    copied = migrate_data.copies_disks(live_moves.data(work))
+    return copied and not work.tools.disks.shared and guest.has_config_drive(work)
 
 
 def send_drive(work: Work) -> None:
-    """Copy the config drive to the other host, once that is prepared, unless it has fetched it.
+    """Copy the config drive to the other host, once that is prepared, unless it has fetched it or
+    QEMU copies it with the other disks.
 
     :raises TransferCancelled: ``Work.cancelled`` was set
     """
+    if any(disk.name == CONFIG_DRIVE for disk in live_moves.copied_disks(work)):
+        return
     path, target = directory(work) / CONFIG_DRIVE, live_moves.target(work)
     remote = work.tools.remote_files(target, target)
     if not remote.exists(str(path.parent / arrivals.MARK)):

@@ -6,29 +6,35 @@ Guest, libvirt and QEMU are real, on both hosts; so is the network between them.
 
 from __future__ import annotations
 
-import random
 import time
 
 import pytest
 
 from nova_lite.errors import NovaLiteError
-from nova_lite.services.shared_storage import PREFIX
-from tests import rotation
 from tests.functional import prepare
+from tests.functional.live_ends import (
+    POST,
+    PRE,
+    REMOVE,
+    ROLLBACK,
+    Boundaries,
+    each,
+    ends,
+    refuse,
+    sample,
+    target_killed,
+    trial,
+)
 from tests.functional.live_trial import CHECK, LIVE, MIGRATION, LiveTrial, Upset
-from tests.functional.test_two_hosts import NOTHING, RUNS, at
+
+__all__ = ["each", "sample", "trial"]
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.timeout(3600)]
 
-PRE, POST = "pre_live_migration", "post_live_migration_at_destination"
-ROLLBACK = "rollback_live_migration_at_destination"
-REMOVE = "remove_volume_connection"
 CHECKS = (CHECK, "check_can_live_migrate_source")
-FILES = ("console.log", "disk", "disk.config", "disk.info")
 NOTICED_S = 6.0  # libvirt asks the other one each second whether it is there, and three times
 # The agent is killed when it is told to, while libvirt copies.
 KILLED_THEN = {"hypervisor.migrate#1": {"pause": "copying", "then": "kill"}}
-ENDED_BADLY = ("failed", "error", "cancelled")
 
 
 @pytest.fixture(scope="module")
@@ -41,71 +47,6 @@ def booted(lab):
     made.get_ready()
     yield made
     made.stop()
-
-
-@pytest.fixture
-def trial(booted):
-    booted.restore()
-    return booted
-
-
-# --- how it is to end ---------------------------------------------------------------------------
-def ends(trial, *, lost=False):
-    """The server is on one host, which is returned, and nothing of it is on the other one.
-
-    :param lost: whether its guest may have lost its memory with the power
-    """
-    trial.await_calls()
-    trial.deliver_casts()
-    seen = trial.look_everywhere()
-    host = seen["host"]
-    here, other = at(seen, host), {"host1": "host2", "host2": "host1"}[host]
-    assert at(seen, other) == NOTHING
-    assert (seen["node"], seen["task_state"]) == (host, None)
-    assert here["journal"] == []
-    # What was shown to the other host goes with the next check, after a while.
-    files = [name for name in here["files"] if not name.startswith(PREFIX)]
-    assert files == [f"server/{name}" for name in FILES]
-    assert trial.bindings() == ([host], [], [])
-    assert seen["volumes"]["cinder"] == [("in-use", "attached")]
-    assert trial.attachments() == ([host], host)
-    allocations = trial.ledger.read()["allocations"]
-    assert allocations == {trial.server: {host: {"VCPU": 1}}}
-    assert (trial.migration()["status"] in ENDED_BADLY) == (host == "host1")
-    assert trial.migration()["status"] in (*ENDED_BADLY, "completed")
-    if lost and here["domain"] != RUNS:
-        trial.set(task_state="powering-on")
-        assert trial.delivered(host, trial.message("start_instance"))
-        seen = trial.look_everywhere()
-        here = at(seen, host)
-    elif not lost:
-        assert trial.boots(host) == (1 if host == "host1" else 0)
-    assert (seen["vm_state"], seen["power_state"], here["domain"]) == ("active", 1, RUNS)
-    assert (here["taps"], here["volumes"]["connected"], here["journal"]) == (1, 1, [])
-    assert trial.disk_is_whole(host)
-    return host
-
-
-class Boundaries:
-    """What agents pass, by method."""
-
-    def __init__(self, trial, name, methods) -> None:
-        """
-        :param name: of the directory of the files that have them
-        """
-        where = trial.lab.directory / name
-        where.mkdir()
-        self._files = {method: where / method for method in methods}
-        trial.upsets = {
-            method: Upset(record=str(path)) for method, path in self._files.items()
-            if method != LIVE
-        }  # fmt: skip
-
-    def file(self, method):
-        return str(self._files[method])
-
-    def of(self, method):
-        return self._files[method].read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -130,44 +71,10 @@ def refused(booted):
     return passed
 
 
-def refuse(trial):
-    """Nobody has certificates."""
-    trial.host.configure("live_migration_with_native_tls = true", "libvirt")
-
-
 def slow_down(trial):
     """Far less than the guest writes: its memory never gets there by itself."""
     trial.host.configure("live_migration_bandwidth = 1", "libvirt")
     trial.await_writing()
-
-
-@pytest.fixture
-def sample(request):
-    """Some of the boundaries at which something is to happen, or all."""
-    full = request.config.getoption("--full")
-    chance = random.Random(rotation.seed(request.config) + request.node.name)
-
-    def choose(boundaries, number=1):
-        return boundaries if full else chance.sample(boundaries, number)
-
-    return choose
-
-
-@pytest.fixture
-def each(booted):
-    """Do something at each of some boundaries, and tell of all that went wrong."""
-
-    def do(boundaries, act):
-        wrong = []
-        for boundary in boundaries:
-            booted.restore()
-            try:
-                act(booted, boundary)
-            except AssertionError as error:
-                wrong.append(f"{boundary}: {error}\n{booted.lab.said()}")
-        assert not wrong, f"{len(wrong)} of {len(boundaries)}\n" + "\n\n".join(wrong)
-
-    return do
 
 
 # --- agents are killed --------------------------------------------------------------------------
@@ -200,13 +107,7 @@ def test_an_agent_is_killed_while_it_checks(going, sample, each, method):
 @pytest.mark.parametrize("method", [PRE, POST])
 def test_the_agent_of_the_target_is_killed(going, sample, each, method):
     """It is asked again, and does that once."""
-
-    def act(trial, boundary):
-        trial.upsets[method] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.request)
-        assert ends(trial) == "host2"
-
-    each(sample(going.of(method)), act)
+    each(sample(going.of(method)), target_killed(method, ends))
 
 
 def test_the_agent_of_the_source_is_killed_while_it_takes_back(refused, sample, each):
@@ -325,7 +226,7 @@ def test_answers_of_the_conductor_get_lost(trial):
 
     assert trial.delivered("host1", trial.live_message(trial.check()), lose_replies=True)
 
-    assert ends(trial) == "host2"
+    assert ends(trial) == "host2", trial.lab.said()
 
 
 @pytest.mark.parametrize("method", [PRE, POST])

@@ -13,9 +13,7 @@ import pytest
 
 from nova_lite.errors import NovaLiteError
 from tests.functional import prepare
-from tests.functional.live_trial import CHECK, LIVE, LiveTrial, Upset
-from tests.functional.messages import VOLUME, VOLUME_KEY, attach_arguments
-from tests.functional.test_disturbed_live_migrations import (
+from tests.functional.live_ends import (
     POST,
     PRE,
     Boundaries,
@@ -23,7 +21,10 @@ from tests.functional.test_disturbed_live_migrations import (
     ends,
     refuse,
     sample,
+    target_killed,
 )
+from tests.functional.live_trial import CHECK, LIVE, LiveTrial, Upset
+from tests.functional.messages import VOLUME, VOLUME_KEY, attach_arguments
 
 __all__ = ["each", "sample"]
 
@@ -103,10 +104,10 @@ def trial(booted):
 
 
 # --- looking ------------------------------------------------------------------------------------
-def settled(trial, wanted):
-    """It is on that host, wholly: its CPU is that host's, now and when it starts the next time, and
-    so is what opens its volume, which the other host has no means for."""
-    assert ends(trial) == wanted
+def settled(trial):
+    """The host that it is on, wholly: its CPU is that host's, now and when it starts the next time,
+    and so is what opens its volume, which the other host has no means for."""
+    wanted = ends(trial)
     host = trial.hosts[wanted]
     assert recorded(trial) == {"0": CPUS[wanted]}
     assert trial.conductor.instance(trial.server)["migration_context"] is None
@@ -116,6 +117,7 @@ def settled(trial, wanted):
         assert found == (str(CPUS[wanted]), "0", secret, LIMITS[wanted])
     allowed = host.daemon.run("sh", "-c", THREADS.format(trial.server)).stdout.split()
     assert allowed == ["Cpus_allowed_list:", str(CPUS[wanted])]
+    return wanted
 
 
 def recorded(trial):
@@ -145,7 +147,7 @@ def going(booted):
     passed = Boundaries(booted, "kinds", (CHECK, PRE, LIVE, POST))
     message = booted.live_message(booted.check())
     assert booted.delivered("host1", message, record=passed.file(LIVE)), booted.lab.said()
-    settled(booted, "host2")
+    assert settled(booted) == "host2"
     return passed
 
 
@@ -168,7 +170,7 @@ def test_one_that_does_not_go_is_as_it_was(trial):
 
     trial.await_calls()
     trial.deliver_casts()
-    settled(trial, "host1")
+    assert settled(trial) == "host1"
 
 
 def test_a_host_without_a_free_cpu_refuses_it(trial):
@@ -189,7 +191,7 @@ def test_the_agent_of_the_source_is_killed(going, sample, each):
     def act(trial, boundary):
         trial.kill(boundary)
         assert trial.delivered("host1")
-        settled(trial, "host2")
+        assert settled(trial) == "host2"
 
     each(sample(going.of(LIVE)), act)
 
@@ -206,7 +208,7 @@ def test_the_target_is_killed_while_it_claims_a_cpu(going, sample, each):
         if not boundary.endswith((":finished", ":closed")):
             assert trial.conductor.instance(trial.server)["migration_context"] is None
         assert trial.delivered("host1", trial.live_message(trial.check()))
-        settled(trial, "host2")
+        assert settled(trial) == "host2"
 
     each(sample(going.of(CHECK)), act)
 
@@ -214,10 +216,4 @@ def test_the_target_is_killed_while_it_claims_a_cpu(going, sample, each):
 @pytest.mark.parametrize("method", [PRE, POST])
 def test_the_agent_of_the_target_is_killed(going, sample, each, method):
     """It is asked again, and does that once."""
-
-    def act(trial, boundary):
-        trial.upsets[method] = Upset(kill=boundary)
-        assert trial.delivered("host1", trial.request)
-        settled(trial, "host2")
-
-    each(sample(going.of(method)), act)
+    each(sample(going.of(method)), target_killed(method, settled))

@@ -4,23 +4,25 @@ opens it is where it belongs, whatever is killed meanwhile. libvirt, QEMU and sw
 
 from __future__ import annotations
 
-import random
 import shutil
 
 import pytest
 
-from tests import rotation
 from tests.functional import prepare
-from tests.functional.live_trial import LIVE, LiveTrial, Upset
-from tests.functional.test_disturbed_live_migrations import (
+from tests.functional.live_ends import (
     POST,
     PRE,
     ROLLBACK,
     Boundaries,
     ends,
     refuse,
+    sample,
+    trial,
 )
+from tests.functional.live_trial import LIVE, LiveTrial, Upset
 from tests.functional.test_two_hosts import RUNS
+
+__all__ = ["sample", "trial"]
 
 pytestmark = [
     pytest.mark.libvirt,
@@ -48,12 +50,6 @@ def booted(lab, request):
     made.stop()
 
 
-@pytest.fixture
-def trial(booted):
-    booted.restore()
-    return booted
-
-
 def is_on(trial, *, lost=False):
     """The host that has all of it; the other one has nothing, and nobody told the passphrase."""
     host = ends(trial, lost=lost)
@@ -77,14 +73,6 @@ def fits(trial, host):
     return (seen["vm_state"], seen["task_state"], seen[host]["domain"]) == ("active", None, RUNS)
 
 
-@pytest.fixture
-def some(request):
-    """Some of the boundaries, or all."""
-    full = request.config.getoption("--full")
-    chance = random.Random(rotation.seed(request.config) + request.node.name)
-    return lambda found: found if full else chance.sample(found, 1)
-
-
 @pytest.mark.core
 def test_the_tpm_goes_with_its_server(trial):
     """And can be opened there by whoever starts the server."""
@@ -103,11 +91,11 @@ def test_the_tpm_stays_with_its_server(trial):
 
 
 @pytest.mark.parametrize("method", [LIVE, PRE, POST])
-def test_an_agent_is_killed(trial, some, method):
+def test_an_agent_is_killed(trial, sample, method):
     """The next one goes on."""
     passed = Boundaries(trial, f"{trial.mode}-{method}", (LIVE, PRE, POST))
     assert trial.delivered("host1", trial.request, record=passed.file(LIVE))
-    for boundary in some(passed.of(method)):
+    for boundary in sample(passed.of(method)):
         trial.restore()
         if method == LIVE:
             trial.kill(boundary)

@@ -165,8 +165,8 @@ class SendDrive(Step):
 
 
 def to_send_drive(work: Work) -> tuple[Step, ...]:
-    """The stage with that step, for a server whose config drive has to be sent."""
-    return (SendDrive(work),) if live_disks.sends_drive(work) else ()
+    """The stage with that step, for a server that has a config drive on this host alone."""
+    return (SendDrive(work),) if live_disks.may_send_drive(work) else ()
 
 
 class WaitForPlugs(Step):
