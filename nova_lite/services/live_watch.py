@@ -69,7 +69,7 @@ class LiveWatch:
         self._downtime: int | None = None
         self._told: MigrationProgress | None = None
         self._told_at = self._logged_at = self._unseen_at = float("-inf")
-        self._forced = self._gave_up = False
+        self._forced = self._held = self._gave_up = False
         self._post_copy = False
         self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
         self.bandwidth = 0
@@ -122,11 +122,11 @@ class LiveWatch:
             self._run_there()
         elif Signal.ABORT in signals or Signal.DELETE in signals:
             self._give_up("its user wants it no more")
-        elif Signal.FORCE_COMPLETE in signals:
-            self._force()
-        elif self._limit and progress.elapsed_s > self._limit and not self._forced:
-            self._out_of_time()
-        elif self._planned and not self._forced and progress.iteration > 1:
+        elif Signal.FORCE_COMPLETE in signals or self._forced:
+            self._force(progress)
+        elif self._limit and progress.elapsed_s > self._limit:
+            self._out_of_time(progress)
+        elif self._planned and progress.iteration > 1:
             self._switch_over()
         else:
             self._allow(progress.elapsed_s)
@@ -138,31 +138,40 @@ class LiveWatch:
             self._gave_up = True
         live_places.abort(self._work)
 
-    def _out_of_time(self) -> None:
+    def _out_of_time(self, progress: MigrationProgress) -> None:
         if self._tools.conf.libvirt.live_migration_timeout_action == FORCE:
-            self._force()
+            self._force(progress)
         else:
             self._give_up(f"it has not come to an end within {self._limit} s")
 
-    def _force(self) -> None:
+    def _force(self, progress: MigrationProgress) -> None:
         """Let it come to an end: what the guest writes cannot keep it from that any more."""
-        if self._forced:
-            return
-        work, hypervisor = self._work, self._tools.hypervisor
-        if live_guest.may_post_copy(work):
-            try:
-                hypervisor.begin_post_copy(work.uuid)
-                self._forced = True
-                return
-            except HypervisorError as error:
-                LOG.warning("Server %s is not post-copied, but held: %s", work.uuid, error)
-        if work.instance.get("vm_state") == VmState.ACTIVE:
-            work.note(live_held=True)
-            try:
-                hypervisor.pause(work.uuid)
-            except HypervisorError as error:
-                LOG.info("Server %s is not held: %s", work.uuid, error)
         self._forced = True
+        if live_guest.may_post_copy(self._work) and not self._held:
+            # While disks are copied QEMU refuses post-copy, or forgets it again.
+            if progress.memory_total:
+                self._begin_post_copy()
+        elif not self._held:
+            self._hold()
+
+    def _begin_post_copy(self) -> None:
+        """At each look, until the guest is seen to run over there."""
+        try:
+            self._tools.hypervisor.begin_post_copy(self._work.uuid)
+        except HypervisorError as error:
+            LOG.warning("Server %s is not post-copied, but held: %s", self._work.uuid, error)
+            self._hold()
+
+    def _hold(self) -> None:
+        self._held = True
+        work = self._work
+        if work.instance.get("vm_state") != VmState.ACTIVE:
+            return
+        work.note(live_held=True)
+        try:
+            self._tools.hypervisor.pause(work.uuid)
+        except HypervisorError as error:
+            LOG.info("Server %s is not held: %s", work.uuid, error)
 
     def _switch_over(self) -> None:
         """All of the memory was sent once: the guest goes on over there, as was chosen."""

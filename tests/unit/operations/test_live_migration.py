@@ -604,6 +604,33 @@ def test_a_migration_is_forced_by_post_copy(tmp_path):
     assert statuses(hosts) == "completed"
 
 
+def test_it_is_forced_while_its_disks_are_copied(tmp_path):
+    """QEMU may take post-copy for granted then, and forgets it when the memory's turn comes; it is
+    told when that is sent, and again until it does so."""
+    hosts = LiveHosts(tmp_path)
+    hosts.source.conf.set_override("live_migration_permit_post_copy", True, "libvirt")
+    fake, told, begin = (hosts.source.hypervisor, hosts.source.hypervisor.migration,
+                         hosts.source.hypervisor.begin_post_copy)  # fmt: skip
+    fake.migration = lambda uuid: replace(told(uuid), memory_total=0, memory_remaining=0)
+    agent = under_way(hosts)
+    asked = []
+
+    hosts.ask(agent, "live_migration_force_complete")
+    until(lambda: "compute_live_migration_force_complete" in str(hosts.ended()))
+    time.sleep(0.3)
+    assert "begin_post_copy" not in dict(fake.calls)
+    assert hosts.guest(hosts.source) == "RUNNING"
+    fake.begin_post_copy = asked.append  # without an effect
+    fake.migration = told
+    until(lambda: len(asked) > 2)
+    fake.begin_post_copy = begin
+
+    until(lambda: statuses(hosts) == "running (post-copy)")
+    fake.arrive(hosts.server)
+    assert agent.engine.settle(60)
+    assert hosts.state() == ("host2", "active", None)
+
+
 def test_a_migration_is_forced_by_holding_the_guest(tmp_path):
     """Where post-copy is not permitted; a guest that does not go runs on."""
     hosts = LiveHosts(tmp_path)
