@@ -124,7 +124,7 @@ class LiveWatch:
             self._give_up("its user wants it no more")
         elif Signal.FORCE_COMPLETE in signals or self._forced:
             self._force(progress)
-        elif self._limit and progress.elapsed_s > self._limit:
+        elif self._is_late(progress):
             self._out_of_time(progress)
         elif self._planned and progress.iteration > 1:
             self._switch_over()
@@ -138,6 +138,9 @@ class LiveWatch:
             self._gave_up = True
         live_places.abort(self._work)
 
+    def _is_late(self, progress: MigrationProgress) -> bool:
+        return bool(self._limit) and progress.elapsed_s > self._limit
+
     def _out_of_time(self, progress: MigrationProgress) -> None:
         if self._tools.conf.libvirt.live_migration_timeout_action == FORCE:
             self._force(progress)
@@ -147,11 +150,15 @@ class LiveWatch:
     def _force(self, progress: MigrationProgress) -> None:
         """Let it come to an end: what the guest writes cannot keep it from that any more."""
         self._forced = True
-        if live_guest.may_post_copy(self._work) and not self._held:
-            # While disks are copied QEMU refuses post-copy, or forgets it again.
-            if progress.memory_total:
-                self._begin_post_copy()
-        elif not self._held:
+        if self._held:
+            return
+        if not live_guest.may_post_copy(self._work):
+            self._hold()
+        elif progress.memory_total:
+            self._begin_post_copy()
+        elif self._is_late(progress):
+            # While disks are copied QEMU refuses post-copy, or forgets it again. A guest that
+            # writes to them faster than they are copied would keep them from that for ever.
             self._hold()
 
     def _begin_post_copy(self) -> None:

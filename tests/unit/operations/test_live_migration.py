@@ -645,16 +645,21 @@ def test_a_migration_is_forced_by_holding_the_guest(tmp_path):
     stays(hosts, before, "failed")
 
 
-@pytest.mark.parametrize("action", ["abort", "force_complete"])
-def test_a_migration_that_takes_too_long(tmp_path, action):
-    """It is ended, or forced, after live_migration_completion_timeout for each GiB."""
+@pytest.mark.parametrize(
+    ("action", "post_copy"), [("abort", False), ("force_complete", False), ("force_complete", True)]
+)
+def test_a_migration_that_takes_too_long(tmp_path, action, post_copy):
+    """It is ended, or forced, after live_migration_completion_timeout for each GiB; by holding the
+    guest also where post-copy is permitted, as long as its disks are copied."""
     hosts = LiveHosts(tmp_path)
+    hosts.source.conf.set_override("live_migration_permit_post_copy", post_copy, "libvirt")
     before = hosts.look()
     hosts.source.conf.set_override("live_migration_completion_timeout", 10, "libvirt")
     hosts.source.conf.set_override("live_migration_timeout_action", action, "libvirt")
     agent = under_way(hosts)
     fake, told = hosts.source.hypervisor, hosts.source.hypervisor.migration
-    fake.migration = lambda uuid: replace(told(uuid), elapsed_s=41.0)  # two disks of 2 GiB at least
+    late = {"elapsed_s": 41.0, "memory_total": 0}  # two disks of 2 GiB at least
+    fake.migration = lambda uuid: replace(told(uuid), **late)
 
     if action == "abort":
         assert agent.engine.settle(60)
