@@ -90,7 +90,7 @@ END_OPTS: list[cfg.Opt] = [
         choices=["abort", "force_complete"],
         mutable=True,
         help="abort: the server stays here. force_complete: by post-copy where it is permitted, "
-        "else the guest is paused until all of it is there.",
+        "when its disks are there; else the guest is paused until all of it is there.",
     ),
     cfg.IntOpt(
         "live_migration_monitor_interval",

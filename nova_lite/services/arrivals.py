@@ -127,14 +127,14 @@ def mark(work: Work, migration: WireObject) -> None:
     try:
         if marked(where) is not None:
             _write_mark(where, text)
-            return
-        remove_rest(where)
-        # The name of what is being removed: whatever comes across it may end it.
-        fresh = removed_name(where)
-        durable.make_directory(fresh)
-        _write_mark(fresh, text)
-        os.rename(fresh, where)
-        durable.sync(where.parent)
+        else:
+            remove_rest(where)
+            # The name of what is being removed: whatever comes across it may end it.
+            fresh = removed_name(where)
+            durable.make_directory(fresh)
+            _write_mark(fresh, text)
+            os.rename(fresh, where)
+        durable.sync(where.parent)  # also a name that it has got before the power failed
     except OSError as error:
         raise DiskError(f"cannot write to {where}: {error.strerror}") from error
 

@@ -30,6 +30,7 @@ from nova_lite.services import (
     live_moves,
     migrate_data,
     moved_disks,
+    shared_storage,
 )
 from nova_lite.services.disk_files import (
     CONFIG_DRIVE,
@@ -65,7 +66,10 @@ def described(work: Work) -> list[dict[str, Any]]:
 
 
 def may_send_drive(work: Work) -> bool:
-    """Whether the server has a config drive that the other host does not reach; asks nobody."""
+    """Whether the server has a config drive that the other host does not reach.
+
+    For the plan, which asks nobody: whether QEMU copies it ``send_drive`` finds out.
+    """
     copied = migrate_data.copies_disks(live_moves.data(work))
     return copied and not work.tools.disks.shared and guest.has_config_drive(work)
 
@@ -78,10 +82,11 @@ def send_drive(work: Work) -> None:
     """
     if any(disk.name == CONFIG_DRIVE for disk in live_moves.copied_disks(work)):
         return
-    path, target = directory(work) / CONFIG_DRIVE, live_moves.target(work)
-    remote = work.tools.remote_files(target, target)
-    if not remote.exists(str(path.parent / arrivals.MARK)):
-        remote.send(path, str(path), cancelled=work.cancelled, progress=lambda sent, total: None)
+    target = live_moves.target(work)
+    if shared_storage.has_file(work, target, arrivals.MARK):
+        return  # this agent's mark: it has fetched what it needs
+    path, remote = directory(work) / CONFIG_DRIVE, work.tools.remote_files(target, target)
+    remote.send(path, str(path), cancelled=work.cancelled, progress=lambda sent, total: None)
 
 
 # --- the host that is to get it -----------------------------------------------------------------

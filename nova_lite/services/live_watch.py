@@ -30,6 +30,7 @@ RUNNING, POST_COPY = "running", "running (post-copy)"  # statuses of a migration
 FORCE = "force_complete"
 LEAST_SENT = 32 * 1024**2  # bytes; before that, buffers are filled, and a rate says little
 TELL_S = 30.0  # seconds between two words in the log
+STALLED_S = 30.0  # without less of the disks to be copied, they will not be there
 AT_THE_END_S = 0.02  # seconds between two looks, when the hypervisor has told of the switch
 SENT = ("memory_total", "memory_processed", "memory_remaining",
         "disk_total", "disk_processed", "disk_remaining")  # fmt: skip
@@ -70,6 +71,8 @@ class LiveWatch:
         self._told: MigrationProgress | None = None
         self._told_at = self._logged_at = self._unseen_at = float("-inf")
         self._forced = self._held = self._gave_up = False
+        self._disks_left: int | None = None  # the least since it was forced, and since when
+        self._disks_since = float("-inf")
         self._post_copy = False
         self._planned = LiveNotes.of(work.notes).live_method == Method.POST_COPY
         self.bandwidth = 0
@@ -124,7 +127,7 @@ class LiveWatch:
             self._give_up("its user wants it no more")
         elif Signal.FORCE_COMPLETE in signals or self._forced:
             self._force(progress)
-        elif self._is_late(progress):
+        elif self._limit and progress.elapsed_s > self._limit:
             self._out_of_time(progress)
         elif self._planned and progress.iteration > 1:
             self._switch_over()
@@ -138,9 +141,6 @@ class LiveWatch:
             self._gave_up = True
         live_places.abort(self._work)
 
-    def _is_late(self, progress: MigrationProgress) -> bool:
-        return bool(self._limit) and progress.elapsed_s > self._limit
-
     def _out_of_time(self, progress: MigrationProgress) -> None:
         if self._tools.conf.libvirt.live_migration_timeout_action == FORCE:
             self._force(progress)
@@ -148,37 +148,48 @@ class LiveWatch:
             self._give_up(f"it has not come to an end within {self._limit} s")
 
     def _force(self, progress: MigrationProgress) -> None:
-        """Let it come to an end: what the guest writes cannot keep it from that any more."""
+        """Let it come to an end: what the guest writes cannot keep it from that any more.
+
+        At each look, until it is seen: while disks are copied QEMU refuses post-copy, or forgets it
+        again. A guest that is held once stays so.
+        """
         self._forced = True
         if self._held:
             return
-        if not live_guest.may_post_copy(self._work):
+        if LiveNotes.of(self._work.notes).live_held or not live_guest.may_post_copy(self._work):
             self._hold()
         elif progress.memory_total:
             self._begin_post_copy()
-        elif self._is_late(progress):
-            # While disks are copied QEMU refuses post-copy, or forgets it again. A guest that
-            # writes to them faster than they are copied would keep them from that for ever.
+        elif self._disks_stall(progress):
+            LOG.warning("Server %s writes to its disks as fast as they are copied: it is held",
+                        self._work.uuid)  # fmt: skip
             self._hold()
 
     def _begin_post_copy(self) -> None:
-        """At each look, until the guest is seen to run over there."""
         try:
             self._tools.hypervisor.begin_post_copy(self._work.uuid)
         except HypervisorError as error:
             LOG.warning("Server %s is not post-copied, but held: %s", self._work.uuid, error)
             self._hold()
 
+    def _disks_stall(self, progress: MigrationProgress) -> bool:
+        now, left = self._tools.clock.monotonic(), progress.disk_remaining
+        if self._disks_left is None or left < self._disks_left:
+            self._disks_left, self._disks_since = left, now
+        return now - self._disks_since >= STALLED_S
+
     def _hold(self) -> None:
-        self._held = True
+        """
+        :raises HypervisorUnavailable: it is to be tried again
+        """
         work = self._work
-        if work.instance.get("vm_state") != VmState.ACTIVE:
-            return
-        work.note(live_held=True)
-        try:
-            self._tools.hypervisor.pause(work.uuid)
-        except HypervisorError as error:
-            LOG.info("Server %s is not held: %s", work.uuid, error)
+        if work.instance.get("vm_state") == VmState.ACTIVE:
+            work.note(live_held=True)
+            try:
+                self._tools.hypervisor.pause(work.uuid)
+            except HypervisorError as error:
+                LOG.info("Server %s is not held: %s", work.uuid, error)
+        self._held = True
 
     def _switch_over(self) -> None:
         """All of the memory was sent once: the guest goes on over there, as was chosen."""

@@ -57,7 +57,7 @@ class Trip:
 
     def streams(self) -> list[Stream]:
         """The TCP connections that were held."""
-        return [self.stream, *([self.neighbour.stream] if self.neighbour else [])]
+        return [self.stream, self.neighbour.stream] if self.neighbour else []
 
 
 class LiveMeasurements(PairMeasurements):
@@ -125,17 +125,17 @@ class LiveMeasurements(PairMeasurements):
         self, server: str, source: str, target: str, beside: Guest | None = None
     ) -> Trip:
         """
-        :param beside: another guest of its network
+        :param beside: another guest of its network; without one no connections are held
         """
-        echo(Guest(self._cloud, source, server))
-        neighbour = Neighbour(beside) if beside else None
-        before = guest_clock.look(self._cloud, source, server)
+        neighbour, stream = (Neighbour(beside) if beside else None), Stream()
         with ExitStack() as watched:
             if neighbour:
+                echo(Guest(self._cloud, source, server))
                 watched.enter_context(neighbour.at(self._fixed(server), NEIGHBOUR))
+                stream = watched.enter_context(held(self._floating(server), PING))
             pings = watched.enter_context(self._pinged(server, PING))
-            stream = watched.enter_context(held(self._floating(server), PING))
             recording = watched.enter_context(self._firehose.recording())
+            before = guest_clock.look(self._cloud, source, server)
             with self._cpu() as cpu:
                 began = time.monotonic()
                 self._ask(server, target)
@@ -143,7 +143,7 @@ class LiveMeasurements(PairMeasurements):
                 seconds = time.monotonic() - began
             self._answers(server)
             time.sleep(SETTLE)
-        after = guest_clock.look(self._cloud, target, server)
+            after = guest_clock.look(self._cloud, target, server)
         still, error = guest_clock.stood_still(before, after)
         return Trip(seconds, cpu[0], still, error, pings, recording, stream, neighbour)
 

@@ -18,6 +18,10 @@ from tests.fakes.remote_files import FakeRemoteFiles
 from tests.functional import exchange
 
 
+# What is answered for a host that has no agent of its own.
+WITHOUT_AGENT = ("drop_move_claim_at_destination", "check_instance_shared_storage")
+
+
 class OtherHosts:
     """Hosts that have disks of their own, and their agents over the broker.
 
@@ -40,7 +44,7 @@ class OtherHosts:
     def call(self, context: Any, host: str, method: str, **arguments: Any) -> Any:
         if not (self._cloud / host).is_dir():
             raise PeerUnavailable(f"host {host} did not answer {method}")
-        if self._exchange is not None and method != "drop_move_claim_at_destination":
+        if self._exchange is not None and method not in WITHOUT_AGENT:
             return exchange.ask(self._exchange, context, host, method, arguments)
         if self._lost(method):
             raise PeerUnavailable(f"host {host} did not answer {method}")

@@ -158,6 +158,8 @@ class SendDrive(Step):
     name = "send_drive"
 
     def do(self) -> None:
+        if self.work.resumed and self.tools.hypervisor.migration(self.work.uuid).active:
+            return  # the journal is an older agent's, which did not send any
         try:
             live_disks.send_drive(self.work)
         except TransferCancelled:

@@ -46,12 +46,30 @@ try:
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(float(sys.argv[4]))
     while data := connection.recv(65536):
-        echoed += len(data)
+        now = time.monotonic()
+        echoed, gap, last = echoed + len(data), max(gap, now - last), now
 except (OSError, EOFError) as error:
-    broken = str(error)
+    gap, broken = max(gap, time.monotonic() - last), str(error)
 print(json.dumps({"sent": sent, "echoed": echoed, "gap": gap, "broken": broken}))
 """
 ECHO = f"killall dropbear; (nc -ll -p {SSH} -e /bin/cat </dev/null >/dev/null 2>&1 &); echo begun"
+# Pings $1 and holds a connection to it, a ping and a byte each $2 seconds ($3 microseconds).
+BEGIN = f"""
+killall ping nc 2>/dev/null; rm -f /tmp/on; sleep 1
+rm -f /tmp/pings /tmp/sent /tmp/echoed /tmp/status; touch /tmp/on
+(ping -i $2 $1 >/tmp/pings 2>&1 </dev/null &)
+send() {{ while [ -e /tmp/on ]; do printf .; usleep $1; done | tee /tmp/sent; }}
+talk() {{ send $2 | nc $1 {SSH} >/tmp/echoed 2>/tmp/status; echo over >>/tmp/status; }}
+(talk $1 $3 </dev/null >/dev/null 2>&1 &)
+echo begun
+"""
+# Lets both end; says in the end whether the connection had ended before.
+END = """
+ended=$(cat /tmp/status); killall -INT ping; rm -f /tmp/on
+for n in $(seq 30); do grep -q over /tmp/status && break; sleep 1; done
+wc -c </tmp/sent; wc -c </tmp/echoed; cat /tmp/pings
+echo "ended: $ended"
+"""
 LOST = re.compile(r"(\d+) packets transmitted, (\d+) packets received")
 
 
@@ -116,29 +134,21 @@ class Neighbour:
 
     @contextmanager
     def at(self, address: str, interval: float) -> Iterator[Neighbour]:
-        """Do both while the block runs; ``lost`` pings and the ``stream`` (without its gap) are
-        known afterwards.
+        """Do both while the block runs; afterwards ``lost`` pings are known (one may be on its
+        way) and the ``stream``, without its gap.
 
         :param address: a fixed one of the other guest
         :param interval: seconds between two pings, and two bytes
         """
         wait_for(f"{address} echoes to its neighbour", lambda: self._echoes(address), 60)
-        numbers = f"while [ -e /tmp/on ]; do printf .; usleep {interval * 1e6:.0f}; done"
-        self._guest.ask(
-            "rm -f /tmp/pings /tmp/sent /tmp/echoed /tmp/status; touch /tmp/on;"
-            f" (ping -i {interval} {address} >/tmp/pings 2>&1 </dev/null &);"
-            f" (({numbers} | tee /tmp/sent | nc {address} {SSH} >/tmp/echoed 2>/tmp/status;"
-            " echo over >>/tmp/status) </dev/null >/dev/null 2>&1 &); echo begun"
-        )
-        try:
-            yield self
-        finally:
-            ended = self._guest.ask("cat /tmp/status; echo")
-            self._guest.ask("killall -INT ping; rm -f /tmp/on; sleep 2; echo over")
-        sent, received = map(int, LOST.findall(self._guest.ask("cat /tmp/pings"))[0])
-        self.lost = sent - received
-        sizes = self._guest.ask("wc -c </tmp/sent; wc -c </tmp/echoed").split()
-        self.stream = Stream(int(sizes[0]), int(sizes[1]), broken=ended.strip())
+        arguments = f"{address} {interval} {interval * 1e6:.0f}"
+        self._guest.ask(f"set -- {arguments}; {BEGIN}")
+        yield self
+        said = self._guest.ask(END)
+        sent, echoed = map(int, said.split()[:2])
+        self.stream = Stream(sent, echoed, broken=said.rpartition("ended: ")[2].strip())
+        transmitted, received = map(int, LOST.findall(said)[0])
+        self.lost = transmitted - received
 
     def _echoes(self, address: str) -> bool:
         return "yes" in self._guest.ask(f"(echo yes; sleep 1) | nc -w 5 {address} {SSH}; echo")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from pathlib import Path
 
 from nova_lite.operations.abort_live_migration import AbortLiveMigration
 from nova_lite.operations.force_live_migration import ForceLiveMigration
@@ -51,6 +52,7 @@ class LiveHosts(TwoHosts):
             "remove_volume_connection": self.disconnect,
             "rollback_live_migration_at_destination": self.roll_back,
             "drop_move_claim_at_destination": None,
+            "check_instance_shared_storage": self.has_file,
         }
         self.prepared, self.rolled_back, self.finished = 0, 0, 0
 
@@ -143,6 +145,12 @@ class LiveHosts(TwoHosts):
         made = there / (CONFIG_DRIVE if self.stock else MARK)
         if not made.exists():
             made.write_bytes(bytes(size))
+
+    def has_file(self, arguments):
+        """Hosts have the files of a server at the same path; here each has its own instances."""
+        path = Path(arguments["data"]["filename"])
+        there = self.instances(self.dest) / path.relative_to(self.instances(self.source))
+        return there.exists()
 
     def finish(self, arguments):
         """post_live_migration_at_destination."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -10,11 +11,16 @@ import pytest
 
 from nova_lite.engine.bus import Moment
 from nova_lite.engine.queues import Pool
-from nova_lite.errors import RemoteHostRefused, ServerNotFound, VolumeAttachFailed
+from nova_lite.errors import (
+    HypervisorUnavailable,
+    RemoteHostRefused,
+    ServerNotFound,
+    VolumeAttachFailed,
+)
 from nova_lite.model.domain import CpuTune
 from nova_lite.operations.notified import END, ERROR, MILESTONE, START
 from nova_lite.rpc import endpoint
-from nova_lite.services import migrate_data
+from nova_lite.services import live_watch, migrate_data
 from nova_lite.services.disk_files import CONFIG_DRIVE
 from nova_lite.steps.live import source
 from nova_lite.wire.objects import WireObject
@@ -135,6 +141,19 @@ def test_its_config_drive_needs_not_be_sent(tmp_path, options):
     hosts.go()
 
     assert hosts.remote.sent == []
+    assert hosts.state() == ("host2", "active", None)
+
+
+@pytest.mark.parametrize("moment", ["begin", "end"])
+def test_an_agent_is_killed_while_it_sends_the_config_drive(tmp_path, moment):
+    """The next one sends it, before the guest goes."""
+    hosts = LiveHosts(tmp_path, stock=True)
+    content = (hosts.instances(hosts.source) / hosts.server / CONFIG_DRIVE).read_bytes()
+
+    hosts.killed(f"live_migration:send_drive:{moment}")
+    hosts.resume()
+
+    assert (hosts.instances(hosts.dest) / hosts.server / CONFIG_DRIVE).read_bytes() == content
     assert hosts.state() == ("host2", "active", None)
 
 
@@ -645,21 +664,16 @@ def test_a_migration_is_forced_by_holding_the_guest(tmp_path):
     stays(hosts, before, "failed")
 
 
-@pytest.mark.parametrize(
-    ("action", "post_copy"), [("abort", False), ("force_complete", False), ("force_complete", True)]
-)
-def test_a_migration_that_takes_too_long(tmp_path, action, post_copy):
-    """It is ended, or forced, after live_migration_completion_timeout for each GiB; by holding the
-    guest also where post-copy is permitted, as long as its disks are copied."""
+@pytest.mark.parametrize("action", ["abort", "force_complete"])
+def test_a_migration_that_takes_too_long(tmp_path, action):
+    """It is ended, or forced, after live_migration_completion_timeout for each GiB."""
     hosts = LiveHosts(tmp_path)
-    hosts.source.conf.set_override("live_migration_permit_post_copy", post_copy, "libvirt")
     before = hosts.look()
     hosts.source.conf.set_override("live_migration_completion_timeout", 10, "libvirt")
     hosts.source.conf.set_override("live_migration_timeout_action", action, "libvirt")
     agent = under_way(hosts)
     fake, told = hosts.source.hypervisor, hosts.source.hypervisor.migration
-    late = {"elapsed_s": 41.0, "memory_total": 0}  # two disks of 2 GiB at least
-    fake.migration = lambda uuid: replace(told(uuid), **late)
+    fake.migration = lambda uuid: replace(told(uuid), elapsed_s=41.0)  # two disks of 2 GiB at least
 
     if action == "abort":
         assert agent.engine.settle(60)
@@ -670,6 +684,39 @@ def test_a_migration_that_takes_too_long(tmp_path, action, post_copy):
         fake.arrive(hosts.server)
         assert agent.engine.settle(60)
         assert hosts.state() == ("host2", "active", None)
+
+
+def test_disks_that_are_written_as_fast_as_they_are_copied(tmp_path, monkeypatch):
+    """Who forces the migration has the guest held, where it could be post-copied else."""
+    monkeypatch.setattr(live_watch, "STALLED_S", 1.0)
+    hosts = LiveHosts(tmp_path)
+    hosts.source.conf.set_override("live_migration_permit_post_copy", True, "libvirt")
+    fake, told = hosts.source.hypervisor, hosts.source.hypervisor.migration
+    left = itertools.chain(range(1000, 900, -50), itertools.repeat(950))
+    fake.migration = lambda uuid: replace(told(uuid), memory_total=0, disk_remaining=next(left))
+    agent = under_way(hosts)
+
+    hosts.ask(agent, "live_migration_force_complete")
+    until(lambda: hosts.guest(hosts.source) == "PAUSED")
+
+    assert "begin_post_copy" not in dict(fake.calls)
+    fake.arrive(hosts.server)
+    assert agent.engine.settle(60)
+    assert hosts.state() == ("host2", "active", None)
+
+
+def test_a_guest_that_could_not_be_held_at_once(tmp_path):
+    """libvirt was away for a moment."""
+    hosts = LiveHosts(tmp_path)
+    agent = under_way(hosts)
+    hosts.source.hypervisor.fail("pause", HypervisorUnavailable("libvirt is away"))
+
+    hosts.ask(agent, "live_migration_force_complete")
+
+    until(lambda: hosts.guest(hosts.source) == "PAUSED")
+    hosts.source.hypervisor.arrive(hosts.server)
+    assert agent.engine.settle(60)
+    assert hosts.state() == ("host2", "active", None)
 
 
 def test_its_progress_is_recorded(tmp_path):
