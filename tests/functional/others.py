@@ -17,7 +17,6 @@ from tests.fakes.cloud import Ledger
 from tests.fakes.remote_files import FakeRemoteFiles
 from tests.functional import exchange
 
-
 # What is answered for a host that has no agent of its own.
 WITHOUT_AGENT = ("drop_move_claim_at_destination", "check_instance_shared_storage")
 

@@ -447,6 +447,8 @@ def test_post_copy_goes_on_after_a_cut(hosts: Hosts) -> None:
     deadline = time.monotonic() + 60
     while hosts.here.migration(hosts.uuid).active:
         assert time.monotonic() < deadline, hosts.places()
+        if hosts.places() == (broken, RUNS):
+            return  # all of it was there when the cable was cut: whoever watches ends the rest
         with contextlib.suppress(DomainNotFound, GuestNotRunning):
             hosts.here.migrate(hosts.uuid, hosts.resumption)
         time.sleep(0.5)
