@@ -53,14 +53,15 @@ except (OSError, EOFError) as error:
 print(json.dumps({"sent": sent, "echoed": echoed, "gap": gap, "broken": broken}))
 """
 ECHO = f"killall dropbear; (nc -ll -p {SSH} -e /bin/cat </dev/null >/dev/null 2>&1 &); echo begun"
-# Pings $1 and holds a connection to it, a ping and a byte each $2 seconds ($3 microseconds).
+# Pings $1 and holds a connection to it, a ping and a byte each $2 seconds ($3 microseconds). In the
+# background the function is in a subshell: by itself it would keep the stdout that is waited for.
 BEGIN = f"""
 killall ping nc 2>/dev/null; rm -f /tmp/on; sleep 1
 rm -f /tmp/pings /tmp/sent /tmp/echoed /tmp/status; touch /tmp/on
 (ping -i $2 $1 >/tmp/pings 2>&1 </dev/null &)
 send() {{ while [ -e /tmp/on ]; do printf .; usleep $1; done | tee /tmp/sent; }}
 talk() {{ send $2 | nc $1 {SSH} >/tmp/echoed 2>/tmp/status; echo over >>/tmp/status; }}
-(talk $1 $3 </dev/null >/dev/null 2>&1 &)
+( (talk $1 $3) </dev/null >/dev/null 2>&1 &)
 echo begun
 """
 # Lets both end; says in the end whether the connection had ended before.
