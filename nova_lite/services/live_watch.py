@@ -131,7 +131,7 @@ class LiveWatch:
             self._out_of_time(progress)
         elif self._planned and progress.iteration > 1:
             self._switch_over()
-        else:
+        elif progress.elapsed_s:  # else the hypervisor has nothing yet to set it for
             self._allow(progress.elapsed_s)
 
     def _give_up(self, why: str) -> None:

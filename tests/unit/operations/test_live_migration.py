@@ -719,6 +719,22 @@ def test_a_guest_that_could_not_be_held_at_once(tmp_path):
     assert hosts.state() == ("host2", "active", None)
 
 
+def test_how_long_it_may_stand_still_is_said_when_that_counts(tmp_path):
+    """libvirt takes no notice before it has begun, and QEMU would go by a default of its own."""
+    hosts = LiveHosts(tmp_path)
+    fake, told = hosts.source.hypervisor, hosts.source.hypervisor.migration
+    fake.migration = lambda uuid: replace(told(uuid), elapsed_s=0.0)
+    agent = under_way(hosts)
+    until(lambda: hosts.migration()["memory_total"])
+    assert "set_migration_downtime" not in dict(fake.calls)
+
+    fake.migration = lambda uuid: replace(told(uuid), elapsed_s=0.5)
+
+    until(lambda: "set_migration_downtime" in dict(fake.calls))
+    fake.arrive(hosts.server)
+    assert agent.engine.settle(60)
+
+
 def test_its_progress_is_recorded(tmp_path):
     """In the migration's record and the server's."""
     hosts = LiveHosts(tmp_path)
