@@ -17,6 +17,7 @@ from tests.functional.live_ends import (
     ends,
     refuse,
     sample,
+    target_killed,
     trial,
 )
 from tests.functional.live_trial import LIVE, LiveTrial, Upset
@@ -100,10 +101,9 @@ def test_an_agent_is_killed(trial, sample, method):
         if method == LIVE:
             trial.kill(boundary)
             assert trial.delivered("host1")
+            assert is_on(trial) == "host2", boundary
         else:
-            trial.upsets[method] = Upset(kill=boundary)
-            assert trial.delivered("host1", trial.request)
-        assert is_on(trial) == "host2", boundary
+            target_killed(method, is_on)(trial, boundary)
 
 
 @pytest.mark.parametrize("upset", ["set_tpm_secret#1", "unlock_arriving:begin", "rolls back"])

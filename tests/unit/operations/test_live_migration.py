@@ -130,13 +130,11 @@ def test_its_config_drive_is_sent_to_nova_compute(tmp_path):
     assert stock.state() == ours.state() == ("host2", "active", None)
 
 
-@pytest.mark.parametrize("options", [{"shared": True}, {"vfat": True}])
-def test_its_config_drive_needs_not_be_sent(tmp_path, options):
+@pytest.mark.parametrize(("shared", "kind"), [(True, "iso9660"), (False, "vfat")])
+def test_its_config_drive_needs_not_be_sent(tmp_path, shared, kind):
     """Where both have the directory; and as a disk, which QEMU copies with the others."""
-    vfat = options.pop("vfat", False)
-    hosts = LiveHosts(tmp_path, stock=True, **options)
-    if vfat:
-        hosts.source.conf.set_override("config_drive_format", "vfat")
+    hosts = LiveHosts(tmp_path, stock=True, shared=shared)
+    hosts.source.conf.set_override("config_drive_format", kind)
 
     hosts.go()
 
